@@ -1,0 +1,197 @@
+"""A trained ensemble on disk: a JSON card, ONNX members, checksums; never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kellgren.errors import BundleError
+from kellgren.files import written_whole
+from kellgren.preprocess import Preprocess
+
+FORMAT = 1
+CARD = "card.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MemberCard(_Part):
+    """One network of the bundle.
+
+    Attributes:
+        name: unique in the bundle.
+        architecture: of the registry.
+        model: ONNX file in the bundle.
+        head: NPZ file with the head's weights.
+        preprocess: what the network sees.
+        recipe: that it was trained with, whole.
+        recipe_hash: of that recipe.
+        started_from: the weights that training began with, and their credit.
+        trained_folds: which folds it learnt from; the others it never saw.
+    """
+
+    name: str
+    architecture: str
+    model: str
+    head: str
+    preprocess: Preprocess
+    recipe: dict[str, Any]
+    recipe_hash: str
+    started_from: str
+    trained_folds: tuple[int, ...]
+
+
+class TrainingData(_Part):
+    """What the members were trained on, and whom to thank."""
+
+    name: str
+    licence: str
+    credit: str
+    knees: int
+    patients: int
+    folds_hash: str
+    folds: int
+
+
+class Card(_Part):
+    """All that is known of a bundle.
+
+    Attributes:
+        format: of the bundle; a newer one is refused.
+        name: of the bundle.
+        version: of the software that wrote it.
+        grades: what the five outputs mean, in order.
+        scale: which Kellgren-Lawrence version the labels follow.
+        voting: how members' probabilities become one distribution.
+        temperature: divides the logits, fitted out of fold.
+        members: the networks.
+        data: what they learnt from.
+        out_of_fold: scores with intervals on knees held out of the member's training.
+        versions: of the libraries used in training and export.
+        files: SHA-256 of every other file in the bundle.
+        intended_use: and what it is not for.
+    """
+
+    format: int
+    name: str
+    version: str
+    grades: tuple[str, ...] = Field(min_length=5, max_length=5)
+    scale: str
+    voting: Literal["soft"] = "soft"
+    temperature: float = Field(default=1.0, gt=0.05, lt=20.0)
+    members: tuple[MemberCard, ...] = Field(min_length=1)
+    data: TrainingData
+    out_of_fold: dict[str, Any]
+    versions: dict[str, str]
+    files: dict[str, str]
+    intended_use: str
+
+
+class Bundle:
+    """A bundle whose every file was checked.
+
+    Attributes:
+        folder: where it lies.
+        card: what it says of itself.
+    """
+
+    def __init__(self, folder: Path, card: Card) -> None:
+        self.folder = folder
+        self.card = card
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 over the card, which holds the checksums of all else: one name for the whole."""
+        return hashlib.sha256((self.folder / CARD).read_bytes()).hexdigest()
+
+    def path(self, name: str) -> Path:
+        """Where one of the bundle's files lies."""
+        return self.folder / name
+
+
+def default_bundle() -> Path:
+    """Folder of the bundle that comes with the package."""
+    return Path(str(resources.files("kellgren"))) / "models" / "default"
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle and check it: format, card, every file and its checksum.
+
+    Raises:
+        BundleError: missing, damaged, incomplete, or written in a newer format.
+    """
+    card = _read_card(folder)
+    for name, expected in card.files.items():
+        path = folder / name
+        if Path(name).name != name:
+            raise BundleError(folder, f"names a file outside itself ({name!r})", _RESTORE)
+        if not path.is_file():
+            raise BundleError(folder, f"is incomplete: {name} is missing", _RESTORE)
+        if _sha256(path) != expected:
+            raise BundleError(path, "is damaged: its checksum does not fit the card", _RESTORE)
+    for member in card.members:
+        for name in (member.model, member.head):
+            if name not in card.files:
+                raise BundleError(folder, f"has no checksum for {name}", _RESTORE)
+    return Bundle(folder, card)
+
+
+def write_bundle(card: Card, files: dict[str, Path], folder: Path) -> Bundle:
+    """Lay a bundle down in a new folder; its card, with the checksums, last.
+
+    Args:
+        card: whose ``files`` are filled in here.
+        files: what to copy, by name in the bundle.
+        folder: must be empty or new.
+
+    Raises:
+        BundleError: the folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise BundleError(folder, "is not empty", "Name a new folder for the bundle")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in files.items():
+        shutil.copyfile(source, folder / name)
+    whole = card.model_copy(update={"files": {n: _sha256(folder / n) for n in sorted(files)}})
+    with written_whole(folder / CARD) as stream:
+        stream.write(whole.model_dump_json(indent=2) + "\n")
+    return open_bundle(folder)
+
+
+_RESTORE = "Restore the bundle from where it came, or install the package again"
+
+
+def _read_card(folder: Path) -> Card:
+    path = folder / CARD
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        newer = int(content["format"]) > FORMAT
+    except FileNotFoundError:
+        raise BundleError(folder, f"is no bundle: it has no {CARD}", _RESTORE) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(path, f"is damaged ({type(error).__name__})", _RESTORE) from None
+    if newer:
+        raise BundleError(
+            folder,
+            f"has format {content['format']}, this version reads up to {FORMAT}",
+            "Update the package: pip install -U kellgren",
+        )
+    try:
+        return Card.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(path, f"is damaged at {where}: {first['msg']}", _RESTORE) from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

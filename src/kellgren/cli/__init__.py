@@ -1,0 +1,82 @@
+"""The command line: it only translates between people and the rooms below."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from kellgren import __version__
+from kellgren.cli import bundle, data, evaluate, grade, train
+from kellgren.errors import BundleError, KellgrenError
+
+SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED = 1, 2, 3, 4
+
+app = typer.Typer(
+    name="kellgren",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Kellgren-Lawrence grades of knee X-rays. Research software, not a medical device.",
+    epilog="Start here: [bold]kellgren grade examples --overlay overlays[/bold]",
+)
+app.command(name="grade", epilog=grade.EXAMPLES)(grade.grade)
+app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.add_typer(data.app, name="data")
+app.add_typer(train.app, name="train")
+app.add_typer(bundle.app, name="bundle")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kellgren {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; its errors are one line on standard error and an exit code.
+
+    0 all done, 1 some inputs failed, 2 wrong usage, 3 model missing or damaged, 4 nothing graded.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(_interrupted())
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BundleError as error:
+        code = _tell(error, MODEL_MISSING)
+    except KellgrenError as error:
+        code = _tell(error, USAGE)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except OSError as error:
+        typer.echo(f"error: {error.filename or 'file system'}: {error.strerror}", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def _tell(error: KellgrenError, code: int) -> int:
+    typer.echo(f"error: {error}", err=True)
+    return code
+
+
+def _interrupted() -> int:
+    typer.echo("interrupted: what was finished is kept; --resume goes on from there", err=True)
+    return 130

@@ -1,0 +1,76 @@
+"""`kellgren data`: index, check, folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Tables of graded knees: make, check, divide.")
+Source = Annotated[Path, typer.Argument(help="Folder of knees, or a CSV with image and grade.")]
+
+
+@app.command(epilog="kellgren data index kneeKL299 -o knees.csv")
+def index(
+    source: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write.")],
+) -> None:
+    """Make a manifest: image, patient, side, grade, split, source."""
+    from kellgren import terminal
+    from kellgren.audit import count_grades
+    from kellgren.manifest import index as list_knees
+    from kellgren.manifest import write_manifest
+
+    knees = list_knees(source)
+    write_manifest(knees, output)
+    counts = {split: sum(grades.values()) for split, grades in count_grades(knees).items()}
+    spread = ", ".join(f"{number} {split}" for split, number in counts.items())
+    patients = len({knee.patient for knee in knees})
+    terminal.out.print(f"{len(knees)} knees of {patients} patients ({spread}) -> {output}")
+
+
+@app.command(epilog="kellgren data check knees.csv")
+def check(
+    source: Source,
+    json: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+) -> None:
+    """Look at every file; exit code 1 when training on the data would be dishonest."""
+    from json import dumps
+
+    from kellgren import terminal
+    from kellgren.audit import audit
+    from kellgren.files import written_whole
+    from kellgren.manifest import index as list_knees
+
+    knees = list_knees(source)
+    with terminal.progress("reading") as bar:
+        task = bar.add_task("", total=len(knees), now="")
+        found = audit(knees, lambda done, of: bar.update(task, completed=done))
+    terminal.show_audit(found)
+    if json is not None:
+        with written_whole(json) as stream:
+            stream.write(dumps(found.to_dict(), indent=2) + "\n")
+    raise typer.Exit(0 if found.honest else 1)
+
+
+@app.command(epilog="kellgren data folds knees.csv -o folds.json")
+def folds(
+    source: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folds to write, JSON.")],
+    count: Annotated[int, typer.Option(min=2, max=50)] = 5,
+    seed: Annotated[int, typer.Option(min=0)] = 42,
+) -> None:
+    """Divide the patients into folds, each with the same share of every grade."""
+    from kellgren import terminal
+    from kellgren.cli.extras import needs_train_extra
+    from kellgren.manifest import for_training
+    from kellgren.manifest import index as list_knees
+
+    with needs_train_extra():
+        from kellgren.splits import make_folds, save_folds
+
+        dealt = make_folds(for_training(list_knees(source), source), count, seed)
+    save_folds(dealt, output)
+    terminal.out.print(f"{len(dealt.of_patient)} patients in {count} folds -> {output}")
+    terminal.out.print(f"hash {dealt.hash}", style="dim")

@@ -1,0 +1,29 @@
+"""Says which extra is missing, instead of which module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kellgren.errors import MissingExtra
+
+_TRAINING = {"torch", "torchvision", "sklearn", "safetensors", "onnx", "timm", "matplotlib"}
+
+
+@contextmanager
+def needs_train_extra() -> Iterator[None]:
+    """Turn a missing training library into advice.
+
+    Raises:
+        MissingExtra: naming the library and the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _TRAINING:
+            raise
+        raise MissingExtra(
+            "training",
+            f"needs {error.name}, which is not installed",
+            "Install it: pip install 'kellgren[train]'",
+        ) from None

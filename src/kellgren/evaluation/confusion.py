@@ -1,0 +1,111 @@
+"""Confusion matrices, one or thousands at once, and every metric that follows from them.
+
+A confusion matrix holds knees: rows are true grades, columns predicted grades. All functions take
+matrices of shape (..., 5, 5) and drop the last one or two axes, so that one matrix and all those
+of a bootstrap go the same way. A metric whose denominator is zero is nan here: undefined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.errors import InvalidPredictions
+from kellgren.grades import GRADE_COUNT
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_DISTANCE = np.abs(np.subtract.outer(np.arange(GRADE_COUNT), np.arange(GRADE_COUNT))).astype(float)
+
+
+def checked_grades(grades: npt.ArrayLike, name: str) -> IntArray:
+    """Grades as an integer array of shape (N,), N >= 1.
+
+    Raises:
+        InvalidPredictions: not one-dimensional, empty, not integers, or outside 0 to 4.
+    """
+    array = np.asarray(grades)
+    if array.ndim != 1 or array.size == 0:
+        raise InvalidPredictions(
+            name, f"shape {array.shape}, expected (N,) with N >= 1", "Give one grade per knee."
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InvalidPredictions(
+            name, f"grades of type {array.dtype}", "Give grades as integers, 0 to 4."
+        )
+    if array.min() < 0 or array.max() >= GRADE_COUNT:
+        raise InvalidPredictions(
+            name, f"grades from {array.min()} to {array.max()}", "Give grades from 0 to 4."
+        )
+    return array.astype(np.int64)
+
+
+def checked_pair(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+    """True and predicted grades, both (N,).
+
+    Raises:
+        InvalidPredictions: either is invalid, or their lengths differ.
+    """
+    true_grades = checked_grades(truth, "truth")
+    predicted_grades = checked_grades(predicted, "predicted")
+    if len(true_grades) != len(predicted_grades):
+        raise InvalidPredictions(
+            "predicted",
+            f"{len(predicted_grades)} predicted grades for {len(true_grades)} true grades",
+            "Give both in the same order, one per knee.",
+        )
+    return true_grades, predicted_grades
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Elementwise quotient, nan where the denominator is not positive."""
+    undefined: FloatArray = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
+
+
+def accuracy(confusion: FloatArray) -> FloatArray:
+    """Share of knees with exactly the true grade, 0..1."""
+    return ratio(_diagonal(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+
+
+def precision(confusion: FloatArray) -> FloatArray:
+    """For every grade, the share of knees given it that have it: (..., 5), 0..1."""
+    return ratio(_diagonal(confusion), confusion.sum(axis=-2))
+
+
+def recall(confusion: FloatArray) -> FloatArray:
+    """For every grade, the share of knees having it that were given it: (..., 5), 0..1."""
+    return ratio(_diagonal(confusion), confusion.sum(axis=-1))
+
+
+def f1(confusion: FloatArray) -> FloatArray:
+    """For every grade, the harmonic mean of precision and recall: (..., 5), 0..1."""
+    occurrences = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return ratio(2 * _diagonal(confusion), occurrences)
+
+
+def macro_f1(confusion: FloatArray) -> FloatArray:
+    """Mean F1 of the five grades, 0..1; a grade that occurs nowhere counts as 0."""
+    mean: FloatArray = np.nan_to_num(f1(confusion), nan=0.0).mean(axis=-1)
+    return mean
+
+
+def qwk(confusion: FloatArray) -> FloatArray:
+    """Quadratic weighted kappa, -1..1; nan when truth and prediction are one and the same grade."""
+    weights = _DISTANCE**2
+    total = confusion.sum(axis=(-2, -1))
+    observed = (weights * confusion).sum(axis=(-2, -1))
+    by_chance = np.einsum(
+        "...i,ij,...j->...", confusion.sum(axis=-1), weights, confusion.sum(axis=-2)
+    )
+    return 1.0 - ratio(observed * total, by_chance)
+
+
+def mae(confusion: FloatArray) -> FloatArray:
+    """Mean absolute error in grades, 0..4."""
+    return ratio((_DISTANCE * confusion).sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
+
+
+def _diagonal(confusion: FloatArray) -> FloatArray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)

@@ -1,0 +1,236 @@
+"""Bringing predictions and labels together, knee by knee, without ever guessing.
+
+A row and a label belong together when they name the same path. Tables travel between machines and
+pictures change their format, so what paths leave open is tried by file name, then by file name
+without its ending. A name only counts where it points to one label.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kellgren.errors import InvalidPredictions
+from kellgren.evaluation.confusion import FloatArray, IntArray
+from kellgren.evaluation.predictions import Predictions, in_short
+from kellgren.grades import Side
+
+# Known endings only: in p1.left and 1.2.840.113 what follows the last dot tells knees apart.
+_ENDING = re.compile(r"(?<=.)\.(png|jpe?g|tiff?|dcm|dicom|bmp)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The true grade of one knee; the side is needed only where an image shows both knees."""
+
+    image: str
+    patient: str
+    grade: int
+    side: Side = Side.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What became of the labelled knees, and of the predictions."""
+
+    labelled: int
+    scored: int
+    refused: int  # labelled knees whose row has no grade
+    unlabelled: int  # graded rows that fit no label
+
+    @property
+    def missing(self) -> int:
+        """Labelled knees that have no row at all."""
+        return self.labelled - self.scored - self.refused
+
+    def __str__(self) -> str:
+        parts = [f"{spaced(self.scored)} of {spaced(self.labelled)} labelled knees were predicted"]
+        if self.refused:
+            parts.append(f"{spaced(self.refused)} refused")
+        if self.missing:
+            parts.append(f"{spaced(self.missing)} without a row")
+        if self.unlabelled:
+            noun = "prediction" if self.unlabelled == 1 else "predictions"
+            parts.append(f"{spaced(self.unlabelled)} {noun} without a label")
+        return ", ".join(parts)
+
+    def to_dict(self) -> dict[str, int]:
+        """Ready for JSON."""
+        return {
+            "labelled": self.labelled,
+            "scored": self.scored,
+            "refused": self.refused,
+            "missing": self.missing,
+            "unlabelled": self.unlabelled,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchedKnees:
+    """N knees with a label and a predicted grade, in the order of the labels."""
+
+    images: tuple[str, ...]  # as the labels name them
+    patients: tuple[str, ...]
+    truth: IntArray  # (N,) 0..4
+    predicted: IntArray  # (N,) 0..4
+    probabilities: FloatArray | None  # (N, 5)
+    coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    number: int
+    image: str
+    side: Side
+    index: int | None  # among the graded rows; None: refused
+
+
+@dataclass(slots=True)
+class _Pairing:
+    """Which row each label got, and what went wrong."""
+
+    row_of: dict[int, _Row] = field(default_factory=dict)
+    ambiguous: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+
+def match(predictions: Predictions, labels: Sequence[Label]) -> MatchedKnees:
+    """Find the label of every prediction.
+
+    Refused rows take their labels out of the search, but are never scored. Where row and label
+    both name a side, the sides must agree. Predictions without a label and labels without a
+    prediction are counted in the coverage.
+
+    Raises:
+        InvalidPredictions: a row fits several labels, a labelled knee is predicted twice, or no
+            row fits any label.
+    """
+    pairing = _pair(_rows(predictions), labels)
+    if pairing.ambiguous:
+        raise InvalidPredictions(
+            predictions.source,
+            in_short(pairing.ambiguous),
+            "Use the same image paths in predictions and labels, and name the side where one"
+            " image shows both knees.",
+        )
+    if pairing.repeated:
+        raise InvalidPredictions(
+            predictions.source, in_short(pairing.repeated), "Keep one row per knee."
+        )
+    scored = {label: row.index for label, row in pairing.row_of.items() if row.index is not None}
+    if not scored:
+        raise _nothing_matches(predictions, labels)
+    order = sorted(scored)
+    chosen = np.array([scored[label] for label in order], dtype=np.int64)
+    return MatchedKnees(
+        images=tuple(labels[label].image for label in order),
+        patients=tuple(labels[label].patient for label in order),
+        truth=np.array([labels[label].grade for label in order], dtype=np.int64),
+        predicted=predictions.grades[chosen],
+        probabilities=(
+            None if predictions.probabilities is None else predictions.probabilities[chosen]
+        ),
+        coverage=Coverage(
+            labelled=len(labels),
+            scored=len(scored),
+            refused=len(pairing.row_of) - len(scored),
+            unlabelled=len(predictions.images) - len(scored),
+        ),
+    )
+
+
+def spaced(number: int) -> str:
+    """A count in groups of three digits: 6 604."""
+    return f"{number:,}".replace(",", " ")
+
+
+def _rows(predictions: Predictions) -> list[_Row]:
+    """Graded rows first: a knee that was refused once and graded later is graded."""
+    graded = zip(predictions.rows, predictions.images, predictions.sides, strict=True)
+    rows = [_Row(*row, index=index) for index, row in enumerate(graded)]
+    return rows + [_Row(it.row, it.image, it.side, index=None) for it in predictions.refused]
+
+
+def _pair(rows: list[_Row], labels: Sequence[Label]) -> _Pairing:
+    pairing = _Pairing()
+    for key in (_as_written, os.path.realpath, _file_name, _stem):
+        earlier = frozenset(pairing.row_of)
+        labels_at: dict[str, list[int]] = {}
+        for index, label in enumerate(labels):
+            labels_at.setdefault(key(label.image), []).append(index)
+        open_rows = []
+        for row in rows:
+            fitting = [
+                index
+                for index in labels_at.get(key(row.image), ())
+                if _sides_agree(labels[index].side, row.side)
+            ]
+            if not fitting:
+                open_rows.append(row)
+            elif key in (_file_name, _stem) and not earlier.isdisjoint(fitting):
+                # Another row has this label by its path, so the name does not identify a knee:
+                # hospitals export patient1/L.png, patient2/L.png. The row has no label.
+                continue
+            else:
+                _assign(pairing, row, fitting, labels)
+        rows = open_rows
+    return pairing
+
+
+def _assign(pairing: _Pairing, row: _Row, fitting: list[int], labels: Sequence[Label]) -> None:
+    if row.index is None:
+        # One refused image may stand for both of its knees.
+        if len({labels[index].image for index in fitting}) == 1:
+            for index in fitting:
+                pairing.row_of.setdefault(index, row)
+    elif len(fitting) > 1:
+        pairing.ambiguous.append(
+            f"row {row.number} ({row.image}) fits {len(fitting)} labels, such as"
+            f" {labels[fitting[0]].image} and {labels[fitting[1]].image}"
+        )
+    elif (first := pairing.row_of.get(fitting[0])) is not None and first.index is not None:
+        pairing.repeated.append(
+            f"rows {first.number} and {row.number} predict the same knee,"
+            f" {labels[fitting[0]].image}"
+        )
+    else:
+        pairing.row_of[fitting[0]] = row
+
+
+def _nothing_matches(predictions: Predictions, labels: Sequence[Label]) -> InvalidPredictions:
+    if not labels:
+        return InvalidPredictions(
+            predictions.source, "there are no labels to compare with", "Give labelled knees."
+        )
+    if not predictions.images:
+        return InvalidPredictions(
+            predictions.source,
+            f"no row has a grade, {len(predictions.refused)} were refused",
+            "Read the notes of the refused rows and predict again.",
+        )
+    return InvalidPredictions(
+        predictions.source,
+        f"none of {len(predictions.images)} predictions fits any of {len(labels)} labels;"
+        f" the first prediction is {predictions.images[0]}, the first label {labels[0].image}",
+        "Use the same image paths, or at least the same file names, in predictions and labels.",
+    )
+
+
+def _as_written(image: str) -> str:
+    return image
+
+
+def _file_name(image: str) -> str:
+    return image.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def _stem(image: str) -> str:
+    return _ENDING.sub("", _file_name(image))
+
+
+def _sides_agree(one: Side, other: Side) -> bool:
+    return Side.UNKNOWN in (one, other) or one is other

@@ -1,0 +1,141 @@
+"""Scores as tables for the terminal, within 80 columns and legible without colour."""
+
+from __future__ import annotations
+
+import math
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from kellgren.evaluation.bootstrap import Estimate
+from kellgren.evaluation.matching import Coverage, spaced
+from kellgren.evaluation.scores import Scores
+from kellgren.grades import Grade
+
+# Share of a row from which a cell is shaded, with its background; light to strong, so that black
+# or white text stays readable. Agreement is blue, error orange: told apart in any colour vision.
+_AGREEMENT = ((0.60, "#0b4f8a"), (0.40, "#2f6fa6"), (0.20, "#86b6dc"), (0.05, "#cfe1f2"))
+_ERROR = ((0.60, "#8c3b06"), (0.40, "#b45310"), (0.20, "#f0a468"), (0.05, "#fadfc8"))
+_WHITE_TEXT_FROM = 0.40
+
+
+def render(scores: Scores, coverage: Coverage | None = None) -> RenderableType:
+    """Headline metrics, one line per grade and the confusion matrix.
+
+    Args:
+        scores: what to show.
+        coverage: how many labelled knees the scores speak of; shown first when given.
+    """
+    parts: list[RenderableType] = []
+    if coverage is not None:
+        parts.append(
+            Text(str(coverage), style="bold" if coverage.scored < coverage.labelled else "")
+        )
+    parts += [_headline(scores), _grades(scores), _confusion(scores), _footnote(scores)]
+    return Group(*parts)
+
+
+def _headline(scores: Scores) -> Table:
+    table = _table(f"{spaced(scores.knees)} knees of {spaced(scores.patients)} patients", "metric")
+    table.add_column("value", justify="right")
+    table.add_column("95% interval")
+    rows = [
+        ("accuracy", scores.accuracy),
+        ("macro-F1", scores.macro_f1),
+        ("quadratic weighted kappa", scores.qwk),
+        ("mean absolute error, grades", scores.mae),
+        ("AUC for grade 2 or higher", scores.auc_grade2),
+    ]
+    for name, estimate in rows:
+        if estimate is not None:
+            value = Text(_number(estimate.value), style="bold")
+            table.add_row(name, value, _interval(estimate, " to "))
+    return table
+
+
+def _grades(scores: Scores) -> Table:
+    table = _table("By grade, with 95% intervals", "grade")
+    table.add_column("knees", justify="right")
+    for name in ("precision", "recall", "F1"):
+        table.add_column(name)
+    for row in scores.per_grade:
+        cells = [_compact(estimate) for estimate in (row.precision, row.recall, row.f1)]
+        table.add_row(_name(row.grade), spaced(row.support), *cells)
+    return table
+
+
+def _confusion(scores: Scores) -> Table:
+    table = _table("Knees by true grade (row) and predicted grade (column)", "true grade")
+    for grade in Grade:
+        table.add_column(str(int(grade)), justify="right")
+    width = max(4, len(str(max(map(max, scores.confusion)))))
+    for grade, row in zip(Grade, scores.confusion, strict=True):
+        cells = [
+            _cell(knees, sum(row), agreement=grade is column, width=width)
+            for column, knees in zip(Grade, row, strict=True)
+        ]
+        table.add_row(_name(grade), *cells)
+    return table
+
+
+def _cell(knees: int, total: int, agreement: bool, width: int) -> Text:
+    """Knees and their share of the row; brackets mark the diagonal where colour cannot."""
+    if knees == 0 and not agreement:
+        return Text(".", style="dim")
+    share = knees / total if total else 0.0
+    percent = f"{share:.0%}" if total else "-"
+    left, right = "[]" if agreement else "  "
+    return Text(f"{left}{knees:>{width}} {percent:>4}{right}", style=_shade(share, agreement))
+
+
+def _shade(share: float, agreement: bool) -> Style:
+    for threshold, background in _AGREEMENT if agreement else _ERROR:
+        if share >= threshold:
+            ink = "#ffffff" if threshold >= _WHITE_TEXT_FROM else "#000000"
+            return Style(color=ink, bgcolor=background, bold=agreement)
+    return Style(bold=agreement)
+
+
+def _footnote(scores: Scores) -> Text:
+    return Text(
+        f"\nIntervals: {spaced(scores.resamples)} resamples of patients, percentile method,"
+        f" seed {scores.seed}.",
+        style="dim",
+    )
+
+
+def _table(title: str, first_column: str) -> Table:
+    table = Table(
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        header_style="dim",
+    )
+    table.add_column(first_column, no_wrap=True)
+    return table
+
+
+def _name(grade: Grade) -> str:
+    return f"{int(grade)} {grade.label}"
+
+
+def _compact(estimate: Estimate) -> Text:
+    value = Text(_number(estimate.value), style="bold")
+    return value.append(f" {_interval(estimate, '-')}", style="not bold dim")
+
+
+def _interval(estimate: Estimate, between: str) -> str:
+    if math.isnan(estimate.low):
+        return ""
+    return f"{estimate.low:.3f}{between}{estimate.high:.3f}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

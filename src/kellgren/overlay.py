@@ -1,0 +1,164 @@
+"""The picture of a reading: the knee, where the members looked, the grade and its probabilities."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from kellgren.grades import Grade, Side
+
+Plane = npt.NDArray[np.float32]
+Colour = tuple[int, int, int]
+
+KNEE = 440  # height and width of a knee on the sheet, pixels
+_MARGIN, _GAP, _BAR = 28, 18, 14
+_TOP, _BOTTOM = 104, 168
+_PAPER: Colour = (16, 19, 24)
+_INK: Colour = (236, 239, 244)
+_QUIET: Colour = (146, 155, 168)
+_TRACK: Colour = (38, 44, 54)
+GRADE_COLOURS: tuple[Colour, ...] = (
+    (94, 186, 140),
+    (168, 200, 108),
+    (238, 196, 84),
+    (240, 144, 76),
+    (228, 88, 88),
+)
+_HEAT_STOPS = np.array(
+    [(0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164)],
+    dtype=np.float32,
+)
+_STRONGEST = 0.62  # how far the map may cover the bone
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """The words on the sheet; nothing in it names the patient or the file."""
+
+    grade: Grade
+    side: Side
+    probabilities: tuple[float, ...]
+    certainty: str
+    likely: tuple[Grade, Grade]
+    model: str
+
+
+def heat_colours(heat: Plane) -> Plane:
+    """Colours for a map in 0..1: ``(..., 3)`` in 0..255, dark to bright in lightness."""
+    position = np.clip(heat, 0.0, 1.0) * (len(_HEAT_STOPS) - 1)
+    lower = np.minimum(position.astype(int), len(_HEAT_STOPS) - 2)
+    share = (position - lower)[..., None]
+    mixed = _HEAT_STOPS[lower] * (1 - share) + _HEAT_STOPS[lower + 1] * share
+    return np.asarray(mixed, dtype=np.float32)
+
+
+def blend(pixels: Plane, heat: Plane) -> Image.Image:
+    """Lay a map over a knee, both ``(H, W)`` in 0..1; where the map is weak the bone shows."""
+    grey = np.repeat(pixels[..., None] * 255.0, 3, axis=2)
+    cover = (heat * _STRONGEST)[..., None]
+    mixed = grey * (1 - cover) + heat_colours(heat) * cover
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def draw_overlay(pixels: Plane, heat: Plane, caption: Caption) -> Image.Image:
+    """Draw the sheet.
+
+    Args:
+        pixels: ``(H, W)`` the knee, 0..1, bone bright.
+        heat: ``(H, W)`` the map, 0..1.
+        caption: the words.
+    """
+    width = 2 * _MARGIN + 2 * KNEE + _GAP + 64
+    sheet = Image.new("RGB", (width, _TOP + KNEE + _BOTTOM), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    _title(pen, caption)
+    plain = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
+    right = _MARGIN + KNEE + _GAP
+    for left, picture in ((_MARGIN, plain), (right, blend(pixels, heat))):
+        sheet.paste(_fit(picture), (left, _TOP))
+        _side_marker(pen, left, caption.side)
+    _colour_bar(sheet, pen, right + KNEE + 14)
+    _probabilities(pen, caption, width)
+    return sheet
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    """Scale to the frame without distortion, centred on black."""
+    scale = KNEE / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    frame = Image.new("RGB", (KNEE, KNEE))
+    corner = ((KNEE - size[0]) // 2, (KNEE - size[1]) // 2)
+    frame.paste(picture.resize(size, Image.Resampling.LANCZOS), corner)
+    return frame
+
+
+def _title(pen: ImageDraw.ImageDraw, caption: Caption) -> None:
+    colour = GRADE_COLOURS[caption.grade]
+    pen.rounded_rectangle((_MARGIN, 24, _MARGIN + 60, 84), 10, fill=colour)
+    pen.text((_MARGIN + 30, 54), str(int(caption.grade)), _PAPER, _font(40), "mm")
+    left = _MARGIN + 80
+    name = f"Kellgren-Lawrence {int(caption.grade)}, {caption.grade.label}"
+    pen.text((left, 40), name, _INK, _font(25), "lm")
+    low, high = caption.likely
+    likely = f"grade {int(low)}" if low == high else f"grades {int(low)} to {int(high)}"
+    line = f"{caption.grade.finding}  ·  certainty {caption.certainty}, 90 % within {likely}"
+    pen.text((left, 71), line, _QUIET, _font(15), "lm")
+
+
+def _side_marker(pen: ImageDraw.ImageDraw, left: int, side: Side) -> None:
+    if side is not Side.UNKNOWN:
+        place = (left + 18, _TOP + 20)
+        pen.text(place, side.value, _INK, _font(24), "mm", stroke_width=3, stroke_fill=_PAPER)
+
+
+def _colour_bar(sheet: Image.Image, pen: ImageDraw.ImageDraw, left: int) -> None:
+    ramp = np.linspace(1.0, 0.0, KNEE, dtype=np.float32)[:, None].repeat(_BAR, axis=1)
+    bar = Image.fromarray(np.rint(heat_colours(ramp)).astype(np.uint8))
+    sheet.paste(bar, (left, _TOP))
+    for share, word in ((0.0, "most"), (0.5, "half"), (1.0, "none")):
+        anchor = {0.0: "la", 0.5: "lm", 1.0: "ld"}[share]
+        pen.text((left + _BAR + 6, _TOP + share * KNEE), word, _QUIET, _font(13), anchor)
+
+
+def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> None:
+    top = _TOP + KNEE + 24
+    full = (width - 2 * _MARGIN - 4 * _GAP) / 5
+    for grade in Grade:
+        left = _MARGIN + grade * (full + _GAP)
+        share = caption.probabilities[grade]
+        ink = _INK if grade is caption.grade else _QUIET
+        pen.text((left, top), f"{int(grade)} {grade.label}", ink, _font(16), "lt")
+        pen.text((left + full, top), f"{share:.0%}", ink, _font(16), "rt")
+        pen.rounded_rectangle((left, top + 26, left + full, top + 38), 6, fill=_TRACK)
+        if share * full >= 3:
+            box = (left, top + 26, left + max(8.0, share * full), top + 38)
+            pen.rounded_rectangle(box, 6, fill=GRADE_COLOURS[grade])
+    pen.text(
+        (_MARGIN, top + 74),
+        "Colour: share of the evidence for this grade, by class-activation mapping.",
+        _QUIET,
+        _font(14),
+        "lt",
+    )
+    pen.text(
+        (_MARGIN, top + 98),
+        f"Research software, not a medical device.  Model {caption.model}",
+        _QUIET,
+        _font(14),
+        "lt",
+    )

@@ -1,0 +1,190 @@
+"""The whole way in one call: a file in, a reading of each knee in it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from kellgren import __version__
+from kellgren.bundle import Bundle, default_bundle, open_bundle
+from kellgren.calibration import certainty, likely_grades
+from kellgren.ensemble import Opinion, Panel
+from kellgren.explain import Map, activation_map, heat
+from kellgren.grades import Grade, Side
+from kellgren.localise import find_knees
+from kellgren.naming import patient_and_side
+from kellgren.overlay import Caption, draw_overlay, png_bytes
+from kellgren.preprocess import KneeCrop
+from kellgren.radiograph import Radiograph, read_radiograph
+from kellgren.runtime import Engine, Precision
+
+
+@dataclass(frozen=True)
+class KneeReading:
+    """What was read on one knee; every interface shows this record.
+
+    Attributes:
+        image: the path as it was given.
+        side: of the patient.
+        grade: the most probable one.
+        probabilities: of the five grades, 0..1, summing to 1.
+        certainty: ``high``, ``moderate`` or ``low``, from the largest probability.
+        likely: lowest and highest of the neighbouring grades that hold 90 % of the probability.
+        warnings: what a reader should know of the file or the side.
+        mm_per_pixel: of the file; ``None`` where it gave no spacing.
+        model: name, checksum, engine and precision of what read it.
+        crop: the knee that was looked at.
+        activation: where the grade's evidence lies, ``(h, w)``, on the members' grid.
+    """
+
+    image: str
+    side: Side
+    grade: Grade
+    probabilities: tuple[float, ...]
+    certainty: str
+    likely: tuple[Grade, Grade]
+    warnings: tuple[str, ...]
+    mm_per_pixel: float | None
+    model: dict[str, str]
+    crop: KneeCrop
+    activation: Map
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reading as plain values for JSON, without pictures."""
+        return {
+            "image": self.image,
+            "side": self.side.value,
+            "grade": int(self.grade),
+            "name": self.grade.label,
+            "probabilities": [round(p, 6) for p in self.probabilities],
+            "certainty": self.certainty,
+            "likely": [int(grade) for grade in self.likely],
+            "warnings": list(self.warnings),
+            "mm_per_pixel": self.mm_per_pixel,
+            "model": self.model,
+        }
+
+    def overlay(self) -> bytes:
+        """The knee, its class-activation map, grade and probabilities, as a PNG file's bytes."""
+        caption = Caption(
+            grade=self.grade,
+            side=self.side,
+            probabilities=self.probabilities,
+            certainty=self.certainty,
+            likely=self.likely,
+            model=f"{self.model['name']} {self.model['checksum'][:8]}",
+        )
+        pixels = self.crop.pixels
+        shape = (int(pixels.shape[0]), int(pixels.shape[1]))
+        return png_bytes(draw_overlay(pixels, heat(self.activation, shape), caption))
+
+    def _repr_png_(self) -> bytes:
+        return self.overlay()
+
+
+class Ensemble:
+    """A bundle that reads files.
+
+    Args:
+        bundle: already checked.
+        engine: ``onnxruntime``, or ``openvino`` where it is installed.
+        precision: ``fp32``, or ``bf16`` with openvino; recorded in every reading.
+        threads: of the engine; 0 leaves the choice to it.
+        mirror: average each look with the look at the mirror image.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        engine: Engine = "onnxruntime",
+        precision: Precision = "fp32",
+        threads: int = 0,
+        mirror: bool = True,
+    ) -> None:
+        self.bundle = bundle
+        self.panel = Panel(
+            bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
+        )
+        self.model = {
+            "name": bundle.card.name,
+            "software": f"kellgren {__version__}",
+            "checksum": bundle.checksum,
+            "engine": engine,
+            "precision": precision,
+        }
+
+    @classmethod
+    def default(cls, **options: Any) -> Self:
+        """The bundle that comes with the package.
+
+        Raises:
+            BundleError: it is damaged or missing.
+        """
+        return cls(open_bundle(default_bundle()), **options)
+
+    @classmethod
+    def open(cls, folder: Path | str, **options: Any) -> Self:
+        """A bundle of one's own.
+
+        Raises:
+            BundleError: it is missing, damaged, incomplete, or in a newer format.
+        """
+        return cls(open_bundle(Path(folder)), **options)
+
+    def read(self, path: Path | str, side: Side = Side.UNKNOWN) -> list[KneeReading]:
+        """Grade every knee in a file.
+
+        Args:
+            path: PNG, JPEG, TIFF or DICOM of one knee.
+            side: of that knee, if the caller knows it.
+
+        Raises:
+            UnreadableRadiograph: the file cannot be read.
+        """
+        radiograph = read_radiograph(path)
+        decided, warnings = _agree_on_side(radiograph, patient_and_side(path)[1], side)
+        return [
+            self._reading(str(path), crop, self.panel.examine(crop), warnings)
+            for crop in find_knees(radiograph, decided)
+        ]
+
+    def _reading(
+        self, image: str, crop: KneeCrop, opinion: Opinion, warnings: tuple[str, ...]
+    ) -> KneeReading:
+        grade = Grade(int(opinion.probabilities.argmax()))
+        low, high = likely_grades(opinion.probabilities)
+        maps = [activation_map(output, grade) for output in opinion.outputs]
+        return KneeReading(
+            image=image,
+            side=crop.side,
+            grade=grade,
+            probabilities=tuple(float(p) for p in opinion.probabilities),
+            certainty=certainty(opinion.probabilities),
+            likely=(Grade(low), Grade(high)),
+            warnings=warnings,
+            mm_per_pixel=crop.mm_per_pixel,
+            model=self.model,
+            crop=crop,
+            activation=np.mean(np.stack(maps), axis=0),
+        )
+
+
+def _agree_on_side(radiograph: Radiograph, named: Side, told: Side) -> tuple[Side, tuple[str, ...]]:
+    """The side on which header, file name and caller agree; never a guess between two of them."""
+    said = {
+        source: side
+        for source, side in (
+            ("the file's header", radiograph.side),
+            ("the file's name", named),
+            ("the caller", told),
+        )
+        if side is not Side.UNKNOWN
+    }
+    if len(set(said.values())) <= 1:
+        return next(iter(said.values()), Side.UNKNOWN), radiograph.warnings
+    contradiction = ", ".join(f"{source} says {side.label}" for source, side in said.items())
+    return Side.UNKNOWN, (*radiograph.warnings, f"side unknown: {contradiction}")

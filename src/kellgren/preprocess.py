@@ -1,0 +1,64 @@
+"""What a member sees: one description shared by training and inference, kept in the bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from kellgren.grades import Side
+
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class KneeCrop:
+    """One knee, cut from a radiograph.
+
+    Attributes:
+        pixels: ``(H, W)`` float32, 0..1, bone bright.
+        side: which knee of the patient.
+        mm_per_pixel: ``None`` where the file gave no spacing.
+    """
+
+    pixels: Plane
+    side: Side
+    mm_per_pixel: float | None = None
+
+
+class Preprocess(BaseModel):
+    """How a knee becomes a member's input.
+
+    Attributes:
+        size: width and height of the input, in pixels.
+        mean: per channel, of the network's pretraining, for pixels in 0..1.
+        std: per channel, likewise.
+        mirror_left: left knees are mirrored, so that the medial side lies on one side always.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(ge=32, le=2048)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mirror_left: bool = True
+
+    def mirrors(self, crop: KneeCrop) -> bool:
+        """Whether the members see this knee mirrored."""
+        return self.mirror_left and crop.side is Side.LEFT
+
+    def plane(self, crop: KneeCrop) -> Plane:
+        """Orient the knee and resize it, cubic and antialiased, to ``(size, size)``, 0..1."""
+        pixels = crop.pixels[:, ::-1] if self.mirrors(crop) else crop.pixels
+        picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+        resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
+
+    def normalise(self, planes: Plane) -> Plane:
+        """Turn ``(N, size, size)`` planes in 0..1 into a network's ``(N, 3, size, size)`` input."""
+        mean = np.asarray(self.mean, dtype=np.float32).reshape(1, 3, 1, 1)
+        std = np.asarray(self.std, dtype=np.float32).reshape(1, 3, 1, 1)
+        return (planes[:, None] - mean) / std

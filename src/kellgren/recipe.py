@@ -1,0 +1,196 @@
+"""A training run as data: frozen, read from TOML, where a typo is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kellgren.errors import InvalidRecipe
+
+Size = Annotated[int, Field(ge=32, le=1024, description="input width and height, pixels")]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(_Part):
+    """Some epochs at one input size; later stages refine what earlier, smaller ones learnt."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)]
+    size: Size
+
+
+class Network(_Part):
+    """Which network, and where it starts."""
+
+    architecture: str
+    pretrained: bool = True
+    freeze_stem: bool = False
+    mirror_left: bool = True
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class OneCycle(_Part):
+    """AdamW whose rate climbs to ``peak_rate`` and falls along a half cosine to nearly zero."""
+
+    name: Literal["one-cycle"] = "one-cycle"
+    peak_rate: Rate
+    warm_up: Fraction = 0.2
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.02
+    clip_norm: Annotated[float, Field(gt=0.0)] = 5.0
+
+
+class HeadThenAll(_Part):
+    """The paper's: Adam on the head for one epoch, then on all layers, with stepwise decay.
+
+    Early stopping watches the validation loss: training ends after ``patience`` epochs in which
+    it did not fall by more than ``delta``.
+    """
+
+    name: Literal["head-then-all"] = "head-then-all"
+    head_rate: Rate
+    rate: Rate
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    step_epochs: Annotated[int, Field(ge=1)]
+    step_factor: Rate
+    patience: Annotated[int, Field(ge=1)]
+    delta: Annotated[float, Field(ge=0.0)]
+
+
+class Targets(_Part):
+    """What the loss compares with: mass spread over the grades beside the labelled one.
+
+    ``ordinal`` spreads it as exp(-sharpness * |distance|), so that a miss by one grade costs less
+    than a miss by two; ``smooth`` gives every grade the same share ``smoothing / 5``.
+    """
+
+    kind: Literal["ordinal", "smooth"]
+    sharpness: Annotated[float, Field(gt=0.0)] = 2.2
+    smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class Augmentation(_Part):
+    """Ranges of the random changes; zero switches one off.
+
+    Attributes:
+        mirror: probability of a left-right mirror.
+        rotation: degrees, drawn from -rotation..rotation.
+        scale: relative, drawn log-uniformly from 1/(1+scale)..(1+scale).
+        shift: share of the width, drawn from -shift..shift for each axis.
+        contrast: factor about the mean, drawn from 1-contrast..1+contrast.
+        brightness: added, drawn from -brightness..brightness, pixels being 0..1.
+        gamma: exponent, drawn log-uniformly from 1/(1+gamma)..(1+gamma).
+        blur: probability that a picture loses resolution (shrunk to 55-95 % and back).
+        noise: standard deviation of Gaussian noise at most, pixels being 0..1.
+        erase: probability that a random rectangle is painted grey.
+    """
+
+    mirror: Fraction = 0.0
+    rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    scale: Fraction = 0.0
+    shift: Fraction = 0.0
+    contrast: Fraction = 0.0
+    brightness: Fraction = 0.0
+    gamma: Fraction = 0.0
+    blur: Fraction = 0.0
+    noise: Fraction = 0.0
+    erase: Fraction = 0.0
+
+
+class Recipe(_Part):
+    """Everything that decides what a training run computes, but for the data and the fold."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 42
+    batch: Annotated[int, Field(ge=2, le=1024)] = 32
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    average: Annotated[float, Field(ge=0.0, lt=1.0, description="EMA decay; 0 is off")] = 0.0
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    network: Network
+    schedule: Annotated[OneCycle | HeadThenAll, Field(discriminator="name")]
+    targets: Targets
+    augmentation: Augmentation
+
+    @model_validator(mode="after")
+    def _early_stopping_needs_one_stage(self) -> Self:
+        if isinstance(self.schedule, HeadThenAll) and len(self.stages) > 1:
+            raise ValueError("the head-then-all schedule trains in one stage, at one size")
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """Epochs at most, all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    @property
+    def final_size(self) -> int:
+        """The size at which the member is judged and shipped."""
+        return self.stages[-1].size
+
+    def size_of(self, epoch: int) -> int:
+        """Input size of the given epoch, counted from 0."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                return stage.size
+            epoch -= stage.epochs
+        raise IndexError("the recipe has fewer epochs")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over every value: two recipes with the same hash describe the same run."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("kellgren") / "recipes"
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml")))
+
+
+def read_recipe(source: Path | str) -> Recipe:
+    """Read a recipe from a TOML file, or one of the shipped recipes by name.
+
+    Raises:
+        InvalidRecipe: no such file or name, not TOML, a key unknown or missing, a value out of
+            range; the message names each.
+    """
+    path = Path(source)
+    if not path.exists() and str(source) in shipped_recipes():
+        text = (resources.files("kellgren") / "recipes" / f"{source}.toml").read_text("utf-8")
+    else:
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            known = ", ".join(shipped_recipes())
+            raise InvalidRecipe(
+                source,
+                f"cannot be read ({type(error).__name__})",
+                f"Name a TOML file, or one of the shipped recipes: {known}",
+            ) from None
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRecipe(source, f"is not TOML: {error}", "Mend that line") from None
+    except ValidationError as error:
+        raise InvalidRecipe(
+            source,
+            "; ".join(_explain(e) for e in error.errors()),
+            "docs/reference/recipes.md lists every key",
+        ) from None
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a key of a recipe"
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}"

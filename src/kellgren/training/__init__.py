@@ -1,0 +1,1 @@
+"""From graded knees to a member: data, augmentation, schedule, loop, checkpoint, export."""

@@ -1,0 +1,158 @@
+"""From a trained network to the ONNX member that grades: one file, checked before it is kept."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kellgren.architectures import Member
+from kellgren.errors import TrainingError
+from kellgren.files import replaced_whole
+
+LOGIT_TOLERANCE = 1e-4
+_OPSET = 17
+_HALVED_FROM = 1024  # values; smaller tensors, such as biases, save nothing
+_HALF_MAX = float(np.finfo(np.float16).max)
+
+
+def export_onnx(member: Member, size: int, path: Path, *, half_storage: bool = False) -> float:
+    """Write a member as one ONNX file and check that it grades as the network does.
+
+    The model takes ``image`` (N, 3, size, size) float32, normalised, and returns ``logits``
+    (N, grades) and ``features`` (N, C, h, w), both float32. The linear layer is stored as float32
+    under the names ``head.weight`` (grades, C) and ``head.bias`` (grades,). The network given
+    stays as it is. The file appears complete or not at all.
+
+    Args:
+        member: the network, in any mode and on any device.
+        size: input height and width in pixels.
+        path: file to write; an older one is replaced.
+        half_storage: store large weights as float16, which halves the file. All sums are still
+            done in float32; only the rounding of the weights changes the logits.
+
+    Returns:
+        Largest difference of a logit from torch, relative to max(1, ``|logit|``), as stored. With
+        ``half_storage`` the caller judges it.
+
+    Raises:
+        TrainingError: the float32 export differs by more than 1e-4, or cannot be written.
+    """
+    network = copy.deepcopy(member).cpu().float().eval()
+    try:
+        with replaced_whole(path) as draft:
+            model = _traced(network, size, draft)
+            difference = _difference(model, network, size)
+            if not difference <= LOGIT_TOLERANCE:  # so that not-a-number is refused too
+                raise _differs(path, difference)
+            if half_storage:
+                _store_half(model)
+                difference = _difference(model, network, size)
+            onnx.save_model(model, draft)
+    except OSError as error:
+        raise TrainingError(
+            path,
+            problem=f"the member cannot be written ({error.strerror or error})",
+            remedy="Give a folder that is writable and has space.",
+        ) from error
+    return difference
+
+
+class _Exported(nn.Module):
+    """The network with both of the outputs that a member of an ensemble has."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__()
+        self.member = member
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.member.features(image)
+        return self.member.classify(features), features
+
+
+def _traced(network: Member, size: int, draft: Path) -> onnx.ModelProto:
+    # The tracing exporter is marked as deprecated, but the newer one needs one package more; and
+    # tracing warns of each size that it freezes, which is what a fixed input size means.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Exported(network).eval(),  # the exporter gives the network the wrapper's mode back
+            (_sample_images(size),),
+            draft,
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=["image"],
+            output_names=["logits", "features"],
+            dynamic_axes={"image": {0: "N"}, "logits": {0: "N"}, "features": {0: "N"}},
+        )
+    model = onnx.load(draft)
+    _name_like_member(model)
+    return model
+
+
+def _sample_images(size: int) -> Tensor:
+    """Two normalised images (2, 3, size, size), smooth with some grain as radiographs are."""
+    chance = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 1, 6, 6, generator=chance)
+    smooth = F.interpolate(coarse, size=(size, size), mode="bicubic")
+    grain = 0.03 * torch.randn(2, 1, size, size, generator=chance)
+    return ((smooth + grain).clamp(0, 1) * 4 - 2).expand(2, 3, size, size).contiguous()
+
+
+def _name_like_member(model: onnx.ModelProto) -> None:
+    """Take the wrapper's prefix off the weights' names, so that ``head.weight`` is found."""
+    for initializer in model.graph.initializer:
+        initializer.name = initializer.name.removeprefix("member.")
+    for node in model.graph.node:
+        node.input[:] = [name.removeprefix("member.") for name in node.input]
+        node.output[:] = [name.removeprefix("member.") for name in node.output]
+
+
+def _store_half(model: onnx.ModelProto) -> None:
+    """Store large float32 weights as float16, each followed by a cast back to float32.
+
+    The runtime folds the casts when it loads the model. The head stays exact, because
+    explanations read it; so does a tensor with values beyond float16's range.
+    """
+    casts = []
+    for initializer in model.graph.initializer:
+        if initializer.data_type != onnx.TensorProto.FLOAT or initializer.name.startswith("head."):
+            continue
+        values = numpy_helper.to_array(initializer)
+        if values.size < _HALVED_FROM or np.abs(values).max() > _HALF_MAX:
+            continue
+        name = initializer.name
+        half = numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
+        initializer.CopyFrom(half)
+        casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _difference(model: onnx.ModelProto, network: Member, size: int) -> float:
+    """Largest difference of the model's logits from the network's, relative to max(1, |logit|)."""
+    images = _sample_images(size)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (logits,) = session.run(["logits"], {"image": images.numpy()})
+    with torch.no_grad():
+        expected = network(images).numpy()
+    return float((np.abs(logits - expected) / np.maximum(1, np.abs(expected))).max())
+
+
+def _differs(path: Path, difference: float) -> TrainingError:
+    return TrainingError(
+        path,
+        problem=f"the exported member's logits differ from the network's by {difference:.2g}",
+        remedy="Keep the checkpoint and report this with the versions of torch and onnxruntime.",
+    )
