@@ -142,8 +142,8 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
         left = _MARGIN + grade * (full + _GAP)
         share = caption.probabilities[grade]
         ink = _INK if grade is caption.grade else _QUIET
-        pen.text((left, top), f"{int(grade)} {grade.label}", ink, _font(16), "lt")
-        pen.text((left + full, top), f"{share:.0%}", ink, _font(16), "rt")
+        pen.text((left, top), f"{int(grade)}  {grade.label}", ink, _font(16), "la")
+        pen.text((left + full, top), f"{share:.0%}", ink, _font(16), "ra")
         pen.rounded_rectangle((left, top + 26, left + full, top + 38), 6, fill=_TRACK)
         if share * full >= 3:
             box = (left, top + 26, left + max(8.0, share * full), top + 38)

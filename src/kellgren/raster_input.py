@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import nullcontext
 
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from kellgren.radiograph import PLAUSIBLE_MM, Picture, PixelSpacing, Refusal, check_size
+from kellgren.quiet import native_stderr_silenced
+from kellgren.radiograph import MAX_PIXELS, PLAUSIBLE_MM, Picture, PixelSpacing, Refusal, check_size
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bit depths that X-ray detectors deliver."""
@@ -46,7 +48,8 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         image = Image.open(io.BytesIO(data), formats=(file_format,))
     except Image.DecompressionBombError:
         raise Refusal(
-            "claims more pixels than can be read", "Export the X-ray at the detector's own size."
+            f"claims more than {MAX_PIXELS // 10**6} million pixels",
+            "Export the X-ray at the detector's own size.",
         ) from None
     with image:
         check_size(image.height, image.width)
@@ -54,7 +57,8 @@ def read_raster(data: bytes, file_format: str) -> Picture:
             raise Refusal("holds several pictures", "Save each X-ray in a file of its own.")
         spacing = _tiff_spacing(image) if file_format == "TIFF" else None
         stored_size = image.size
-        image.load()
+        with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
+            image.load()
         upright, warnings = _upright(image)
         if upright.size != stored_size and spacing is not None:
             spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)

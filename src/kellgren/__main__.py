@@ -1,0 +1,5 @@
+"""`python -m kellgren` is `kellgren`."""
+
+from kellgren.cli import main
+
+main()
