@@ -30,6 +30,7 @@ from kellgren.errors import UnreadableRadiograph
 from kellgren.radiograph import SUFFIXES, Radiograph, read_radiograph
 
 MUTATIONS = int(os.environ.get("KELLGREN_MUTATIONS", "2000"))
+# Seconds of processor time, so that a busy machine fails nothing.
 SECONDS_PER_FILE = 5.0
 SECONDS_PER_CLAIM = 1.0
 EXAMPLE = next((Path(__file__).parent.parent / "examples").glob("*.png"))
@@ -166,13 +167,13 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 def outcome(path: Path) -> str:
     """ "read" or "refused", after checking that both keep their promises."""
-    start = time.perf_counter()
+    start = time.process_time()
     radiograph, refusal = None, ""
     try:
         radiograph = read_radiograph(path)
     except UnreadableRadiograph as error:
         refusal = str(error)
-    assert time.perf_counter() - start < SECONDS_PER_FILE
+    assert time.process_time() - start < SECONDS_PER_FILE
     if radiograph is None:
         assert path.name in refusal
         assert "CANARY" not in refusal
@@ -282,11 +283,11 @@ def test_huge_claims_are_refused_at_once_and_without_memory(tmp_path: Path) -> N
         "for path in (folder / 'sound').iterdir(): read_radiograph(path)\n"
         "before = getrusage(RUSAGE_SELF).ru_maxrss\n"
         "for path in sorted(p for p in folder.iterdir() if p.is_file()):\n"
-        "    start = time.perf_counter()\n"
+        "    start = time.process_time()\n"
         "    try: read_radiograph(path); problem = 'read'\n"
         "    except UnreadableRadiograph as error: problem = error.problem\n"
         "    growth = (getrusage(RUSAGE_SELF).ru_maxrss - before) // 1024\n"
-        "    print(path.name, time.perf_counter() - start, growth, problem, sep='|')\n"
+        "    print(path.name, time.process_time() - start, growth, problem, sep='|')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True

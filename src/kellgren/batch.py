@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -126,7 +126,7 @@ class Journal:
         self._stream: IO[str] | None = None
         if path is None:
             return
-        if resume and path.exists():
+        if resume and path.is_file():
             self.rows = _intact_rows(path, model)
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as stream:
@@ -147,13 +147,16 @@ class Journal:
             self._stream.flush()
         return rows
 
-    def close(self, *, finished: bool) -> None:
-        """Let go of the file; once the batch is finished, its journal is not needed."""
-        if self._stream is not None and self._path is not None:
+    def close(self) -> None:
+        """Let go of the file, and leave it to whoever resumes."""
+        if self._stream is not None:
             self._stream.close()
-            if finished:
-                with suppress(FileNotFoundError):
-                    self._path.unlink()
+
+    def discard(self) -> None:
+        """Delete the file: not before the tables it stands in for are written."""
+        self.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 def write_csv(rows: Iterable[Row], path: Path) -> None:
@@ -181,21 +184,43 @@ def write_json(rows: Iterable[Row], model: dict[str, str], path: Path) -> None:
 
 
 class OverlayFolder:
-    """A folder of pictures, one for each knee, named after its file; equal names are numbered."""
+    """A folder of pictures, one for each knee, named after its file; equal names are numbered.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: made if it is not there.
+        images: of the whole batch, so that a resumed one gives out the same names again.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[str]) -> None:
         self._folder = folder
-        self._taken: dict[str, int] = {}
+        self._names = _distinct_names(images)
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, readings: Sequence[KneeReading]) -> None:
-        """Write the picture of each reading."""
-        for reading in readings:
-            stem = Path(reading.image).stem
-            number = self._taken[stem] = self._taken.get(stem, 0) + 1
-            name = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
-            with replaced_whole(self._folder / name) as temporary:
+        """Write the pictures of one file's readings."""
+        for number, reading in enumerate(readings, start=1):
+            name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
+            with replaced_whole(self._folder / f"{name}.png") as temporary:
                 temporary.write_bytes(reading.overlay())
+
+
+def _distinct_names(images: Sequence[str]) -> dict[str, str]:
+    """A name for each path: its stem, or its stem and a number where that is taken."""
+    taken: set[str] = set()
+    candidates: dict[str, Iterator[str]] = {}
+    names = {}
+    for image in images:
+        stem = Path(image).stem
+        numbered = candidates.setdefault(stem, _numbered(stem))
+        names[image] = next(name for name in numbered if name.casefold() not in taken)
+        taken.add(names[image].casefold())
+    return names
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    for number in count(2):
+        yield f"{stem}-{number}"
 
 
 def grade_batch(
@@ -223,7 +248,6 @@ def grade_batch(
         All rows in the order of the images.
     """
     done = journal.done
-    finished = False
     try:
         for outcome in grade_files(
             ensemble, [image for image in images if image not in done], side=side, workers=workers
@@ -231,9 +255,8 @@ def grade_batch(
             if overlays is not None:
                 overlays.save(outcome.readings)
             tell(journal.add(outcome))
-        finished = True
     finally:
-        journal.close(finished=finished)
+        journal.close()
     place = {image: position for position, image in enumerate(images)}
     return sorted((r for r in journal.rows if r["image"] in place), key=lambda r: place[r["image"]])
 
@@ -257,8 +280,8 @@ def _line(row: Row) -> str:
 def _intact_rows(path: Path, model: dict[str, str]) -> list[Row]:
     """Rows of an interrupted batch: without a last line cut short, and graded by this model."""
     rows: list[Row] = []
-    for line in path.read_text("utf-8").splitlines():
-        with suppress(json.JSONDecodeError):
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        with suppress(json.JSONDecodeError, TypeError, KeyError):
             row = json.loads(line)
             if row["grade"] is not None and row["model"] == model:
                 rows.append(row)

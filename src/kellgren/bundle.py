@@ -78,6 +78,7 @@ class Card(_Part):
         versions: of the libraries used in training and export.
         files: SHA-256 of every other file in the bundle.
         intended_use: and what it is not for.
+        seal: SHA-256 of the card's own text with this value left out; none in early bundles.
     """
 
     format: int
@@ -93,6 +94,7 @@ class Card(_Part):
     versions: dict[str, str]
     files: dict[str, str]
     intended_use: str
+    seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Bundle:
@@ -155,28 +157,38 @@ def write_bundle(card: Card, files: dict[str, Path], folder: Path) -> Bundle:
     Raises:
         BundleError: the folder holds something already.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleError(folder, "is not empty", "Name a new folder for the bundle")
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
         shutil.copyfile(source, folder / name)
-    whole = card.model_copy(update={"files": {n: _sha256(folder / n) for n in sorted(files)}})
+    checksums = {name: _sha256(folder / name) for name in sorted(files)}
+    whole = card.model_copy(update={"files": checksums, "seal": _UNSEALED})
+    text = whole.model_dump_json(indent=2) + "\n"
     with written_whole(folder / CARD) as stream:
-        stream.write(whole.model_dump_json(indent=2) + "\n")
+        stream.write(text.replace(_UNSEALED, _seal(text, _UNSEALED)))
     return open_bundle(folder)
 
 
 _RESTORE = "Restore the bundle from where it came, or install the package again"
 
 
+_UNSEALED = "0" * 64
+
+
+def _seal(text: str, seal: str) -> str:
+    return hashlib.sha256(text.replace(seal, "").encode()).hexdigest()
+
+
 def _read_card(folder: Path) -> Card:
     path = folder / CARD
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        content = json.loads(text)
         newer = int(content["format"]) > FORMAT
     except FileNotFoundError:
         raise BundleError(folder, f"is no bundle: it has no {CARD}", _RESTORE) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BundleError(path, f"is damaged ({type(error).__name__})", _RESTORE) from None
     if newer:
         raise BundleError(
@@ -185,11 +197,14 @@ def _read_card(folder: Path) -> Card:
             "Update the package: pip install -U kellgren",
         )
     try:
-        return Card.model_validate(content)
+        card = Card.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BundleError(path, f"is damaged at {where}: {first['msg']}", _RESTORE) from None
+    if card.seal and _seal(text, card.seal) != card.seal:
+        raise BundleError(path, "is damaged: its text does not fit its seal", _RESTORE)
+    return card
 
 
 def _sha256(path: Path) -> str:

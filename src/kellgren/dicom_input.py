@@ -9,9 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import zlib
-from contextlib import nullcontext
 
-import gdcm  # type: ignore[import-untyped]
 import numpy as np
 from pydicom import Dataset, dcmread, uid
 from pydicom.encaps import get_frame
@@ -26,13 +24,11 @@ from kellgren.codestream import (
 )
 from kellgren.dicom_grey import grey_values
 from kellgren.dicom_header import Header, laterality, pixel_spacing
-from kellgren.quiet import native_stderr_silenced
+from kellgren.isolated_decoder import decode_isolated
 from kellgren.radiograph import Picture, Refusal, check_size
 
-# Both quote what they stumble over, header values included, to whoever listens: nobody must.
+# It quotes what it stumbles over, header values included, to whoever listens: nobody must.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-gdcm.Trace.WarningOff()
-gdcm.Trace.ErrorOff()
 
 _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
@@ -237,8 +233,10 @@ def _decoded(dataset: Dataset, header: Header) -> np.ndarray:
     if syntax != uid.RLELossless:
         _check_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1), header, syntax)
     plugin = _DECODERS[syntax]
-    with native_stderr_silenced() if plugin == "gdcm" else nullcontext():
-        return pixel_array(dataset, index=0, raw=True, decoding_plugin=plugin)
+    if plugin == "gdcm":
+        dataset.HighBit = header.count("BitsStored") - 1
+        return decode_isolated(dataset)
+    return pixel_array(dataset, index=0, raw=True, decoding_plugin=plugin)
 
 
 def _transfer_syntax(dataset: Dataset, header: Header) -> uid.UID:

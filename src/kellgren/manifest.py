@@ -19,6 +19,7 @@ SPLITS = ("train", "val", "test", "auto_test")
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
 
 _GRADE_FOLDER = re.compile(r"^(?:kl|grade)?[-_ ]?([0-4])(?:[-_ ].*)?$", re.IGNORECASE)
+_SIDES = {"L": Side.LEFT, "LEFT": Side.LEFT, "R": Side.RIGHT, "RIGHT": Side.RIGHT}
 _AUTO_TEST_NAME = re.compile(r"^\d{7}_[12]$")
 
 
@@ -58,7 +59,9 @@ def index(source: Path) -> list[Knee]:
         return read_manifest(source)
     if not source.is_dir():
         raise InvalidManifest(source, "does not exist", "Name a folder of knees or a CSV table")
-    resolutions = sorted(p.name for p in source.iterdir() if p.name.lower().startswith("kneekl"))
+    resolutions = sorted(
+        p.name for p in source.iterdir() if p.is_dir() and p.name.lower().startswith("kneekl")
+    )
     if len(resolutions) > 1:
         raise InvalidManifest(
             source,
@@ -66,7 +69,7 @@ def index(source: Path) -> list[Knee]:
             "Name one of these folders, else every knee would count twice",
         )
     root = source / resolutions[0] if resolutions else source
-    knees = list(_published(root)) or list(_one_folder_per_grade(root, "", root.name))
+    knees = list(_published(root)) or list(_one_folder_per_grade(root, "", _true_name(root)))
     if not knees:
         raise InvalidManifest(
             source,
@@ -80,8 +83,8 @@ def read_manifest(path: Path) -> list[Knee]:
     """Read a manifest, or any CSV with the columns ``image`` and ``grade``.
 
     Raises:
-        InvalidManifest: not a table, a column missing, a row with an unknown grade, side or
-            split; the message gives the line.
+        InvalidManifest: not a table, a column missing, no rows, or a row with an unknown grade,
+            side or split; the message gives the line (of a row over several lines, the last).
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -93,11 +96,14 @@ def read_manifest(path: Path) -> list[Knee]:
                     f"has no column {' and no column '.join(sorted(missing))}",
                     f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
                 )
-            return [_knee(path, line, row) for line, row in enumerate(reader, start=2)]
+            knees = [_knee(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidManifest(
             path, f"cannot be read as a table ({type(error).__name__})", "Save it as UTF-8 CSV"
         ) from None
+    if not knees:
+        raise InvalidManifest(path, "lists no knee", "Add one line for each knee")
+    return knees
 
 
 def write_manifest(knees: Iterable[Knee], path: Path) -> None:
@@ -149,14 +155,21 @@ def looks_like_auto_test(image: Path) -> bool:
 
 
 def _published(root: Path) -> Iterator[Knee]:
-    splits = [root] if root.name in SPLITS else [root / split for split in SPLITS]
-    for folder in splits:
+    name = _true_name(root)
+    splits = {name: root} if name in SPLITS else {split: root / split for split in SPLITS}
+    for split, folder in splits.items():
         if folder.is_dir():
-            yield from _one_folder_per_grade(folder, folder.name, _published_source(folder.parent))
+            yield from _one_folder_per_grade(folder, split, _published_source(folder / ".."))
+
+
+def _true_name(folder: Path) -> str:
+    """The folder's own name, also where it is named ``.``, as after ``cd test``."""
+    return Path(os.path.abspath(folder)).name
 
 
 def _published_source(root: Path) -> str:
-    return "chen2018" if not root.name.startswith("kneeKL") else f"chen2018-{root.name[6:]}"
+    name = _true_name(root)
+    return "chen2018" if not name.startswith("kneeKL") else f"chen2018-{name[6:]}"
 
 
 def _one_folder_per_grade(root: Path, split: str, source: str) -> Iterator[Knee]:
@@ -190,8 +203,8 @@ def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
     patient, side = patient_and_side(cell("image"))
     if cell("side"):
         try:
-            side = Side(cell("side").upper()[:1])
-        except ValueError:
+            side = _SIDES[cell("side").upper()]
+        except KeyError:
             raise refuse("side", "L, R or nothing") from None
     grade = Grade(int(cell("grade"))) if cell("grade") else None
     return Knee(

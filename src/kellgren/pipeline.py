@@ -35,7 +35,7 @@ class KneeReading:
         likely: lowest and highest of the neighbouring grades that hold 90 % of the probability.
         warnings: what a reader should know of the file or the side.
         mm_per_pixel: of the file; ``None`` where it gave no spacing.
-        model: name, checksum, engine and precision of what read it.
+        model: name, checksum, engine, precision and mirroring of what read it.
         crop: the knee that was looked at.
         activation: where the grade's evidence lies, ``(h, w)``, on the members' grid.
     """
@@ -115,6 +115,7 @@ class Ensemble:
             "checksum": bundle.checksum,
             "engine": engine,
             "precision": precision,
+            "mirror": "averaged" if mirror else "off",
         }
 
     @classmethod

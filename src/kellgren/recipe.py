@@ -18,7 +18,7 @@ Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Stage(_Part):
@@ -163,7 +163,7 @@ def read_recipe(source: Path | str) -> Recipe:
             range; the message names each.
     """
     path = Path(source)
-    if not path.exists() and str(source) in shipped_recipes():
+    if not path.is_file() and str(source) in shipped_recipes():
         text = (resources.files("kellgren") / "recipes" / f"{source}.toml").read_text("utf-8")
     else:
         try:
@@ -188,7 +188,9 @@ def read_recipe(source: Path | str) -> Recipe:
 
 
 def _explain(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    # pydantic puts the schedule's name into the path, where the file has no such table
+    named = (str(part) for part in error["loc"] if part not in ("one-cycle", "head-then-all"))
+    where = ".".join(named) or "recipe"
     if error["type"] == "extra_forbidden":
         return f"{where} is not a key of a recipe"
     if error["type"] == "missing":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -66,10 +68,10 @@ class MemberRuntime:
     ) -> None:
         self.preprocess = preprocess
         try:
-            with np.load(head, allow_pickle=False) as arrays:
+            with head.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 self.head: Floats = arrays["weight"].astype(np.float32)
                 self.bias: Floats = arrays["bias"].astype(np.float32)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
             raise BundleError(
                 head, f"is not a member's head ({type(error).__name__})", "Restore the bundle"
             ) from None
@@ -115,6 +117,8 @@ def _onnxruntime(model: Path, threads: int) -> Infer:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         source = session.get_inputs()[0].name
+        if not {"logits", "features"} <= {output.name for output in session.get_outputs()}:
+            raise ValueError("outputs are missing")
     except Exception as error:  # the C++ library has no exception tree of its own
         raise _unusable(model, error) from None
 
@@ -139,11 +143,16 @@ def _openvino(model: Path, precision: Precision, threads: int) -> Infer:
     }
     try:
         compiled = openvino.Core().compile_model(model, "CPU", settings)
+        for name in ("logits", "features"):
+            compiled.output(name)
     except RuntimeError as error:
         raise _unusable(model, error) from None
+    requests = threading.local()  # a request serves one caller at a time; knees are read in threads
 
     def infer(images: Floats) -> tuple[Floats, Floats]:
-        found = compiled(images)
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        found = requests.own.infer(images)
         return found["logits"], found["features"]
 
     return infer

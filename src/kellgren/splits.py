@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +53,13 @@ class Folds:
             raise InvalidManifest(
                 "folds", f"{len(unknown)} patients have no fold", "Make new folds for this data"
             )
-        return np.array([self.of_patient[knee.patient] == fold for knee in knees])
+        return np.array([self.of_patient[knee.patient] == fold for knee in knees], dtype=np.bool_)
 
 
 def make_folds(knees: Sequence[Knee], count: int = 5, seed: int = 42) -> Folds:
     """Deal patients into folds so that each fold has the same share of every grade.
+
+    A grade with fewer knees than there are folds is missing from some of them.
 
     Args:
         knees: graded; their order does not matter.
@@ -63,26 +67,41 @@ def make_folds(knees: Sequence[Knee], count: int = 5, seed: int = 42) -> Folds:
         seed: of the shuffle.
 
     Raises:
-        InvalidManifest: fewer patients than folds, or a knee without a grade.
+        InvalidManifest: fewer than two folds, fewer patients than folds, fewer knees than folds
+            in every grade, or a knee without a grade.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    problem = _why_not(knees, count)
+    if problem:
+        raise InvalidManifest(
+            "folds", problem, "Grade every knee, and make as many folds as the patients can fill"
+        )
     ordered = sorted(knees, key=lambda knee: (knee.image.name, knee.image.as_posix()))
     patients = np.array([knee.patient for knee in ordered])
-    if any(knee.grade is None for knee in ordered) or len(set(patients)) < count:
-        raise InvalidManifest(
-            "folds",
-            f"{len(set(patients))} patients, not all of their knees graded"
-            if len(set(patients)) >= count
-            else f"{len(set(patients))} patients cannot fill {count} folds",
-            "Every knee needs a grade, and every fold a patient",
-        )
     grades = np.array([int(knee.grade or 0) for knee in ordered])
     dealer = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     of_patient: dict[str, int] = {}
-    for fold, (_, held_out) in enumerate(dealer.split(grades, grades, patients)):
-        of_patient.update((str(patient), fold) for patient in patients[held_out])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for fold, (_, held_out) in enumerate(dealer.split(grades, grades, patients)):
+            of_patient.update((str(patient), fold) for patient in patients[held_out])
     return Folds(of_patient, count, seed)
+
+
+def _why_not(knees: Sequence[Knee], count: int) -> str:
+    """What keeps the knees from being dealt into so many folds; empty where nothing does."""
+    patients = len({knee.patient for knee in knees})
+    ungraded = sum(knee.grade is None for knee in knees)
+    if count < 2:
+        return f"{count} folds leave nothing to learn from"
+    if ungraded:
+        return f"{ungraded} knees have no grade"
+    if patients < count:
+        return f"{patients} patients cannot fill {count} folds"
+    if max(Counter(knee.grade for knee in knees).values()) < count:
+        return f"no grade has {count} knees, one for each fold"
+    return ""
 
 
 def save_folds(folds: Folds, path: Path) -> None:
@@ -101,16 +120,19 @@ def load_folds(path: Path) -> Folds:
     """Read folds and check their hash.
 
     Raises:
-        InvalidManifest: not such a file, or its hash does not fit.
+        InvalidManifest: not such a file, or its hash or count does not fit.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
         folds = Folds(content["of_patient"], content["count"], content["seed"])
-        intact = folds.hash == content["hash"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        numbers_fit = set(folds.of_patient.values()) == set(range(folds.count))
+        intact = numbers_fit and folds.hash == content["hash"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidManifest(
             path, f"is not a file of folds ({type(error).__name__})", "Make it with data folds"
         ) from None
     if not intact:
-        raise InvalidManifest(path, "the hash does not fit the folds", "Restore the original file")
+        raise InvalidManifest(
+            path, "the hash or the count does not fit the folds", "Restore the original file"
+        )
     return folds

@@ -32,6 +32,8 @@ Row = dict[str, Any]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+if not out.is_terminal:
+    out.width = 200  # a file or pipe has no edge: names of files stay whole
 
 
 def progress(description: str) -> Progress:
@@ -105,11 +107,12 @@ def show_readings(rows: Sequence[Row], *, table: bool = True) -> None:
         _show_graded(graded)
     for row in graded:
         for warning in row["warnings"]:
-            err.print(Text(f"warning: {row['image']}: {warning}", style="yellow"))
+            text = Text(f"warning: {row['image']}: {warning}", style="yellow")
+            err.print(text, soft_wrap=True)
     if failed:
         err.print(Text(f"\nNot graded: {len(failed)}", style="bold red"))
     for row in failed:
-        err.print(Text(f"  {row['image']}: {row['note']}"))
+        err.print(Text(f"  {row['image']}: {row['note']}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
 
 

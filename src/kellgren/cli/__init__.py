@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from kellgren import __version__
 from kellgren.cli import bundle, data, evaluate, grade, train
 from kellgren.errors import BundleError, KellgrenError
 
-SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED = 1, 2, 3, 4
+SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
 
 app = typer.Typer(
     name="kellgren",
@@ -51,32 +50,21 @@ def main() -> None:
     0 all done, 1 some inputs failed, 2 wrong usage, 3 model missing or damaged, 4 nothing graded.
     """
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(_interrupted())
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        app()  # answers wrong usage, broken pipes and Ctrl-C by itself, with an exit code
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _tell("interrupted: what was finished is kept; --resume goes on from there")
+        raise
     except BundleError as error:
-        code = _tell(error, MODEL_MISSING)
+        _tell(f"error: {error}")
+        sys.exit(MODEL_MISSING)
     except KellgrenError as error:
-        code = _tell(error, USAGE)
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 1
+        _tell(f"error: {error}")
+        sys.exit(USAGE)
     except OSError as error:
-        typer.echo(f"error: {error.filename or 'file system'}: {error.strerror}", err=True)
-        code = 1
-    sys.exit(code)
+        _tell(f"error: {error.filename or 'file system'}: {error.strerror}")
+        sys.exit(SOME_FAILED)
 
 
-def _tell(error: KellgrenError, code: int) -> int:
-    typer.echo(f"error: {error}", err=True)
-    return code
-
-
-def _interrupted() -> int:
-    typer.echo("interrupted: what was finished is kept; --resume goes on from there", err=True)
-    return 130
+def _tell(message: str) -> None:
+    typer.echo(message, err=True)

@@ -27,7 +27,8 @@ def index(
     counts = {split: sum(grades.values()) for split, grades in count_grades(knees).items()}
     spread = ", ".join(f"{number} {split}" for split, number in counts.items())
     patients = len({knee.patient for knee in knees})
-    terminal.out.print(f"{len(knees)} knees of {patients} patients ({spread}) -> {output}")
+    told = f"{len(knees)} knees of {patients} patients ({spread}) -> {output}"
+    terminal.out.print(told, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="kellgren data check knees.csv")
@@ -72,5 +73,6 @@ def folds(
 
         dealt = make_folds(for_training(list_knees(source), source), count, seed)
     save_folds(dealt, output)
-    terminal.out.print(f"{len(dealt.of_patient)} patients in {count} folds -> {output}")
+    told = f"{len(dealt.of_patient)} patients in {count} folds -> {output}"
+    terminal.out.print(told, markup=False, soft_wrap=True)
     terminal.out.print(f"hash {dealt.hash}", style="dim")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from kellgren.batch import Row
+    from kellgren.grades import Side
+    from kellgren.pipeline import Ensemble
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -49,24 +54,12 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM, one knee a picture."""
     from kellgren import terminal
-    from kellgren.batch import (
-        Journal,
-        OverlayFolder,
-        collect,
-        grade_batch,
-        write_csv,
-        write_json,
-    )
     from kellgren.bundle import default_bundle
     from kellgren.grades import Side
     from kellgren.pipeline import Ensemble
 
-    images = collect(paths)
-    if not images:
-        terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
-        raise typer.Exit(4)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    busy = min(workers or cores or 1, len(images))
+    images = _collected(paths, csv, json, overlay)
+    busy = min(workers or _cores(), len(images))
     ensemble = Ensemble.open(
         model or default_bundle(),
         engine=engine,
@@ -74,6 +67,61 @@ def grade(
         threads=1 if busy > 1 else 0,
         mirror=mirror,
     )
+    rows = _graded(ensemble, images, Side(side or ""), csv, json, overlay, busy, resume)
+    terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
+    _tell_where(csv, json, overlay)
+    failed = sum(row["grade"] is None for row in rows)
+    raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
+
+
+def _collected(
+    paths: list[str], csv: Path | None, json: Path | None, overlay: Path | None
+) -> list[str]:
+    """The files to grade; refuses outputs that would end up inside each other or on an input."""
+    from kellgren import terminal
+    from kellgren.batch import collect
+
+    if str(csv) == str(json) == "-":
+        raise typer.BadParameter("only one of --csv and --json can go to standard output")
+    for written in (csv, json):
+        if written is not None and written.is_dir():
+            raise typer.BadParameter(f"{written} is a folder; name a file in it")
+    images = collect(paths)
+    if overlay is not None and any(_same_folder(overlay, Path(image)) for image in images):
+        raise typer.BadParameter(
+            f"--overlay {overlay} holds pictures to be graded; name another folder"
+        )
+    if not images:
+        terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
+        raise typer.Exit(4)
+    return images
+
+
+def _same_folder(folder: Path, image: Path) -> bool:
+    return folder.resolve() == image.parent.resolve()
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _graded(
+    ensemble: Ensemble,
+    images: list[str],
+    side: Side,
+    csv: Path | None,
+    json: Path | None,
+    overlay: Path | None,
+    workers: int,
+    resume: bool,
+) -> list[Row]:
+    """Grade under a bar, keeping a journal until the tables are written."""
+    from kellgren import terminal
+    from kellgren.batch import Journal, OverlayFolder, grade_batch, write_csv, write_json
+
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(
         None if target is None else target.with_name(f".{target.name}.journal"),
@@ -86,19 +134,17 @@ def grade(
             ensemble,
             images,
             journal,
-            side=Side(side or ""),
-            overlays=None if overlay is None else OverlayFolder(overlay),
-            workers=busy,
+            side=side,
+            overlays=None if overlay is None else OverlayFolder(overlay, images),
+            workers=workers,
             tell=lambda rows: bar.advance(task),
         )
     if csv is not None:
         write_csv(rows, csv)
     if json is not None:
         write_json(rows, ensemble.model, json)
-    terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    _tell_where(csv, json, overlay)
-    failed = sum(row["grade"] is None for row in rows)
-    raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
+    journal.discard()
+    return rows
 
 
 def _tell_where(*written: Path | None) -> None:
@@ -106,4 +152,4 @@ def _tell_where(*written: Path | None) -> None:
 
     kept = [str(path) for path in written if path is not None and str(path) != "-"]
     if kept:
-        terminal.err.print(f"written: {', '.join(kept)}", style="dim")
+        terminal.err.print(f"written: {', '.join(kept)}", style="dim", markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
     from kellgren.evaluation import Scores
     from kellgren.manifest import Knee
     from kellgren.splits import Folds
-    from kellgren.training.member_run import MemberRun, Watcher
+    from kellgren.training.loop import Watcher
+    from kellgren.training.member_run import MemberRun
 
 app = typer.Typer(no_args_is_help=True, help="Train networks on graded knees.")
 
@@ -32,6 +34,9 @@ def member(
     weights_dir: Annotated[
         Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
     ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Finished run of the same fold whose weights to refine.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last whole epoch in --out.")
     ] = False,
@@ -44,9 +49,10 @@ def member(
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
-        from kellgren.training.member_run import train
+        from kellgren.training.loop import train
 
-        run, dealt = _prepare(recipe, data, out, None if fold < 0 else fold, folds, weights_dir)
+        run, dealt = _prepare(recipe, data, out, None if fold < 0 else fold, folds)
+        run = replace(run, weights_dir=weights_dir, start_from=start_from)
         terminal.err.print(
             f"{run.recipe.name}: {len(run.knees) - int(run.held_out.sum())} knees to learn from, "
             f"{int(run.held_out.sum())} held out; {run.device}",
@@ -58,7 +64,7 @@ def member(
         _finish(run, dealt, None if fold < 0 else fold, finished)
 
 
-@app.command()
+@app.command(epilog="kellgren train recipes")
 def recipes() -> None:
     """List the shipped recipes."""
     from kellgren import terminal
@@ -76,7 +82,6 @@ def _prepare(
     out: Path,
     fold: int | None,
     folds: Path | None,
-    weights_dir: Path | None,
 ) -> tuple[MemberRun, Folds | None]:
     import numpy as np
 
@@ -96,7 +101,8 @@ def _prepare(
     if fold is not None:
         dealt = load_folds(folds) if folds else make_folds(knees)
         held_out = dealt.held_out(knees, fold)
-        save_folds(dealt, out / "folds.json")
+        if not (out / "checkpoint.safetensors").exists():  # else they are another run's, or equal
+            save_folds(dealt, out / "folds.json")
     network = find(chosen.network.architecture).build(GRADE_COUNT)
     run = MemberRun(
         recipe=chosen,
@@ -104,7 +110,7 @@ def _prepare(
         held_out=held_out,
         data_hash=data_hash(knees, dealt, fold),
         out=out,
-        weights_dir=weights_dir,
+        weights_dir=None,
         device=choose_device(chosen.precision, network),
     )
     return run, dealt
@@ -150,7 +156,7 @@ def _scores(run: MemberRun, probabilities: Any) -> Scores:
 
 def _bars(bar: Any) -> Watcher:
     from kellgren import terminal
-    from kellgren.training.member_run import Watcher
+    from kellgren.training.loop import Watcher
 
     class Bars(Watcher):
         """One bar for reading the knees, one for all epochs."""

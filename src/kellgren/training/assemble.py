@@ -42,7 +42,7 @@ def build_bundle(run: Path, knees: list[Knee], folder: Path, name: str) -> Bundl
         name: of the bundle.
 
     Raises:
-        TrainingError: the run is not finished.
+        TrainingError: the run is not finished, or held nothing out.
         BundleError: the folder holds something already.
     """
     try:
@@ -51,6 +51,10 @@ def build_bundle(run: Path, knees: list[Knee], folder: Path, name: str) -> Bundl
         raise TrainingError(
             run, f"has no {FACTS}: the run is not finished", "Go on with train member --resume"
         ) from None
+    if facts["held_out_fold"] is None:
+        raise TrainingError(
+            run, "held no knees out to calibrate and score it on", "Train with --fold 0 or another"
+        )
     held_out, temperature, scores = _judged(run, knees)
     member = MemberCard(
         name=facts["recipe"]["name"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def save_checkpoint(state: RunState, identity: dict[str, Any], path: Path) -> No
         "history": json.dumps(state.history),
     }
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    metadata["sha256"] = _digest(whole, metadata)
     try:
         with replaced_whole(path) as temporary:
             save_file(whole, temporary, metadata)
@@ -102,14 +104,10 @@ def load_checkpoint(state: RunState, path: Path) -> None:
     """Fill the state's network, average and optimiser from a file.
 
     Raises:
-        TrainingError: damaged or incomplete.
+        TrainingError: damaged, be it by one flipped bit, or incomplete.
     """
     try:
-        parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimiser": {}}
-        with safe_open(path, framework="pt") as stored:
-            for key in stored.keys():  # noqa: SIM118 - not a dict
-                part, name = key.split("/", 1)
-                parts[part][name] = stored.get_tensor(key)
+        parts = _parts(path)
         state.network.load_state_dict(parts["network"])
         if state.average is not None:
             state.average.load_state_dict(parts["average"])
@@ -118,6 +116,52 @@ def load_checkpoint(state: RunState, path: Path) -> None:
         )
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from None
+
+
+def load_learnt_weights(network: Member, path: Path, data_hash: str) -> None:
+    """Fill a network with what another run learnt: its average where it kept one.
+
+    Args:
+        network: of the same architecture.
+        path: the other run's checkpoint.
+        data_hash: that it must have been trained with, so that nothing held out now was learnt
+            from then.
+
+    Raises:
+        TrainingError: damaged, of another network, or of other data or another fold.
+    """
+    read_history(path, {"data": data_hash})
+    try:
+        parts = _parts(path)
+        prefix = "module."
+        average = {k.removeprefix(prefix): v for k, v in parts["average"].items() if prefix in k}
+        network.load_state_dict(average or parts["network"])
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _parts(path: Path) -> dict[str, Tensors]:
+    """The tensors of a checkpoint by part, their checksum checked."""
+    with safe_open(path, framework="pt") as stored:
+        metadata = stored.metadata() or {}
+        whole = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    if "sha256" in metadata and metadata.pop("sha256") != _digest(whole, metadata):
+        raise ValueError("the checksum does not fit")
+    parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimiser": {}}
+    for key, value in whole.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = value
+    return parts
+
+
+def _digest(tensors: Tensors, metadata: dict[str, str]) -> str:
+    """SHA-256 over all that a checkpoint holds: safetensors does not notice a flipped bit."""
+    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _slots(tensors: Tensors) -> dict[int, Tensors]:

@@ -1,9 +1,8 @@
-"""One member trained on all folds but one: the loop, and how it stops, saves and goes on."""
+"""One member to be trained on all folds but one: what it is, and how it begins or goes on."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,46 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kellgren.architectures import Member, find
 from kellgren.errors import TrainingError
-from kellgren.evaluation.metrics import accuracy, macro_f1, mae, qwk
 from kellgren.files import written_whole
 from kellgren.grades import GRADE_COUNT
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.recipe import HeadThenAll, Recipe
-from kellgren.training.augment import apply, draw
 from kellgren.training.checkpoint import (
     RunState,
     load_checkpoint,
+    load_learnt_weights,
     read_history,
-    save_checkpoint,
 )
-from kellgren.training.data import Planes, epoch_order, load_planes, target_table
 from kellgren.training.device import Device
-from kellgren.training.schedule import optimiser_for, rate_at, starts_afresh
-
-_EVALUATION_BATCH = 32
-
-
-class Watcher:
-    """Is told how a run goes; the command line draws progress bars from it."""
-
-    def loading(self, done: int, total: int) -> None:
-        """A knee was read."""
-
-    def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
-        """An epoch, counted from 0, is about to take so many steps."""
-
-    def step(self, loss: float) -> None:
-        """A batch was learnt."""
-
-    def epoch_ends(self, record: dict[str, Any]) -> None:
-        """An epoch was scored and saved."""
+from kellgren.training.schedule import optimiser_for
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,8 @@ class MemberRun:
         out: folder of the run.
         weights_dir: where pretrained weights lie; ``None`` downloads them.
         device: where and in which precision to compute.
+        start_from: folder of a finished run of the same network, data and fold, whose weights
+            this one begins with; ``None``: ImageNet's or random ones, as the recipe says.
     """
 
     recipe: Recipe
@@ -75,6 +53,7 @@ class MemberRun:
     out: Path
     weights_dir: Path | None
     device: Device
+    start_from: Path | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -102,62 +81,6 @@ class MemberRun:
         )
 
 
-def train(
-    run: MemberRun,
-    *,
-    resume: bool = False,
-    max_minutes: float | None = None,
-    watcher: Watcher | None = None,
-) -> bool:
-    """Train until the recipe's end, or until the time is up.
-
-    Chance in an epoch depends on the seed and the epoch's number alone, so a run that was killed
-    and resumed ends in the weights of one that was not.
-
-    Returns:
-        Whether the run is finished; if not, the same call with ``resume`` goes on.
-
-    Raises:
-        TrainingError: a run lies in the folder already and ``resume`` is off; a checkpoint is
-            damaged or of another run; the loss is not finite; the disk is full.
-    """
-    watcher = watcher or Watcher()
-    began = time.monotonic()
-    state = _restore(run) if _has_begun(run, resume) else _begin(run)
-    planes: Planes | None = None
-    while not is_finished(run.recipe, state.history):
-        epoch = len(state.history)
-        epoch_began = time.monotonic()
-        if planes is None or planes.shape[1] != run.recipe.size_of(epoch):
-            planes = load_planes(
-                run.knees, run.preprocess(run.recipe.size_of(epoch)), watcher.loading
-            )
-        record = _one_epoch(run, state, planes, epoch, watcher)
-        record["minutes"] = (time.monotonic() - epoch_began) / 60
-        state.history.append(record)
-        _save(run, state)
-        watcher.epoch_ends(record)
-        spent = (time.monotonic() - began) / 60
-        if max_minutes is not None and spent + record["minutes"] > max_minutes:
-            break
-    return is_finished(run.recipe, state.history)
-
-
-def is_finished(recipe: Recipe, history: Sequence[dict[str, Any]]) -> bool:
-    """Whether all epochs ran, or early stopping has ended the run."""
-    if len(history) >= recipe.epochs:
-        return True
-    if not isinstance(recipe.schedule, HeadThenAll) or not history:
-        return False
-    best, since = float("inf"), 0
-    for record in history:
-        if record["held_out_loss"] < best - recipe.schedule.delta:
-            best, since = record["held_out_loss"], 0
-        else:
-            since += 1
-    return since >= recipe.schedule.patience
-
-
 def trained_network(run: MemberRun) -> Member:
     """The network that a finished run ends in: the average, or the best where it stops early.
 
@@ -173,7 +96,12 @@ def trained_network(run: MemberRun) -> Member:
     return network.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
-def _has_begun(run: MemberRun, resume: bool) -> bool:
+def has_begun(run: MemberRun, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from.
+
+    Raises:
+        TrainingError: there is one, and nobody asked to resume.
+    """
     begun = run.checkpoint.exists()
     if begun and not resume:
         raise TrainingError(
@@ -203,11 +131,19 @@ def _blank(run: MemberRun, epoch: int) -> RunState:
     return RunState(network, average, optimiser_for(network, run.recipe.schedule, epoch), [])
 
 
-def _begin(run: MemberRun) -> RunState:
+def begin(run: MemberRun) -> RunState:
+    """The state before the first epoch; where its weights came from is written down.
+
+    Raises:
+        WeightsUnavailable: ImageNet weights cannot be had.
+        TrainingError: the run to start from is damaged, or learnt from knees held out here.
+    """
     run.out.mkdir(parents=True, exist_ok=True)
     state = _blank(run, epoch=0)
     origin = "random weights"
-    if run.recipe.network.pretrained:
+    if run.start_from is not None:
+        origin = _continue(run, run.start_from, state)
+    elif run.recipe.network.pretrained:
         source = find(run.recipe.network.architecture)
         origin = source.pretrained(state.network, run.weights_dir)
     if isinstance(state.average, AveragedModel):
@@ -217,7 +153,12 @@ def _begin(run: MemberRun) -> RunState:
     return state
 
 
-def _restore(run: MemberRun) -> RunState:
+def restore(run: MemberRun) -> RunState:
+    """The state after the last whole epoch.
+
+    Raises:
+        TrainingError: the checkpoint is damaged or belongs to another run.
+    """
     history = read_history(run.checkpoint, run.identity)
     state = _blank(run, epoch=max(0, len(history) - 1))
     load_checkpoint(state, run.checkpoint)
@@ -225,106 +166,13 @@ def _restore(run: MemberRun) -> RunState:
     return state
 
 
-def _one_epoch(
-    run: MemberRun, state: RunState, planes: Planes, epoch: int, watcher: Watcher
-) -> dict[str, Any]:
-    recipe = run.recipe
-    if starts_afresh(recipe.schedule, epoch):
-        state.optimiser = optimiser_for(state.network, recipe.schedule, epoch)
-    rng = np.random.default_rng([recipe.seed, epoch])
-    torch.manual_seed(int(rng.integers(2**63)))
-    learnt = np.flatnonzero(~run.held_out)
-    batches = learnt[epoch_order(len(learnt), recipe.batch, rng)]
-    watcher.epoch_begins(epoch, recipe.epochs, planes.shape[1], len(batches))
-    targets = torch.from_numpy(target_table(recipe.targets, GRADE_COUNT)[_grades(run)])
-    state.network.train()
-    losses = []
-    for number, batch in enumerate(batches):
-        progress = (epoch + number / len(batches)) / recipe.epochs
-        rate = rate_at(recipe.schedule, epoch, progress)
-        images = _augmented(run, planes[batch], rng)
-        losses.append(_learn(run, state, images, targets[batch], rate))
-        watcher.step(losses[-1])
-    record = {
-        "epoch": epoch + 1,
-        "size": int(planes.shape[1]),
-        "rate": rate,
-        "loss": float(np.mean(losses)),
-    }
-    return record | _judge(run, state, planes)
-
-
-def _augmented(run: MemberRun, planes: Planes, rng: np.random.Generator) -> torch.Tensor:
-    change = draw(run.recipe.augmentation, len(planes), rng)
-    images = torch.from_numpy(planes).to(run.device.name)[:, None].float() / 255.0
-    return _normalised(run, apply(images, change))
-
-
-def _normalised(run: MemberRun, images: torch.Tensor) -> torch.Tensor:
-    """The same arithmetic as `Preprocess.normalise`, on the device."""
-    preprocess = run.preprocess(images.shape[-1])
-    mean = images.new_tensor(preprocess.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(preprocess.std).view(1, 3, 1, 1)
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def _learn(
-    run: MemberRun, state: RunState, images: torch.Tensor, targets: torch.Tensor, rate: float
-) -> float:
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    with run.device.autocast():
-        logits = state.network(images)
-    loss = functional.cross_entropy(logits.float(), targets.to(logits.device))
-    value = float(loss.detach())
-    if not np.isfinite(value):
+def _continue(run: MemberRun, earlier: Path, state: RunState) -> str:
+    """Take over the weights that another run ended in; say where those had come from."""
+    load_learnt_weights(state.network, earlier / run.checkpoint.name, run.data_hash)
+    try:
+        origin = json.loads((earlier / "origin.json").read_text("utf-8"))
+        return f"a finished run that started from {origin['started_from']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            run.out, f"the loss became {value}", "Lower the rate or train in fp32, then --resume"
-        )
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    clip = getattr(run.recipe.schedule, "clip_norm", None)
-    if clip is not None:
-        nn.utils.clip_grad_norm_(state.network.parameters(), clip)
-    state.optimiser.step()
-    if isinstance(state.average, AveragedModel):
-        state.average.update_parameters(state.network)
-    return value
-
-
-def _judge(run: MemberRun, state: RunState, planes: Planes) -> dict[str, Any]:
-    """Score the held-out knees as they are, one look each."""
-    judged = np.flatnonzero(run.held_out)
-    if not len(judged):
-        return {}
-    network = (state.network if state.average is None else state.average).eval()
-    logits = []
-    with torch.inference_mode(), run.device.autocast():
-        for start in range(0, len(judged), _EVALUATION_BATCH):
-            chosen = planes[judged[start : start + _EVALUATION_BATCH]]
-            images = torch.from_numpy(chosen).to(run.device.name)[:, None].float() / 255.0
-            logits.append(network(_normalised(run, images)).float().cpu())
-    scored = torch.cat(logits)
-    truth = _grades(run)[judged]
-    targets = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT)[truth])
-    graded = scored.argmax(dim=1).numpy()
-    return {
-        "held_out_loss": float(functional.cross_entropy(scored, targets)),
-        "accuracy": accuracy(truth, graded),
-        "macro_f1": macro_f1(truth, graded),
-        "qwk": qwk(truth, graded),
-        "mae": mae(truth, graded),
-    }
-
-
-def _grades(run: MemberRun) -> npt.NDArray[np.int64]:
-    return np.array([int(knee.grade or 0) for knee in run.knees])
-
-
-def _save(run: MemberRun, state: RunState) -> None:
-    save_checkpoint(state, run.identity, run.checkpoint)
-    losses = [record.get("held_out_loss", 0.0) for record in state.history]
-    if isinstance(run.recipe.schedule, HeadThenAll) and losses[-1] == min(losses):
-        save_checkpoint(state, run.identity, run.best)
-    with written_whole(run.out / "log.jsonl") as stream:
-        stream.writelines(json.dumps(record) + "\n" for record in state.history)
+            earlier, f"has no readable origin.json ({type(error).__name__})", "Name a whole run"
+        ) from None

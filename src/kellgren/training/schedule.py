@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 
+from kellgren.architectures import Member
 from kellgren.recipe import HeadThenAll, OneCycle
 
 _FINAL_SHARE = 0.002
@@ -34,17 +34,17 @@ def rate_at(schedule: OneCycle | HeadThenAll, epoch: int, progress: float) -> fl
 
 
 def optimiser_for(
-    network: nn.Module, schedule: OneCycle | HeadThenAll, epoch: int
+    network: Member, schedule: OneCycle | HeadThenAll, epoch: int
 ) -> torch.optim.Optimizer:
     """The optimiser that the given epoch uses, over the parameters it may change.
 
     The head-then-all schedule freezes all but ``network.head`` in its first epoch; as in the
-    paper's procedure, the second epoch starts with a fresh optimiser.
+    paper's procedure, the second epoch starts with a fresh optimiser. A stem frozen for good
+    stays so.
     """
     if isinstance(schedule, HeadThenAll):
-        head = {id(parameter) for parameter in network.get_submodule("head").parameters()}
-        for parameter in network.parameters():
-            parameter.requires_grad_(epoch > 0 or id(parameter) in head)
+        network.stem.requires_grad_(epoch > 0 and not network.stem_is_frozen)
+        network.body.requires_grad_(epoch > 0)
         return torch.optim.Adam(
             [p for p in network.parameters() if p.requires_grad],
             lr=schedule.head_rate,

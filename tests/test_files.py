@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kellgren.files import replaced_whole, written_whole
+
+
+def test_a_file_is_written_and_its_folder_made(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "new/table.csv") as stream:
+        stream.write("Gonarthrose, geprüft\n")
+    assert (tmp_path / "new/table.csv").read_bytes() == "Gonarthrose, geprüft\n".encode()
+    assert os.listdir(tmp_path / "new") == ["table.csv"]
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with written_whole(path) as stream:
+        stream.write("new")
+        stream.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("crash", [ValueError, KeyboardInterrupt, OSError(28, "disk full")])
+def test_a_crash_leaves_the_old_file_and_no_temporary(
+    tmp_path: Path, crash: BaseException | type[BaseException]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with written_whole(path) as stream:
+            stream.write("half")
+            raise crash
+
+    with pytest.raises((ValueError, KeyboardInterrupt, OSError)):
+        interrupted()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_a_crash_before_the_first_file_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with replaced_whole(tmp_path / "model.onnx") as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    script = (
+        "import sys, time, pathlib\n"
+        "from kellgren.files import written_whole\n"
+        "with written_whole(pathlib.Path(sys.argv[1])) as stream:\n"
+        "    stream.write('half'); stream.flush(); print('writing', flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert path.read_text() == "old"
+    left = [name for name in os.listdir(tmp_path) if name != "table.csv"]
+    assert all(name.startswith(".table.") for name in left), "an index skips hidden files"
+
+
+def test_the_temporary_lies_beside_the_file_with_its_suffix(tmp_path: Path) -> None:
+    with replaced_whole(tmp_path / "model.onnx") as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".onnx")
+        temporary.write_bytes(b"whole")
+    assert (tmp_path / "model.onnx").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_others_may_read_the_file_as_the_umask_allows(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        with written_whole(tmp_path / "table.csv") as stream:
+            stream.write("x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "table.csv").stat().st_mode) == 0o640

@@ -1,0 +1,164 @@
+"""Training in the blink of an eye: a network of two convolutions, a dozen knees of the examples."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kellgren.architectures import ARCHITECTURES, Architecture, Member
+from kellgren.errors import TrainingError, WeightsUnavailable
+from kellgren.grades import Grade
+from kellgren.manifest import Knee
+from kellgren.naming import patient_and_side
+from kellgren.recipe import Recipe
+from kellgren.splits import Folds
+from kellgren.training.device import Device
+from kellgren.training.identity import data_hash
+from kellgren.training.loop import Watcher, train
+from kellgren.training.member_run import MemberRun
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+GRADES = (0, 1, 2, 3, 4, 0, 0, 1, 2, 0, 3, 0)  # five of one grade, for five folds
+FOLDS = Folds({f"90000{n:02}": n % 4 // 3 for n in range(12)}, 2, 0)
+STEPS = 3  # of an epoch: nine knees to learn from, by threes
+ONE_CYCLE = {"name": "one-cycle", "peak_rate": 0.01}
+HEAD_THEN_ALL = {
+    "name": "head-then-all",
+    "head_rate": 0.01,
+    "rate": 0.003,
+    "weight_decay": 1e-4,
+    "step_epochs": 2,
+    "step_factor": 0.1,
+    "patience": 10,
+    "delta": 0.0,
+}
+EVERY_CHANGE = {
+    **{"mirror": 0.5, "rotation": 12, "scale": 0.14, "shift": 0.08, "contrast": 0.25},
+    **{"brightness": 0.1, "gamma": 0.35, "blur": 0.5, "noise": 0.02, "erase": 0.5},
+}
+
+
+def tiny(grades: int) -> Member:
+    """16 channels at stride 8, with all that a run must keep: batch statistics, dropout."""
+    stages = {
+        "conv0": nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+        "norm0": nn.BatchNorm2d(8),
+        "relu0": nn.ReLU(),
+        "conv1": nn.Conv2d(8, 16, 3, stride=4, padding=1, bias=False),
+        "norm1": nn.BatchNorm2d(16),
+        "relu1": nn.ReLU(),
+    }
+    return Member(stages, body_from="conv1", channels=16, grades=grades, dropout=0.2)
+
+
+def no_weights(member: Member, folder: Path | None) -> str:
+    raise WeightsUnavailable("tiny", "has never been pretrained", "Set pretrained to false")
+
+
+TINY = Architecture("tiny", 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "body.relu1", tiny, no_weights)
+
+
+def tiny_recipe(schedule: dict[str, Any], epochs: Sequence[int] = (2, 2), **changes: Any) -> Recipe:
+    """A recipe whose stages grow from 48 pixels, with everything switched on."""
+    values = {
+        "name": "tiny",
+        "batch": 3,
+        "precision": "fp32",
+        "average": 0.8 if schedule["name"] == "one-cycle" else 0.0,
+        "stages": [{"epochs": n, "size": 48 + 16 * k} for k, n in enumerate(epochs)],
+        "network": {"architecture": "tiny", "pretrained": False, "dropout": 0.3},
+        "schedule": schedule,
+        "targets": {"kind": "ordinal"},
+        "augmentation": EVERY_CHANGE,
+    }
+    return Recipe.model_validate(values | changes)
+
+
+def copied_knees(folder: Path) -> list[Knee]:
+    """Twelve knees of twelve patients: the examples under other names, graded at random."""
+    sources = sorted(EXAMPLES.glob("*.png"))
+    knees = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, grade in enumerate(GRADES):
+        source = sources[number % len(sources)]
+        image = folder / f"90000{number:02}{source.stem[-1]}.png"
+        shutil.copyfile(source, image)
+        patient, side = patient_and_side(image)
+        knees.append(Knee(image, patient, side, Grade(grade), "", "chen2018-299"))
+    return knees
+
+
+def tiny_run(recipe: Recipe, knees: Sequence[Knee], out: Path, fold: int | None = 1) -> MemberRun:
+    """A run on the CPU in fp32; fold 1 holds three knees out, ``None`` nothing."""
+    folds = None if fold is None else FOLDS
+    held_out = np.zeros(len(knees), bool) if fold is None else FOLDS.held_out(knees, fold)
+    return MemberRun(
+        recipe=recipe,
+        knees=knees,
+        held_out=held_out,
+        data_hash=data_hash(knees, folds, fold),
+        out=out,
+        weights_dir=None,
+        device=Device("cpu", bf16=False),
+    )
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in load_file(path).items()}  # off the file
+
+
+def metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as stored:
+        return dict(stored.metadata())
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Every tensor of two checkpoints is equal to the last bit."""
+    left, right = tensors(one), tensors(other)
+    assert left.keys() == right.keys()
+    assert not [name for name in left if not torch.equal(left[name], right[name])]
+
+
+# --- in a process of its own ---------------------------------------------------------------------
+
+
+class _Leash(Watcher):
+    """Tells of each step, and waits to be let go."""
+
+    def __init__(self, line: Connection) -> None:
+        self.line = line
+
+    def step(self, loss: float) -> None:
+        self.line.send("step")
+        self.line.recv()
+
+
+def train_on_a_leash(run: MemberRun, line: Connection) -> None:
+    """Train, step by step, whenever the other end of the line answers."""
+    torch.set_num_threads(1)
+    with patch.dict(ARCHITECTURES, tiny=TINY):
+        train(run, resume=True, watcher=_Leash(line))
+    line.send("finished")
+
+
+def train_on_a_full_disk(run: MemberRun, most_bytes: int, line: Connection) -> None:
+    """Train where no file may grow beyond a size, and send what the error says."""
+    import resource  # not on every system
+
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    with patch.dict(ARCHITECTURES, tiny=TINY):
+        try:
+            line.send(f"finished: {train(run, resume=True)}")
+        except TrainingError as error:
+            line.send(str(error))
