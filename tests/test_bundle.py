@@ -45,7 +45,7 @@ def victim(intact: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def edit(folder: Path, change: Change, *, sealed: bool = False) -> None:
-    """Change a card; unsealed, it is read as one from before there were seals."""
+    """Change a card; unsealed, it is read as one written by hand."""
     card = json.loads((folder / CARD).read_text("utf-8"))
     change(card)
     (folder / CARD).write_text(json.dumps(card if sealed else card | {"seal": ""}), "utf-8")
@@ -173,7 +173,7 @@ def test_a_newer_bundle_asks_for_an_update(copy: Path) -> None:
         open_bundle(copy)
 
 
-def test_a_card_from_before_seals_is_read(copy: Path) -> None:
+def test_a_card_without_a_seal_is_read(copy: Path) -> None:
     edit(copy, lambda card: card.pop("seal"))
     assert open_bundle(copy).card.seal == ""
 

@@ -259,11 +259,8 @@ def moved(member: Member, optimiser: torch.optim.Optimizer) -> set[str]:
 def test_the_head_learns_first_and_then_all_layers() -> None:
     member = network()
     assert moved(member, optimiser_for(member, head_then_all(), epoch=0)) == {"head"}
-    assert moved(member, optimiser_for(member, head_then_all(), epoch=1)) == {
-        "stem",
-        "body",
-        "head",
-    }
+    everything = {"stem", "body", "head"}
+    assert moved(member, optimiser_for(member, head_then_all(), epoch=1)) == everything
 
 
 @pytest.mark.parametrize("schedule", [head_then_all(), OneCycle(peak_rate=1e-2)])
@@ -292,9 +289,8 @@ def test_when_an_optimiser_starts_afresh(
 
 def test_weight_decay_is_for_matrices_in_one_cycle_and_for_all_layers_in_the_paper() -> None:
     member = network()
-    matrices, vectors = optimiser_for(
-        member, OneCycle(peak_rate=0.1, weight_decay=0.3), 0
-    ).param_groups
+    schedule = OneCycle(peak_rate=0.1, weight_decay=0.3)
+    matrices, vectors = optimiser_for(member, schedule, 0).param_groups
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
     assert all(p.ndim > 1 for p in matrices["params"])
     assert all(p.ndim == 1 for p in vectors["params"])

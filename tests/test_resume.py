@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kellgren.architectures import ARCHITECTURES
 from kellgren.errors import TrainingError
 from kellgren.manifest import Knee
 from kellgren.training.checkpoint import read_history
@@ -25,13 +24,13 @@ from tiny_training import (
     HEAD_THEN_ALL,
     ONE_CYCLE,
     STEPS,
-    TINY,
     assert_same_weights,
     copied_knees,
     metadata,
     tensors,
     tiny_recipe,
     tiny_run,
+    tiny_world,
     train_on_a_full_disk,
     train_on_a_leash,
 )
@@ -42,14 +41,9 @@ PAPER = tiny_recipe(HEAD_THEN_ALL, epochs=(4,))
 
 
 @pytest.fixture(autouse=True, scope="module")
-def tiny_world() -> Iterator[None]:
-    """The tiny network is known, and one thread makes sums in one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setitem(ARCHITECTURES, "tiny", TINY)
+def small_world() -> Iterator[None]:
+    with tiny_world():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from kellgren.manifest import Knee, write_manifest
 from kellgren.splits import load_folds, save_folds
 from kellgren.training.checkpoint import read_history
 from kellgren.training.loop import is_finished, train
-from kellgren.training.member_run import trained_network
+from kellgren.training.member_run import begin, trained_network
 from tiny_training import (
     FOLDS,
     HEAD_THEN_ALL,
@@ -34,6 +34,7 @@ from tiny_training import (
     tensors,
     tiny_recipe,
     tiny_run,
+    tiny_world,
 )
 
 RECIPE = """
@@ -54,14 +55,9 @@ LEFT_BEHIND = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def tiny_world() -> Iterator[None]:
-    """The tiny network is known, and one thread makes sums in one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setitem(ARCHITECTURES, "tiny", TINY)
+def small_world() -> Iterator[None]:
+    with tiny_world():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -208,12 +204,12 @@ def test_the_first_epoch_of_the_papers_schedule_changes_the_head_alone(
 ) -> None:
     run = tiny_run(tiny_recipe(HEAD_THEN_ALL, epochs=(3,)), knees, tmp_path)
     torch.manual_seed(run.recipe.seed)
-    begin = find("tiny").build(5).state_dict()
-    learnt = [name for name in begin if name.endswith(("weight", "bias"))]
+    before = find("tiny").build(5).state_dict()
+    learnt = [name for name in before if name.endswith(("weight", "bias"))]
 
     def changed() -> set[str]:
         now = tensors(run.checkpoint)
-        return {name for name in learnt if not torch.equal(begin[name], now[f"network/{name}"])}
+        return {name for name in learnt if not torch.equal(before[name], now[f"network/{name}"])}
 
     train(run, max_minutes=0)
     assert changed() == {"head.weight", "head.bias"}
@@ -259,6 +255,21 @@ def test_a_run_ends_in_its_average(knees: list[Knee], tmp_path: Path) -> None:
     assert not torch.equal(saved["network/head.weight"], network["head.weight"])
 
 
+def test_a_finished_run_can_be_refined_on_the_same_fold_alone(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    recipe, out = tiny_recipe(ONE_CYCLE, epochs=(1,)), tmp_path / "first"
+    assert train(tiny_run(recipe, knees, out))
+    learnt = tensors(out / "checkpoint.safetensors")
+
+    refined = replace(tiny_run(recipe, knees, tmp_path / "second"), start_from=out)
+    for name, value in begin(refined).network.state_dict().items():
+        assert torch.equal(value, learnt[f"average/module.{name}"])
+    leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=0), start_from=out)
+    with pytest.raises(TrainingError, match="another run"):
+        train(leaking)
+
+
 def test_a_frozen_stem_stays_what_it_was(knees: list[Knee], tmp_path: Path) -> None:
     frozen = {"architecture": "tiny", "pretrained": False, "freeze_stem": True}
     for name, schedule in (("ours", ONE_CYCLE), ("paper", HEAD_THEN_ALL)):
@@ -266,10 +277,10 @@ def test_a_frozen_stem_stays_what_it_was(knees: list[Knee], tmp_path: Path) -> N
         run = tiny_run(recipe, knees, tmp_path / name)
         assert train(run)
         torch.manual_seed(run.recipe.seed)
-        begin, end = find("tiny").build(5), trained_network(run)
-        for key, value in begin.stem.state_dict().items():
+        before, end = find("tiny").build(5), trained_network(run)
+        for key, value in before.stem.state_dict().items():
             assert torch.equal(end.stem.state_dict()[key], value)
-        assert not torch.equal(end.body.conv1.weight, begin.body.conv1.weight)
+        assert not torch.equal(end.body.conv1.weight, before.body.conv1.weight)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_words(

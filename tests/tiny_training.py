@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,16 @@ def tiny_run(recipe: Recipe, knees: Sequence[Knee], out: Path, fold: int | None 
     )
 
 
+@contextmanager
+def tiny_world() -> Iterator[None]:
+    """The tiny network is known, one thread makes sums in one order, chance is put back after."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with patch.dict(ARCHITECTURES, tiny=TINY), torch.random.fork_rng():
+        yield
+    torch.set_num_threads(threads)
+
+
 def tensors(path: Path) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in load_file(path).items()}  # off the file
 
@@ -145,8 +156,7 @@ class _Leash(Watcher):
 
 def train_on_a_leash(run: MemberRun, line: Connection) -> None:
     """Train, step by step, whenever the other end of the line answers."""
-    torch.set_num_threads(1)
-    with patch.dict(ARCHITECTURES, tiny=TINY):
+    with tiny_world():
         train(run, resume=True, watcher=_Leash(line))
     line.send("finished")
 
@@ -155,9 +165,8 @@ def train_on_a_full_disk(run: MemberRun, most_bytes: int, line: Connection) -> N
     """Train where no file may grow beyond a size, and send what the error says."""
     import resource  # not on every system
 
-    torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    with patch.dict(ARCHITECTURES, tiny=TINY):
+    with tiny_world():
         try:
             line.send(f"finished: {train(run, resume=True)}")
         except TrainingError as error:

@@ -102,6 +102,7 @@ def audit(
         _recropped(knees),
         _leaked(knees, looks),
         _repeated(knees, looks),
+        _incomplete(knees),
         _unlike_published(knees, looks),
     )
     return Audit(count_grades(knees), _published_counts(), tuple(findings))
@@ -221,6 +222,16 @@ def _repeated(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterator[Findi
         yield Finding("fine", "no two files share all their pixels")
     elif not leaking and not conflicting:
         yield Finding("warning", f"{len(groups)} pictures occur more than once")
+
+
+def _incomplete(knees: Sequence[Knee]) -> Iterator[Finding]:
+    """Splits of the published set that are there, but not whole."""
+    ours = [knee for knee in knees if knee.source.startswith("chen2018")]
+    published = _published_counts()
+    for split, counts in count_grades(ours).items():
+        if split in published and counts != published[split]:
+            found, expected = sum(counts.values()), sum(published[split].values())
+            yield Finding("warning", f"{split}: {found} knees, published {expected}")
 
 
 def _unlike_published(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterator[Finding]:

@@ -78,7 +78,7 @@ class Card(_Part):
         versions: of the libraries used in training and export.
         files: SHA-256 of every other file in the bundle.
         intended_use: and what it is not for.
-        seal: SHA-256 of the card's own text with this value left out; none in early bundles.
+        seal: SHA-256 of the card's own text with this value left out; empty in a card written by hand.
     """
 
     format: int

@@ -89,7 +89,7 @@ def draw_overlay(pixels: Plane, heat: Plane, caption: Caption) -> Image.Image:
 def png_bytes(picture: Image.Image) -> bytes:
     """A picture as the bytes of a PNG file."""
     stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
+    picture.save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -35,7 +35,7 @@ class Network(_Part):
     pretrained: bool = True
     freeze_stem: bool = False
     mirror_left: bool = True
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None  # None: the network's own
 
 
 class OneCycle(_Part):

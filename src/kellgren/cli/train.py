@@ -35,7 +35,7 @@ def member(
         Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option(help="Finished run of the same fold whose weights to refine.")
+        Path | None, typer.Option(help="Another run of the same fold, whose weights to refine.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last whole epoch in --out.")

@@ -118,7 +118,7 @@ def load_checkpoint(state: RunState, path: Path) -> None:
         raise _damaged(path, error) from None
 
 
-def load_learnt_weights(network: Member, path: Path, data_hash: str) -> None:
+def load_learnt_weights(network: Member, path: Path, data_hash: str) -> int:
     """Fill a network with what another run learnt: its average where it kept one.
 
     Args:
@@ -127,15 +127,19 @@ def load_learnt_weights(network: Member, path: Path, data_hash: str) -> None:
         data_hash: that it must have been trained with, so that nothing held out now was learnt
             from then.
 
+    Returns:
+        After how many epochs.
+
     Raises:
         TrainingError: damaged, of another network, or of other data or another fold.
     """
-    read_history(path, {"data": data_hash})
+    history = read_history(path, {"data": data_hash})
     try:
         parts = _parts(path)
         prefix = "module."
         average = {k.removeprefix(prefix): v for k, v in parts["average"].items() if prefix in k}
         network.load_state_dict(average or parts["network"])
+        return len(history)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from None
 

@@ -42,7 +42,7 @@ class MemberRun:
         out: folder of the run.
         weights_dir: where pretrained weights lie; ``None`` downloads them.
         device: where and in which precision to compute.
-        start_from: folder of a finished run of the same network, data and fold, whose weights
+        start_from: folder of another run of the same network, data and fold, whose weights
             this one begins with; ``None``: ImageNet's or random ones, as the recipe says.
     """
 
@@ -116,7 +116,7 @@ def _blank(run: MemberRun, epoch: int) -> RunState:
     source, options = find(run.recipe.network.architecture), run.recipe.network
     torch.manual_seed(run.recipe.seed)
     network = source.build(GRADE_COUNT)
-    if options.dropout:
+    if options.dropout is not None:
         network.dropout.p = options.dropout
     network = network.to(run.device.name).to(memory_format=torch.channels_last)
     if options.freeze_stem:
@@ -167,11 +167,11 @@ def restore(run: MemberRun) -> RunState:
 
 
 def _continue(run: MemberRun, earlier: Path, state: RunState) -> str:
-    """Take over the weights that another run ended in; say where those had come from."""
-    load_learnt_weights(state.network, earlier / run.checkpoint.name, run.data_hash)
+    """Take over the weights that another run came to; say how far it was, and from where."""
+    epochs = load_learnt_weights(state.network, earlier / run.checkpoint.name, run.data_hash)
     try:
         origin = json.loads((earlier / "origin.json").read_text("utf-8"))
-        return f"a finished run that started from {origin['started_from']}"
+        return f"{epochs} epochs of another recipe, which started from {origin['started_from']}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             earlier, f"has no readable origin.json ({type(error).__name__})", "Name a whole run"
