@@ -245,7 +245,10 @@ def test_what_is_built_says_whence_it_comes(intact: Bundle, tmp_path: Path) -> N
     assert card.members[0].trained_folds == (0, 2, 3, 4)
     assert card.members[0].started_from == "random weights"
     assert "Not a medical device" in card.intended_use
-    assert card.files == intact.card.files
+    assert intact.card.files.items() <= card.files.items()
+    table = (tmp_path / "model" / "out_of_fold.csv").read_text()
+    assert str(tmp_path) not in table
+    assert len(table.splitlines()) == 1 + len(knees)
 
 
 def test_other_data_get_no_credit_that_is_not_theirs(intact: Bundle, tmp_path: Path) -> None:

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kellgren.calibration import LIKELY_MASS, certainty, fit_temperature, likely_grades
+from kellgren.calibration import (
+    LIKELY_MASS,
+    certainty,
+    fit_calibration,
+    fit_temperature,
+    likely_grades,
+)
 from kellgren.voting import soft_vote, softmax
 
 Floats = npt.NDArray[np.float64]
@@ -173,3 +179,24 @@ def test_a_soft_vote_is_the_mean_for_each_knee() -> None:
     two = np.array([[0.0, 1, 0, 0, 0], [0, 0, 0, 0.0, 1.0]])
     expected = [[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0.25, 0.75]]
     np.testing.assert_allclose(soft_vote([one, two]), expected)
+
+
+# --- temperature and biases ------------------------------------------------------------------
+
+
+def test_known_biases_are_recovered() -> None:
+    true = opinions(20_000)
+    bias = np.array([0.5, -0.6, 0.2, 0.1, -0.2])
+    fitted = fit_calibration((true - bias) * 1.7, labelled(true))
+    assert fitted.temperature == pytest.approx(1.7, rel=0.05)
+    assert fitted.bias == pytest.approx(bias, abs=0.08)
+
+
+def test_biases_never_lower_the_likelihood_of_what_they_were_fitted_on() -> None:
+    logits = opinions(300)
+    grades = np.random.default_rng(1).integers(0, 5, 300)
+    fitted = fit_calibration(logits, grades)
+    rows = np.arange(len(grades))
+    mine = softmax(logits, fitted.temperature, fitted.bias)[rows, grades]
+    assert -np.log(mine).mean() <= surprise(logits, grades, fit_temperature(logits, grades))
+    assert sum(fitted.bias) == pytest.approx(0, abs=1e-9)

@@ -72,13 +72,14 @@ class Card(_Part):
         scale: which Kellgren-Lawrence version the labels follow.
         voting: how members' probabilities become one distribution.
         temperature: divides the logits, fitted out of fold.
+        bias: of each grade, added to the divided logits, fitted out of fold.
         members: the networks.
         data: what they learnt from.
         out_of_fold: scores with intervals on knees held out of the member's training.
         versions: of the libraries used in training and export.
         files: SHA-256 of every other file in the bundle.
         intended_use: and what it is not for.
-        seal: SHA-256 of the card's own text with this value left out; empty in a card written by hand.
+        seal: SHA-256 of the card's own text without this value; empty in one written by hand.
     """
 
     format: int
@@ -88,6 +89,7 @@ class Card(_Part):
     scale: str
     voting: Literal["soft"] = "soft"
     temperature: float = Field(default=1.0, gt=0.05, lt=20.0)
+    bias: tuple[float, ...] = Field(default=(0.0,) * 5, min_length=5, max_length=5)
     members: tuple[MemberCard, ...] = Field(min_length=1)
     data: TrainingData
     out_of_fold: dict[str, Any]

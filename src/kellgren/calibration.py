@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +35,55 @@ def fit_temperature(logits: Floats, grades: npt.NDArray[np.integer]) -> float:
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
     return float(np.exp((low + high) / 2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Turns logits into probabilities that hold: ``softmax(logits / temperature + bias)``.
+
+    Attributes:
+        temperature: above 1 makes them less sure.
+        bias: of each grade; they sum to 0. Training towards soft targets favours the grades in
+            the middle, and this takes it back.
+    """
+
+    temperature: float
+    bias: tuple[float, ...]
+
+
+def fit_calibration(
+    logits: Floats, grades: npt.NDArray[np.integer], shrinkage: float = 1e-3
+) -> Calibration:
+    """The temperature and biases that make held-out labels most likely.
+
+    Bias-corrected temperature scaling (Alexandari et al., ICML 2020): a convex problem in the
+    inverse temperature and the biases, solved by Newton's method from the temperature alone.
+
+    Args:
+        logits: ``(N, 5)`` on knees that the model did not learn from.
+        grades: ``(N,)`` their labels.
+        shrinkage: penalty on the squared biases, relative to the mean loss.
+    """
+    knees, count = logits.shape
+    label = np.eye(count)[grades]
+    # Parameter 0 is the inverse temperature, the others are the biases.
+    design = np.concatenate([logits[:, :, None], np.tile(np.eye(count), (knees, 1, 1))], axis=2)
+    penalty = np.diag([0.0, *[2 * shrinkage] * count])
+    found = np.array([1.0 / fit_temperature(logits, grades), *[0.0] * count])
+    for _ in range(25):
+        scaled = design @ found
+        share = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        slope = np.einsum("ng,ngp->p", share - label, design) / knees + penalty @ found
+        spread = np.einsum("ng,ngp,ngq->pq", share, design, design)
+        centre = np.einsum("ng,ngp->np", share, design)
+        curve = (spread - centre.T @ centre) / knees + penalty
+        step = np.linalg.solve(curve, slope)
+        found = found - step
+        if np.abs(step).max() < 1e-9:
+            break
+    biases = found[1:] - found[1:].mean()
+    return Calibration(float(1.0 / found[0]), tuple(float(bias) for bias in biases))
 
 
 def likely_grades(probabilities: Floats, mass: float = LIKELY_MASS) -> tuple[int, int]:

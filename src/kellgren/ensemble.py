@@ -48,7 +48,7 @@ class Panel:
         threads: int = 0,
         mirror: bool = True,
     ) -> None:
-        self._temperature = bundle.card.temperature
+        self._temperature, self._bias = bundle.card.temperature, bundle.card.bias
         self._mirror = mirror
         self._members = [
             MemberRuntime(
@@ -65,5 +65,7 @@ class Panel:
     def examine(self, crop: KneeCrop) -> Opinion:
         """Every member's look at a knee, and their vote."""
         outputs = tuple(member.examine(crop, mirror=self._mirror) for member in self._members)
-        votes = np.stack([softmax(output.logits, self._temperature) for output in outputs])
+        votes = np.stack(
+            [softmax(output.logits, self._temperature, self._bias) for output in outputs]
+        )
         return Opinion(soft_vote(list(votes)), outputs, votes)

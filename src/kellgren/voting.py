@@ -10,9 +10,17 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 
 
-def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Probabilities along the last axis; a temperature above 1 makes them less sure."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
+def softmax(
+    logits: Floats, temperature: float = 1.0, bias: Sequence[float] | float = 0.0
+) -> npt.NDArray[np.float64]:
+    """Probabilities along the last axis; a temperature above 1 makes them less sure.
+
+    Args:
+        logits: ``(..., 5)``.
+        temperature: divides the logits.
+        bias: of each grade, added afterwards.
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature + np.asarray(bias)
     shifted = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kellgren.bundle import FORMAT, Bundle, Card, MemberCard, TrainingData, write_bundle
-from kellgren.calibration import CERTAINTY_WORDS, certainty, fit_temperature, likely_grades
+from kellgren.calibration import CERTAINTY_WORDS, certainty, fit_calibration, likely_grades
 from kellgren.errors import TrainingError
 from kellgren.evaluation import Label, match, read_predictions, score
 from kellgren.evaluation.matching import MatchedKnees
+from kellgren.files import written_whole
 from kellgren.grades import Grade
 from kellgren.manifest import Knee
+from kellgren.naming import patient_and_side
 from kellgren.preprocess import Preprocess
 from kellgren.training.outcome import FACTS, HEAD, MODEL, OUT_OF_FOLD
 from kellgren.voting import softmax
 
+Floats = npt.NDArray[np.floating]
+Grades = npt.NDArray[np.integer]
+PREDICTIONS = "out_of_fold.csv"
+_GROUPS = 5
 _SCALE = "Kellgren-Lawrence as read in the Osteoarthritis Initiative, grades 0 to 4"
 _USE = (
     "Research on posterior-anterior knee radiographs, one knee a picture. Not a medical device: "
@@ -55,7 +63,10 @@ def build_bundle(run: Path, knees: list[Knee], folder: Path, name: str) -> Bundl
         raise TrainingError(
             run, "held no knees out to calibrate and score it on", "Train with --fold 0 or another"
         )
-    held_out, temperature, scores = _judged(run, knees)
+    matched = _held_out(run, knees)
+    fitted = fit_calibration(_logits(matched), matched.truth)
+    probabilities = cross_calibrated(matched)
+    _write_predictions(matched, probabilities, run / PREDICTIONS)
     member = MemberCard(
         name=facts["recipe"]["name"],
         architecture=facts["architecture"],
@@ -73,15 +84,20 @@ def build_bundle(run: Path, knees: list[Knee], folder: Path, name: str) -> Bundl
         version=facts["versions"]["kellgren"],
         grades=tuple(grade.label for grade in Grade),
         scale=_SCALE,
-        temperature=temperature,
+        temperature=round(fitted.temperature, 4),
+        bias=tuple(round(bias, 4) for bias in fitted.bias),
         members=(member,),
         data=_training_data(facts),
-        out_of_fold={"held_out_folds": [facts["held_out_fold"]], **scores, **held_out},
+        out_of_fold={
+            "held_out_folds": [facts["held_out_fold"]],
+            **_scores(matched, probabilities),
+        },
         versions=facts["versions"],
         files={},
         intended_use=_USE,
     )
-    return write_bundle(card, {MODEL: run / MODEL, HEAD: run / HEAD}, folder)
+    files = {name: run / name for name in (MODEL, HEAD, PREDICTIONS)}
+    return write_bundle(card, files, folder)
 
 
 def _training_data(facts: dict[str, Any]) -> TrainingData:
@@ -96,30 +112,61 @@ def _training_data(facts: dict[str, Any]) -> TrainingData:
     )
 
 
-def _judged(run: Path, knees: list[Knee]) -> tuple[dict[str, Any], float, dict[str, Any]]:
-    """Calibration figures, the temperature, and the scores of the out-of-fold predictions."""
+def _held_out(run: Path, knees: list[Knee]) -> MatchedKnees:
+    """The run's out-of-fold predictions beside their labels."""
     labels = [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
         for knee in knees
         if knee.grade is not None
     ]
-    matched = match(read_predictions(run / OUT_OF_FOLD), labels)
+    return match(read_predictions(run / OUT_OF_FOLD), labels)
+
+
+def _logits(matched: MatchedKnees) -> Floats:
     assert matched.probabilities is not None
-    logits = np.log(np.clip(matched.probabilities, 1e-7, 1.0))
-    temperature = round(fit_temperature(logits, matched.truth), 4)
-    scores = score(matched.truth, matched.predicted, matched.probabilities, matched.patients)
-    return _honesty(matched, softmax(logits, temperature)), temperature, dict(scores.to_dict())
+    return np.asarray(np.log(np.clip(matched.probabilities, 1e-7, 1.0)))
 
 
-def _honesty(matched: MatchedKnees, calibrated: np.ndarray) -> dict[str, Any]:
-    """How often the certainty words and the likely ranges keep their promise.
+def cross_calibrated(matched: MatchedKnees) -> Floats:
+    """Calibrated probabilities ``(N, 5)``, each knee by a calibration that never saw its patient.
 
-    Measured on the knees that the temperature was fitted on: one number fitted to all of them.
+    The patients are dealt into five groups in alphabetical order; each group is calibrated by the
+    other four. Scores of these are not flattered by the calibration's own fit.
     """
-    right = matched.predicted == matched.truth
+    logits = _logits(matched)
+    number = {patient: n for n, patient in enumerate(sorted(set(matched.patients)))}
+    group = np.array([number[patient] % _GROUPS for patient in matched.patients])
+    found = np.empty_like(logits)
+    for held in range(min(_GROUPS, len(number))):
+        mine = group == held
+        others = ~mine if len(number) > 1 else mine
+        fitted = fit_calibration(logits[others], matched.truth[others])
+        found[mine] = softmax(logits[mine], fitted.temperature, fitted.bias)
+    return found
+
+
+def _scores(matched: MatchedKnees, probabilities: Floats) -> dict[str, Any]:
+    graded = probabilities.argmax(axis=1)
+    scores = score(matched.truth, graded, probabilities, matched.patients)
+    return {**scores.to_dict(), **_honesty(matched.truth, graded, probabilities)}
+
+
+def _write_predictions(matched: MatchedKnees, probabilities: Floats, path: Path) -> None:
+    with written_whole(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"))
+        for image, row in zip(matched.images, probabilities, strict=True):
+            side = patient_and_side(image)[1].value
+            numbers = [f"{share:.6f}" for share in row]
+            writer.writerow((Path(image).name, side, int(row.argmax()), *numbers))
+
+
+def _honesty(truth: Grades, graded: Grades, calibrated: Floats) -> dict[str, Any]:
+    """How often the certainty words and the likely ranges keep their promise."""
+    right = graded == truth
     words = np.array([certainty(row) for row in calibrated])
     ranges = np.array([likely_grades(row) for row in calibrated])
-    inside = (ranges[:, 0] <= matched.truth) & (matched.truth <= ranges[:, 1])
+    inside = (ranges[:, 0] <= truth) & (truth <= ranges[:, 1])
     return {
         "certainty": {
             word: {

@@ -159,6 +159,8 @@ def restore(run: MemberRun) -> RunState:
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another run.
     """
+    for half_written in run.out.glob(f".{run.checkpoint.stem}.*"):
+        half_written.unlink()  # by a kill in the middle of a save
     history = read_history(run.checkpoint, run.identity)
     state = _blank(run, epoch=max(0, len(history) - 1))
     load_checkpoint(state, run.checkpoint)
