@@ -105,7 +105,10 @@ def killed_after(
     lines: int, journal: Path, words: list[str], how: signal.Signals = signal.SIGKILL
 ) -> tuple[int, str]:
     """Start a batch and end it as soon as its journal holds so many lines; exit code and stderr."""
+    # A shell that runs the tests in the background makes its children deaf to Ctrl-C.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, heard)
     deadline = time.monotonic() + PATIENCE
     try:
         while not journal.exists() or journal.read_bytes().count(b"\n") < lines:

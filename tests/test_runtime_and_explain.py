@@ -287,8 +287,8 @@ def test_a_reading_is_the_panels_opinion_with_its_map() -> None:
     (reading,) = ensemble.read(LEFT)
     opinion = ensemble.panel.examine(crop_of(LEFT))
     np.testing.assert_allclose(reading.probabilities, opinion.probabilities, atol=1e-6)
-    temperature = ensemble.bundle.card.temperature
-    votes = [softmax(output.logits, temperature) for output in opinion.outputs]
+    card = ensemble.bundle.card
+    votes = [softmax(output.logits, card.temperature, card.bias) for output in opinion.outputs]
     np.testing.assert_allclose(np.mean(votes, axis=0), opinion.probabilities, atol=1e-6)
     maps = [activation_map(output, reading.grade) for output in opinion.outputs]
     np.testing.assert_allclose(reading.activation, np.mean(maps, axis=0), atol=1e-5)

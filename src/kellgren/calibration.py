@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 LIKELY_MASS = 0.9
+FEWEST_FOR_BIASES = 200
+"""Knees below which only a temperature is fitted: a few cannot tell how often a grade occurs."""
 CERTAINTY_WORDS = (("high", 0.75), ("moderate", 0.5), ("low", 0.0))
 
 
@@ -60,16 +62,21 @@ def fit_calibration(
     inverse temperature and the biases, solved by Newton's method from the temperature alone.
 
     Args:
-        logits: ``(N, 5)`` on knees that the model did not learn from.
+        logits: ``(N, 5)`` on knees that the model did not learn from; with few of them, or a
+            grade missing among them, the biases stay 0.
         grades: ``(N,)`` their labels.
         shrinkage: penalty on the squared biases, relative to the mean loss.
     """
     knees, count = logits.shape
+    temperature = fit_temperature(logits, grades)
+    unbiased = Calibration(temperature, (0.0,) * count)
+    if knees < FEWEST_FOR_BIASES or len(np.unique(grades)) < count:
+        return unbiased
     label = np.eye(count)[grades]
     # Parameter 0 is the inverse temperature, the others are the biases.
     design = np.concatenate([logits[:, :, None], np.tile(np.eye(count), (knees, 1, 1))], axis=2)
     penalty = np.diag([0.0, *[2 * shrinkage] * count])
-    found = np.array([1.0 / fit_temperature(logits, grades), *[0.0] * count])
+    found = np.array([1.0 / temperature, *[0.0] * count])
     for _ in range(25):
         scaled = design @ found
         share = np.exp(scaled - scaled.max(axis=1, keepdims=True))
@@ -82,6 +89,8 @@ def fit_calibration(
         found = found - step
         if np.abs(step).max() < 1e-9:
             break
+    if not 0.1 <= found[0] <= 10.0:  # logits that say nothing, or the opposite
+        return unbiased
     biases = found[1:] - found[1:].mean()
     return Calibration(float(1.0 / found[0]), tuple(float(bias) for bias in biases))
 
