@@ -15,18 +15,7 @@ from torchvision.models import get_model
 
 from kellgren.architectures import Member, find, weights
 from kellgren.errors import WeightsUnavailable
-
-GRADES = 5
-PAPER = (
-    "densenet161",
-    "efficientnet_b5",
-    "efficientnet_v2_s",
-    "regnet_y_8gf",
-    "resnet101",
-    "resnext50_32x4d",
-    "wide_resnet50_2",
-    "shufflenet_v2_x2_0",
-)
+from test_architectures import GRADES, PAPER
 
 
 def an_image(size: int) -> Tensor:

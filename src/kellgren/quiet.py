@@ -15,7 +15,7 @@ _lock = threading.Lock()
 def native_stderr_silenced() -> Iterator[None]:
     """Send what is written to the process's stderr into the void, one caller at a time.
 
-    libtiff and gdcm report damage there, past every Python setting. What other threads write
+    libtiff reports damage there, past every Python setting. What other threads write
     meanwhile is lost too, so only the call into such a library belongs inside.
     """
     with _lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,8 +50,8 @@ def member(
     with needs_train_extra():
         from kellgren.training.loop import train
 
-        run, dealt = _prepare(recipe, data, out, None if fold < 0 else fold, folds)
-        run = replace(run, weights_dir=weights_dir, start_from=start_from)
+        held = None if fold < 0 else fold
+        run, dealt = _prepare(recipe, data, out, held, folds, weights_dir, start_from)
         terminal.err.print(
             f"{run.recipe.name}: {len(run.knees) - int(run.held_out.sum())} knees to learn from, "
             f"{int(run.held_out.sum())} held out; {run.device}",
@@ -61,7 +60,7 @@ def member(
         with terminal.progress("") as bar:
             watcher = _bars(bar)
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
-        _finish(run, dealt, None if fold < 0 else fold, finished)
+        _finish(run, dealt, held, finished)
 
 
 @app.command(epilog="kellgren train recipes")
@@ -82,6 +81,8 @@ def _prepare(
     out: Path,
     fold: int | None,
     folds: Path | None,
+    weights_dir: Path | None,
+    start_from: Path | None,
 ) -> tuple[MemberRun, Folds | None]:
     import numpy as np
 
@@ -110,8 +111,9 @@ def _prepare(
         held_out=held_out,
         data_hash=data_hash(knees, dealt, fold),
         out=out,
-        weights_dir=None,
+        weights_dir=weights_dir,
         device=choose_device(chosen.precision, network),
+        start_from=start_from,
     )
     return run, dealt
 
