@@ -11,6 +11,7 @@ import numpy as np
 from kellgren import __version__
 from kellgren.bundle import Bundle, default_bundle, open_bundle
 from kellgren.calibration import certainty, likely_grades
+from kellgren.checks import Check
 from kellgren.ensemble import Opinion, Panel
 from kellgren.explain import Map, activation_map, heat
 from kellgren.grades import Grade, Side
@@ -36,6 +37,7 @@ class KneeReading:
         warnings: what a reader should know of the file or the side.
         mm_per_pixel: of the file; ``None`` where it gave no spacing.
         model: name, checksum, engine, precision and mirroring of what read it.
+        checks: the gates it passed, each with its evidence.
         crop: the knee that was looked at.
         activation: where the grade's evidence lies, ``(h, w)``, on the members' grid.
     """
@@ -51,6 +53,7 @@ class KneeReading:
     model: dict[str, str]
     crop: KneeCrop
     activation: Map
+    checks: tuple[Check, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The reading as plain values for JSON, without pictures."""
@@ -64,6 +67,8 @@ class KneeReading:
             "likely": [int(grade) for grade in self.likely],
             "warnings": list(self.warnings),
             "mm_per_pixel": self.mm_per_pixel,
+            "region": None if self.crop.region is None else self.crop.region.to_dict(),
+            "checks": [check.to_dict() for check in self.checks],
             "model": self.model,
         }
 
