@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.files import replaced_whole, written_whole
@@ -47,6 +47,11 @@ class Outcome:
         if self.readings:
             return [{**reading.to_dict(), "note": ""} for reading in self.readings]
         return [{"image": self.image, "side": "", "grade": None, "note": self.note}]
+
+    def warned(self, warnings: Sequence[str]) -> Outcome:
+        """The same with more warnings on every knee."""
+        readings = (replace(r, warnings=(*r.warnings, *warnings)) for r in self.readings)
+        return replace(self, readings=tuple(readings))
 
 
 def collect(paths: Sequence[str]) -> list[str]:
@@ -183,6 +188,13 @@ def write_json(rows: Iterable[Row], model: dict[str, str], path: Path) -> None:
         stream.write(text)
 
 
+class ReadingFolder(Protocol):
+    """Where something is written for each file that was graded."""
+
+    def save(self, readings: Sequence[KneeReading]) -> list[str]:
+        """Write what belongs to one file's readings; sentences on what could not be written."""
+
+
 class OverlayFolder:
     """A folder of pictures, one for each knee, named after its file; equal names are numbered.
 
@@ -196,12 +208,13 @@ class OverlayFolder:
         self._names = _distinct_names(images)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, readings: Sequence[KneeReading]) -> None:
-        """Write the pictures of one file's readings."""
+    def save(self, readings: Sequence[KneeReading]) -> list[str]:
+        """Write the pictures of one file's readings; there is nothing to warn of."""
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
             with replaced_whole(self._folder / f"{name}.png") as temporary:
                 temporary.write_bytes(reading.overlay())
+        return []
 
 
 def _distinct_names(images: Sequence[str]) -> dict[str, str]:
@@ -229,7 +242,7 @@ def grade_batch(
     journal: Journal,
     *,
     side: Side = Side.UNKNOWN,
-    overlays: OverlayFolder | None = None,
+    folders: Sequence[ReadingFolder] = (),
     workers: int = 1,
     tell: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
@@ -240,7 +253,7 @@ def grade_batch(
         images: paths, in the order of the result.
         journal: keeps each file's rows as soon as they are there.
         side: of every knee, if the caller knows it.
-        overlays: where pictures go, if they are wanted.
+        folders: where what is made of the readings goes.
         workers: files at a time.
         tell: called with each file's rows.
 
@@ -252,8 +265,8 @@ def grade_batch(
         for outcome in grade_files(
             ensemble, [image for image in images if image not in done], side=side, workers=workers
         ):
-            if overlays is not None:
-                overlays.save(outcome.readings)
+            for folder in folders:
+                outcome = outcome.warned(folder.save(outcome.readings))
             tell(journal.add(outcome))
     finally:
         journal.close()

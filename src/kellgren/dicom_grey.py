@@ -18,7 +18,7 @@ def grey_values(stored: np.ndarray, header: Header) -> np.ndarray:
     is_padding = _padding(stored, header)
     values = _modality_values(stored, header)
     pixels = _values_of_interest(values, is_padding, header)
-    if _is_inverted(header):
+    if is_inverted(header):
         np.subtract(np.float32(1), pixels, out=pixels)
     pixels[is_padding] = 0.0
     return pixels
@@ -138,7 +138,7 @@ def _windowed(values: np.ndarray, centre: float, width: float, function: str) ->
     return pixels
 
 
-def _is_inverted(header: Header) -> bool:
+def is_inverted(header: Header) -> bool:
     """Whether small values are to be shown bright.
 
     PresentationLUTShape decides where it is stated, as in other DICOM software; the two elements

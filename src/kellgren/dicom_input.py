@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import zlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread, uid
@@ -24,8 +26,9 @@ from kellgren.codestream import (
 )
 from kellgren.dicom_grey import grey_values
 from kellgren.dicom_header import Header, laterality, pixel_spacing
+from kellgren.errors import UnreadableRadiograph
 from kellgren.isolated_decoder import decode_isolated
-from kellgren.radiograph import Picture, Refusal, check_size
+from kellgren.radiograph import Picture, Refusal, check_size, file_content, sniffed_format
 
 # It quotes what it stumbles over, header values included, to whoever listens: nobody must.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -129,10 +132,35 @@ def read_dicom(data: bytes) -> Picture:
     )
 
 
-def _parsed(data: bytes, *, header_only: bool = False) -> Dataset:
+def read_header(path: Path | str, keywords: Sequence[str]) -> Header:
+    """The named elements of a file that was, or could be, read as a picture.
+
+    Args:
+        path: of a DICOM file.
+        keywords: all that is parsed; the caller answers for what becomes of their values.
+
+    Raises:
+        UnreadableRadiograph: it cannot be opened, is no DICOM file, or is damaged.
+    """
+    try:
+        data = file_content(path)
+        if sniffed_format(data) != "DICOM":
+            raise Refusal("is no DICOM file", "Name the DICOM file itself.")
+        return Header(_parsed(_inflated(data), [*keywords], header_only=True))
+    except Refusal as refusal:
+        raise UnreadableRadiograph(path, refusal.problem, refusal.remedy) from None
+    except Exception as error:  # its message may quote the header
+        problem = f"is damaged: reading its header stopped with {type(error).__name__}"
+        raise UnreadableRadiograph(path, problem, _EXPORT_AGAIN) from None
+
+
+def _parsed(data: bytes, keywords: list[str] = _WANTED, *, header_only: bool = False) -> Dataset:
     # force: files without preamble or file meta are common; what they hold is checked afterwards.
     return dcmread(
-        _MeteredStream(data), force=True, stop_before_pixels=header_only, specific_tags=_WANTED
+        _MeteredStream(data),
+        force=True,
+        stop_before_pixels=header_only,
+        specific_tags=list(keywords),
     )
 
 

@@ -31,6 +31,10 @@ class UnreadableRadiograph(KellgrenError):
     """A file that cannot be turned into grey values: damaged, too large, or of another kind."""
 
 
+class UnanswerableSource(KellgrenError):
+    """A file that can be read but not answered in DICOM: it does not say which picture it is."""
+
+
 class InvalidManifest(KellgrenError):
     """A table or folder of graded knees that does not say what it must."""
 

@@ -120,8 +120,8 @@ def read_radiograph(path: Path | str) -> Radiograph:
     """
     file_format = "file"
     try:
-        data = _content(path)
-        file_format = _sniffed_format(data)
+        data = file_content(path)
+        file_format = sniffed_format(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = _read(data, file_format)
@@ -170,7 +170,12 @@ def check_size(rows: int, columns: int) -> None:
         )
 
 
-def _content(path: Path | str) -> bytes:
+def file_content(path: Path | str) -> bytes:
+    """The bytes of a regular file of at most `MAX_FILE_BYTES`.
+
+    Raises:
+        Refusal: it is no such file, or cannot be read.
+    """
     try:
         status = Path(path).stat()
         if stat.S_ISDIR(status.st_mode):
@@ -196,7 +201,12 @@ def _content(path: Path | str) -> bytes:
     return data
 
 
-def _sniffed_format(data: bytes) -> str:
+def sniffed_format(data: bytes) -> str:
+    """``PNG``, ``JPEG``, ``TIFF`` or ``DICOM``, going by the content.
+
+    Raises:
+        Refusal: it is none of them.
+    """
     if data[128:132] == b"DICM":
         return "DICOM"
     for magic, file_format in _MAGIC.items():

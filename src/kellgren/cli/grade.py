@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from kellgren.batch import Row
+    from kellgren.batch import ReadingFolder, Row
     from kellgren.grades import Side
     from kellgren.pipeline import Ensemble
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
-    "kellgren grade 'study/**/*.dcm' --csv grades.csv --json grades.json"
+    "kellgren grade 'study/**/*.dcm' --csv grades.csv --dicom-out answers"
 )
 
 
@@ -31,6 +31,10 @@ def grade(
     ] = None,
     overlay: Annotated[
         Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
+    ] = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for answers in DICOM: report, pictures, segments, presentation."),
     ] = None,
     side: Annotated[
         Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")
@@ -58,7 +62,7 @@ def grade(
     from kellgren.grades import Side
     from kellgren.pipeline import Ensemble
 
-    images = _collected(paths, csv, json, overlay)
+    images = _collected(paths, csv, json, overlay, dicom_out)
     busy = min(workers or _cores(), len(images))
     ensemble = Ensemble.open(
         model or default_bundle(),
@@ -67,15 +71,16 @@ def grade(
         threads=1 if busy > 1 else 0,
         mirror=mirror,
     )
-    rows = _graded(ensemble, images, Side(side or ""), csv, json, overlay, busy, resume)
+    folders = _folders(images, overlay, dicom_out)
+    rows = _graded(ensemble, images, Side(side or ""), csv, json, folders, busy, resume)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    _tell_where(csv, json, overlay)
+    _tell_where(csv, json, overlay, dicom_out)
     failed = sum(row["grade"] is None for row in rows)
     raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
 
 
 def _collected(
-    paths: list[str], csv: Path | None, json: Path | None, overlay: Path | None
+    paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
 ) -> list[str]:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
     from kellgren import terminal
@@ -87,14 +92,28 @@ def _collected(
         if written is not None and written.is_dir():
             raise typer.BadParameter(f"{written} is a folder; name a file in it")
     images = collect(paths)
-    if overlay is not None and any(_same_folder(overlay, Path(image)) for image in images):
-        raise typer.BadParameter(
-            f"--overlay {overlay} holds pictures to be graded; name another folder"
-        )
+    for folder in folders:
+        if folder is not None and any(_same_folder(folder, Path(image)) for image in images):
+            raise typer.BadParameter(f"{folder} holds pictures to be graded; name another folder")
     if not images:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
         raise typer.Exit(4)
     return images
+
+
+def _folders(
+    images: list[str], overlay: Path | None, dicom_out: Path | None
+) -> list[ReadingFolder]:
+    from kellgren.batch import OverlayFolder
+
+    folders: list[ReadingFolder] = []
+    if overlay is not None:
+        folders.append(OverlayFolder(overlay, images))
+    if dicom_out is not None:
+        from kellgren.dicom_output.answer import AnswerFolder
+
+        folders.append(AnswerFolder(dicom_out))
+    return folders
 
 
 def _same_folder(folder: Path, image: Path) -> bool:
@@ -114,13 +133,13 @@ def _graded(
     side: Side,
     csv: Path | None,
     json: Path | None,
-    overlay: Path | None,
+    folders: list[ReadingFolder],
     workers: int,
     resume: bool,
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren import terminal
-    from kellgren.batch import Journal, OverlayFolder, grade_batch, write_csv, write_json
+    from kellgren.batch import Journal, grade_batch, write_csv, write_json
 
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(
@@ -135,7 +154,7 @@ def _graded(
             images,
             journal,
             side=side,
-            overlays=None if overlay is None else OverlayFolder(overlay, images),
+            folders=folders,
             workers=workers,
             tell=lambda rows: bar.advance(task),
         )

@@ -1,0 +1,66 @@
+"""All objects that answer one picture, and the folder they are written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydicom import Dataset
+
+from kellgren.dicom_output.pictures import secondary_captures
+from kellgren.dicom_output.presentation import presentation_state
+from kellgren.dicom_output.report import structured_report
+from kellgren.dicom_output.segmentation import segmentation
+from kellgren.dicom_output.source import Source, read_source
+from kellgren.errors import KellgrenError
+from kellgren.files import replaced_whole
+from kellgren.pipeline import KneeReading
+
+
+def answer(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:
+    """Report, a secondary capture a knee, segmentation and presentation state of one picture.
+
+    Args:
+        readings: of one picture, at least one.
+        source: that picture.
+    """
+    return [
+        structured_report(readings, source),
+        *secondary_captures(readings, source),
+        segmentation(readings, source),
+        presentation_state(readings, source),
+    ]
+
+
+def write_object(made: Dataset, path: Path) -> None:
+    """Write one object, whole or not at all."""
+    with replaced_whole(path) as temporary:
+        made.save_as(temporary, enforce_file_format=True)
+
+
+class AnswerFolder:
+    """A folder of answers, each file named after its object's identifier.
+
+    An identifier follows from its question, so grading again replaces files and adds no twins.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, readings: Sequence[KneeReading]) -> list[str]:
+        """Write the answer to one file's readings.
+
+        Returns:
+            Why there is none, in one sentence, or nothing: an answer that cannot be given costs a
+            warning, not the grade.
+        """
+        if not readings:
+            return []
+        try:
+            made = answer(readings, read_source(readings[0].image))
+        except KellgrenError as error:
+            return [f"no DICOM answer: the file {error.problem}"]
+        for part in made:
+            write_object(part, self._folder / f"{part.SOPInstanceUID}.dcm")
+        return []

@@ -1,0 +1,67 @@
+"""The secondary capture: the sheet that people know from `--overlay`, one series a knee.
+
+A series has one laterality, so the knees of one film do not share it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from highdicom.sc import SCImage
+from PIL import Image
+from pydicom import Dataset
+from pydicom.uid import RLELossless
+
+from kellgren.dicom_output.common import (
+    device,
+    finished,
+    labels,
+    question,
+)
+from kellgren.dicom_output.source import Source
+from kellgren.pipeline import KneeReading
+
+
+def secondary_captures(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:
+    """The overlay of each knee as a colour picture in the patient's study."""
+    asked = question(readings, source)
+    return [
+        _secondary_capture(reading, source, labels(asked, "picture", number))
+        for number, reading in enumerate(readings, start=1)
+    ]
+
+
+def _secondary_capture(
+    reading: KneeReading, source: Source, identifiers: dict[str, Any]
+) -> Dataset:
+    with Image.open(io.BytesIO(reading.overlay())) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    capture = SCImage(
+        pixel_array=pixels,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        # The sheet has no one orientation; the element must be there, and is emptied below.
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),
+        study_instance_uid=source.identity.StudyInstanceUID,
+        transfer_syntax_uid=RLELossless,
+        **identifiers,
+        **device(reading),
+    )
+    capture.PatientOrientation = []
+    capture.ConversionType = "WSD"
+    capture.BurnedInAnnotation = "NO"
+    capture.SourceImageSequence = [_referenced(source)]
+    return finished(capture, source, [reading])
+
+
+def _referenced(source: Source) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.reference.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.reference.SOPInstanceUID
+    if source.frame is not None:
+        item.ReferencedFrameNumber = source.frame
+    return item

@@ -1,0 +1,106 @@
+"""The presentation state: the knee's box and the reading's words over the untouched picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from highdicom import pr
+from highdicom.content import PresentationLUTTransformation
+from pydicom import Dataset
+
+from kellgren.dicom_grey import is_inverted
+from kellgren.dicom_header import Header
+from kellgren.dicom_output.common import (
+    Polygon,
+    Question,
+    device,
+    finished,
+    labels,
+    outline,
+    question,
+    sentence,
+    stand_in,
+)
+from kellgren.dicom_output.source import Source
+from kellgren.dicom_output.vocabulary import RESEARCH_WORDS
+from kellgren.pipeline import KneeReading
+
+_LAYER = "KELLGREN"
+_TEXT_SHARE = 0.12  # of the box's height, along its lower edge
+
+
+def presentation_state(readings: Sequence[KneeReading], source: Source) -> Dataset:
+    """A grayscale softcopy presentation state of the picture, with one annotation a knee."""
+    asked = question(readings, source)
+    layer = pr.GraphicLayer(_LAYER, order=1, description="Kellgren-Lawrence reading")
+    picture = stand_in(source)
+    contrast = Header(source.reference)
+    made = pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=[picture],
+        content_label="KELLGREN",
+        content_description=RESEARCH_WORDS,
+        graphic_layers=[layer],
+        graphic_annotations=[
+            _annotation(reading, source, asked, number, layer, picture)
+            for number, reading in enumerate(readings, start=1)
+        ],
+        voi_lut_transformations=_window(contrast),
+        # The state's own table takes the place of the photometric interpretation.
+        presentation_lut_transformation=PresentationLUTTransformation(
+            "INVERSE" if is_inverted(contrast) else "IDENTITY"
+        ),
+        **labels(asked, "presentation"),
+        **device(readings[0]),
+    )
+    return finished(made, source, readings)
+
+
+def _annotation(
+    reading: KneeReading,
+    source: Source,
+    asked: Question,
+    number: int,
+    layer: pr.GraphicLayer,
+    picture: Dataset,
+) -> pr.GraphicAnnotation:
+    box = outline(reading.crop.region, source)
+    followed: dict[str, Any] = {
+        "tracking_uid": asked.uid("knee", number),
+        "tracking_id": f"Knee {number}",
+    }
+    return pr.GraphicAnnotation(
+        referenced_images=[picture],
+        referenced_frame_number=source.frame,
+        graphic_layer=layer,
+        graphic_objects=[pr.GraphicObject("POLYLINE", box, "PIXEL", **followed)],
+        text_objects=[
+            pr.TextObject(
+                f"{sentence(reading)}\r\n{RESEARCH_WORDS}",
+                "PIXEL",
+                bounding_box=_text_box(box),
+                text_justification="LEFT",
+                **followed,
+            )
+        ],
+    )
+
+
+def _text_box(box: Polygon) -> tuple[float, float, float, float]:
+    (left, top), (right, bottom) = box.min(axis=0), box.max(axis=0)
+    return float(left), float(bottom - _TEXT_SHARE * (bottom - top)), float(right), float(bottom)
+
+
+def _window(contrast: Header) -> list[pr.SoftcopyVOILUTTransformation] | None:
+    """The source's first window; without one, viewers choose as they do for the picture itself."""
+    centre, width = contrast.number("WindowCenter"), contrast.number("WindowWidth")
+    if centre is None or width is None or width < 1:
+        return None
+    function = contrast.word("VOILUTFunction")
+    known = function if function in ("LINEAR", "LINEAR_EXACT", "SIGMOID") else None
+    return [
+        pr.SoftcopyVOILUTTransformation(
+            window_center=float(np.float64(centre)), window_width=width, voi_lut_function=known
+        )
+    ]

@@ -1,0 +1,142 @@
+"""The file that is answered: whom and what the answer belongs to.
+
+The patient's elements travel from the source's header to the answer's and nowhere else. Each is
+taken over if it is valid and left empty if it is not: a broken birth date stops no report.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, config, uid
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+
+from kellgren.dicom_header import Header
+from kellgren.dicom_input import read_header
+from kellgren.errors import UnanswerableSource
+
+# Patient and study elements that the answer repeats; those of type 2 are there even when empty.
+_REQUIRED = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID"),
+    "AccessionNumber",
+)
+_OPTIONAL = (
+    *("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription"),
+    *("PatientIdentityRemoved", "DeidentificationMethod"),
+)
+_REFERENCE = (
+    *("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "Modality"),
+    *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "PresentationLUTShape"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept"),
+    "PatientOrientation",
+)
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_PICTURES = frozenset(
+    {
+        uid.ComputedRadiographyImageStorage,
+        uid.DigitalXRayImageStorageForPresentation,
+        uid.DigitalXRayImageStorageForProcessing,
+        uid.SecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        uid.XRayRadiofluoroscopicImageStorage,
+        uid.XRayAngiographicImageStorage,
+    }
+)
+_VALID = {
+    "PatientSex": re.compile(r"[MFO]"),
+    "PatientIdentityRemoved": re.compile(r"YES|NO"),
+    "Modality": re.compile(r"[A-Z]{2,16}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One DICOM picture that was read, as its answer needs it.
+
+    Attributes:
+        identity: patient and study, copied into the answer; holds names.
+        reference: identifiers, size and contrast, without anything of the patient.
+        frame: number of the frame that was read, from 1; ``None`` where there is one only.
+    """
+
+    identity: Dataset
+    reference: Dataset
+    frame: int | None
+
+    @property
+    def rows(self) -> int:
+        """Height of the picture in pixels."""
+        return int(self.reference.Rows)
+
+    @property
+    def columns(self) -> int:
+        """Width of the picture in pixels."""
+        return int(self.reference.Columns)
+
+
+def read_source(path: Path | str, frame: int = 1) -> Source:
+    """Read what an answer needs of a file's header.
+
+    Args:
+        path: of a DICOM picture.
+        frame: the one that was read.
+
+    Raises:
+        UnreadableRadiograph: it is no DICOM file, or damaged.
+        UnanswerableSource: it does not say which picture of which study it is.
+    """
+    header = read_header(path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE))
+    found = header.dataset
+    if "SOPClassUID" not in found and "MediaStorageSOPClassUID" in found.file_meta:
+        found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID
+    identity, reference = Dataset(), Dataset()
+    for keyword in _REQUIRED:
+        identity.add(_valid(header, keyword) or DataElement(keyword, dictionary_VR(keyword), ""))
+    for target, keywords in ((identity, _OPTIONAL), (reference, _REFERENCE)):
+        for element in filter(None, (_valid(header, keyword) for keyword in keywords)):
+            target.add(element)
+    if identity.get("PatientIdentityRemoved") == "YES":
+        identity.setdefault("DeidentificationMethod", "Stated by the source without a method")
+    identity.SpecificCharacterSet = "ISO_IR 192"
+    _check(path, identity, reference)
+    frames = int(reference.get("NumberOfFrames") or 1)
+    return Source(identity, reference, frame if frames > 1 else None)
+
+
+def _check(path: Path | str, identity: Dataset, reference: Dataset) -> None:
+    missing = [word for word in _UIDS if not (identity.get(word) or reference.get(word))]
+    if missing:
+        raise UnanswerableSource(
+            path,
+            f"has no valid {' and no '.join(missing)}, so no DICOM answer can name it",
+            "Export it from the archive with its identifiers",
+        )
+    if reference.SOPClassUID not in _PICTURES:
+        raise UnanswerableSource(
+            path,
+            "is no plain X-ray picture, so no DICOM answer is made",
+            "Send the CR or DX image itself",
+        )
+
+
+def _valid(header: Header, keyword: str) -> DataElement | None:
+    """The element without what only its file needs, or None if it is absent, empty or broken."""
+    try:
+        value = header.dataset.get(keyword)
+        representation = dictionary_VR(keyword)
+        if representation in ("PN", "LO", "SH", "CS", "UI", "DA", "TM", "AS"):
+            value = str(value or "").strip(" \0")
+        if value is None or value == "":
+            return None
+        if keyword in _VALID and not _VALID[keyword].fullmatch(value):
+            return None
+        element = DataElement(keyword, representation, value, config.RAISE)
+        str(element.value)  # some values are converted only when they are looked at
+    except Exception:  # pydicom converts on access and raises whatever it meets
+        return None
+    return element

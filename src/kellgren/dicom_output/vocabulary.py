@@ -1,0 +1,70 @@
+"""The private coding scheme 99KELLGREN, and unique identifiers that follow from their question.
+
+No standard code exists for a Kellgren-Lawrence grade. docs/reference/dicom.md lists the scheme.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+from highdicom import UID
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import CodedConcept
+
+from kellgren.grades import Grade
+
+SCHEME = "99KELLGREN"
+RESEARCH_WORDS = "Research software, not a medical device"
+_NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
+
+
+def unique_id(*parts: str) -> UID:
+    """The identifier that belongs to these words, always the same: below 2.25, as PS3.5 B.2 has it.
+
+    Args:
+        parts: what the identified object answers; none of them holds a line break.
+    """
+    return UID(f"2.25.{uuid5(_NAMESPACE, chr(10).join(parts)).int}")
+
+
+SCHEME_UID = unique_id("coding scheme", SCHEME)
+DEVICE_UID = unique_id("device")
+
+
+def scheme_identification() -> CodingSchemeIdentificationItem:
+    """What an object that uses the scheme says of it."""
+    return CodingSchemeIdentificationItem(
+        designator=SCHEME,
+        name="Kellgren-Lawrence readings",
+        uid=SCHEME_UID,
+        responsible_organization="kellgren project",
+    )
+
+
+def _code(value: str, meaning: str) -> CodedConcept:
+    return CodedConcept(value=value, scheme_designator=SCHEME, meaning=meaning)
+
+
+GRADE = _code("KL", "Kellgren-Lawrence grade")
+LIKELY_LOW = _code("KL-LOW", "Lowest likely Kellgren-Lawrence grade")
+LIKELY_HIGH = _code("KL-HIGH", "Highest likely Kellgren-Lawrence grade")
+CERTAINTY = _code("CERTAINTY", "Certainty of the grade")
+STATUS = _code("STATUS", "Status of the software")
+RESEARCH = _code("RESEARCH", RESEARCH_WORDS)
+SCALE = _code("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol")
+EVIDENCE = _code("EVIDENCE", "Half or more of the strongest evidence for the grade")
+
+
+def grade_code(grade: Grade) -> CodedConcept:
+    """``KL0`` to ``KL4``."""
+    return _code(f"KL{int(grade)}", f"Kellgren-Lawrence grade {int(grade)}: {grade.label}")
+
+
+def probability_code(grade: Grade) -> CodedConcept:
+    """``P0`` to ``P4``."""
+    return _code(f"P{int(grade)}", f"Probability of Kellgren-Lawrence grade {int(grade)}")
+
+
+def certainty_code(certainty: str) -> CodedConcept:
+    """``C-HIGH``, ``C-MODERATE`` or ``C-LOW``."""
+    return _code(f"C-{certainty.upper()}"[:16], f"{certainty} certainty")
