@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.multinomial import fit_multinomial
+
 Floats = npt.NDArray[np.floating]
 LIKELY_MASS = 0.9
 FEWEST_FOR_BIASES = 200
@@ -72,23 +74,10 @@ def fit_calibration(
     unbiased = Calibration(temperature, (0.0,) * count)
     if knees < FEWEST_FOR_BIASES or len(np.unique(grades)) < count:
         return unbiased
-    label = np.eye(count)[grades]
     # Parameter 0 is the inverse temperature, the others are the biases.
     design = np.concatenate([logits[:, :, None], np.tile(np.eye(count), (knees, 1, 1))], axis=2)
-    penalty = np.diag([0.0, *[2 * shrinkage] * count])
-    found = np.array([1.0 / temperature, *[0.0] * count])
-    for _ in range(25):
-        scaled = design @ found
-        share = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        share /= share.sum(axis=1, keepdims=True)
-        slope = np.einsum("ng,ngp->p", share - label, design) / knees + penalty @ found
-        spread = np.einsum("ng,ngp,ngq->pq", share, design, design)
-        centre = np.einsum("ng,ngp->np", share, design)
-        curve = (spread - centre.T @ centre) / knees + penalty
-        step = np.linalg.solve(curve, slope)
-        found = found - step
-        if np.abs(step).max() < 1e-9:
-            break
+    start = np.array([1.0 / temperature, *[0.0] * count])
+    found = fit_multinomial(design, grades, start, np.array([0.0, *[2 * shrinkage] * count]))
     if not 0.1 <= found[0] <= 10.0:  # logits that say nothing, or the opposite
         return unbiased
     biases = found[1:] - found[1:].mean()
