@@ -20,7 +20,8 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, kellgren, rows
 from dicom_factory import full_range, write_dicom
-from kellgren.batch import Journal, OverlayFolder, collect, grade_batch, grade_files, write_csv
+from kellgren.batch import OverlayFolder, collect, grade_batch, grade_files, write_csv
+from kellgren.journal import Journal
 from kellgren.pipeline import Ensemble
 
 KNEES = sorted(EXAMPLES.glob("*.png"))

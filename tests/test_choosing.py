@@ -12,11 +12,11 @@ from kellgren.choosing import (
     ALL_RULES,
     MEASURES,
     both_protocols,
-    choose_combiner,
     deal,
     look_through,
     subsets,
 )
+from kellgren.estimating import estimate, gain
 from kellgren.evaluation import metrics
 from kellgren.grades import Side
 from kellgren.voting import hard_vote, mix_vote, soft_vote
@@ -43,8 +43,8 @@ def test_every_candidate_is_what_its_rule_says() -> None:
 
 
 def test_a_group_has_no_say_in_what_grades_it() -> None:
-    members, truth = simulated(3, 400)
-    group = deal(names_of(400))
+    members, truth = simulated(2, 240)
+    group = deal(names_of(240))
     look = look_through(members, truth, group)
     assert {candidate.rule for candidate in look.candidates} == set(ALL_RULES)
     lied = truth.copy()
@@ -55,10 +55,12 @@ def test_a_group_has_no_say_in_what_grades_it() -> None:
         np.testing.assert_array_equal(
             other.nested(group, measure)[group == 2], look.nested(group, measure)[group == 2]
         )
-    _, honest = choose_combiner(["a", "b", "c"], members, truth, names_of(400))
-    _, blind = choose_combiner(["a", "b", "c"], members, lied, names_of(400))
-    np.testing.assert_allclose(blind[group == 2], honest[group == 2])
-    assert not np.allclose(blind[group == 1], honest[group == 1])
+    names, pair = ["a", "b"], np.arange(240) ^ 1
+    honest = estimate(names, members, truth, names_of(240), pair)
+    blind = estimate(names, members, lied, names_of(240), pair)
+    for one, two in ((honest.single, blind.single), (honest.paired, blind.paired)):
+        np.testing.assert_allclose(one[group == 2], two[group == 2])
+        assert not np.allclose(one[group == 1], two[group == 1])
 
 
 def test_the_best_of_many_coin_tosses_looks_better_than_it_is() -> None:
@@ -95,10 +97,13 @@ def test_all_subsets_of_eight_are_looked_through_quickly() -> None:
 
 def test_one_member_needs_no_choice() -> None:
     members, truth = simulated(1, 400)
-    combiner, nested = choose_combiner(["only"], members, truth, names_of(400))
-    assert combiner.members == ("only",)
-    assert combiner.weights == (1.0,)
-    assert nested.shape == (400, 5)
+    alone = np.full(400, -1)
+    found = estimate(["only"], members, truth, names_of(400), alone)
+    assert found.combiner.members == ("only",)
+    assert found.combiner.weights == (1.0,)
+    assert found.both_knees is None
+    np.testing.assert_array_equal(found.single, found.paired)
+    assert not any(found.earned(measure) for measure in MEASURES)
 
 
 def test_choosing_on_the_test_knees_flatters() -> None:
@@ -161,3 +166,24 @@ def test_two_knees_belong_together_when_there_are_just_two() -> None:
     patients = ["a", "b", "a", "c", "c", "c", "d", "d", "e", "e"]
     sides = [Side(s) for s in ("L", "L", "R", "L", "R", "L", "L", "L", "R", "")]
     assert other_knees(patients, sides).tolist() == [2, -1, 0, *[-1] * 7]
+
+
+def test_the_other_knee_has_to_earn_its_place() -> None:
+    for alike, earned in ((0.8, True), (0.0, False)):
+        own, truth, other = pairs(1000, alike)
+        found = estimate(["m"], own[None], truth, names_of(1000), other, rules=("soft",))
+        assert found.both_knees is not None
+        assert found.earned("accuracy") == earned
+
+
+def test_a_gain_is_the_difference_of_two_scores_with_an_interval() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 500)
+    before = np.where(rng.random(500) < 0.6, truth, (truth + 1) % 5)
+    after = np.where(rng.random(500) < 0.2, truth, before)
+    for name, found in gain(truth, before, after, names_of(500)).items():
+        measure = getattr(metrics, name)
+        assert found.value == pytest.approx(measure(truth, after) - measure(truth, before))
+        assert 0 < found.low < found.value < found.high
+    nothing = gain(truth, before, before, names_of(500))
+    assert nothing["qwk"].low == nothing["qwk"].high == 0

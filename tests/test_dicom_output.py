@@ -236,7 +236,7 @@ def test_evidence_in_a_corner_of_the_knee_lies_in_that_corner_of_its_region(
     (reading,), source = read(sparse(DX))
     spot = np.zeros((8, 8), dtype=np.float32)
     spot[-1 if corner >= 2 else 0, -1 if corner in (1, 2) else 0] = 1
-    reading = replace(reading, activation=spot, crop=replace(reading.crop, region=region))
+    reading = replace(reading, maps=np.stack([spot] * 5), crop=replace(reading.crop, region=region))
 
     rows_of, columns_of = np.nonzero(evidence_mask(reading, source))
 

@@ -83,7 +83,8 @@ def test_nothing_on_the_picture_can_name_the_patient(
     left: KneeReading, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     assert {field.name for field in dataclasses.fields(Caption)} == {
-        *("grade", "side", "probabilities", "certainty", "likely", "model")
+        *("grade", "side", "probabilities", "certainty", "likely", "model"),
+        *("mapped", "with_other"),
     }
     (renamed,) = ensemble.read(nameless(tmp_path, grey(LEFT), name="someone-else"), Side.LEFT)
 

@@ -9,23 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.files import replaced_whole, written_whole
-from kellgren.grades import Side
+from kellgren.grades import Grade, Side
+from kellgren.journal import COLUMNS, Journal, Row
+from kellgren.pairing import in_pairs
 from kellgren.pipeline import Ensemble, KneeReading
 from kellgren.radiograph import SUFFIXES
-
-COLUMNS = (
-    *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
-    *("name", "certainty", "likely_low", "likely_high", "warnings", "note"),
-)
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ def grade_file(ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN) -> Out
 def grade_files(
     ensemble: Ensemble, images: Iterable[str], *, side: Side = Side.UNKNOWN, workers: int = 1
 ) -> Iterator[Outcome]:
-    """Grade files side by side, and hand them over in their order.
+    """Grade files side by side, and hand them over in their order, the two of a pair together.
 
     Never more than a few files per worker are in memory.
 
@@ -102,66 +97,40 @@ def grade_files(
         side: of every knee, if the caller knows it.
         workers: how many files at a time.
     """
-    waiting = iter(images)
+    yield from _grade_units(ensemble, _units(ensemble, list(images), side), side, workers)
+
+
+def _units(ensemble: Ensemble, images: Sequence[str], side: Side) -> list[tuple[str, ...]]:
+    """What is read together: a pair where the other knee will have a say, else one file."""
+    if ensemble.both_knees is None or side is not Side.UNKNOWN:
+        return [(image,) for image in images]
+    return in_pairs(images)
+
+
+def _grade_unit(ensemble: Ensemble, unit: tuple[str, ...], side: Side) -> list[Outcome]:
+    """Grade what is read together; a knee whose fellow cannot be graded is read alone."""
+    outcomes = [grade_file(ensemble, image, side) for image in unit]
+    if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
+        return outcomes
+    both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
+    return [replace(o, readings=(r,)) for o, r in zip(outcomes, both, strict=True)]
+
+
+def _grade_units(
+    ensemble: Ensemble, units: Sequence[tuple[str, ...]], side: Side, workers: int
+) -> Iterator[Outcome]:
+    waiting = iter(units)
     with ThreadPoolExecutor(workers) as pool:
 
-        def submit(count: int) -> list[Future[Outcome]]:
+        def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(grade_file, ensemble, image, side) for image in islice(waiting, count)
+                pool.submit(_grade_unit, ensemble, unit, side) for unit in islice(waiting, count)
             ]
 
         under_way = submit(2 * workers)
         while under_way:
-            yield under_way.pop(0).result()
+            yield from under_way.pop(0).result()
             under_way += submit(1)
-
-
-class Journal:
-    """Rows kept on disk as they come, so that an interrupted batch goes on where it was.
-
-    Args:
-        path: of the journal, beside the table it will become; ``None`` keeps rows in memory only.
-        resume: take over the rows of an earlier, interrupted batch.
-        model: of the readings; rows of another model are not taken over.
-    """
-
-    def __init__(self, path: Path | None, *, resume: bool, model: dict[str, str]) -> None:
-        self.rows: list[Row] = []
-        self._path = path
-        self._stream: IO[str] | None = None
-        if path is None:
-            return
-        if resume and path.is_file():
-            self.rows = _intact_rows(path, model)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as stream:
-            stream.writelines(_line(row) for row in self.rows)
-        self._stream = path.open("a", encoding="utf-8")
-
-    @property
-    def done(self) -> set[str]:
-        """Images that need no second look."""
-        return {row["image"] for row in self.rows}
-
-    def add(self, outcome: Outcome) -> list[Row]:
-        """Keep an outcome's rows and return them."""
-        rows = outcome.rows()
-        self.rows += rows
-        if self._stream is not None:
-            self._stream.writelines(_line(row) for row in rows)
-            self._stream.flush()
-        return rows
-
-    def close(self) -> None:
-        """Let go of the file, and leave it to whoever resumes."""
-        if self._stream is not None:
-            self._stream.close()
-
-    def discard(self) -> None:
-        """Delete the file: not before the tables it stands in for are written."""
-        self.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
 
 def write_csv(rows: Iterable[Row], path: Path) -> None:
@@ -201,10 +170,12 @@ class OverlayFolder:
     Args:
         folder: made if it is not there.
         images: of the whole batch, so that a resumed one gives out the same names again.
+        mapped: the grade whose map is shown; without it, each reading's own.
     """
 
-    def __init__(self, folder: Path, images: Sequence[str]) -> None:
+    def __init__(self, folder: Path, images: Sequence[str], mapped: Grade | None = None) -> None:
         self._folder = folder
+        self._mapped = mapped
         self._names = _distinct_names(images)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -213,7 +184,7 @@ class OverlayFolder:
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
             with replaced_whole(self._folder / f"{name}.png") as temporary:
-                temporary.write_bytes(reading.overlay())
+                temporary.write_bytes(reading.overlay(self._mapped))
         return []
 
 
@@ -246,7 +217,7 @@ def grade_batch(
     workers: int = 1,
     tell: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
-    """Grade what the journal does not hold yet.
+    """Grade what the journal does not hold yet; a pair is graded whole, whatever it holds of it.
 
     Args:
         ensemble: reads.
@@ -260,18 +231,25 @@ def grade_batch(
     Returns:
         All rows in the order of the images.
     """
-    done = journal.done
+    units = _units(ensemble, images, side)
+    unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
-        for outcome in grade_files(
-            ensemble, [image for image in images if image not in done], side=side, workers=workers
-        ):
+        journal.forget({image for unit in unfinished for image in unit})
+        for outcome in _grade_units(ensemble, unfinished, side, workers):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings))
-            tell(journal.add(outcome))
+            tell(journal.add(outcome.rows()))
     finally:
         journal.close()
     place = {image: position for position, image in enumerate(images)}
     return sorted((r for r in journal.rows if r["image"] in place), key=lambda r: place[r["image"]])
+
+
+def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
+    """Whether every file of a unit was graded, and in no other company than now."""
+    mine = [row for row in journal.rows if row["image"] in unit]
+    known = {row["image"] for row in mine}
+    return known == set(unit) and all(row["read_with"] in (None, *unit) for row in mine)
 
 
 def _csv_rows(rows: Iterable[Row], stream: IO[str]) -> None:
@@ -284,18 +262,3 @@ def _csv_rows(rows: Iterable[Row], stream: IO[str]) -> None:
             flat["likely_low"], flat["likely_high"] = row["likely"]
             flat["warnings"] = "; ".join(row["warnings"])
         writer.writerow(flat)
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row) + "\n"
-
-
-def _intact_rows(path: Path, model: dict[str, str]) -> list[Row]:
-    """Rows of an interrupted batch: without a last line cut short, and graded by this model."""
-    rows: list[Row] = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        with suppress(json.JSONDecodeError, TypeError, KeyError):
-            row = json.loads(line)
-            if row["grade"] is not None and row["model"] == model:
-                rows.append(row)
-    return rows

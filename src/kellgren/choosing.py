@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.combining import RULES, Combiner, Rule, fit_combiner
 from kellgren.evaluation import confusion
 from kellgren.voting import fit_stack, fit_weights, logs, soft_vote, softmax, stacked_vote
 
@@ -132,40 +131,6 @@ def look_through(
         np.concatenate([part[1] for part in found]),
         np.concatenate([part[2] for part in found], axis=1),
     )
-
-
-def choose_combiner(
-    names: Sequence[str],
-    members: Floats,
-    truth: npt.NDArray[np.integer],
-    patients: Sequence[str],
-    measure: Measure = "qwk",
-    rules: Sequence[Rule] = RULES,
-) -> tuple[Combiner, Distributions]:
-    """Choose and fit the combiner of a bundle, and estimate it by nested cross-validation.
-
-    Returns:
-        The combiner, fitted on all knees, and ``(N, 5)`` calibrated distributions, each knee's by
-        a combiner that was chosen and fitted without its group of patients.
-    """
-    group = deal(patients)
-    look = look_through(members, truth, group, rules)
-
-    def fitted(candidate: Candidate, knees: npt.NDArray[np.bool_]) -> Combiner:
-        chosen = list(candidate.members)
-        rule: Rule = "soft" if candidate.rule not in ("weighted", "stacked") else candidate.rule  # type: ignore[assignment]
-        kept = [names[member] for member in chosen]
-        return fit_combiner(rule, kept, members[chosen][:, knees], truth[knees])
-
-    nested = np.empty(members.shape[1:])
-    for held in np.unique(group):
-        mine = group == held
-        others = ~mine if not mine.all() else mine
-        candidate = look.candidates[look.best(measure, int(held))]
-        combiner = fitted(candidate, others)
-        nested[mine] = combiner.combine(members[list(candidate.members)][:, mine])
-    best = look.candidates[look.best(measure)]
-    return fitted(best, np.ones(len(truth), dtype=np.bool_)), nested
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kellgren.bundle import Bundle
 from kellgren.preprocess import KneeCrop
 from kellgren.runtime import Engine, MemberOutput, MemberRuntime, Precision
-from kellgren.voting import soft_vote, softmax
+from kellgren.voting import softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,14 @@ class Opinion:
 
     Attributes:
         probabilities: ``(5,)``, of the vote, calibrated.
-        outputs: of each member, in the bundle's order.
-        votes: ``(M, 5)`` each member's own distribution.
+        outputs: of each network, in the bundle's order.
+        says: ``(M,)`` how much each network has to say, summing to 1.
+        votes: ``(B, 5)`` each backbone's own distribution, in the combiner's order.
     """
 
     probabilities: npt.NDArray[np.float64]
     outputs: tuple[MemberOutput, ...]
+    says: tuple[float, ...]
     votes: npt.NDArray[np.float64]
 
 
@@ -48,7 +50,7 @@ class Panel:
         threads: int = 0,
         mirror: bool = True,
     ) -> None:
-        self._temperature, self._bias = bundle.card.temperature, bundle.card.bias
+        self._combiner = bundle.card.combiner
         self._mirror = mirror
         self._members = [
             MemberRuntime(
@@ -61,11 +63,17 @@ class Panel:
             )
             for member in bundle.card.members
         ]
+        backbones = [member.backbone for member in bundle.card.members]
+        weight = dict(zip(self._combiner.members, self._combiner.says, strict=True))
+        self._says = tuple(weight[name] / backbones.count(name) for name in backbones)
+        self._networks = [
+            [at for at, name in enumerate(backbones) if name == backbone]
+            for backbone in self._combiner.members
+        ]
 
     def examine(self, crop: KneeCrop) -> Opinion:
-        """Every member's look at a knee, and their vote."""
+        """Every network's look at a knee, and the vote of the backbones."""
         outputs = tuple(member.examine(crop, mirror=self._mirror) for member in self._members)
-        votes = np.stack(
-            [softmax(output.logits, self._temperature, self._bias) for output in outputs]
-        )
-        return Opinion(soft_vote(list(votes)), outputs, votes)
+        logits = np.stack([output.logits for output in outputs])
+        votes = np.stack([softmax(logits[of_it].mean(axis=0)) for of_it in self._networks])
+        return Opinion(self._combiner.combine(votes), outputs, self._says, votes)

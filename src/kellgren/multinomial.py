@@ -45,7 +45,7 @@ def fit_multinomial(
     now = loss(found)
     for _ in range(_MOST_STEPS):
         share = shares(design @ found)
-        slope = np.einsum("ng,ngk->k", share - label, design) / knees + penalty * (found - prior)
+        slope = np.tensordot(share - label, design, 2) / knees + penalty * (found - prior)
         weighted = share[:, :, None] * design
         centre = weighted.sum(axis=1)
         spread = np.tensordot(weighted, design, axes=((0, 1), (0, 1)))

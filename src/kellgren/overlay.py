@@ -45,6 +45,10 @@ class Caption:
     certainty: str
     likely: tuple[Grade, Grade]
     model: str
+    mapped: Grade | None = None
+    """The grade whose map is shown; without it, the grade itself."""
+    with_other: bool = False
+    """Whether the other knee had a say."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -150,7 +154,7 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
             pen.rounded_rectangle(box, 6, fill=GRADE_COLOURS[grade])
     pen.text(
         (_MARGIN, top + 74),
-        "Colour: share of the evidence for this grade, by class-activation mapping.",
+        _legend(caption),
         _QUIET,
         _font(14),
         "lt",
@@ -162,3 +166,11 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
         _font(14),
         "lt",
     )
+
+
+def _legend(caption: Caption) -> str:
+    """What the colours mean, and what else the grade rests on."""
+    other = caption.mapped is not None and caption.mapped is not caption.grade
+    grade = f"grade {int(caption.mapped or 0)}, not the one given" if other else "this grade"
+    rest = "  The other knee had a say too." if caption.with_other else ""
+    return f"Colour: share of the evidence for {grade}, by class-activation mapping.{rest}"

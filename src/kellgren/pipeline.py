@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from kellgren import __version__
 from kellgren.bundle import Bundle, default_bundle, open_bundle
 from kellgren.calibration import certainty, likely_grades
 from kellgren.checks import Check
 from kellgren.ensemble import Opinion, Panel
-from kellgren.explain import Map, activation_map, heat
+from kellgren.explain import Map, ensemble_maps, heat
 from kellgren.grades import Grade, Side
 from kellgren.localise import find_knees
 from kellgren.naming import patient_and_side
@@ -39,7 +40,9 @@ class KneeReading:
         model: name, checksum, engine, precision and mirroring of what read it.
         checks: the gates it passed, each with its evidence.
         crop: the knee that was looked at.
-        activation: where the grade's evidence lies, ``(h, w)``, on the members' grid.
+        maps: where each grade's evidence lies, ``(5, h, w)``, on the finest member's grid.
+        alone: the probabilities before the other knee had a say.
+        read_with: path of the file that showed the other knee, if that had a say.
     """
 
     image: str
@@ -52,8 +55,15 @@ class KneeReading:
     mm_per_pixel: float | None
     model: dict[str, str]
     crop: KneeCrop
-    activation: Map
+    maps: Map
+    alone: tuple[float, ...]
+    read_with: str | None = None
     checks: tuple[Check, ...] = ()
+
+    @property
+    def activation(self) -> Map:
+        """Where the grade's evidence lies, ``(h, w)``: the map of the grade."""
+        return np.asarray(self.maps[self.grade])
 
     def to_dict(self) -> dict[str, Any]:
         """The reading as plain values for JSON, without pictures."""
@@ -68,12 +78,17 @@ class KneeReading:
             "warnings": list(self.warnings),
             "mm_per_pixel": self.mm_per_pixel,
             "region": None if self.crop.region is None else self.crop.region.to_dict(),
+            "read_with": self.read_with,
             "checks": [check.to_dict() for check in self.checks],
             "model": self.model,
         }
 
-    def overlay(self) -> bytes:
-        """The knee, its class-activation map, grade and probabilities, as a PNG file's bytes."""
+    def overlay(self, mapped: Grade | None = None) -> bytes:
+        """The knee, its class-activation map, grade and probabilities, as a PNG file's bytes.
+
+        Args:
+            mapped: the grade whose map is shown; without it, the grade of the reading.
+        """
         caption = Caption(
             grade=self.grade,
             side=self.side,
@@ -81,10 +96,13 @@ class KneeReading:
             certainty=self.certainty,
             likely=self.likely,
             model=f"{self.model['name']} {self.model['checksum'][:8]}",
+            mapped=mapped,
+            with_other=self.read_with is not None,
         )
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
-        return png_bytes(draw_overlay(pixels, heat(self.activation, shape), caption))
+        shown = self.maps[self.grade if mapped is None else mapped]
+        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption))
 
     def _repr_png_(self) -> bytes:
         return self.overlay()
@@ -99,6 +117,8 @@ class Ensemble:
         precision: ``fp32``, or ``bf16`` with openvino; recorded in every reading.
         threads: of the engine; 0 leaves the choice to it.
         mirror: average each look with the look at the mirror image.
+        pair: let the patient's other knee have a say, where it is there and the bundle's card
+            knows what to make of it.
     """
 
     def __init__(
@@ -109,8 +129,10 @@ class Ensemble:
         precision: Precision = "fp32",
         threads: int = 0,
         mirror: bool = True,
+        pair: bool = True,
     ) -> None:
         self.bundle = bundle
+        self.both_knees = bundle.card.both_knees if pair else None
         self.panel = Panel(
             bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
         )
@@ -121,6 +143,7 @@ class Ensemble:
             "engine": engine,
             "precision": precision,
             "mirror": "averaged" if mirror else "off",
+            "other_knee": "off" if self.both_knees is None else "used",
         }
 
     @classmethod
@@ -153,30 +176,52 @@ class Ensemble:
         """
         radiograph = read_radiograph(path)
         decided, warnings = _agree_on_side(radiograph, patient_and_side(path)[1], side)
-        return [
+        readings = [
             self._reading(str(path), crop, self.panel.examine(crop), warnings)
             for crop in find_knees(radiograph, decided)
         ]
+        return list(self.together(*readings)) if len(readings) == 2 else readings
+
+    def together(self, one: KneeReading, other: KneeReading) -> tuple[KneeReading, KneeReading]:
+        """The readings of a patient's two knees, each with the other's say.
+
+        Unchanged where the bundle makes nothing of the other knee, and where the readings are not
+        of a left and a right knee.
+        """
+        if self.both_knees is None or {one.side, other.side} != {Side.LEFT, Side.RIGHT}:
+            return one, other
+        return self._with_other(one, other), self._with_other(other, one)
+
+    def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
+        assert self.both_knees is not None
+        found = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
+        return replace(own, read_with=other.image, **_verdict(found))
 
     def _reading(
         self, image: str, crop: KneeCrop, opinion: Opinion, warnings: tuple[str, ...]
     ) -> KneeReading:
-        grade = Grade(int(opinion.probabilities.argmax()))
-        low, high = likely_grades(opinion.probabilities)
-        maps = [activation_map(output, grade) for output in opinion.outputs]
         return KneeReading(
             image=image,
             side=crop.side,
-            grade=grade,
-            probabilities=tuple(float(p) for p in opinion.probabilities),
-            certainty=certainty(opinion.probabilities),
-            likely=(Grade(low), Grade(high)),
+            **_verdict(opinion.probabilities),
             warnings=warnings,
             mm_per_pixel=crop.mm_per_pixel,
             model=self.model,
             crop=crop,
-            activation=np.mean(np.stack(maps), axis=0),
+            maps=ensemble_maps(opinion.outputs, opinion.says),
+            alone=tuple(float(p) for p in opinion.probabilities),
         )
+
+
+def _verdict(probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """The fields of a reading that follow from its ``(5,)`` probabilities."""
+    low, high = likely_grades(probabilities)
+    return {
+        "grade": Grade(int(probabilities.argmax())),
+        "probabilities": tuple(float(p) for p in probabilities),
+        "certainty": certainty(probabilities),
+        "likely": (Grade(low), Grade(high)),
+    }
 
 
 def _agree_on_side(radiograph: Radiograph, named: Side, told: Side) -> tuple[Side, tuple[str, ...]]:

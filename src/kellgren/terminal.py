@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -23,10 +23,14 @@ from kellgren.bundle import Card
 from kellgren.grades import Grade
 from kellgren.overlay import GRADE_COLOURS
 
+if TYPE_CHECKING:
+    from kellgren.training.choice import Choice, Protocols
+
 NOTICE = "Research software, not a medical device."
 MOST_ROWS = 60
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
+_MEASURED = ("qwk", "accuracy", "macro_f1")
 _SIDES = {"L": "left", "R": "right", "": "unknown"}
 Row = dict[str, Any]
 
@@ -138,11 +142,17 @@ def show_card(card: Card, checksum: str) -> None:
     data = card.data
     table.add_row("learnt from", f"{data.knees} knees of {data.patients} patients: {data.name}")
     table.add_row("credit", f"{data.credit}, {data.licence}")
-    for key, name in _HEADLINES.items():
-        found = card.out_of_fold.get(key)
-        if found is not None:
-            interval = f"(95 % CI {found['low']:.3f} to {found['high']:.3f})"
-            table.add_row(f"out of fold: {name}", f"{found['value']:.3f} {interval}")
+    if len(card.combiner.members) > 1:
+        weights = zip(card.combiner.members, card.combiner.weights, strict=True)
+        said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights)
+        table.add_row("vote", f"{card.combiner.rule}: {said}")
+    for where, scores in (("", card.out_of_fold), (", paired", card.out_of_fold_paired or {})):
+        for key, name in _HEADLINES.items():
+            found = scores.get(key)
+            if found is not None:
+                interval = f"(95 % CI {found['low']:.3f} to {found['high']:.3f})"
+                table.add_row(f"out of fold{where}: {name}", f"{found['value']:.3f} {interval}")
+    table.add_row("other knee", "has a say" if card.both_knees else "is not used")
     table.add_row("grades", card.scale)
     table.add_row("use", card.intended_use)
     table.add_row("checksum", checksum)
@@ -170,3 +180,35 @@ def show_audit(audit: Audit) -> None:
         out.print(Text.assemble((mark, style), " ", finding.title))
         for example in finding.examples:
             out.print(Text(f"    {example}", style="dim"))
+
+
+def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
+    """Print the best candidates, what the choice is worth, and what a bundle would be."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rule", "members", *_MEASURED):
+        table.add_column(name, overflow="fold")
+    rows = choice.rows()
+    for row in rows[:most]:
+        scores = (f"{row[key]:.4f}" for key in _MEASURED)
+        table.add_row(row["rule"], Text(row["members"]), *scores)
+    out.print(table)
+    left = f", {choice.found.left_out} held out by some only" if choice.found.left_out else ""
+    out.print(f"\n{len(rows)} candidates, {len(choice.found.knees)} knees{left}", style="dim")
+    nested = getattr(choice.nested, choice.measure)
+    out.print(f"{choice.measure} of the best, where it was chosen  {choice.naive:.4f}")
+    out.print(f"nested estimate of the choice          {nested}")
+    out.print(f"optimism                               {choice.optimism:+.4f}")
+    rule = choice.estimated.combiner.rule
+    for name, found in (("alone", choice.single), ("with the other knee", choice.paired)):
+        out.print(f"\nfor a bundle ({rule}, calibrated), each knee {name}, nested:", style="bold")
+        for key in _MEASURED:
+            out.print(f"  {key:<10} {getattr(found, key)}")
+    out.print("\ngain of the other knee:", style="bold")
+    for key, gain in choice.estimated.gain.items():
+        out.print(f"  {key:<10} {gain}")
+    if protocols is not None:
+        taken, honest = protocols.paper.score, protocols.honest.score
+        out.print(
+            f"\n{protocols.knees} test knees, {protocols.measure}: chosen on them {taken:.4f}, "
+            f"chosen out of fold {honest:.4f}, optimism {taken - honest:+.4f}"
+        )

@@ -19,7 +19,7 @@ Stack = Floats | Sequence[Floats]
 LEAST_SHARE = 1e-6
 """Smaller probabilities count as this one before a logarithm is taken."""
 _STACK_SHRINKAGE = 0.01
-_WEIGHT_STEPS = 1000
+_WEIGHT_STEPS = 500
 
 
 def softmax(
@@ -94,7 +94,7 @@ def fit_weights(members: Stack, grades: npt.NDArray[np.integer]) -> Distribution
         better = weights * (likelihood / (weights @ likelihood)).mean(axis=1)
         moved = float(np.abs(better - weights).max())
         weights = better / better.sum()
-        if moved < 1e-7:
+        if moved < 1e-6:
             break
     return weights
 

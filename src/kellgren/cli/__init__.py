@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kellgren import __version__
-from kellgren.cli import bundle, data, evaluate, grade, train
+from kellgren.cli import bundle, choose, data, evaluate, grade, train
 from kellgren.errors import BundleError, KellgrenError
 
 SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.command(name="grade", epilog=grade.EXAMPLES)(grade.grade)
 app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.add_typer(data.app, name="data")
+train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)
+train.app.command(name="publish", epilog=choose.PUBLISHING)(choose.publish)
 app.add_typer(train.app, name="train")
 app.add_typer(bundle.app, name="bundle")
 

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Model bundles: make one of a run, look at its card.")
 
 
-@app.command(epilog="kellgren bundle build runs/inception-0 --labels knees.csv -o my-bundle")
+@app.command(epilog="kellgren bundle build campaign --labels knees.csv -o my-bundle")
 def build(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
-    labels: Annotated[Path, typer.Option(help="Data it was trained on: manifest or folder.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or campaigns.")
+    ],
+    labels: Annotated[Path, typer.Option(help="Data they were trained on: manifest or folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
     name: Annotated[str, typer.Option(help="Of the bundle.")] = "default",
+    by: Annotated[
+        Literal["qwk", "accuracy", "macro_f1"], typer.Option(help="What the best is best at.")
+    ] = "qwk",
+    rule: Annotated[
+        Literal["best", "soft", "weighted", "stacked"],
+        typer.Option(help="How the backbones vote; best: whichever of the three is."),
+    ] = "best",
+    fold: Annotated[
+        list[int] | None,
+        typer.Option(help="Whose members go in, to save space; may be repeated. Else all."),
+    ] = None,
 ) -> None:
-    """Make a bundle of a run: calibrated and scored on its out-of-fold predictions."""
+    """Make a bundle of runs: chosen, calibrated and scored on their out-of-fold predictions."""
     from kellgren import terminal
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.combining import RULES
     from kellgren.manifest import for_training, index
 
     with needs_train_extra():
         from kellgren.training.assemble import build_bundle
 
-        built = build_bundle(run, for_training(index(labels), labels), output, name)
+        knees = for_training(index(labels), labels)
+        rules = RULES if rule == "best" else (rule,)
+        built = build_bundle(runs, knees, output, name, measure=by, rules=rules, folds=fold or None)
     terminal.show_card(built.card, built.checksum)
 
 

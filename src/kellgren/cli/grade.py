@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from kellgren.batch import ReadingFolder, Row
-    from kellgren.grades import Side
+    from kellgren.batch import ReadingFolder
+    from kellgren.grades import Grade, Side
+    from kellgren.journal import Row
     from kellgren.pipeline import Ensemble
 
 EXAMPLES = (
@@ -49,6 +50,13 @@ def grade(
         Literal["fp32", "bf16"], typer.Option(help="bf16: with --engine openvino only.")
     ] = "fp32",
     mirror: Annotated[bool, typer.Option(help="Average with the look at the mirror image.")] = True,
+    single: Annotated[
+        bool, typer.Option("--single", help="Read every knee without the patient's other one.")
+    ] = False,
+    mapped: Annotated[
+        int | None,
+        typer.Option("--grade", min=0, max=4, help="Show this grade's map in the pictures."),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Files at a time; 0: one a processor core.")
     ] = 0,
@@ -59,7 +67,7 @@ def grade(
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM, one knee a picture."""
     from kellgren import terminal
     from kellgren.bundle import default_bundle
-    from kellgren.grades import Side
+    from kellgren.grades import Grade, Side
     from kellgren.pipeline import Ensemble
 
     images = _collected(paths, csv, json, overlay, dicom_out)
@@ -70,8 +78,9 @@ def grade(
         precision=precision,
         threads=1 if busy > 1 else 0,
         mirror=mirror,
+        pair=not single,
     )
-    folders = _folders(images, overlay, dicom_out)
+    folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped))
     rows = _graded(ensemble, images, Side(side or ""), csv, json, folders, busy, resume)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
     _tell_where(csv, json, overlay, dicom_out)
@@ -102,13 +111,13 @@ def _collected(
 
 
 def _folders(
-    images: list[str], overlay: Path | None, dicom_out: Path | None
+    images: list[str], overlay: Path | None, dicom_out: Path | None, mapped: Grade | None
 ) -> list[ReadingFolder]:
     from kellgren.batch import OverlayFolder
 
     folders: list[ReadingFolder] = []
     if overlay is not None:
-        folders.append(OverlayFolder(overlay, images))
+        folders.append(OverlayFolder(overlay, images, mapped))
     if dicom_out is not None:
         from kellgren.dicom_output.answer import AnswerFolder
 
@@ -139,7 +148,8 @@ def _graded(
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren import terminal
-    from kellgren.batch import Journal, grade_batch, write_csv, write_json
+    from kellgren.batch import grade_batch, write_csv, write_json
+    from kellgren.journal import Journal
 
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(

@@ -1,32 +1,32 @@
-"""From a finished run to a bundle: temperature, scores with intervals, card, files."""
+"""From finished runs to a bundle: combiner, scores with intervals, card, files."""
 
 from __future__ import annotations
 
-import csv
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kellgren.bundle import FORMAT, Bundle, Card, MemberCard, TrainingData, write_bundle
-from kellgren.calibration import CERTAINTY_WORDS, certainty, fit_calibration, likely_grades
+from kellgren.calibration import CERTAINTY_WORDS, certainty, likely_grades
+from kellgren.choosing import Measure
+from kellgren.combining import RULES, Rule
 from kellgren.errors import TrainingError
-from kellgren.evaluation import Label, match, read_predictions, score
-from kellgren.evaluation.matching import MatchedKnees
-from kellgren.files import written_whole
+from kellgren.estimating import Estimated, estimate
+from kellgren.evaluation import score
 from kellgren.grades import Grade
 from kellgren.manifest import Knee
-from kellgren.naming import patient_and_side
 from kellgren.preprocess import Preprocess
-from kellgren.training.outcome import FACTS, HEAD, MODEL, OUT_OF_FOLD
-from kellgren.voting import softmax
+from kellgren.training.out_of_fold import OutOfFold, Run, find_runs, read_out_of_fold
+from kellgren.training.reading_table import write_readings
+from kellgren.training.run_folder import HEAD, MODEL
 
 Floats = npt.NDArray[np.floating]
 Grades = npt.NDArray[np.integer]
-PREDICTIONS = "out_of_fold.csv"
-_GROUPS = 5
+PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
 _SCALE = "Kellgren-Lawrence as read in the Osteoarthritis Initiative, grades 0 to 4"
 _USE = (
     "Research on posterior-anterior knee radiographs, one knee a picture. Not a medical device: "
@@ -40,125 +40,175 @@ _CHEN = {
 }
 
 
-def build_bundle(run: Path, knees: list[Knee], folder: Path, name: str) -> Bundle:
-    """Make a bundle of one finished run.
+def build_bundle(
+    paths: Sequence[Path],
+    knees: Sequence[Knee],
+    folder: Path,
+    name: str,
+    *,
+    measure: Measure = "qwk",
+    rules: Sequence[Rule] = RULES,
+    folds: Sequence[int] | None = None,
+) -> Bundle:
+    """Make a bundle of finished runs.
 
     Args:
-        run: its folder, with member, facts and out-of-fold predictions.
-        knees: graded, among them all that the run held out.
+        paths: folders of runs or campaigns, with members, facts and out-of-fold predictions.
+        knees: graded, among them all that the runs held out.
         folder: new or empty.
         name: of the bundle.
+        measure: by which backbones and rule are chosen, and the other knee earns its place.
+        rules: to choose among.
+        folds: which fold-models go into the bundle; all of them without it. Combiner and scores
+            come from all folds, whichever go in.
 
     Raises:
-        TrainingError: the run is not finished, or held nothing out.
+        TrainingError: a run is not finished, held nothing out, or does not fit the others; or a
+            chosen backbone has none of the folds.
         BundleError: the folder holds something already.
     """
-    try:
-        facts = json.loads((run / FACTS).read_text("utf-8"))
-    except FileNotFoundError:
-        raise TrainingError(
-            run, f"has no {FACTS}: the run is not finished", "Go on with train member --resume"
-        ) from None
-    if facts["held_out_fold"] is None:
-        raise TrainingError(
-            run, "held no knees out to calibrate and score it on", "Train with --fold 0 or another"
-        )
-    matched = _held_out(run, knees)
-    fitted = fit_calibration(_logits(matched), matched.truth)
-    probabilities = cross_calibrated(matched)
-    _write_predictions(matched, probabilities, run / PREDICTIONS)
-    member = MemberCard(
-        name=facts["recipe"]["name"],
+    runs = find_runs(paths)
+    found = read_out_of_fold(runs, knees)
+    estimated = estimate_of(found, measure, rules)
+    chosen = chosen_runs(runs, estimated, folds)
+    learnt = training_data(chosen, knees)
+    card = make_card(name, runs, chosen, learnt, found, estimated, measure)
+    files = {_file(run, part): run.folder / part for run in chosen for part in (MODEL, HEAD)}
+    with TemporaryDirectory() as tables:
+        written = write_estimates(found, estimated, Path(tables))
+        return write_bundle(card, files | written, folder)
+
+
+def estimate_of(
+    found: OutOfFold, measure: Measure = "qwk", rules: Sequence[Rule] = RULES
+) -> Estimated:
+    """Combiner and nested estimate from the runs' predictions."""
+    return estimate(
+        found.backbones,
+        found.members,
+        found.truth,
+        found.patients,
+        found.other,
+        measure=measure,
+        rules=rules,
+    )
+
+
+def write_estimates(found: OutOfFold, estimated: Estimated, folder: Path) -> dict[str, Path]:
+    """Write the nested out-of-fold predictions, single and paired; where they are, by name."""
+    other = found.other
+    images = [Path(knee.image).name for knee in found.knees]
+    fellows = [images[at] if at >= 0 and estimated.both_knees else "" for at in other]
+    written = {PREDICTIONS: folder / PREDICTIONS, PAIRED: folder / PAIRED}
+    write_readings(found.knees, estimated.single, written[PREDICTIONS])
+    write_readings(found.knees, estimated.paired, written[PAIRED], fellows)
+    return written
+
+
+def make_card(
+    name: str,
+    runs: Sequence[Run],
+    chosen: Sequence[Run],
+    learnt: TrainingData,
+    found: OutOfFold,
+    estimated: Estimated,
+    measure: Measure,
+) -> Card:
+    """All that is known of the bundle; checksums and seal come when it is written.
+
+    Args:
+        name: of the bundle.
+        runs: whose predictions the combiner was chosen on.
+        chosen: whose members go in.
+        learnt: what these learnt from.
+        found: the runs' predictions.
+        estimated: from them.
+        measure: that decided.
+    """
+    gain = {key: value.to_dict() for key, value in estimated.gain.items()}
+    held_out = sorted({run.fold for run in runs})
+    earned = estimated.earned(measure)
+    paired = {**scores_of(found, estimated.paired), "gain": gain, "decided_by": measure}
+    return Card(
+        format=FORMAT,
+        name=name,
+        version=chosen[0].facts["versions"]["kellgren"],
+        grades=tuple(grade.label for grade in Grade),
+        scale=_SCALE,
+        members=tuple(_member(run) for run in chosen),
+        combiner=estimated.combiner,
+        both_knees=estimated.both_knees if earned else None,
+        data=learnt,
+        out_of_fold={"held_out_folds": held_out, **scores_of(found, estimated.single)},
+        out_of_fold_paired=None if estimated.both_knees is None else paired,
+        versions=chosen[0].facts["versions"],
+        files={},
+        intended_use=_USE,
+    )
+
+
+def scores_of(found: OutOfFold, probabilities: Floats) -> dict[str, Any]:
+    """Scores of calibrated distributions, with intervals, and how the words for them hold."""
+    graded = probabilities.argmax(axis=1)
+    scores = score(found.truth, graded, probabilities, found.patients)
+    return {**scores.to_dict(), **_honesty(found.truth, graded, probabilities)}
+
+
+def chosen_runs(
+    runs: Sequence[Run], estimated: Estimated, folds: Sequence[int] | None
+) -> list[Run]:
+    """The runs whose members the combiner takes, or those of some folds.
+
+    Raises:
+        TrainingError: a chosen backbone has none of the folds.
+    """
+    backbones = estimated.combiner.members
+    chosen = [
+        run for run in runs if run.backbone in backbones and (folds is None or run.fold in folds)
+    ]
+    for backbone in backbones:
+        if backbone not in {run.backbone for run in chosen}:
+            raise TrainingError(
+                backbone, f"has none of the folds {folds}", "Name folds that were trained"
+            )
+    return chosen
+
+
+def _file(run: Run, part: str) -> str:
+    return part.replace("member", f"{run.backbone}-f{run.fold}", 1)
+
+
+def _member(run: Run) -> MemberCard:
+    facts = run.facts
+    return MemberCard(
+        name=f"{run.backbone}-f{run.fold}",
+        backbone=run.backbone,
         architecture=facts["architecture"],
-        model=MODEL,
-        head=HEAD,
+        model=_file(run, MODEL),
+        head=_file(run, HEAD),
         preprocess=Preprocess.model_validate(facts["preprocess"]),
         recipe=facts["recipe"],
         recipe_hash=facts["recipe_hash"],
         started_from=facts["started_from"],
-        trained_folds=tuple(f for f in range(facts["folds"]) if f != facts["held_out_fold"]),
+        trained_folds=tuple(f for f in range(facts["folds"]) if f != run.fold),
     )
-    card = Card(
-        format=FORMAT,
-        name=name,
-        version=facts["versions"]["kellgren"],
-        grades=tuple(grade.label for grade in Grade),
-        scale=_SCALE,
-        temperature=round(fitted.temperature, 4),
-        bias=tuple(round(bias, 4) for bias in fitted.bias),
-        members=(member,),
-        data=_training_data(facts),
-        out_of_fold={
-            "held_out_folds": [facts["held_out_fold"]],
-            **_scores(matched, probabilities),
-        },
-        versions=facts["versions"],
-        files={},
-        intended_use=_USE,
-    )
-    files = {name: run / name for name in (MODEL, HEAD, PREDICTIONS)}
-    return write_bundle(card, files, folder)
 
 
-def _training_data(facts: dict[str, Any]) -> TrainingData:
-    published = all(source.startswith("chen2018") for source in facts["sources"])
-    unknown = {"name": ", ".join(facts["sources"]), "licence": "not stated", "credit": "not stated"}
+def training_data(chosen: Sequence[Run], knees: Sequence[Knee]) -> TrainingData:
+    """What the chosen networks learnt from: two folds together leave no knee out."""
+    facts = chosen[0].facts
+    sources = sorted({source for run in chosen for source in run.facts["sources"]})
+    published = all(source.startswith("chen2018") for source in sources)
+    unknown = {"name": ", ".join(sources), "licence": "not stated", "credit": "not stated"}
+    one_fold = len({run.fold for run in chosen}) == 1
+    graded = [knee for knee in knees if knee.grade is not None]
     return TrainingData(
         **(_CHEN if published else unknown),
-        knees=facts["knees"],
-        patients=facts["patients"],
+        knees=facts["knees"] if one_fold else len(graded),
+        patients=facts["patients"] if one_fold else len({knee.patient for knee in graded}),
         folds_hash=facts["folds_hash"],
         folds=facts["folds"],
     )
-
-
-def _held_out(run: Path, knees: list[Knee]) -> MatchedKnees:
-    """The run's out-of-fold predictions beside their labels."""
-    labels = [
-        Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
-        for knee in knees
-        if knee.grade is not None
-    ]
-    return match(read_predictions(run / OUT_OF_FOLD), labels)
-
-
-def _logits(matched: MatchedKnees) -> Floats:
-    assert matched.probabilities is not None
-    return np.asarray(np.log(np.clip(matched.probabilities, 1e-7, 1.0)))
-
-
-def cross_calibrated(matched: MatchedKnees) -> Floats:
-    """Calibrated probabilities ``(N, 5)``, each knee by a calibration that never saw its patient.
-
-    The patients are dealt into five groups in alphabetical order; each group is calibrated by the
-    other four. Scores of these are not flattered by the calibration's own fit.
-    """
-    logits = _logits(matched)
-    number = {patient: n for n, patient in enumerate(sorted(set(matched.patients)))}
-    group = np.array([number[patient] % _GROUPS for patient in matched.patients])
-    found = np.empty_like(logits)
-    for held in range(min(_GROUPS, len(number))):
-        mine = group == held
-        others = ~mine if len(number) > 1 else mine
-        fitted = fit_calibration(logits[others], matched.truth[others])
-        found[mine] = softmax(logits[mine], fitted.temperature, fitted.bias)
-    return found
-
-
-def _scores(matched: MatchedKnees, probabilities: Floats) -> dict[str, Any]:
-    graded = probabilities.argmax(axis=1)
-    scores = score(matched.truth, graded, probabilities, matched.patients)
-    return {**scores.to_dict(), **_honesty(matched.truth, graded, probabilities)}
-
-
-def _write_predictions(matched: MatchedKnees, probabilities: Floats, path: Path) -> None:
-    with written_whole(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"))
-        for image, row in zip(matched.images, probabilities, strict=True):
-            side = patient_and_side(image)[1].value
-            numbers = [f"{share:.6f}" for share in row]
-            writer.writerow((Path(image).name, side, int(row.argmax()), *numbers))
 
 
 def _honesty(truth: Grades, graded: Grades, calibrated: Floats) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""Does the map matter to the grade? Deletion and insertion curves against a random map.
+
+    python benchmarks/faithfulness.py [--knees examples] [--model BUNDLE] [--steps 10] [--seed 0]
+
+One line a knee: areas under the curves (mean probability of the grade while pixels are blurred away
+or brought back), and the gain over the random map; then their means.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from kellgren import Ensemble
+from kellgren.bundle import default_bundle
+from kellgren.faithfulness import faithfulness
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--knees", type=Path, default=Path("examples"))
+    words.add_argument("--model", type=Path, default=default_bundle())
+    words.add_argument("--steps", type=int, default=10)
+    words.add_argument("--seed", type=int, default=0)
+    given = words.parse_args()
+
+    ensemble = Ensemble.open(given.model)
+    names = ("deletion", "random_deletion", "insertion", "random_insertion")
+    print(f"{'knee':<14} grade {' '.join(f'{name:>16}' for name in names)}    gain")
+    found = []
+    for number, path in enumerate(sorted(given.knees.glob("*.png"))):
+        reading = ensemble.read(path)[0]
+        curves = faithfulness(
+            lambda crop: ensemble.panel.examine(crop).probabilities,
+            reading.crop,
+            reading.activation,
+            given.steps,
+            given.seed + number,
+        )
+        areas = [curves.area(getattr(curves, name)) for name in names]
+        found.append([*areas, curves.gain])
+        told = " ".join(f"{area:16.3f}" for area in areas)
+        print(f"{path.stem:<14} {curves.grade:>5} {told} {curves.gain:+7.3f}", flush=True)
+    means = np.mean(found, axis=0)
+    told = " ".join(f"{area:16.3f}" for area in means[:-1])
+    better = sum(row[-1] > 0 for row in found)
+    print(f"{'mean':<14} {'':>5} {told} {means[-1]:+7.3f}")
+    print(f"better than the random map: {better} of {len(found)} knees")
+
+
+if __name__ == "__main__":
+    main()

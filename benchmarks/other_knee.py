@@ -1,0 +1,54 @@
+"""What the patient's other knee adds, nested by patient, to predictions that are stored.
+
+    python benchmarks/other_knee.py PREDICTIONS --labels DATA
+
+PREDICTIONS is a table with image and p0 to p4, such as a bundle's out_of_fold.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from kellgren.both_knees import other_knees
+from kellgren.choosing import MEASURES
+from kellgren.estimating import estimate
+from kellgren.manifest import index
+from kellgren.training.out_of_fold import predicted
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("predictions", type=Path)
+    words.add_argument("--labels", type=Path, required=True)
+    given = words.parse_args()
+
+    knees = {str(knee.image): knee for knee in index(given.labels) if knee.grade is not None}
+    said = predicted(given.predictions, knees.values())
+    kept = [knees[image] for image in said]
+    truth = np.array([int(knee.grade or 0) for knee in kept])
+    patients = [knee.patient for knee in kept]
+    other = other_knees(patients, [knee.side for knee in kept])
+    members = np.array([list(said.values())])
+    found = estimate(["stored"], members, truth, patients, other, rules=("soft",))
+
+    print(f"{len(kept)} knees, {(other >= 0).sum()} with a fellow; {found.both_knees}")
+    for name, measure in MEASURES.items():
+        alone, paired = (
+            float(measure(_confusion(truth, p.argmax(axis=1))))
+            for p in (found.single, found.paired)
+        )
+        print(f"{name:<9} alone {alone:.4f}  paired {paired:.4f}  gain {found.gain[name]}")
+    rows = np.arange(len(truth))
+    losses = [-np.log(p[rows, truth]).mean() for p in (found.single, found.paired)]
+    print(f"log loss  alone {losses[0]:.4f}  paired {losses[1]:.4f}")
+
+
+def _confusion(truth: np.ndarray, given: np.ndarray) -> np.ndarray:
+    return np.bincount(truth * 5 + given, minlength=25).reshape(5, 5).astype(float)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""The names of what lies in a run's folder, known without torch."""
+
+from __future__ import annotations
+
+MODEL, HEAD, FACTS, OUT_OF_FOLD = "member.onnx", "member.head.npz", "member.json", "oof.csv"
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+SCORES, LOG, CURVES = "scores.json", "log.jsonl", "curves.png"
