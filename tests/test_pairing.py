@@ -1,4 +1,4 @@
-"""Both knees of a patient: found by name, read together whatever the order, alone where they must."""
+"""Both knees of a patient: found by name, read together in any order, alone where they must."""
 
 from __future__ import annotations
 

@@ -19,6 +19,18 @@ EXAMPLES = (
     "kellgren grade 'study/**/*.dcm' --csv grades.csv --dicom-out answers"
 )
 
+DicomFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder for answers in DICOM: report, pictures, segments, presentation."),
+]
+Single = Annotated[
+    bool, typer.Option("--single", help="Read every knee without the patient's other one.")
+]
+MappedGrade = Annotated[
+    int | None,
+    typer.Option("--grade", min=0, max=4, help="Show this grade's map in the pictures."),
+]
+
 
 def grade(
     paths: Annotated[
@@ -33,10 +45,7 @@ def grade(
     overlay: Annotated[
         Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
     ] = None,
-    dicom_out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for answers in DICOM: report, pictures, segments, presentation."),
-    ] = None,
+    dicom_out: DicomFolder = None,
     side: Annotated[
         Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")
     ] = None,
@@ -50,13 +59,8 @@ def grade(
         Literal["fp32", "bf16"], typer.Option(help="bf16: with --engine openvino only.")
     ] = "fp32",
     mirror: Annotated[bool, typer.Option(help="Average with the look at the mirror image.")] = True,
-    single: Annotated[
-        bool, typer.Option("--single", help="Read every knee without the patient's other one.")
-    ] = False,
-    mapped: Annotated[
-        int | None,
-        typer.Option("--grade", min=0, max=4, help="Show this grade's map in the pictures."),
-    ] = None,
+    single: Single = False,
+    mapped: MappedGrade = None,
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Files at a time; 0: one a processor core.")
     ] = 0,
