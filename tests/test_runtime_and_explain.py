@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from kellgren.architectures import Member
 from kellgren.bundle import default_bundle, open_bundle
 from kellgren.ensemble import Panel
 from kellgren.errors import BundleError, MissingExtra
-from kellgren.explain import activation_map, heat
+from kellgren.explain import activation_map, ensemble_maps, heat
 from kellgren.grades import Side
 from kellgren.localise import find_knees
 from kellgren.naming import patient_and_side
@@ -287,8 +288,16 @@ def test_a_reading_is_the_panels_opinion_with_its_map() -> None:
     (reading,) = ensemble.read(LEFT)
     opinion = ensemble.panel.examine(crop_of(LEFT))
     np.testing.assert_allclose(reading.probabilities, opinion.probabilities, atol=1e-6)
-    card = ensemble.bundle.card
-    votes = [softmax(output.logits, card.temperature, card.bias) for output in opinion.outputs]
-    np.testing.assert_allclose(np.mean(votes, axis=0), opinion.probabilities, atol=1e-6)
-    maps = [activation_map(output, reading.grade) for output in opinion.outputs]
-    np.testing.assert_allclose(reading.activation, np.mean(maps, axis=0), atol=1e-5)
+    voted = ensemble.bundle.card.combiner.combine(opinion.votes)
+    np.testing.assert_allclose(voted, opinion.probabilities, atol=1e-6)
+    maps = ensemble_maps(opinion.outputs, opinion.says)
+    np.testing.assert_allclose(reading.activation, maps[reading.grade], atol=1e-5)
+
+
+def test_the_shipped_card_says_how_its_logits_become_probabilities() -> None:
+    """Format 1 had one member, a temperature and a bias; so it has to grade for ever."""
+    told = json.loads((default_bundle() / "card.json").read_text("utf-8"))
+    if told["format"] == 1:
+        opinion = Ensemble.default().panel.examine(crop_of(LEFT))
+        voted = softmax(opinion.outputs[0].logits, told["temperature"], told["bias"])
+        np.testing.assert_allclose(voted, opinion.probabilities, atol=1e-12)
