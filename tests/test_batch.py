@@ -247,7 +247,7 @@ def test_no_patient_leaves_the_header(
         "side": {"ImageLaterality": "CANARY"},
         "pixels": {"PixelData": b"CANARY" * 11},
         "colour": {"PhotometricInterpretation": "CANARY"},
-        "numbers": {"WindowCenter": "1", "PixelSpacing": [99, 99]},
+        "numbers": {"WindowCenter": "100", "PixelSpacing": [99, 99]},
     }
     path = write_dicom(
         tmp_path / "knee.dcm", knee, **{**full_range(8), **CANARIES, **odd.get(damage, {})}

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from examples_truth import EXAMPLES
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Grade, Side
-from kellgren.localise import find_knees
+from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.preprocess import KneeCrop, Plane, Preprocess
 from kellgren.radiograph import PixelSpacing, Radiograph, read_radiograph
@@ -118,10 +118,10 @@ def test_a_description_is_frozen_and_knows_its_keys() -> None:
 def test_a_radiograph_is_one_knee_with_its_spacing() -> None:
     pixels = noise()
     spaced = Radiograph("x", pixels, Side.UNKNOWN, PixelSpacing(0.2, 0.1, "tag"), 8, "PNG", ())
-    (crop,) = find_knees(spaced, Side.RIGHT)
+    crop = whole_knee(spaced, Side.RIGHT)
     assert (crop.side, crop.mm_per_pixel) == (Side.RIGHT, 0.1)
     np.testing.assert_array_equal(crop.pixels, pixels)
-    (crop,) = find_knees(read_radiograph(EXAMPLES / "9511862L.png"), Side.LEFT)
+    crop = whole_knee(read_radiograph(EXAMPLES / "9511862L.png"), Side.LEFT)
     assert (crop.pixels.shape, crop.mm_per_pixel) == ((299, 299), None)
 
 

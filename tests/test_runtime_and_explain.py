@@ -24,7 +24,7 @@ from kellgren.ensemble import Panel
 from kellgren.errors import BundleError, MissingExtra
 from kellgren.explain import activation_map, ensemble_maps, heat
 from kellgren.grades import Side
-from kellgren.localise import find_knees
+from kellgren.localise import whole_knee
 from kellgren.naming import patient_and_side
 from kellgren.pipeline import Ensemble
 from kellgren.preprocess import KneeCrop, Preprocess
@@ -41,7 +41,7 @@ PICTURES = arrays(np.float32, (40, 52), elements=st.floats(0, 1, width=16))
 
 
 def crop_of(path: Path) -> KneeCrop:
-    return find_knees(read_radiograph(path), patient_and_side(path)[1])[0]
+    return whole_knee(read_radiograph(path), patient_and_side(path)[1])
 
 
 def mirrored(crop: KneeCrop) -> KneeCrop:

@@ -71,10 +71,12 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
-def grade_file(ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN) -> Outcome:
+def grade_file(
+    ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
+) -> Outcome:
     """Grade one file; what is wrong with it becomes the outcome's note."""
     try:
-        return Outcome(image, tuple(ensemble.read(image, side)))
+        return Outcome(image, tuple(ensemble.read(image, side, force=force)))
     except KellgrenError as error:
         return Outcome(image, note=error.reason)
     except MemoryError:
@@ -85,7 +87,12 @@ def grade_file(ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN) -> Out
 
 
 def grade_files(
-    ensemble: Ensemble, images: Iterable[str], *, side: Side = Side.UNKNOWN, workers: int = 1
+    ensemble: Ensemble,
+    images: Iterable[str],
+    *,
+    side: Side = Side.UNKNOWN,
+    workers: int = 1,
+    force: bool = False,
 ) -> Iterator[Outcome]:
     """Grade files side by side, and hand them over in their order, the two of a pair together.
 
@@ -96,8 +103,10 @@ def grade_files(
         images: paths.
         side: of every knee, if the caller knows it.
         workers: how many files at a time.
+        force: grade what a gate refuses too.
     """
-    yield from _grade_units(ensemble, _units(ensemble, list(images), side), side, workers)
+    units = _units(ensemble, list(images), side)
+    yield from _grade_units(ensemble, units, side, workers, force)
 
 
 def _units(ensemble: Ensemble, images: Sequence[str], side: Side) -> list[tuple[str, ...]]:
@@ -107,9 +116,11 @@ def _units(ensemble: Ensemble, images: Sequence[str], side: Side) -> list[tuple[
     return in_pairs(images)
 
 
-def _grade_unit(ensemble: Ensemble, unit: tuple[str, ...], side: Side) -> list[Outcome]:
+def _grade_unit(
+    ensemble: Ensemble, unit: tuple[str, ...], side: Side, force: bool
+) -> list[Outcome]:
     """Grade what is read together; a knee whose fellow cannot be graded is read alone."""
-    outcomes = [grade_file(ensemble, image, side) for image in unit]
+    outcomes = [grade_file(ensemble, image, side, force=force) for image in unit]
     if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
         return outcomes
     both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
@@ -117,14 +128,15 @@ def _grade_unit(ensemble: Ensemble, unit: tuple[str, ...], side: Side) -> list[O
 
 
 def _grade_units(
-    ensemble: Ensemble, units: Sequence[tuple[str, ...]], side: Side, workers: int
+    ensemble: Ensemble, units: Sequence[tuple[str, ...]], side: Side, workers: int, force: bool
 ) -> Iterator[Outcome]:
     waiting = iter(units)
     with ThreadPoolExecutor(workers) as pool:
 
         def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(_grade_unit, ensemble, unit, side) for unit in islice(waiting, count)
+                pool.submit(_grade_unit, ensemble, unit, side, force)
+                for unit in islice(waiting, count)
             ]
 
         under_way = submit(2 * workers)
@@ -176,7 +188,7 @@ class OverlayFolder:
     def __init__(self, folder: Path, images: Sequence[str], mapped: Grade | None = None) -> None:
         self._folder = folder
         self._mapped = mapped
-        self._names = _distinct_names(images)
+        self._names = distinct_names(images)
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, readings: Sequence[KneeReading]) -> list[str]:
@@ -188,7 +200,7 @@ class OverlayFolder:
         return []
 
 
-def _distinct_names(images: Sequence[str]) -> dict[str, str]:
+def distinct_names(images: Sequence[str]) -> dict[str, str]:
     """A name for each path: its stem, or its stem and a number where that is taken."""
     taken: set[str] = set()
     candidates: dict[str, Iterator[str]] = {}
@@ -215,6 +227,7 @@ def grade_batch(
     side: Side = Side.UNKNOWN,
     folders: Sequence[ReadingFolder] = (),
     workers: int = 1,
+    force: bool = False,
     tell: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
     """Grade what the journal does not hold yet; a pair is graded whole, whatever it holds of it.
@@ -226,6 +239,7 @@ def grade_batch(
         side: of every knee, if the caller knows it.
         folders: where what is made of the readings goes.
         workers: files at a time.
+        force: grade what a gate refuses too.
         tell: called with each file's rows.
 
     Returns:
@@ -235,7 +249,7 @@ def grade_batch(
     unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
         journal.forget({image for unit in unfinished for image in unit})
-        for outcome in _grade_units(ensemble, unfinished, side, workers):
+        for outcome in _grade_units(ensemble, unfinished, side, workers, force):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings))
             tell(journal.add(outcome.rows()))

@@ -31,6 +31,10 @@ class UnreadableRadiograph(KellgrenError):
     """A file that cannot be turned into grey values: damaged, too large, or of another kind."""
 
 
+class NotAKneeFilm(KellgrenError):
+    """A picture that can be read, but shows no knee that may be graded."""
+
+
 class UnanswerableSource(KellgrenError):
     """A file that can be read but not answered in DICOM: it does not say which picture it is."""
 

@@ -15,13 +15,15 @@ from kellgren.calibration import certainty, likely_grades
 from kellgren.checks import Check
 from kellgren.ensemble import Opinion, Panel
 from kellgren.explain import Map, ensemble_maps, heat
+from kellgren.films import FoundKnee, find_knees
 from kellgren.grades import Grade, Side
-from kellgren.localise import find_knees
+from kellgren.localiser import Localiser
 from kellgren.naming import patient_and_side
 from kellgren.overlay import Caption, draw_overlay, png_bytes
 from kellgren.preprocess import KneeCrop
-from kellgren.radiograph import Radiograph, read_radiograph
+from kellgren.radiograph import read_radiograph
 from kellgren.runtime import Engine, Precision
+from kellgren.sides import claims
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Ensemble:
         self.panel = Panel(
             bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
         )
+        self.localiser = Localiser()
         self.model = {
             "name": bundle.card.name,
             "software": f"kellgren {__version__}",
@@ -164,21 +167,25 @@ class Ensemble:
         """
         return cls(open_bundle(Path(folder)), **options)
 
-    def read(self, path: Path | str, side: Side = Side.UNKNOWN) -> list[KneeReading]:
+    def read(
+        self, path: Path | str, side: Side = Side.UNKNOWN, *, force: bool = False
+    ) -> list[KneeReading]:
         """Grade every knee in a file.
 
         Args:
-            path: PNG, JPEG, TIFF or DICOM of one knee.
-            side: of that knee, if the caller knows it.
+            path: PNG, JPEG, TIFF or DICOM of one knee or both.
+            side: of the knee, if the caller knows it.
+            force: grade what is no knee film by its looks too; its checks say so.
 
         Raises:
             UnreadableRadiograph: the file cannot be read.
+            NotAKneeFilm: it shows no knee that may be graded.
         """
         radiograph = read_radiograph(path)
-        decided, warnings = _agree_on_side(radiograph, patient_and_side(path)[1], side)
+        said = claims(radiograph.side, patient_and_side(path)[1], side)
         readings = [
-            self._reading(str(path), crop, self.panel.examine(crop), warnings)
-            for crop in find_knees(radiograph, decided)
+            self._reading(str(path), knee, self.panel.examine(knee.crop), radiograph.warnings)
+            for knee in find_knees(radiograph, said, self.localiser, force=force)
         ]
         return list(self.together(*readings)) if len(readings) == 2 else readings
 
@@ -198,16 +205,17 @@ class Ensemble:
         return replace(own, read_with=other.image, **_verdict(found))
 
     def _reading(
-        self, image: str, crop: KneeCrop, opinion: Opinion, warnings: tuple[str, ...]
+        self, image: str, knee: FoundKnee, opinion: Opinion, warnings: tuple[str, ...]
     ) -> KneeReading:
         return KneeReading(
             image=image,
-            side=crop.side,
+            side=knee.crop.side,
             **_verdict(opinion.probabilities),
-            warnings=warnings,
-            mm_per_pixel=crop.mm_per_pixel,
+            warnings=(*warnings, *knee.warnings),
+            mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
-            crop=crop,
+            crop=knee.crop,
+            checks=knee.checks,
             maps=ensemble_maps(opinion.outputs, opinion.says),
             alone=tuple(float(p) for p in opinion.probabilities),
         )
@@ -222,20 +230,3 @@ def _verdict(probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
         "certainty": certainty(probabilities),
         "likely": (Grade(low), Grade(high)),
     }
-
-
-def _agree_on_side(radiograph: Radiograph, named: Side, told: Side) -> tuple[Side, tuple[str, ...]]:
-    """The side on which header, file name and caller agree; never a guess between two of them."""
-    said = {
-        source: side
-        for source, side in (
-            ("the file's header", radiograph.side),
-            ("the file's name", named),
-            ("the caller", told),
-        )
-        if side is not Side.UNKNOWN
-    }
-    if len(set(said.values())) <= 1:
-        return next(iter(said.values()), Side.UNKNOWN), radiograph.warnings
-    contradiction = ", ".join(f"{source} says {side.label}" for source, side in said.items())
-    return Side.UNKNOWN, (*radiograph.warnings, f"side unknown: {contradiction}")

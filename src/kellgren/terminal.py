@@ -130,6 +130,41 @@ def _show_graded(graded: Sequence[Row]) -> None:
         out.print(f"\n{len(graded)} knees: {spread}", style="dim")
 
 
+def show_locations(rows: Sequence[Row], *, table: bool = True) -> None:
+    """Print where knees lie on standard output; what was refused, and warnings, on standard error.
+
+    Args:
+        rows: of `kellgren.location.Location`.
+        table: off where standard output carries CSV or JSON already.
+    """
+    found = [row for row in rows if row["knee"] is not None]
+    if found and table:
+        listing = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("film", "knee", "side", "centre", "width", "angle", "confidence"):
+            listing.add_column(column, overflow="fold")
+        for row in found[:MOST_ROWS]:
+            region = row["region"]
+            x, y = region["centre"]
+            listing.add_row(
+                Text(row["image"]),
+                str(row["knee"]),
+                _SIDES[row["side"]],
+                f"{x:.0f}, {y:.0f}",
+                f"{region['width']:.0f}",
+                f"{region['angle']:.0f}",
+                f"{row['confidence']:.2f}",
+            )
+        out.print(listing)
+    for row in found:
+        for warning in row["warnings"]:
+            text = Text(f"warning: {row['image']}: {warning}", style="yellow")
+            err.print(text, soft_wrap=True)
+    for row in rows:
+        if row["knee"] is None:
+            err.print(Text(f"no knee: {row['image']}: {row['note']}"), soft_wrap=True)
+    err.print(NOTICE, style="dim")
+
+
 def show_card(card: Card, checksum: str) -> None:
     """Print what a bundle says of itself."""
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -67,14 +67,15 @@ def grade(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted --csv or --json batch.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Grade what a gate refuses too.")] = False,
 ) -> None:
-    """Grade knee X-rays: PNG, JPEG, TIFF or DICOM, one knee a picture."""
+    """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren import terminal
     from kellgren.bundle import default_bundle
     from kellgren.grades import Grade, Side
     from kellgren.pipeline import Ensemble
 
-    images = _collected(paths, csv, json, overlay, dicom_out)
+    images = collected(paths, csv, json, overlay, dicom_out)
     busy = min(workers or _cores(), len(images))
     ensemble = Ensemble.open(
         model or default_bundle(),
@@ -85,14 +86,14 @@ def grade(
         pair=not single,
     )
     folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped))
-    rows = _graded(ensemble, images, Side(side or ""), csv, json, folders, busy, resume)
+    rows = _graded(ensemble, images, Side(side or ""), csv, json, folders, busy, resume, force)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
     _tell_where(csv, json, overlay, dicom_out)
     failed = sum(row["grade"] is None for row in rows)
     raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
 
 
-def _collected(
+def collected(
     paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
 ) -> list[str]:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
@@ -149,6 +150,7 @@ def _graded(
     folders: list[ReadingFolder],
     workers: int,
     resume: bool,
+    force: bool,
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren import terminal
@@ -170,6 +172,7 @@ def _graded(
             side=side,
             folders=folders,
             workers=workers,
+            force=force,
             tell=lambda rows: bar.advance(task),
         )
     if csv is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kellgren.cli.localiser import EXAMPLES, localiser
+
 if TYPE_CHECKING:
     from kellgren.evaluation import Scores
     from kellgren.manifest import Knee
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from kellgren.training.member_run import MemberRun
 
 app = typer.Typer(no_args_is_help=True, help="Train networks on graded knees.")
+app.command(epilog=EXAMPLES)(localiser)
 
 
 @app.command(

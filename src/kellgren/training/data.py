@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.errors import TrainingError
-from kellgren.localise import find_knees
+from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.radiograph import read_radiograph
@@ -47,7 +47,7 @@ def load_planes(
 
     def load(position: int) -> None:
         knee = knees[position]
-        crop = find_knees(read_radiograph(knee.image), knee.side)[0]
+        crop = whole_knee(read_radiograph(knee.image), knee.side)
         planes[position] = np.rint(preprocess.plane(crop) * 255.0)
 
     with ThreadPoolExecutor() as pool:

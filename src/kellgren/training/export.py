@@ -54,7 +54,7 @@ def export_onnx(member: Member, size: int, path: Path, *, half_storage: bool = F
             if not difference <= LOGIT_TOLERANCE:  # so that not-a-number is refused too
                 raise _differs(path, difference)
             if half_storage:
-                _store_half(model)
+                store_half(model)
                 difference = _difference(model, network, size)
             onnx.save_model(model, draft)
     except OSError as error:
@@ -116,7 +116,7 @@ def _name_like_member(model: onnx.ModelProto) -> None:
         node.output[:] = [name.removeprefix("member.") for name in node.output]
 
 
-def _store_half(model: onnx.ModelProto) -> None:
+def store_half(model: onnx.ModelProto) -> None:
     """Store large float32 weights as float16, each followed by a cast back to float32.
 
     The runtime folds the casts when it loads the model. The head stays exact, because

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.files import replaced_whole, written_whole
-from kellgren.localise import find_knees
+from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.radiograph import read_radiograph
@@ -99,7 +99,7 @@ def _graded(
     member = MemberRuntime(run.out / MODEL, run.out / HEAD, preprocess, threads=1)
 
     def grade(knee: Knee) -> npt.NDArray[np.float64]:
-        crop = find_knees(read_radiograph(knee.image), knee.side)[0]
+        crop = whole_knee(read_radiograph(knee.image), knee.side)
         return softmax(member.examine(crop).logits)
 
     with ThreadPoolExecutor() as pool:

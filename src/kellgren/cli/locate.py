@@ -1,0 +1,85 @@
+"""`kellgren locate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from kellgren.location import Location
+
+EXAMPLES = "kellgren locate film.png --overlay boxes · kellgren locate 'study/**/*.dcm' --csv -"
+
+
+def locate(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, folders or glob patterns.")
+    ],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write a table, one row a knee; - prints it.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write all knees as JSON; - prints it.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of each film with its knees' squares.")
+    ] = None,
+    side: Annotated[
+        Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Show what a gate refuses too, marked as refused.")
+    ] = False,
+) -> None:
+    """Show where the knees of a film lie, their sides and checks, without grading them."""
+    from kellgren import terminal
+    from kellgren.cli.grade import collected
+    from kellgren.grades import Side
+    from kellgren.localiser import Localiser
+    from kellgren.location import locate_file, write_csv, write_json
+
+    images = collected(paths, csv, json, overlay)
+    localiser = Localiser()
+    told = Side(side or "")
+    with terminal.progress("locating") as bar:
+        task = bar.add_task("", total=len(images), now="")
+        found = []
+        for image in images:
+            found.append(locate_file(image, told, localiser, force=force))
+            bar.advance(task)
+    for path, write in ((csv, write_csv), (json, write_json)):
+        if path is not None:
+            _write(found, path, write)
+    if overlay is not None:
+        _draw(found, overlay)
+    rows = [row for location in found for row in location.rows()]
+    terminal.show_locations(rows, table="-" not in (str(csv), str(json)))
+    failed = sum(not location.knees for location in found)
+    raise typer.Exit(0 if not failed else 4 if failed == len(found) else 1)
+
+
+def _write(
+    found: list[Location], path: Path, write: Callable[[list[Location], IO[str]], None]
+) -> None:
+    from kellgren.files import written_whole
+
+    if str(path) == "-":
+        write(found, sys.stdout)
+        return
+    with written_whole(path) as stream:
+        write(found, stream)
+
+
+def _draw(found: list[Location], folder: Path) -> None:
+    from kellgren.batch import distinct_names
+    from kellgren.files import replaced_whole
+
+    names = distinct_names([location.image for location in found])
+    for location in found:
+        if location.knees:
+            with replaced_whole(folder / f"{names[location.image]}.png") as draft:
+                draft.write_bytes(location.picture())
