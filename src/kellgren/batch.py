@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import json
 import os
 import sys
@@ -147,26 +148,22 @@ def _grade_units(
 
 def write_csv(rows: Iterable[Row], path: Path) -> None:
     """Write the table of readings; ``-`` is standard output."""
-    if str(path) == "-":
-        _csv_rows(rows, sys.stdout)
-        return
-    with written_whole(path) as stream:
-        _csv_rows(rows, stream)
+    _write(csv_text(rows), path)
 
 
 def write_json(rows: Iterable[Row], model: dict[str, str], path: Path) -> None:
     """Write all readings as one JSON document; ``-`` is standard output."""
+    _write(json_text(rows, model), path)
+
+
+def json_text(rows: Iterable[Row], model: dict[str, str]) -> str:
+    """All readings as one JSON document."""
     content = {
         "notice": "Research software, not a medical device.",
         "model": model,
         "readings": [{k: v for k, v in row.items() if k != "model"} for row in rows],
     }
-    text = json.dumps(content, indent=2) + "\n"
-    if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    with written_whole(path) as stream:
-        stream.write(text)
+    return json.dumps(content, indent=2) + "\n"
 
 
 class ReadingFolder(Protocol):
@@ -266,7 +263,9 @@ def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
     return known == set(unit) and all(row["read_with"] in (None, *unit) for row in mine)
 
 
-def _csv_rows(rows: Iterable[Row], stream: IO[str]) -> None:
+def csv_text(rows: Iterable[Row]) -> str:
+    """The table of readings."""
+    stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in rows:
@@ -276,3 +275,12 @@ def _csv_rows(rows: Iterable[Row], stream: IO[str]) -> None:
             flat["likely_low"], flat["likely_high"] = row["likely"]
             flat["warnings"] = "; ".join(row["warnings"])
         writer.writerow(flat)
+    return stream.getvalue()
+
+
+def _write(text: str, path: Path) -> None:
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    with written_whole(path) as stream:
+        stream.write(text)

@@ -76,7 +76,7 @@ def grade(
     from kellgren.pipeline import Ensemble
 
     images = collected(paths, csv, json, overlay, dicom_out)
-    busy = min(workers or _cores(), len(images))
+    busy = min(workers or cores(), len(images))
     ensemble = Ensemble.open(
         model or default_bundle(),
         engine=engine,
@@ -134,7 +134,7 @@ def _same_folder(folder: Path, image: Path) -> bool:
     return folder.resolve() == image.parent.resolve()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

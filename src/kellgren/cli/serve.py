@@ -1,0 +1,79 @@
+"""`kellgren serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = (
+    "kellgren serve · kellgren serve --port 9000 --store films · "
+    "KELLGREN_TOKEN=... kellgren serve --host 0.0.0.0 --allow-host films.example.org"
+)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="KELLGREN_TOKEN", help="That clients must show; 16 letters or more."),
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of films and answers; else in KELLGREN_HOME.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Graders; 0: one a processor core.")
+    ] = 0,
+    queue: Annotated[int, typer.Option(min=1, max=100_000, help="Cases that may wait.")] = 512,
+    model: Annotated[
+        Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A host name to answer to, beside the address.")
+    ] = None,
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Keep file names; they may name patients.")
+    ] = False,
+) -> None:
+    """Open the reading room: a page and an API on this machine."""
+    from kellgren.cli.grade import cores
+    from kellgren.web.server import Refused, run
+    from kellgren.web.settings import (
+        SHORTEST_TOKEN,
+        Limits,
+        Settings,
+        answered_hosts,
+        default_store,
+        is_loopback,
+    )
+
+    if token is None and not is_loopback(host):
+        raise typer.BadParameter(
+            f"{host} can be reached by other machines; set --token or KELLGREN_TOKEN",
+            param_hint="--host",
+        )
+    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isprintable()):
+        raise typer.BadParameter(
+            f"needs {SHORTEST_TOKEN} printable letters or more", param_hint="--token"
+        )
+    settings = Settings(
+        store=store or default_store(),
+        hosts=frozenset(),
+        token=token,
+        workers=workers or cores(),
+        model=model,
+        keep_names=keep_names,
+        limits=Limits(queue=queue),
+    )
+    try:
+        run(
+            settings, host, port, lambda bound: answered_hosts(host, bound, allow_host or []), _tell
+        )
+    except Refused as refused:
+        raise typer.BadParameter(str(refused)) from None
+
+
+def _tell(message: str) -> None:
+    typer.echo(message, err=True)

@@ -1,0 +1,189 @@
+"""Puts the reading room together: store, graders, API, page."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+from starlette.types import ASGIApp
+
+from kellgren import __version__
+from kellgren.bundle import default_bundle, open_bundle
+from kellgren.grades import Grade
+from kellgren.web.bell import Bell
+from kellgren.web.cases import CaseRoutes
+from kellgren.web.guard import COOKIE, Guard, same_token, shown_token
+from kellgren.web.pool import Pool
+from kellgren.web.records import Health, Problem
+from kellgren.web.settings import Settings
+from kellgren.web.store import Store
+
+NOTICE = "Research software, not a medical device."
+STATIC = Path(str(resources.files("kellgren"))) / "web" / "static"
+_DESCRIPTION = (
+    f"Kellgren-Lawrence grades of knee X-rays. {NOTICE}\n\n"
+    "Hand in films at `POST /api/v1/cases`, follow them at the urls of the answer. A reading is "
+    "the record that `kellgren grade` writes. Where the server has a token, send it as "
+    "`Authorization: Bearer TOKEN`."
+)
+
+
+class Room:
+    """One running reading room.
+
+    Args:
+        settings: see `Settings`.
+
+    Raises:
+        BundleError: the model is missing or damaged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.card = open_bundle(settings.model or default_bundle()).card
+        self.store = Store(settings.store, keep_names=settings.keep_names)
+        self.bell = Bell()
+        self.pool = Pool(self.store, settings, self.bell.ring)
+        self.cases = CaseRoutes(self.store, self.pool, self.bell, settings.limits)
+        self.began = time.time()
+
+    @asynccontextmanager
+    async def open(self, app: FastAPI) -> AsyncIterator[None]:
+        """Graders work while the application runs."""
+        self.bell.hang(asyncio.get_running_loop())
+        self.pool.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.pool.stop)
+            self.store.close()
+
+    def application(self) -> ASGIApp:
+        """Everything that answers HTTP, behind its guard."""
+        app = FastAPI(
+            title="kellgren reading room",
+            version=__version__,
+            description=_DESCRIPTION,
+            lifespan=self.open,
+            docs_url=None,
+            redoc_url=None,
+        )
+        app.add_exception_handler(Exception, _broken)
+        app.include_router(self.cases.router)
+        app.include_router(self._house_keeping())
+        app.mount("/static", StaticFiles(directory=STATIC))
+        app.include_router(_pages())
+        return Guard(app, self.settings)
+
+    def _house_keeping(self) -> APIRouter:
+        router = APIRouter()
+        router.get("/health", tags=["server"])(self.health)
+        router.get("/metrics", tags=["server"], response_class=PlainTextResponse)(self.metrics)
+        router.get("/api/v1/about", tags=["server"])(self.about)
+        refused = {401: {"model": Problem, "description": "Another token, or none."}}
+        router.get("/api/v1/session", tags=["server"])(self.session)
+        router.post("/api/v1/session", tags=["server"], status_code=204, responses=refused)(  # type: ignore[arg-type]
+            self.sign_in
+        )
+        return router
+
+    async def health(self) -> Health:
+        """Whether graders stand ready."""
+        ready = self.pool.ready
+        return Health(
+            status="ok" if ready else "starting", graders=ready, waiting=self.store.count_open()
+        )
+
+    async def metrics(self) -> str:
+        """Counts for Prometheus."""
+        counts = self.store.count_states()
+        lines = [
+            "# HELP kellgren_cases Cases in the store, by state.",
+            "# TYPE kellgren_cases gauge",
+            *(f'kellgren_cases{{state="{state}"}} {count}' for state, count in counts.items()),
+            *_metric("queue_limit", "gauge", "Cases that may wait.", self.settings.limits.queue),
+            *_metric("graders_ready", "gauge", "Graders with their model.", self.pool.ready),
+            *_metric("grader_deaths_total", "counter", "Graders replaced.", self.pool.deaths),
+            *_metric("turned_away_total", "counter", "Answers 503.", self.cases.turned_away),
+            *_metric("start_seconds", "gauge", "Start, Unix time.", round(self.began)),
+        ]
+        return "\n".join(lines) + "\n"
+
+    async def about(self) -> dict[str, Any]:
+        """Software, model, scale and limits, for whoever shows readings."""
+        limits = self.settings.limits
+        return {
+            "software": f"kellgren {__version__}",
+            "notice": NOTICE,
+            "scale": self.card.scale,
+            "grades": [
+                {"grade": int(grade), "name": grade.label, "finding": grade.finding}
+                for grade in Grade
+            ],
+            "model": {"name": self.card.name, "data": self.card.data.model_dump()},
+            "limits": {
+                "file_bytes": limits.file_bytes,
+                "request_bytes": limits.request_bytes,
+                "files": limits.files,
+            },
+        }
+
+    async def session(self, request: Request) -> dict[str, bool]:
+        """Whether a token is needed, and whether this client has shown it."""
+        token = self.settings.token
+        shown = shown_token(request.headers)
+        known = token is None or (shown is not None and same_token(shown, token))
+        return {"token_needed": token is not None, "signed_in": known}
+
+    async def sign_in(self, given: SignIn, request: Request, response: Response) -> None:
+        """Trade the token for a cookie, so that pictures load too."""
+        token = self.settings.token
+        if token is None:
+            return
+        if not same_token(given.token, token):
+            await asyncio.sleep(0.5)
+            raise HTTPException(401, "That is not this server's token")
+        secure = request.headers.get("x-forwarded-proto") == "https"
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+
+
+class SignIn(BaseModel):
+    """The token that the server was started with."""
+
+    token: str = Field(max_length=512)
+
+
+def _pages() -> APIRouter:
+    """The page: one file, whichever of its views is asked for."""
+    router = APIRouter(include_in_schema=False)
+
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    for path in ("/", "/cases/{case}"):
+        router.get(path)(page)
+
+    async def icon() -> FileResponse:
+        return FileResponse(STATIC / "icon.svg")
+
+    router.get("/favicon.ico")(icon)
+    return router
+
+
+def _metric(name: str, kind: str, text: str, value: float) -> tuple[str, str, str]:
+    full = f"kellgren_{name}"
+    return f"# HELP {full} {text}", f"# TYPE {full} {kind}", f"{full} {value}"
+
+
+async def _broken(request: Request, error: Exception) -> JSONResponse:
+    # The server's log has the traceback; the client learns nothing of the inside.
+    return JSONResponse({"detail": "The server failed; its log says why"}, 500)

@@ -1,0 +1,302 @@
+// One case: its knees side by side, and what was read on each.
+
+import * as api from "./api.js";
+import { CREDIT, neighbours } from "./atlas.js";
+import { SIDES, h, icon, reasonOf, say, wordOf } from "./dom.js";
+import { confirmSheet } from "./keys.js";
+import { nameOf } from "./names.js";
+import { isOpen, newestFirst, remove, room } from "./state.js";
+import { Light, Panes, WINDOWS } from "./viewer.js";
+import { filtered } from "./worklist.js";
+
+const GATES = { knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", implant: "No implant" };
+const VERDICTS = { passed: "passed", warning: "look again", refused: "refused", unknown: "cannot be told" };
+
+export function caseView(id, go) {
+  const element = h("div", { class: "case-view" }, h("p", { class: "notice", role: "status" }, "Loading"));
+  const view = new CaseScreen(id, element, go);
+  view.load();
+  return { name: "case", title: "Case", element, leave: () => view.leave(), onKey: (event, down) => view.key(event, down) };
+}
+
+class CaseScreen {
+  constructor(id, element, go) {
+    Object.assign(this, { id, element, go, knees: [], chosen: 0, compared: null, gone: false, shown: 0.6, mapOn: false });
+    this.light = new Light((light) => this.tellWindow(light));
+    this.panes = new Panes(this.light);
+  }
+
+  leave() {
+    this.gone = true;
+    clearTimeout(this.timer);
+    this.panes.close();
+    new Light();
+  }
+
+  async load() {
+    try {
+      const entry = await api.getCase(this.id);
+      if (this.gone) return;
+      if (isOpen(entry)) {
+        this.element.replaceChildren(this.top(entry), h("section", { class: "centre" }, h("p", { class: "reading", role: "status" }, entry.state === "working" ? "Being read" : "Waits for a grader")));
+        this.timer = setTimeout(() => this.load(), 350);
+        return;
+      }
+      await this.gather(entry);
+      if (!this.gone) this.draw(entry);
+    } catch (error) {
+      if (this.gone) return;
+      const lost = error.status === 404 || error.status === 422;
+      this.element.replaceChildren(h("section", { class: "centre" }, h("div", { class: "card" },
+        h("h1", {}, lost ? "No such case" : "This case did not load"),
+        h("p", {}, lost ? "It was deleted, or the address was cut short." : error.message),
+        h("a", { class: "button", href: "/", "data-link": true }, "To the work-list"))));
+    }
+  }
+
+  // This case's knees, and the other knee of the patient where the store knows one.
+  async gather(entry) {
+    this.entry = entry;
+    this.knees = entry.knees.map((knee) => ({ ...knee, entry }));
+    const sides = new Set(this.knees.map((knee) => knee.reading.side));
+    if (this.knees.length === 1 && !sides.has("")) {
+      for (const other of [...entry.companions].reverse()) {
+        const companion = await api.getCase(other).catch(() => null);
+        const knee = companion?.knees.find((one) => one.reading.side && !sides.has(one.reading.side));
+        if (knee) {
+          this.knees.push({ ...knee, entry: companion });
+          break;
+        }
+      }
+    }
+    // As on a film: the patient's right knee on the reader's left.
+    this.knees.sort((a, b) => b.reading.side.localeCompare(a.reading.side));
+    this.chosen = Math.max(0, this.knees.findIndex((knee) => knee.entry.id === entry.id));
+  }
+
+  draw(entry) {
+    if (!this.knees.length) {
+      this.element.replaceChildren(this.top(entry), this.refusal(entry));
+      return;
+    }
+    this.panel = h("aside", { class: "panel", "aria-label": "Reading" });
+    this.element.replaceChildren(this.top(entry), h("div", { class: "desk" },
+      h("section", { class: "looking", "aria-label": "Pictures" }, this.tools(), this.panes.element, this.atlas()),
+      this.panel));
+    this.showPanes();
+    this.drawPanel();
+    document.title = `${nameOf(entry)} · kellgren`;
+  }
+
+  showPanes() {
+    const shown = this.knees.map((knee) => ({
+      picture: knee.picture, map: knee.map, side: knee.reading.side,
+      label: `Grade ${knee.reading.grade}${knee.entry.id === this.id ? "" : ", another film"}`,
+    }));
+    if (this.compared) {
+      const { picture, side, grade } = this.compared;
+      const close = () => this.compare(null);
+      shown.splice(0, shown.length, shown[this.chosen], { picture, side, kind: "reference", label: `Atlas, grade ${grade}`, close });
+    }
+    this.panes.show(shown);
+    this.panes.all.forEach((pane, place) => {
+      if (!this.compared) pane.element.addEventListener("pointerdown", () => this.choose(place));
+    });
+    this.mark();
+  }
+
+  mark() {
+    this.panes.all.forEach((pane, place) => pane.element.classList.toggle("chosen", !this.compared && this.knees.length > 1 && place === this.chosen));
+  }
+
+  choose(place) {
+    if (place === this.chosen) return;
+    this.chosen = place;
+    this.mark();
+    this.drawPanel();
+    this.atlasPlace.replaceWith(this.atlas());
+  }
+
+  compare(knee) {
+    this.compared = this.compared === knee ? null : knee;
+    this.showPanes();
+    for (const button of this.atlasPlace.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.knee === this.compared));
+    say(this.compared ? `Atlas knee of grade ${knee.grade} beside this one` : "Atlas knee closed");
+  }
+
+  top(entry) {
+    return h("div", { class: "case-top" },
+      h("a", { class: "button quiet", href: "/", "data-link": true }, icon("back"), "Work-list"),
+      h("h1", {}, nameOf(entry)),
+      h("div", { class: "steps" },
+        h("button", { type: "button", class: "quiet", title: "Case before (K)", "aria-label": "Case before", onclick: () => this.step(-1) }, icon("back")),
+        h("button", { type: "button", class: "quiet", title: "Next case (J)", "aria-label": "Next case", onclick: () => this.step(1) }, icon("next"))));
+  }
+
+  step(by) {
+    const ids = (room.filter === "all" ? newestFirst() : filtered()).map((one) => one.id);
+    const next = ids[ids.indexOf(this.id) + by];
+    if (next) this.go(`/cases/${next}`);
+    else say(by > 0 ? "This is the last case" : "This is the first case");
+  }
+
+  refusal(entry) {
+    return h("section", { class: "centre" }, h("div", { class: "card" },
+      h("p", { class: "over bad" }, entry.state === "failed" ? "Could not be read" : "Not graded"),
+      h("h2", {}, reasonOf(entry)),
+      checklist(entry.checks),
+      h("div", { class: "row-of-buttons" }, this.exports(entry), this.deleteButton(entry))));
+  }
+
+  tools() {
+    const tool = (name, label, key, action, pressed) => h("button", {
+      type: "button", class: "tool", title: `${label} (${key})`, "aria-label": label, "aria-keyshortcuts": key,
+      "aria-pressed": pressed === undefined ? undefined : String(pressed), onclick: action,
+    }, icon(name));
+    this.windowWords = h("output", { class: "window-words", "aria-label": "Window and level" }, this.light.words);
+    this.windowChoice = h("select", { "aria-label": "Window", onchange: (event) => { this.light.set(WINDOWS[event.target.value]); event.target.blur(); } },
+      Object.keys(WINDOWS).map((name) => h("option", { value: name }, name)), h("option", { value: "", hidden: true }, "By hand"));
+    this.buttons = {
+      invert: tool("invert", "Invert", "I", () => this.act("i"), false),
+      mirror: tool("mirror", "Mirror", "H", () => this.act("h"), false),
+      orient: tool("same", "One orientation", "O", () => this.act("o"), true),
+      map: h("button", { type: "button", class: "tool wide", title: "Map (M), hold P to peek", "aria-pressed": "false", "aria-keyshortcuts": "M", onclick: () => this.act("m") }, icon("map"), "Map"),
+    };
+    this.slider = h("input", {
+      type: "range", min: 0, max: 100, value: this.shown * 100, "aria-label": "Opacity of the map", disabled: true,
+      oninput: (event) => { this.shown = event.target.value / 100; this.panes.map(this.shown); },
+    });
+    return h("div", { class: "tools", role: "toolbar", "aria-label": "View" },
+      h("div", {}, tool("fit", "Fit", "F", () => this.act("f")), tool("actual", "One to one", "Z", () => this.act("z"))),
+      h("div", {}, this.buttons.invert, this.buttons.mirror, tool("turnback", "Turn left", "L", () => this.act("l")), tool("turn", "Turn right", "R", () => this.act("r")), this.buttons.orient),
+      h("div", {}, this.windowChoice, tool("reset", "Window back to normal", "W", () => this.act("w")), this.windowWords),
+      h("div", { class: "map-tools" }, this.buttons.map, this.slider));
+  }
+
+  tellWindow(light) {
+    if (!this.windowWords) return;
+    this.windowWords.textContent = light.words;
+    const preset = Object.entries(WINDOWS).find(([, range]) => range.low === light.range.low && range.high === light.range.high);
+    this.windowChoice.value = preset ? preset[0] : "";
+  }
+
+  atlas() {
+    const { reading } = this.knees[this.chosen];
+    this.atlasPlace = h("section", { class: "atlas", "aria-label": "Graded knees to compare with" },
+      h("h2", {}, "Compare"),
+      h("ul", {}, neighbours(reading.grade).map((knee) => {
+        const button = h("button", { type: "button", "aria-pressed": "false", onclick: () => this.compare(knee) },
+          h("img", { class: knee.side === "L" ? "flip" : "", src: knee.picture, alt: "", loading: "lazy", width: 96, height: 96 }),
+          h("span", { class: `chip grade-${knee.grade}` }, h("span", { class: "unseen" }, "Atlas knee, grade "), String(knee.grade)));
+        button.knee = knee;
+        return h("li", { class: knee.grade === reading.grade ? "same" : "" }, button);
+      })),
+      h("p", { class: "small" }, CREDIT));
+    return this.atlasPlace;
+  }
+
+  drawPanel() {
+    const { reading, entry } = this.knees[this.chosen];
+    const { grades } = room.about;
+    const parts = [
+      this.knees.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Knee" }, this.knees.map((knee, place) =>
+        h("button", { type: "button", "aria-pressed": String(place === this.chosen), onclick: () => { this.choose(place); this.panel.querySelector(".tabs [aria-pressed=true]").focus(); } },
+          `${SIDES[knee.reading.side]} knee`))),
+      h("section", { class: "verdict", "aria-live": "polite" },
+        h("p", { class: "over" }, this.knees.length > 1 ? "Kellgren-Lawrence" : reading.side ? `${SIDES[reading.side]} knee` : "Knee, side unknown"),
+        h("p", { class: `numeral grade-${reading.grade}` }, h("span", { class: "unseen" }, "Kellgren-Lawrence grade "), String(reading.grade)),
+        h("h2", {}, wordOf(reading.grade, grades)),
+        h("p", {}, sentence(grades[reading.grade].finding))),
+      h("section", { class: `certainty ${reading.certainty}` },
+        h("h3", {}, `${sentence(reading.certainty)} certainty`),
+        h("p", {}, reading.likely[0] === reading.likely[1]
+          ? `Grade ${reading.likely[0]} alone holds 90 % of the probability.`
+          : `Grades ${reading.likely[0]} to ${reading.likely[1]} hold 90 % of the probability.`)),
+      table(reading, grades),
+      reading.warnings.length ? h("section", {}, h("h3", {}, "Look again"), h("ul", { class: "warnings" }, reading.warnings.map((one) => h("li", {}, icon("warning"), h("span", {}, sentence(one)))))) : null,
+      checklist(reading.checks),
+      h("section", { class: "row-of-buttons" }, this.exports(entry, this.kneeOf(entry)), this.deleteButton(entry)),
+      h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${room.about.scale}.`),
+    ];
+    this.panel.replaceChildren(...parts.filter(Boolean));
+  }
+
+  kneeOf(entry) {
+    const { overlay } = this.knees[this.chosen];
+    return entry.knees.find((knee) => knee.overlay === overlay);
+  }
+
+  exports(entry, knee) {
+    const link = (name, path, suffix) => h("a", { class: "button", href: path, download: `${entry.id}${suffix}` }, name);
+    return [
+      knee && link("Picture", knee.overlay, ".png"),
+      link("JSON", `${entry.url}/readings.json`, ".json"),
+      entry.report && link("DICOM SR", entry.report, ".dcm"),
+      link("CSV", `${entry.url}/readings.csv`, ".csv"),
+    ].filter(Boolean);
+  }
+
+  deleteButton(entry) {
+    return h("button", { type: "button", class: "quiet bin", onclick: async () => {
+      if (!(await confirmSheet("Delete this case?", "The film, its pictures and its reading are removed from the server. This cannot be undone.", "Delete"))) return;
+      await remove(entry.id);
+      say("Case deleted");
+      this.go("/");
+    } }, icon("bin"), "Delete");
+  }
+
+  act(key) {
+    const press = (name, on) => this.buttons[name].setAttribute("aria-pressed", String(on));
+    const acts = {
+      f: () => this.panes.fit(),
+      z: () => this.panes.actual(),
+      i: () => { this.light.invert(); press("invert", this.light.inverted); },
+      h: () => { this.panes.mirror(); press("mirror", this.panes.mirrored); },
+      r: () => this.panes.rotate(90),
+      l: () => this.panes.rotate(-90),
+      o: () => { this.panes.orient(); press("orient", this.panes.oneWay); },
+      w: () => this.light.set(WINDOWS["Full range"]),
+      m: () => { this.mapOn = !this.mapOn; press("map", this.mapOn); this.slider.disabled = !this.mapOn; this.panes.map(this.mapOn ? this.shown : 0); },
+    };
+    acts[key]?.();
+    return key in acts;
+  }
+
+  key(event, down) {
+    const key = event.key.toLowerCase();
+    if (key === "p" && this.buttons) {
+      if (!event.repeat) this.panes.map(down || this.mapOn ? this.shown : 0);
+      return true;
+    }
+    if (!down) return false;
+    if (key === "escape") this.go("/");
+    else if (key === "j") this.step(1);
+    else if (key === "k") this.step(-1);
+    else return Boolean(this.buttons) && this.act(key);
+    return true;
+  }
+}
+
+function table(reading, grades) {
+  return h("table", { class: "probabilities" },
+    h("caption", { class: "unseen" }, "Probability of each grade"),
+    h("tbody", {}, reading.probabilities.map((p, grade) => h("tr", { class: grade === reading.grade ? "best" : "" },
+      h("th", { scope: "row" }, h("b", {}, String(grade)), ` ${grades[grade].name}`),
+      h("td", { class: "bar" }, h("i", { class: `grade-${grade}`, vars: { "--p": p } })),
+      h("td", { class: "number" }, percent(p))))));
+}
+
+function checklist(checks) {
+  if (!checks.length) return null;
+  return h("section", {}, h("h3", {}, "Checks"), h("ul", { class: "checks" }, checks.map((check) =>
+    h("li", { class: check.verdict }, icon(check.verdict), h("span", {}, h("b", {}, GATES[check.name] || check.name), h("span", { class: "unseen" }, ` ${VERDICTS[check.verdict]}: `), h("span", { class: "evidence" }, check.evidence))))));
+}
+
+function percent(p) {
+  if (p > 0 && p < 0.005) return "< 1 %";
+  return `${Math.round(100 * p)} %`;
+}
+
+function sentence(text) {
+  return text ? text[0].toUpperCase() + text.slice(1) : "";
+}

@@ -1,0 +1,156 @@
+// Starts the page: which view the address asks for, what the header says, where films are dropped.
+
+import * as api from "./api.js";
+import { caseView } from "./case.js";
+import { h } from "./dom.js";
+import { keySheet } from "./keys.js";
+import { listen, refresh, room, send, waiting } from "./state.js";
+import { workList } from "./worklist.js";
+
+const main = document.getElementById("main");
+let leave = () => {};
+let onKey = () => false;
+
+export function go(path) {
+  history.pushState(null, "", path);
+  show();
+}
+
+function show() {
+  leave();
+  const [, place, id] = location.pathname.split("/");
+  const view = place === "cases" && id ? caseView(decodeURIComponent(id), go) : workList(go);
+  leave = view.leave || (() => {});
+  onKey = view.onKey || (() => false);
+  document.title = `${view.title} · kellgren`;
+  main.className = view.name;
+  main.replaceChildren(view.element);
+  main.focus({ preventScroll: true });
+  window.scrollTo(0, 0);
+}
+
+function typing(target) {
+  return target.closest?.("input, textarea, select, dialog") && target.type !== "range" && target.type !== "checkbox";
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  if (event.key === "?") {
+    keySheet();
+    event.preventDefault();
+  } else if (onKey(event, true)) event.preventDefault();
+});
+document.addEventListener("keyup", (event) => onKey(event, false));
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-link]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
+});
+window.addEventListener("popstate", show);
+document.getElementById("help").addEventListener("click", keySheet);
+
+const veil = document.getElementById("drop");
+let depth = 0;
+const carriesFiles = (event) => [...event.dataTransfer.types].includes("Files");
+addEventListener("dragenter", (event) => {
+  if (!carriesFiles(event)) return;
+  depth += 1;
+  veil.hidden = false;
+});
+addEventListener("dragleave", () => {
+  depth = Math.max(0, depth - 1);
+  veil.hidden = depth === 0;
+});
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", async (event) => {
+  event.preventDefault();
+  depth = 0;
+  veil.hidden = true;
+  const files = await api.filesOf(event.dataTransfer);
+  if (files.length && location.pathname !== "/") go("/");
+  send(files);
+});
+
+let graders = null;
+async function status() {
+  const place = document.getElementById("status");
+  const left = waiting();
+  const words = room.trouble
+    ? ["trouble", "Server away"]
+    : left
+      ? ["busy", `${left} to read`]
+      : graders
+        ? ["ready", "Ready"]
+        : ["busy", "Warming up"];
+  if (place.dataset.state === words[0] && place.textContent === words[1]) return;
+  place.dataset.state = words[0];
+  place.textContent = words[1];
+}
+
+async function watchGraders() {
+  try {
+    graders = (await api.health()).graders;
+  } catch {
+    graders = null;
+  }
+  status();
+  setTimeout(watchGraders, graders ? 15000 : 700);
+}
+
+function signInView() {
+  const trouble = h("p", { class: "error", role: "alert" });
+  const field = h("input", { type: "password", id: "token", name: "token", autocomplete: "current-password", required: true });
+  const form = h(
+    "form",
+    {
+      class: "sign-in card",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        try {
+          await api.signIn(field.value);
+          location.reload();
+        } catch (error) {
+          trouble.textContent = error.message;
+          field.select();
+        }
+      },
+    },
+    h("h1", {}, "Sign in"),
+    h("p", {}, "This reading room was opened with a token. Whoever started it has it."),
+    h("label", { for: "token" }, "Token"),
+    field,
+    trouble,
+    h("button", { class: "primary", type: "submit" }, "Enter"),
+  );
+  main.className = "centre";
+  main.replaceChildren(form);
+  field.focus();
+}
+
+async function start() {
+  try {
+    const session = await api.session();
+    if (!session.signed_in) {
+      signInView();
+      return;
+    }
+    room.about = await api.about();
+  } catch (error) {
+    main.className = "centre";
+    main.replaceChildren(
+      h("section", { class: "card" }, h("h1", {}, "Nobody answers"), h("p", {}, error.message),
+        h("button", { class: "primary", type: "button", onclick: () => location.reload() }, "Try again")),
+    );
+    return;
+  }
+  const { model } = room.about;
+  document.getElementById("credit").textContent = `${room.about.software}, model ${model.name}, trained on: ${model.data.credit}`;
+  listen(status);
+  await refresh();
+  show();
+  watchGraders();
+}
+
+start();

@@ -1,0 +1,236 @@
+"""What never gets past the door of the reading room: strangers, large bodies, other pages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bundle_factory import make_bundle
+from command_line import EXAMPLES, kellgren
+from kellgren.web.app import Room
+from kellgren.web.guard import CONTENT_POLICY
+from kellgren.web.settings import Limits, Settings, answered_hosts, is_loopback
+from web_room import parts
+
+HOSTS = answered_hosts("127.0.0.1", 8000, [])
+LIMITS = Limits(
+    file_bytes=50_000,
+    request_bytes=120_000,
+    files=3,
+    queue=4,
+    idle_seconds=0.2,
+    upload_seconds=1.0,
+)
+KNEE = EXAMPLES / "9511862L.png"
+TOKEN = "a token of many letters"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder
+
+
+@pytest.fixture
+def room(bundle: Path, tmp_path: Path) -> Iterator[Room]:
+    """A room without graders: whatever it accepts waits."""
+    opened = Room(settings(tmp_path, bundle))
+    yield opened
+    opened.store.close()
+
+
+def settings(folder: Path, bundle: Path, **changes: Any) -> Settings:
+    common = {"store": folder / "store", "hosts": HOSTS, "workers": 0, "limits": LIMITS}
+    return Settings(model=bundle, **{**common, **changes})
+
+
+def ask(room: Room, method: str, path: str, **options: Any) -> httpx.Response:
+    """One request to the application, without a socket."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(room.application())
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1:9", "", "localhost:8000 x"]
+)
+def test_only_known_hosts_are_answered(room: Room, host: str) -> None:
+    assert ask(room, "GET", "/health", headers={"host": host}).status_code == 421
+    assert ask(room, "GET", "/health", headers={"host": "LOCALHOST:8000"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ],
+)
+def test_pages_of_other_origins_change_nothing(room: Room, header: str, value: str) -> None:
+    refused = ask(room, "POST", "/api/v1/cases", files=parts([KNEE]), headers={header: value})
+    assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
+    assert room.store.count_open() == 0
+    own = {"origin": "http://localhost", "sec-fetch-site": "same-origin"}
+    assert ask(room, "POST", "/api/v1/cases", files=parts([KNEE]), headers=own).status_code == 202
+
+
+def test_every_answer_is_sealed(room: Room) -> None:
+    for path in ("/", "/health", "/api/v1/cases", "/nowhere", "/static/nothing.js"):
+        headers = ask(room, "GET", path).headers
+        assert headers["content-security-policy"] == CONTENT_POLICY
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "server" not in headers
+    assert "'unsafe" not in CONTENT_POLICY
+    assert "script-src 'self'" in CONTENT_POLICY
+
+
+def test_a_token_is_asked_of_everyone(bundle: Path, tmp_path: Path) -> None:
+    room = Room(settings(tmp_path, bundle, token=TOKEN))
+    closed = ["/api/v1/cases", "/api/v1/cases/aaaaaaaaaaaaaaaa", "/metrics", "/openapi.json"]
+    for path in closed:
+        assert ask(room, "GET", path).status_code == 401
+        wrong = {"authorization": f"Bearer {TOKEN}x"}
+        assert ask(room, "GET", path, headers=wrong).status_code == 401
+        right = {"authorization": f"Bearer {TOKEN}"}
+        assert ask(room, "GET", path, headers=right).status_code in (200, 404)
+    assert ask(room, "GET", "/health").status_code == 200
+    assert ask(room, "GET", "/api/v1/session").json() == {"token_needed": True, "signed_in": False}
+    assert ask(room, "POST", "/api/v1/session", json={"token": "wrong"}).status_code == 401
+    signed_in = ask(room, "POST", "/api/v1/session", json={"token": TOKEN})
+    assert signed_in.status_code == 204
+    cookie = signed_in.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    headers = {"cookie": cookie.partition(";")[0]}
+    assert ask(room, "GET", "/api/v1/cases", headers=headers).status_code == 200
+    room.store.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--host", "0.0.0.0"),
+        ("--host", "192.0.2.7"),
+        ("--host", "::"),
+        ("--host", "0.0.0.0", "--token", "short"),
+        ("--token", "line\nbreak and much more"),
+        ("--port", "70000"),
+    ],
+)
+def test_an_open_server_needs_a_token(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kellgren("serve", "--store", tmp_path / "store", *words) == 2
+    assert not (tmp_path / "store").exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_missing_model_is_said_at_once(tmp_path: Path) -> None:
+    assert kellgren("serve", "--port", "0", "--model", tmp_path, "--store", tmp_path / "s") == 3
+
+
+def test_loopback_is_told_from_the_rest() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "localhost.example", "")))
+
+
+def refusal(room: Room, files: list[tuple[str, bytes]]) -> tuple[int, str]:
+    answer = ask(room, "POST", "/api/v1/cases", files=parts(files))
+    return answer.status_code, answer.json().get("detail", "")
+
+
+def test_limits_hold_before_anything_is_kept(room: Room) -> None:
+    assert refusal(room, [("a.png", bytes(LIMITS.file_bytes + 1))])[0] == 413
+    assert refusal(room, [("a.png", bytes(40_001))] * 3)[0] == 413
+    assert refusal(room, [("a.png", b"x")] * 4)[0] == 413
+    assert refusal(room, [("a.png", b"x")] * 3)[0] == 202
+    assert refusal(room, [("a.png", b"x")] * 2) == (
+        503,
+        "Too many cases wait; try again in 5 s",
+    )
+    assert list((room.store.contents.folder / "arriving").iterdir()) == []
+    assert room.store.count_open() == 3
+
+
+def test_a_full_queue_says_when_to_come_back(room: Room) -> None:
+    for _ in range(4):
+        assert ask(room, "POST", "/api/v1/cases", files=parts([KNEE])).status_code == 202
+    full = ask(room, "POST", "/api/v1/cases", files=parts([KNEE]))
+    assert full.status_code == 503
+    assert int(full.headers["retry-after"]) > 0
+    assert "kellgren_turned_away_total 1" in ask(room, "GET", "/metrics").text
+
+
+MULTIPART = "multipart/form-data; boundary=y"
+NAMED = b'--y\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nz'
+SIDE_ONLY = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\nL\r\n--y--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{}", "application/json", 415),
+        (b"x", "multipart/form-data", 400),
+        (b"x", MULTIPART, 400),
+        (b"--y--\r\n", MULTIPART, 400),
+        (b"--y\r\nContent-Disposition: form-data\r\n\r\nz\r\n--y--\r\n", MULTIPART, 400),
+        (SIDE_ONLY, MULTIPART, 400),
+        (NAMED, MULTIPART, 400),
+        (b"--y\r\n", MULTIPART + "y" * 300, 400),
+        (b"--y\r\n", "multipart/form-data; charset=%00; boundary=y", 400),
+    ],
+)
+def test_bodies_that_are_none_are_refused(
+    room: Room, content: bytes, kind: str, status: int
+) -> None:
+    answer = ask(room, "POST", "/api/v1/cases", content=content, headers={"content-type": kind})
+    assert answer.status_code == status, answer.text
+    assert room.store.count_open() == 0
+
+
+def test_a_length_that_lies_is_not_believed(room: Room) -> None:
+    """A body longer than its header says, in chunks: counted as it comes."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        head = b'--y\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        yield head
+        while True:
+            yield bytes(10_000)
+
+    kind = {"content-type": "multipart/form-data; boundary=y"}
+    answer = ask(room, "POST", "/api/v1/cases", content=endless(), headers=kind)
+    assert answer.status_code == 413
+    claim = {**kind, "content-length": str(10**12)}
+    assert ask(room, "POST", "/api/v1/cases", content=b"", headers=claim).status_code == 413
+
+
+def test_who_stands_still_is_cut_off(room: Room) -> None:
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"--y\r\n"
+        await asyncio.sleep(5)
+
+    kind = {"content-type": "multipart/form-data; boundary=y"}
+    answer = ask(room, "POST", "/api/v1/cases", content=stalling(), headers=kind)
+    assert answer.status_code == 408
+
+
+def test_the_description_is_whole(room: Room) -> None:
+    schema = ask(room, "GET", "/openapi.json").json()
+    assert "not a medical device" in schema["info"]["description"]
+    operations = [operation for path in schema["paths"].values() for operation in path.values()]
+    assert len(operations) >= 11
+    assert all(operation["description"] for operation in operations)
+    assert json.dumps(schema).count("nYp1qfT0Zq6yW2cB") > 3
