@@ -187,7 +187,7 @@ class CaseRoutes:
         return Response(csv_text(json.loads(self._final(case)["rows"])), media_type="text/csv")
 
     def report(self, case: Identifier) -> FileResponse:
-        """The structured report, where the film was DICOM; it names the patient as the film does."""
+        """The structured report on a DICOM film; it names the patient as the film does."""
         digest = self._found(case)["report"]
         if not digest:
             raise _missing("report")

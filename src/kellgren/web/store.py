@@ -40,8 +40,8 @@ CREATE TABLE IF NOT EXISTS cases (
     changed INTEGER NOT NULL, created REAL NOT NULL, seconds REAL,
     image TEXT NOT NULL, file TEXT NOT NULL, patient TEXT NOT NULL, side TEXT NOT NULL,
     content TEXT NOT NULL, bytes INTEGER NOT NULL,
-    note TEXT NOT NULL DEFAULT '', rows TEXT NOT NULL DEFAULT '[]', model TEXT NOT NULL DEFAULT '{}',
-    report TEXT NOT NULL DEFAULT ''
+    note TEXT NOT NULL DEFAULT '', rows TEXT NOT NULL DEFAULT '[]',
+    model TEXT NOT NULL DEFAULT '{}', report TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS cases_by_state ON cases (state, number);
 CREATE INDEX IF NOT EXISTS cases_by_patient ON cases (patient);
@@ -227,7 +227,9 @@ class Store:
             )
             with self.transaction() as base:
                 base.execute("DELETE FROM cases WHERE number = ?", (case["number"],))
-            self._discard([case["content"], case["report"], *(digest for knee in knees for digest in knee)])
+            self._discard(
+                [case["content"], case["report"], *(digest for knee in knees for digest in knee)]
+            )
         with self._writing:
             self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return True

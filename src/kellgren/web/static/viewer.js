@@ -7,9 +7,11 @@ import { SIDES, h } from "./dom.js";
 const NORMAL = { low: 0, high: 1 };
 export const WINDOWS = { "Full range": NORMAL, Bone: { low: 0.25, high: 0.95 }, "Joint space": { low: 0.1, high: 0.65 }, "Soft tissue": { low: 0, high: 0.45 } };
 
-// OpenSeadragon would add a style sheet of its own, which the content policy forbids; it looks for
-// this one first. The rule that it wants is in room.css.
-document.head.append(h("style", { "data-openseadragon-mobile-css": true }));
+// OpenSeadragon would add a style sheet of its own, which the content policy forbids, unless it finds
+// one with this mark. This one is of no namespace that means anything; the rule is in room.css.
+const mark = document.createElementNS("urn:kellgren", "style");
+mark.setAttribute("data-openseadragon-mobile-css", "");
+document.head.append(mark);
 
 export class Light {
   constructor(tell) {

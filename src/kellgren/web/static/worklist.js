@@ -82,9 +82,9 @@ function filters() {
     return h("button", {
       type: "button", class: `filter ${name}`, "data-key": `filter-${name}`, "aria-pressed": String(room.filter === name),
       disabled: name !== "all" && !count && room.filter !== name,
-      "aria-label": `${name.startsWith("grade") ? "Grade " : ""}${label}, ${count} films`,
       onclick: () => { show(room.filter === name ? "all" : name) },
-    }, label, h("span", { class: "count" }, String(count)));
+    }, h("span", {}, name.startsWith("grade") && h("span", { class: "unseen" }, "Grade "), label, h("span", { class: "unseen" }, ", films: ")),
+    h("span", { class: "count" }, String(count)));
   }));
 }
 
