@@ -292,7 +292,9 @@ def test_no_name_runs(page: Page, room: Room) -> None:
                 *((f"{payload}.png", b"GIF89a") for payload in PAYLOADS[start : start + 20]),
             )
         ]
-        graded = hand_in(client, *((f"{name}.png", KNEES[0].read_bytes()) for name in PAYLOADS[1:3]))
+        graded = hand_in(
+            client, *((f"{name}.png", KNEES[0].read_bytes()) for name in PAYLOADS[1:3])
+        )
     assert len(cases) == 40
     named = [case for case in cases if "<" in case["image"]]
     assert len(named) > 20
@@ -305,3 +307,54 @@ def test_no_name_runs(page: Page, room: Room) -> None:
         page.goto(case["page"])
         expect(page.locator("h1")).to_contain_text(case["image"][:8])
         assert page.evaluate("window.hit") is None
+
+
+def test_a_study_is_read_blind_by_keys_and_goes_on_after_a_reload(page: Page, room: Room) -> None:
+    with room.client() as client:
+        cases = hand_in(client, *KNEES[:4])
+    page.goto("/studies")
+    picture(page, "studies")
+    no_barriers(page)
+    with room.client() as client:
+        chosen = [case["id"] for case in cases]
+        study = client.post(
+            "/api/v1/studies", json={"name": "Pilot", "readers": ["A", "B"], "cases": chosen}
+        ).json()
+    page.goto(study["readers"][0]["page"])
+    counter = page.locator(".case-top .words")
+    for place, key in enumerate(("2", "u"), start=1):
+        expect(counter).to_have_text(f"{place} of 4")
+        expect(page.locator(".reveal")).to_have_count(0)
+        page.keyboard.press(key)
+        expect(page.locator(".reveal")).to_be_visible()
+        page.keyboard.press("Enter")
+    expect(counter).to_have_text("3 of 4")
+    page.reload()
+    expect(counter).to_have_text("3 of 4")
+    expect(page.locator(".pane[data-ready]")).to_have_count(1)
+    page.keyboard.press("3")
+    expect(page.locator(".reveal")).to_be_visible()
+    picture(page, "study")
+    no_barriers(page)
+    page.keyboard.press("1")
+    expect(page.locator(".reveal")).to_contain_text("You first read 3, then 1")
+    page.keyboard.press("Enter")
+    page.keyboard.press("4")
+    expect(page.locator(".reveal")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("4 of 4 read")).to_be_visible()
+    with room.client() as client:
+        items = client.get(
+            f"/api/v1/studies/{study['id']}/readers/{study['readers'][1]['id']}"
+        ).json()["items"]
+        for item in items:
+            path = f"/api/v1/studies/{study['id']}/readers/{study['readers'][1]['id']}"
+            client.put(f"{path}/reads/{item['item']}", json={"grade": 2, "seconds": 1})
+    page.reload()
+    expect(page.locator(".kappa")).to_have_count(3)
+    expect(page.locator(".row.settle").first).to_be_visible()
+    picture(page, "agreement")
+    no_barriers(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert Path(download.value.path()).read_text().startswith("image,patient,side,grade")

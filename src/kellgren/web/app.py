@@ -26,6 +26,7 @@ from kellgren.web.pool import Pool
 from kellgren.web.records import Health, Problem
 from kellgren.web.settings import Settings
 from kellgren.web.store import Store
+from kellgren.web.studies import StudyRoutes
 
 NOTICE = "Research software, not a medical device."
 STATIC = Path(str(resources.files("kellgren"))) / "web" / "static"
@@ -54,6 +55,7 @@ class Room:
         self.bell = Bell()
         self.pool = Pool(self.store, settings, self.bell.ring)
         self.cases = CaseRoutes(self.store, self.pool, self.bell, settings.limits)
+        self.studies = StudyRoutes(self.store)
         self.began = time.time()
 
     @asynccontextmanager
@@ -79,6 +81,7 @@ class Room:
         )
         app.add_exception_handler(Exception, _broken)
         app.include_router(self.cases.router)
+        app.include_router(self.studies.router)
         app.include_router(self._house_keeping())
         app.mount("/static", StaticFiles(directory=STATIC))
         app.include_router(_pages())
@@ -169,7 +172,7 @@ def _pages() -> APIRouter:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
-    for path in ("/", "/cases/{case}"):
+    for path in ("/", "/cases/{case}", "/studies", "/studies/{study}", "/studies/{study}/{reader}"):
         router.get(path)(page)
 
     async def icon() -> FileResponse:

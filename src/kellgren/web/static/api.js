@@ -32,6 +32,14 @@ export const health = () => ask("/health");
 export const getCase = (id) => ask(`/api/v1/cases/${encodeURIComponent(id)}`);
 export const changes = (after) => ask(`/api/v1/cases?limit=1000&after=${after}`);
 export const remove = (id) => ask(`/api/v1/cases/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const studies = () => ask("/api/v1/studies");
+export const study = (id) => ask(`/api/v1/studies/${encodeURIComponent(id)}`);
+export const removeStudy = (id) => ask(`/api/v1/studies/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const readerWork = (id, reader) => ask(`/api/v1/studies/${encodeURIComponent(id)}/readers/${encodeURIComponent(reader)}`);
+export const saveRead = (id, reader, item, said) => put(`/api/v1/studies/${id}/readers/${reader}/reads/${item}`, said);
+export const settle = (id, item, grade) => put(`/api/v1/studies/${id}/items/${item}/settled`, { grade });
+const put = (path, content) =>
+  ask(path, { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
 export const post = (path, content) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
 export const signIn = (token) => post("/api/v1/session", { token });

@@ -22,6 +22,13 @@ const SHEET = [
     ["J  K", "next case, case before"],
     ["Esc", "back to the work-list"],
   ]],
+  ["Study", [
+    ["0  4", "grade, 0 to 4"],
+    ["U", "ungradable"],
+    ["Enter", "next knee, once graded"],
+    ["Backspace", "knee before, to revise"],
+    ["C", "comment"],
+  ]],
   ["Everywhere", [["?", "this sheet"]]],
 ];
 

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { caseView } from "./case.js";
 import { h } from "./dom.js";
 import { keySheet } from "./keys.js";
+import { studyList, studyReader, studyResults } from "./study.js";
 import { listen, refresh, room, send, waiting } from "./state.js";
 import { workList } from "./worklist.js";
 
@@ -16,10 +17,21 @@ export function go(path) {
   show();
 }
 
+const ROOMS = [["/", "Work-list"], ["/studies", "Studies"]];
+
+function viewAt(place, id, reader) {
+  const studies = place === "studies";
+  document.getElementById("rooms").replaceChildren(...ROOMS.map(([path, name]) =>
+    h("a", { href: path, "data-link": true, "aria-current": (path === "/studies") === studies ? "page" : null }, name)));
+  if (place === "cases" && id) return caseView(id, go);
+  if (studies && reader) return studyReader(id, reader, go);
+  if (studies && id) return studyResults(id, go);
+  return studies ? studyList(go) : workList(go);
+}
+
 function show() {
   leave();
-  const [, place, id] = location.pathname.split("/");
-  const view = place === "cases" && id ? caseView(decodeURIComponent(id), go) : workList(go);
+  const view = viewAt(...location.pathname.split("/").slice(1).map(decodeURIComponent));
   leave = view.leave || (() => {});
   onKey = view.onKey || (() => false);
   document.title = `${view.title} · kellgren`;
