@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from command_line import EXAMPLES
@@ -32,6 +31,7 @@ SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+expect.set_options(timeout=PATIENCE_MS)
 WIDE, NARROW = (1280, 800), (390, 844)
 PAYLOADS = [
     "<script>window.hit=1</script>",
@@ -132,11 +132,8 @@ def picture(page: Page, name: str) -> None:
     for width, height in (WIDE, NARROW):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(400)
-        path = Path(PICTURES) / f"{name}-{width}.png"
-        page.screenshot(path=path)
-        Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(
-            path, optimize=True
-        )
+        path = Path(PICTURES) / f"{name}-{width}.jpg"
+        page.screenshot(path=path, type="jpeg", quality=88)
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
 

@@ -32,8 +32,9 @@ function viewAt(place, id, reader) {
 function show() {
   leave();
   const view = viewAt(...location.pathname.split("/").slice(1).map(decodeURIComponent));
-  leave = view.leave || (() => {});
-  onKey = view.onKey || (() => false);
+  // Asked when they are needed: a view that loads first gets its keys later.
+  leave = () => view.leave?.();
+  onKey = (event, down) => view.onKey?.(event, down);
   document.title = `${view.title} · kellgren`;
   main.className = view.name;
   main.replaceChildren(view.element);

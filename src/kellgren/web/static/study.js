@@ -76,7 +76,7 @@ export function studyResults(id, go) {
           const seconds = own.median_seconds === null ? "" : `, median ${own.median_seconds.toFixed(1)} s a knee, ${own.revised} revised, ${own.ungradable} ungradable`;
           return h("li", {}, h("div", { class: "row study" },
             h("span", { class: "what" }, h("strong", {}, reader.name), h("span", { class: "words" }, `${reader.done} of ${study.knees} read${seconds}`)),
-            h("a", { class: "button", href: reader.page, "data-link": true, "aria-label": `Read as ${reader.name}` }, reader.done === 0 ? "Read" : reader.done < study.knees ? "Go on" : "Look again")));
+            h("a", { class: "button", href: reader.page, "data-link": true }, h("span", {}, reader.done === 0 ? "Read" : reader.done < study.knees ? "Go on" : "Look again", h("span", { class: "unseen" }, ` as ${reader.name}`)))));
         }))),
         h("section", { class: "block" }, h("h2", {}, "Agreement of first reads"), h("div", { class: "pairs" }, results.pairs.map((pair) => pairCard(pair)))),
         h("section", { class: "block" }, h("h2", {}, "To settle"), settleList(id, results.differing, draw)));
