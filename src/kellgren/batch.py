@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.files import replaced_whole, written_whole
