@@ -170,9 +170,12 @@ def show_card(card: Card, checksum: str) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for member in card.members:
-        sees = member.preprocess
-        table.add_row("member", f"{member.name}: {member.architecture} at {sees.size} pixels")
+    for backbone in card.combiner.members:
+        networks = [member for member in card.members if member.backbone == backbone]
+        member, count = networks[0], len(networks)
+        times = f", {count} networks of different folds" if count > 1 else ""
+        sees = f"{member.architecture} at {member.preprocess.size} pixels"
+        table.add_row("member", f"{backbone}: {sees}{times}")
         table.add_row("started from", member.started_from)
     data = card.data
     table.add_row("learnt from", f"{data.knees} knees of {data.patients} patients: {data.name}")

@@ -71,12 +71,16 @@ class Choice:
         order = np.argsort(-np.nan_to_num(scores[self.measure]), kind="stable")
         return [
             {
-                "rule": self.look.candidates[at].rule,
+                "rule": self.rule(self.look.candidates[at]),
                 "members": self.named(self.look.candidates[at]),
                 **{name: round(float(found[at]), 6) for name, found in scores.items()},
             }
             for at in order
         ]
+
+    def rule(self, candidate: Candidate) -> str:
+        """Its rule; a single member has no vote to hold."""
+        return candidate.rule if len(candidate.members) > 1 else "alone"
 
     def named(self, candidate: Candidate) -> str:
         """Its members' names."""
@@ -89,7 +93,7 @@ class Choice:
             "knees": len(self.found.knees),
             "left_out": self.found.left_out,
             "measure": self.measure,
-            "chosen": {"rule": chosen.rule, "members": self.named(chosen)},
+            "chosen": {"rule": self.rule(chosen), "members": self.named(chosen)},
             "naive": self.naive,
             "nested": self.nested.to_dict(),
             "optimism": self.optimism,
