@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kellgren import __version__
-from kellgren.cli import bundle, choose, data, evaluate, grade, locate, serve, train
+from kellgren.cli import bundle, choose, data, evaluate, grade, listen, locate, serve, train
 from kellgren.errors import BundleError, KellgrenError
 
 SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -26,6 +26,7 @@ app.command(name="grade", epilog=grade.EXAMPLES)(grade.grade)
 app.command(name="locate", epilog=locate.EXAMPLES)(locate.locate)
 app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(name="serve", epilog=serve.EXAMPLES)(serve.serve)
+app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
 app.add_typer(data.app, name="data")
 train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)
 train.app.command(name="publish", epilog=choose.PUBLISHING)(choose.publish)

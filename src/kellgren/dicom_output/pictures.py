@@ -13,7 +13,6 @@ import numpy as np
 from highdicom.sc import SCImage
 from PIL import Image
 from pydicom import Dataset
-from pydicom.uid import RLELossless
 
 from kellgren.dicom_output.common import (
     device,
@@ -47,7 +46,6 @@ def _secondary_capture(
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),
         study_instance_uid=source.identity.StudyInstanceUID,
-        transfer_syntax_uid=RLELossless,
         **identifiers,
         **device(reading),
     )

@@ -1,0 +1,92 @@
+"""`kellgren listen`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = (
+    "kellgren listen --port 11112 --answer-to 127.0.0.1:4242/ORTHANC · "
+    "kellgren listen --status --spool spool"
+)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _default_spool() -> Path:
+    return Path(os.environ.get("KELLGREN_HOME") or "~/.kellgren").expanduser() / "spool"
+
+
+def listen(
+    answer_to: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT/AET", help="Where answers go, by C-STORE."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen.")] = 11112,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; other machines reach none but their own.")
+    ] = "127.0.0.1",
+    ae_title: Annotated[str, typer.Option(help="Of this station.")] = "KELLGREN",
+    spool: Annotated[
+        Path | None,
+        typer.Option(help="Folder where films wait.  [default: spool in KELLGREN_HOME]"),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Films read at a time.")] = 1,
+    status: Annotated[
+        bool, typer.Option("--status", help="Count the films of the spool, and stop.")
+    ] = False,
+) -> None:
+    """Grade the CR and DX films that a picture archive sends, and send it the answers.
+
+    DICOM knows no passwords: whoever reaches the port can send. What was acknowledged survives the
+    death of the process; the spool holds patients' films until they are answered.
+    """
+    folder = spool or _default_spool()
+    if status:
+        _show_counts(folder)
+        return
+    if answer_to is None:
+        raise typer.BadParameter("say where answers go: --answer-to HOST:PORT/AET")
+    if not ae_title.strip() or len(ae_title) > 16:
+        raise typer.BadParameter("--ae-title has 1 to 16 characters")
+    if host not in _LOOPBACK:
+        _tell(f"warning: {host} is open to other machines, and DICOM knows no passwords")
+    from kellgren.bundle import default_bundle
+    from kellgren.listen.sender import Peer
+    from kellgren.listen.station import Station
+    from kellgren.pipeline import Ensemble
+
+    peer = Peer.parse(answer_to)
+    ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with Station(
+        ensemble,
+        folder,
+        peer,
+        address=(host, port),
+        ae_title=ae_title,
+        workers=workers,
+        tell=_tell,
+    ) as station:
+        _tell(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
+        stopped.wait()
+        _tell("stopping: what was begun is ended first")
+
+
+def _show_counts(folder: Path) -> None:
+    from kellgren.listen.spool import counts
+
+    typer.echo(", ".join(f"{name} {number}" for name, number in counts(folder).items()))
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)

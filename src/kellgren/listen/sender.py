@@ -1,0 +1,106 @@
+"""The storage SCU: delivers answers, object by object, and remembers which arrived."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydicom import dcmread, uid
+from pynetdicom import AE
+
+from kellgren.errors import KellgrenError
+
+_ANSWERS = (
+    uid.Comprehensive3DSRStorage,
+    uid.SecondaryCaptureImageStorage,
+    uid.SegmentationStorage,
+    uid.GrayscaleSoftcopyPresentationStateStorage,
+)
+_SYNTAXES = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
+_SUCCESS, _NOT_SUPPORTED, _NO_ANSWER, _WARNING = 0x0000, 0x0122, 0xFFFF, 0xB
+_PEER = re.compile(r"(?P<host>[^\s/]+):(?P<port>\d{1,5})/(?P<title>[ -~]{1,16})")
+
+
+class InvalidPeer(KellgrenError):
+    """A destination that is not written as it must be."""
+
+
+class Undelivered(Exception):
+    """The peer is away, or did not take an object; what it took is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where answers go."""
+
+    host: str
+    port: int
+    title: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``HOST:PORT/AET``.
+
+        Raises:
+            InvalidPeer: it is written differently.
+        """
+        found = _PEER.fullmatch(text)
+        if found is None or not 0 < int(found["port"]) < 2**16:
+            raise InvalidPeer(text, "is no HOST:PORT/AET", "Write 127.0.0.1:4242/ORTHANC, say")
+        return cls(found["host"].strip("[]"), int(found["port"]), found["title"])
+
+
+def deliver(folder: Path, peer: Peer, ae_title: str, tell: Callable[[str], None]) -> int:
+    """Send an answer's objects that were not sent before, and mark each as soon as it arrived.
+
+    A death between the peer's success and the mark sends one object again: the same bytes under
+    the same identifier, which an archive takes for the object it has.
+
+    Args:
+        folder: of the answer; ``NN.dcm`` is to be sent, ``NN.sent`` was.
+        peer: takes them.
+        ae_title: of this station.
+        tell: for a line about an object that the peer never takes.
+
+    Returns:
+        How many objects the peer has of this answer.
+
+    Raises:
+        Undelivered: try again later.
+    """
+    waiting = sorted(folder.glob("*.dcm"))
+    if waiting:
+        _send(waiting, peer, ae_title, tell)
+    return len([*folder.glob("*.sent")])
+
+
+def _send(waiting: list[Path], peer: Peer, ae_title: str, tell: Callable[[str], None]) -> None:
+    station = AE(ae_title)
+    station.acse_timeout = station.dimse_timeout = station.network_timeout = 60
+    station.connection_timeout = 10
+    for sop_class in _ANSWERS:
+        station.add_requested_context(sop_class, _SYNTAXES)
+    association = station.associate(peer.host, peer.port, ae_title=peer.title)
+    if not association.is_established:
+        raise Undelivered("no association")
+    try:
+        taken = {context.abstract_syntax for context in association.accepted_contexts}
+        for path in waiting:
+            made = dcmread(path)
+            status = _NOT_SUPPORTED
+            if made.SOPClassUID in taken:
+                status = association.send_c_store(made).get("Status", _NO_ANSWER)
+            if status == _NOT_SUPPORTED:
+                tell(f"the peer takes no {made.SOPClassUID.name}: left out")
+                path.rename(path.with_suffix(".declined"))
+            elif status == _SUCCESS or status >> 12 == _WARNING:
+                path.rename(path.with_suffix(".sent"))
+            else:
+                raise Undelivered(f"status {status:04X}")
+    except (RuntimeError, ValueError) as error:  # the association ended, or its terms do not fit
+        raise Undelivered(type(error).__name__) from None
+    finally:
+        association.release()

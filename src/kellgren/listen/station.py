@@ -1,0 +1,146 @@
+"""Receive, read, answer: three loops side by side that meet only in the spool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from kellgren.dicom_output.answer import answer, write_object
+from kellgren.dicom_output.source import read_source
+from kellgren.errors import KellgrenError
+from kellgren.listen.receiver import Receiver
+from kellgren.listen.sender import Peer, Undelivered, deliver
+from kellgren.listen.spool import Spool
+from kellgren.pipeline import Ensemble
+
+_LONGEST_PAUSE_S = 60.0
+_SHORTEST_PAUSE_S = 0.5
+Tell = Callable[[str], None]
+
+
+class Station:
+    """A running station; leave its context to stop it.
+
+    Args:
+        ensemble: reads.
+        folder: of the spool.
+        peer: gets the answers.
+        address: host and port to listen at.
+        ae_title: of this station.
+        workers: films read at a time.
+        tell: for one line about each event, without anything of the patient.
+
+    Raises:
+        SpoolInUse: another station has the spool.
+        OSError: the address cannot be listened at.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        folder: Path,
+        peer: Peer,
+        *,
+        address: tuple[str, int],
+        ae_title: str = "KELLGREN",
+        workers: int = 1,
+        tell: Tell = lambda line: None,
+    ) -> None:
+        self._ensemble, self._peer, self._ae_title, self._tell = ensemble, peer, ae_title, tell
+        self._spool = Spool(folder, ensemble.model)
+        self._stopping = threading.Event()
+        self._claims = threading.Lock()
+        self._work, self._mail = threading.Event(), threading.Event()
+        loops = [self._send_all, *[self._read_all] * workers]
+        self._threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
+        try:
+            self._receiver = Receiver(
+                self._spool, address, ae_title=ae_title, arrived=self._work.set, tell=tell
+            )
+        except OSError:
+            self._spool.close()
+            raise
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._receiver.port
+
+    def __enter__(self) -> Station:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take nothing more, end what was begun, and let go of the spool."""
+        self._receiver.close()
+        self._stopping.set()
+        self._work.set()
+        self._mail.set()
+        for thread in self._threads:
+            thread.join()
+        self._spool.close()
+
+    def _read_all(self) -> None:
+        while not self._stopping.is_set():
+            film = self._claimed()
+            if film is None:
+                self._work.wait(_LONGEST_PAUSE_S)
+                self._work.clear()
+                continue
+            try:
+                self._read(film)
+            except Exception as error:  # one film must not end the station
+                self._tell(f"reading {film.name[:8]} stopped with {type(error).__name__}")
+                self._spool.give_back(film)
+
+    def _claimed(self) -> Path | None:
+        with self._claims:
+            film = next(iter(self._spool.waiting()), None)
+            return None if film is None else self._spool.claim(film)
+
+    def _read(self, film: Path) -> None:
+        name = film.name[:8]
+        try:
+            readings = self._ensemble.read(film)
+            made = answer(readings, read_source(film)) if readings else []
+        except KellgrenError as error:
+            self._spool.finish(film, "refused", reason=error.reason)
+            self._tell(f"refused {name}: {error.reason}")
+            return
+        if not made:
+            self._spool.finish(film, "refused", reason="no knee was found")
+            self._tell(f"refused {name}: no knee was found")
+            return
+        folder = self._spool.build(film)
+        for number, part in enumerate(made, start=1):
+            write_object(part, folder / f"{number:02}.dcm")
+        self._spool.post(film, folder)
+        self._tell(f"read {name}: {len(readings)} knee{'s' * (len(readings) > 1)}")
+        self._mail.set()
+
+    def _send_all(self) -> None:
+        pause = _SHORTEST_PAUSE_S
+        while not self._stopping.is_set():
+            undelivered = 0
+            for folder in self._spool.outgoing():
+                if self._stopping.is_set():
+                    return
+                undelivered += not self._sent(folder)
+            pause = min(2 * pause, _LONGEST_PAUSE_S) if undelivered else _SHORTEST_PAUSE_S
+            if undelivered:
+                self._tell(f"answers that wait for the peer: {undelivered}")
+                self._stopping.wait(pause)
+            else:
+                self._mail.wait(_LONGEST_PAUSE_S)
+                self._mail.clear()
+
+    def _sent(self, folder: Path) -> bool:
+        try:
+            objects = deliver(folder, self._peer, self._ae_title, self._tell)
+        except (Undelivered, OSError):
+            return False
+        self._spool.finish(folder, "answered", objects=objects)
+        self._tell(f"answered {folder.name[:8]}: {objects} objects")
+        return True

@@ -1,0 +1,231 @@
+"""A picture network for tests: films, a peer that keeps answers, Orthanc, `kellgren listen`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+
+from command_line import command, environment
+from dicom_factory import write_dicom
+from dicom_headers import DX, complete
+
+PATIENCE = 120  # seconds: only a hang takes so long, however busy the machine
+STUDY_ROOT = "1.2.826.0.1.3680043.8.498.77"
+ROUTE_KNEES = """
+function OnStoredInstance(instanceId, tags, metadata, origin)
+  local isFilm = tags['Modality'] == 'DX' or tags['Modality'] == 'CR'
+  if isFilm and origin['RequestOrigin'] ~= 'Lua' then
+    SendToModality(instanceId, 'kellgren')
+  end
+end
+"""
+
+
+def write_films(folder: Path, pixels: np.ndarray, number: int, **elements: Any) -> list[Path]:
+    """DX films of one knee each, every one of its own study."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        write_dicom(
+            folder / f"{one}.dcm",
+            pixels,
+            bits=12,
+            **complete(DX)
+            | {
+                "StudyInstanceUID": f"{STUDY_ROOT}.{one}",
+                "SeriesInstanceUID": f"{STUDY_ROOT}.{one}.1",
+                "SOPInstanceUID": f"{STUDY_ROOT}.{one}.1.1",
+                "PatientID": f"CANARY-{one}",
+            }
+            | elements,
+        )
+        for one in range(1, number + 1)
+    ]
+
+
+def send(port: int, datasets: Sequence[Path | Dataset]) -> list[int]:
+    """C-STORE each; the statuses, 0xFFFF where there was no answer."""
+    station = AE("SENDER")
+    for path in datasets:
+        made = path if isinstance(path, Dataset) else dcmread(path, stop_before_pixels=True)
+        station.add_requested_context(made.SOPClassUID, made.file_meta.TransferSyntaxUID)
+    association = station.associate("127.0.0.1", port, ae_title="ANYONE")
+    assert association.is_established
+    statuses = []
+    for path in datasets:
+        try:
+            statuses.append(association.send_c_store(path).get("Status", 0xFFFF))
+        except RuntimeError:  # the association has ended
+            statuses.append(0xFFFF)
+    association.release()
+    return statuses
+
+
+def eventually(done: Callable[[], bool]) -> bool:
+    """Whether something comes true while patience lasts."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if done():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class AnswerPeer:
+    """A storage SCP that keeps what it gets: ``(film, kind, identifier, hash)`` in that order."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, str, str, str]] = []
+        self.kept: list[Dataset] = []
+        self.called = threading.Event()
+        station = AE("ARCHIVE")
+        station.supported_contexts = AllStoragePresentationContexts
+        self._server: Any = station.start_server(
+            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+        )
+        self.address = f"127.0.0.1:{self._server.server_address[1]}/ARCHIVE"
+
+    def _store(self, event: evt.Event) -> int:
+        made = event.dataset
+        content = hashlib.sha256(event.encoded_dataset(include_meta=False)).hexdigest()
+        self.got.append((made.StudyInstanceUID, made.Modality, made.SOPInstanceUID, content))
+        self.kept.append(made)
+        return 0x0000
+
+    def close(self) -> None:
+        self._server.shutdown()
+
+
+class Listening:
+    """`kellgren listen` in a process of its own."""
+
+    def __init__(self, spool: Path, answer_to: str, port: int, *more: str) -> None:
+        words = ["listen", "--port", str(port), "--answer-to", answer_to, "--spool", str(spool)]
+        self.lines: list[str] = []
+        self.port = port
+        self._process = subprocess.Popen(
+            command(*words, *more), stderr=subprocess.PIPE, text=True, env=environment()
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert eventually(lambda: any("listening at" in line for line in self.lines)), self.lines
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._process.send_signal(signal.SIGKILL)
+        self._end()
+
+    def stop(self) -> int:
+        """As a service manager would; the exit code."""
+        self._process.terminate()
+        return self._end()
+
+    def _end(self) -> int:
+        code = self._process.wait(PATIENCE)
+        self._reader.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.kill()
+
+
+class Orthanc:
+    """A real Orthanc with an empty archive, that routes knee films to ``kellgren_port``."""
+
+    def __init__(self, folder: Path, kellgren_port: int) -> None:
+        self.dicom_port, self._http_port = free_port(), free_port()
+        folder.mkdir(parents=True)
+        (folder / "route.lua").write_text(ROUTE_KNEES)
+        settings = {
+            "StorageDirectory": str(folder / "archive"),
+            "IndexDirectory": str(folder / "archive"),
+            "HttpPort": self._http_port,
+            "DicomPort": self.dicom_port,
+            "DicomAet": "ORTHANC",
+            "DicomCheckCalledAet": False,
+            "RemoteAccessAllowed": False,
+            "LuaScripts": [str(folder / "route.lua")],
+            "DicomModalities": {"kellgren": ["KELLGREN", "127.0.0.1", kellgren_port]},
+            "Plugins": [],
+        }
+        (folder / "orthanc.json").write_text(json.dumps(settings))
+        self._process = subprocess.Popen(
+            ["Orthanc", folder / "orthanc.json"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert eventually(self._is_up)
+
+    def _is_up(self) -> bool:
+        try:
+            self.ask("/system")
+        except OSError:
+            return False
+        return True
+
+    def ask(self, path: str, data: bytes | None = None) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._http_port}{path}", data) as reply:
+            return json.load(reply)
+
+    def upload(self, film: Path) -> None:
+        self.ask("/instances", film.read_bytes())
+
+    def identifiers(self) -> dict[str, list[tuple[str, str]]]:
+        """For each study its objects' modality and SOP instance, films included."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for series in self.ask("/series?expand"):
+            study = self.ask(f"/series/{series['ID']}/study")["MainDicomTags"]["StudyInstanceUID"]
+            for instance in self.ask(f"/series/{series['ID']}/instances?expand"):
+                uid = instance["MainDicomTags"]["SOPInstanceUID"]
+                modality = series["MainDicomTags"]["Modality"]
+                found.setdefault(study, []).append((modality, uid))
+        return found
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(PATIENCE)
+
+
+@contextmanager
+def orthanc(folder: Path, kellgren_port: int) -> Iterator[Orthanc]:
+    server = Orthanc(folder, kellgren_port)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def has_orthanc() -> bool:
+    return shutil.which("Orthanc") is not None
