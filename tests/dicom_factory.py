@@ -20,6 +20,8 @@ DIGITAL_XRAY = "1.2.840.10008.5.1.4.1.1.1.1"
 CANARY = "CANARY^Patient"
 CODECS = {
     uid.JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    uid.JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
+    uid.JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
     uid.JPEGLSLossless: gdcm.TransferSyntax.JPEGLSLossless,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 
-from dicom_factory import CANARY, dicom_bytes, full_range, lut_item, write_dicom
+from dicom_factory import CANARY, codestream, dicom_bytes, full_range, lut_item, write_dicom
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Side
+from kellgren.pipeline import Ensemble
+from kellgren.preprocess import KneeCrop
 from kellgren.radiograph import Radiograph, read_radiograph
 
 EXAMPLE = next((Path(__file__).parent.parent / "examples").glob("*.png"))
@@ -28,14 +31,30 @@ LOSSLESS = [
     uid.RLELossless,
     uid.JPEG2000Lossless,
     uid.JPEGLosslessSV1,
+    uid.JPEGLossless,
     uid.JPEGLSLossless,
 ]
 
 
 @pytest.fixture(scope="module")
 def knee() -> np.ndarray:
-    """A real knee, (150, 133) uint8."""
-    return np.asarray(Image.open(EXAMPLE))[:150, :133]
+    """A real knee, (299, 299) uint8."""
+    return np.asarray(Image.open(EXAMPLE))
+
+
+@pytest.fixture(scope="module")
+def opinion() -> Callable[[np.ndarray], np.ndarray]:
+    """The default model's probabilities for a right knee's pixels; equal pixels are read once."""
+    panel = Ensemble.default(threads=1).panel
+    known: dict[bytes, np.ndarray] = {}
+
+    def opinion(pixels: np.ndarray) -> np.ndarray:
+        key = pixels.tobytes()
+        if key not in known:
+            known[key] = panel.examine(KneeCrop(pixels, Side.RIGHT)).probabilities
+        return known[key]
+
+    return opinion
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +79,13 @@ def refused(tmp_path: Path, pixels: np.ndarray, **options: Any) -> str:
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("transfer_syntax", LOSSLESS, ids=lambda syntax: syntax.name)
-def test_one_knee_in_every_encoding_gives_the_same_pixels(
-    tmp_path: Path, knee: np.ndarray, transfer_syntax: uid.UID, bits: int, photometric: str
+def test_one_knee_in_every_encoding_gives_the_same_pixels_and_reading(
+    tmp_path: Path,
+    knee: np.ndarray,
+    opinion: Callable[[np.ndarray], np.ndarray],
+    transfer_syntax: uid.UID,
+    bits: int,
+    photometric: str,
 ) -> None:
     top = 2**bits - 1
     stored = np.rint(knee / 255 * top).astype(np.uint8 if bits == 8 else np.uint16)
@@ -80,6 +104,39 @@ def test_one_knee_in_every_encoding_gives_the_same_pixels(
     assert np.abs(radiograph.pixels - knee / np.float32(255)).max() <= 0.5 / top + 1e-6
     assert (radiograph.file_format, radiograph.bit_depth) == ("DICOM", bits)
     assert radiograph.warnings == ()
+    original = opinion(knee / np.float32(255))
+    assert np.abs(opinion(radiograph.pixels) - original).max() < 1e-3
+
+
+def test_lossy_jpeg_of_12_bits_is_read_nearly(tmp_path: Path, knee: np.ndarray) -> None:
+    stored = np.rint(knee / 255 * 4095).astype(np.uint16)
+    options = {"bits": 12, **full_range(12)}
+    radiograph = read(tmp_path, stored, transfer_syntax=uid.JPEGExtended12Bit, **options)
+    assert np.abs(radiograph.pixels - knee / np.float32(255)).max() < 0.02
+    assert radiograph.bit_depth == 12
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [uid.ExplicitVRLittleEndian, uid.RLELossless, uid.JPEG2000Lossless, uid.JPEGLSLossless],
+)
+def test_the_frame_asked_for_is_the_one_that_is_read(
+    tmp_path: Path, knee: np.ndarray, syntax: uid.UID
+) -> None:
+    frames = [knee, knee // 2, knee[::-1]]
+    if syntax.is_compressed:
+        data = encapsulate([codestream(frame, 8, syntax) for frame in frames])
+    else:
+        data = np.stack(frames).tobytes() + b"\0"
+    path = tmp_path / "frames.dcm"
+    write_dicom(path, knee, transfer_syntax=syntax, NumberOfFrames=3, PixelData=data)
+    for number, frame in enumerate(frames, start=1):
+        shown = read_radiograph(path, number).pixels
+        low, high = float(frame.min()), float(frame.max())
+        assert np.allclose(shown, (frame - low) / (high - low), atol=1e-6)
+    for wanted, problem in ((None, "none was chosen"), (4, "holds no frame 4")):
+        with pytest.raises(UnreadableRadiograph, match=problem):
+            read_radiograph(path, wanted)
 
 
 def test_lossy_jpeg_is_read_nearly(tmp_path: Path, knee: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from kellgren.radiograph import read_radiograph
 from test_damaged_files import flip_bits, outcome, small_knee
 
 SYNTAXES = (uid.JPEGLosslessSV1, uid.JPEGLSLossless)
+TWELVE_BITS = uid.JPEGExtended12Bit
 MUTATIONS = 12
 
 
@@ -32,7 +33,9 @@ def test_damaged_pictures_are_read_or_refused(tmp_path: Path) -> None:
     for number in range(MUTATIONS):
         rng = random.Random(number)
         path = tmp_path / f"{number}.dcm"
-        write_dicom(path, small_knee(), bits=8, transfer_syntax=SYNTAXES[number % 2])
+        syntax = (*SYNTAXES, TWELVE_BITS)[number % 3]
+        bits, scale = (12, np.uint16(16)) if syntax == TWELVE_BITS else (8, np.uint8(1))
+        write_dicom(path, small_knee() * scale, bits=bits, transfer_syntax=syntax)
         data = path.read_bytes()
         head = data.index(b"\xfe\xff\x00\xe0")  # the pixel data's first item: damage comes after
         path.write_bytes(data[:head] + flip_bits(data[head:], rng))

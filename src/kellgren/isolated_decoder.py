@@ -1,8 +1,8 @@
-"""JPEG Lossless and JPEG-LS pixel data, decoded by gdcm in a process of its own.
+"""JPEG Lossless, JPEG-LS and 12-bit JPEG pixel data, decoded by gdcm in a process of its own.
 
-gdcm is the only decoder here for these two families, and about one damaged picture in a hundred
-ends the process it runs in. So it runs in a child with limits on memory and time: a crash there is
-a refused file here, and nothing else.
+gdcm is the only decoder here for these families, and about one damaged picture in a hundred ends
+the process it runs in. So it runs in a child with limits on memory and time: a crash there is a
+refused file here, and nothing else.
 
 Run as a module, this file is the child: a JSON line and the encapsulated pixel data on standard
 input, an array in NumPy's format on standard output.
@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.encaps import get_frame
+from pydicom.uid import JPEGExtended12Bit
 
 TIME_LIMIT_S = 30
 MEMORY_LIMIT_BYTES = 2 * 2**30
@@ -87,8 +89,35 @@ def _serve() -> None:
     dataset.PixelData = sys.stdin.buffer.read()
     dataset["PixelData"].is_undefined_length = True
     answer = io.BytesIO()
-    np.save(answer, pixel_array(dataset, index=0, raw=True, decoding_plugin="gdcm"))
+    if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit:
+        np.save(answer, _decoded_12_bits(dataset))
+    else:
+        np.save(answer, pixel_array(dataset, index=0, raw=True, decoding_plugin="gdcm"))
     sys.stdout.buffer.write(answer.getvalue())
+
+
+def _decoded_12_bits(dataset: Dataset) -> np.ndarray:
+    """Lossy JPEG of 12 bits, which gdcm decodes but pydicom does not ask it for."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, dataset.PixelRepresentation))
+    # The bindings hand bytes over as text.
+    stored = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(stored, dtype="<u2").reshape(dataset.Rows, dataset.Columns)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from kellgren.files import written_whole
 Row = dict[str, Any]
 COLUMNS = (
     *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
-    *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with"),
+    *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with", "patient"),
 )
 """Of a table of readings."""
 

@@ -121,6 +121,7 @@ class Ensemble:
         mirror: average each look with the look at the mirror image.
         pair: let the patient's other knee have a say, where it is there and the bundle's card
             knows what to make of it.
+        frame: which one to read, from 1, of DICOM files that hold several.
     """
 
     def __init__(
@@ -132,9 +133,11 @@ class Ensemble:
         threads: int = 0,
         mirror: bool = True,
         pair: bool = True,
+        frame: int | None = None,
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
+        self._frame = frame
         self.panel = Panel(
             bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
         )
@@ -181,7 +184,7 @@ class Ensemble:
             UnreadableRadiograph: the file cannot be read.
             NotAKneeFilm: it shows no knee that may be graded.
         """
-        radiograph = read_radiograph(path)
+        radiograph = read_radiograph(path, self._frame)
         said = claims(radiograph.side, patient_and_side(path)[1], side)
         readings = [
             self._reading(str(path), knee, self.panel.examine(knee.crop), radiograph.warnings)

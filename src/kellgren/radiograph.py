@@ -105,11 +105,13 @@ class Refusal(Exception):
         self.remedy = remedy
 
 
-def read_radiograph(path: Path | str) -> Radiograph:
+def read_radiograph(path: Path | str, frame: int | None = None) -> Radiograph:
     """Read one X-ray picture.
 
     Args:
         path: a PNG, JPEG, TIFF or DICOM file; the content decides, not the suffix.
+        frame: which one, from 1, of a DICOM file that holds several; a file without frames has
+            the one picture, whatever is asked for.
 
     Returns:
         The picture with pixels (H, W) float32 in 0..1, bone bright.
@@ -124,7 +126,7 @@ def read_radiograph(path: Path | str) -> Radiograph:
         file_format = sniffed_format(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = _read(data, file_format)
+            picture = _read(data, file_format, frame)
         _check_grey_values(picture.pixels)
     except Refusal as refusal:
         raise UnreadableRadiograph(path, refusal.problem, refusal.remedy) from None
@@ -228,12 +230,12 @@ def _is_text(head: bytes) -> bool:
     return len(text.encode()) >= len(head) - 3 and all(c.isprintable() or c.isspace() for c in text)
 
 
-def _read(data: bytes, file_format: str) -> Picture:
+def _read(data: bytes, file_format: str, frame: int | None) -> Picture:
     # Imported here because loading the DICOM decoders takes longer than reading a PNG.
     if file_format == "DICOM":
         from kellgren.dicom_input import read_dicom
 
-        return read_dicom(data)
+        return read_dicom(data, frame)
     from kellgren.raster_input import read_raster
 
     return read_raster(data, file_format)

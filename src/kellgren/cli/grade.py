@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kellgren.grades import Grade, Side
     from kellgren.journal import Row
     from kellgren.pipeline import Ensemble
+    from kellgren.pseudonym import Pseudonyms
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -22,6 +23,21 @@ EXAMPLES = (
 DicomFolder = Annotated[
     Path | None,
     typer.Option(help="Folder for answers in DICOM: report, pictures, segments, presentation."),
+]
+FhirTarget = Annotated[
+    Path | None,
+    typer.Option(help="FHIR R4 Observations: a Bundle in FILE.json, or a file a knee in DIR."),
+]
+PseudonymKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY|@FILE",
+        envvar="KELLGREN_PSEUDONYM",
+        help="Name patients by a keyed hash; keep the key in a file or the variable.",
+    ),
+]
+Frame = Annotated[
+    int | None, typer.Option(min=1, help="Which one of a DICOM file that holds several.")
 ]
 Single = Annotated[
     bool, typer.Option("--single", help="Read every knee without the patient's other one.")
@@ -46,6 +62,9 @@ def grade(
         Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
     ] = None,
     dicom_out: DicomFolder = None,
+    fhir: FhirTarget = None,
+    pseudonym: PseudonymKey = None,
+    frame: Frame = None,
     side: Annotated[
         Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")
     ] = None,
@@ -76,6 +95,7 @@ def grade(
     from kellgren.pipeline import Ensemble
 
     images = collected(paths, csv, json, overlay, dicom_out)
+    patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(images))
     ensemble = Ensemble.open(
         model or default_bundle(),
@@ -84,11 +104,16 @@ def grade(
         threads=1 if busy > 1 else 0,
         mirror=mirror,
         pair=not single,
+        frame=frame,
     )
-    folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped))
-    rows = _graded(ensemble, images, Side(side or ""), csv, json, folders, busy, resume, force)
+    folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
+    rows = _graded(
+        ensemble, images, Side(side or ""), csv, json, folders, busy, resume, force, patients
+    )
+    if fhir is not None:
+        _write_fhir(rows, fhir)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    _tell_where(csv, json, overlay, dicom_out)
+    _tell_where(csv, json, overlay, dicom_out, fhir)
     failed = sum(row["grade"] is None for row in rows)
     raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
 
@@ -115,8 +140,24 @@ def collected(
     return images
 
 
+def _pseudonyms(key: str | None) -> Pseudonyms | None:
+    from kellgren.pseudonym import Pseudonyms
+
+    return None if key is None else Pseudonyms.from_option(key)
+
+
+def _write_fhir(rows: list[Row], target: Path) -> None:
+    from kellgren.fhir import write_observations
+
+    write_observations(rows, target)
+
+
 def _folders(
-    images: list[str], overlay: Path | None, dicom_out: Path | None, mapped: Grade | None
+    images: list[str],
+    overlay: Path | None,
+    dicom_out: Path | None,
+    mapped: Grade | None,
+    frame: int | None,
 ) -> list[ReadingFolder]:
     from kellgren.batch import OverlayFolder
 
@@ -126,7 +167,7 @@ def _folders(
     if dicom_out is not None:
         from kellgren.dicom_output.answer import AnswerFolder
 
-        folders.append(AnswerFolder(dicom_out))
+        folders.append(AnswerFolder(dicom_out, frame))
     return folders
 
 
@@ -151,6 +192,7 @@ def _graded(
     workers: int,
     resume: bool,
     force: bool,
+    patients: Pseudonyms | None,
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren import terminal
@@ -175,6 +217,8 @@ def _graded(
             force=force,
             tell=lambda rows: bar.advance(task),
         )
+    if patients is not None:
+        rows = [{**row, "patient": patients.of(row["image"])} for row in rows]
     if csv is not None:
         write_csv(rows, csv)
     if json is not None:

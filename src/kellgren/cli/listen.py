@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,8 @@ def listen(
     from kellgren.listen.station import Station
     from kellgren.pipeline import Ensemble
 
+    # pydicom's warnings quote the value they are about; silence is of a process, not a thread.
+    warnings.simplefilter("ignore")
     peer = Peer.parse(answer_to)
     ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
     stopped = threading.Event()

@@ -22,14 +22,12 @@ def answer(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:
 
     Args:
         readings: of one picture, at least one.
-        source: that picture.
+        source: that picture; of one frame among several, report and captures are made only.
     """
-    return [
-        structured_report(readings, source),
-        *secondary_captures(readings, source),
-        segmentation(readings, source),
-        presentation_state(readings, source),
-    ]
+    made = [structured_report(readings, source), *secondary_captures(readings, source)]
+    if source.frame is None:
+        made += [segmentation(readings, source), presentation_state(readings, source)]
+    return made
 
 
 def write_object(made: Dataset, path: Path) -> None:
@@ -42,10 +40,14 @@ class AnswerFolder:
     """A folder of answers, each file named after its object's identifier.
 
     An identifier follows from its question, so grading again replaces files and adds no twins.
+
+    Args:
+        folder: made if it is not there.
+        frame: that was read, of files that hold several.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, frame: int | None = None) -> None:
+        self._folder, self._frame = folder, frame or 1
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, readings: Sequence[KneeReading]) -> list[str]:
@@ -58,7 +60,7 @@ class AnswerFolder:
         if not readings:
             return []
         try:
-            made = answer(readings, read_source(readings[0].image))
+            made = answer(readings, read_source(readings[0].image, self._frame))
         except KellgrenError as error:
             return [f"no DICOM answer: the file {error.problem}"]
         for part in made:

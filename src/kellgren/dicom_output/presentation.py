@@ -72,7 +72,6 @@ def _annotation(
     }
     return pr.GraphicAnnotation(
         referenced_images=[picture],
-        referenced_frame_number=source.frame,
         graphic_layer=layer,
         graphic_objects=[pr.GraphicObject("POLYLINE", box, "PIXEL", **followed)],
         text_objects=[

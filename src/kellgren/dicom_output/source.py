@@ -7,15 +7,17 @@ taken over if it is valid and left empty if it is not: a broken birth date stops
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, config, uid
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
+from pydicom.valuerep import PersonName
 
 from kellgren.dicom_header import Header
-from kellgren.dicom_input import read_header
+from kellgren.dicom_parsing import read_header
 from kellgren.errors import UnanswerableSource
 
 # Patient and study elements that the answer repeats; those of type 2 are there even when empty.
@@ -90,6 +92,12 @@ def read_source(path: Path | str, frame: int = 1) -> Source:
         UnreadableRadiograph: it is no DICOM file, or damaged.
         UnanswerableSource: it does not say which picture of which study it is.
     """
+    with warnings.catch_warnings():  # pydicom's quote the value they are about
+        warnings.simplefilter("ignore")
+        return _source(path, frame)
+
+
+def _source(path: Path | str, frame: int) -> Source:
     header = read_header(path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE))
     found = header.dataset
     if "SOPClassUID" not in found and "MediaStorageSOPClassUID" in found.file_meta:
@@ -129,9 +137,9 @@ def _valid(header: Header, keyword: str) -> DataElement | None:
     try:
         value = header.dataset.get(keyword)
         representation = dictionary_VR(keyword)
-        if representation in ("PN", "LO", "SH", "CS", "UI", "DA", "TM", "AS"):
+        if isinstance(value, str | PersonName | None):
             value = str(value or "").strip(" \0")
-        if value is None or value == "":
+        if value == "":
             return None
         if keyword in _VALID and not _VALID[keyword].fullmatch(value):
             return None
