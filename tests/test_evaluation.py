@@ -28,8 +28,10 @@ from kellgren.evaluation import (
     render,
     score,
 )
-from kellgren.evaluation.bootstrap import patient_confusions, resample_counts
-from kellgren.evaluation.ranking import RankedKnees
+from kellgren.evaluation.bootstrap import resample_counts
+from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation.knees import GradedKnees, Tally
+from kellgren.evaluation.ranking import curves
 from kellgren.grades import Side
 
 GRADES = range(5)
@@ -43,6 +45,11 @@ def graded_knees(seed: int, knees: int = 300) -> tuple[np.ndarray, np.ndarray, n
     # Two decimals make many ties, as in a real table.
     probabilities = np.round(probabilities / probabilities.sum(axis=1, keepdims=True), 2).clip(0, 1)
     return truth, probabilities.argmax(axis=1), probabilities
+
+
+COUNTED = (
+    *("accuracy", "one_off", "balanced_accuracy", "macro_f1", "weighted_f1", "qwk", "mae", "mse"),
+)
 
 
 def pairs_of(knees: int) -> list[str]:
@@ -75,6 +82,22 @@ def test_count_metrics_equal_scikit_learn(pairs):
     assert metrics.mae(truth, predicted) == pytest.approx(
         sklearn.mean_absolute_error(truth, predicted)
     )
+    assert metrics.mse(truth, predicted) == pytest.approx(
+        sklearn.mean_squared_error(truth, predicted)
+    )
+    assert metrics.weighted_f1(truth, predicted) == pytest.approx(
+        sklearn.f1_score(truth, predicted, labels=GRADES, average="weighted", zero_division=0)
+    )
+    assert metrics.one_off(truth, predicted) == np.mean(np.abs(truth - predicted) <= 1)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None)
+@given(grade_pairs)
+def test_balanced_accuracy_equals_scikit_learn(pairs):
+    expected = sklearn.balanced_accuracy_score(*pairs)
+    assert metrics.balanced_accuracy(*pairs) == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -96,6 +119,76 @@ def test_auc_equals_scikit_learn(seed, grade):
     truth, _, probabilities = graded_knees(seed)
     expected = sklearn.roc_auc_score(truth >= grade, probabilities[:, grade:].sum(axis=1))
     assert metrics.auc_at_least(truth, probabilities, grade) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_areas_equal_scikit_learn_for_every_grade(seed):
+    truth, _, shares = graded_knees(seed)
+    for grade in GRADES:
+        has, score_of = truth == grade, shares[:, grade]
+        assert metrics.auc(truth, shares, grade) == pytest.approx(
+            sklearn.roc_auc_score(has, score_of), abs=1e-12
+        )
+        assert metrics.average_precision(truth, shares, grade) == pytest.approx(
+            sklearn.average_precision_score(has, score_of), abs=1e-12
+        )
+    expected = sklearn.average_precision_score(truth >= 2, shares[:, 2:].sum(axis=1))
+    assert metrics.average_precision_at_least(truth, shares) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_equal_scikit_learn(seed):
+    truth, _, shares = graded_knees(seed)
+    drawn = curves(truth == 2, shares[:, 2])
+    false_alarms, recall, _ = sklearn.roc_curve(truth == 2, shares[:, 2], drop_intermediate=False)
+    assert drawn.false_positive_rate == pytest.approx(false_alarms)
+    assert drawn.recall == pytest.approx(recall)
+    precision, recall, _ = sklearn.precision_recall_curve(truth == 2, shares[:, 2])
+    assert drawn.precision == pytest.approx(precision[::-1])
+    assert drawn.recall == pytest.approx(recall[::-1])
+    assert curves(truth == 9, shares[:, 2]) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_losses_equal_scikit_learn(seed):
+    truth, _, _ = graded_knees(seed)
+    shares = np.random.default_rng(seed).dirichlet(np.full(5, 0.5), len(truth))
+    shares[0] = np.eye(5)[(truth[0] + 1) % 5]  # sure, and wrong
+    assert metrics.brier(truth, shares) == pytest.approx(
+        sklearn.brier_score_loss(truth, shares, labels=GRADES, scale_by_half=False)
+    )
+    assert metrics.log_loss(truth, shares) == pytest.approx(
+        sklearn.log_loss(truth, shares, labels=GRADES)
+    )
+
+
+def ece_knee_by_knee(truth: np.ndarray, shares: np.ndarray) -> float:
+    """The definition as it is written in papers, one bin and one knee after the other."""
+    error = 0.0
+    for index in range(15):
+        inside = [k for k, p in enumerate(shares) if index / 15 < max(p) <= (index + 1) / 15]
+        if inside:
+            confidence = sum(max(shares[k]) for k in inside) / len(inside)
+            right = sum(int(np.argmax(shares[k])) == truth[k] for k in inside) / len(inside)
+            error += len(inside) / len(truth) * abs(right - confidence)
+    return error
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_calibration_error_equals_its_definition(seed, knees):
+    rng = np.random.default_rng(seed)
+    truth, shares = rng.integers(0, 5, knees), rng.dirichlet(np.full(5, 0.5), knees)
+    assert metrics.ece(truth, shares) == pytest.approx(ece_knee_by_knee(truth, shares))
+    right = shares.argmax(axis=1) == truth
+    expected = shares.max(axis=1).mean() - right.mean()
+    assert metrics.overconfidence(truth, shares) == pytest.approx(expected)
+
+
+def test_bins_are_closed_on_the_right():
+    shares = np.array([[0.4, 0.3, 0.3, 0, 0], [0.4 + 1e-9, 0.6 - 1e-9, 0, 0, 0], [1, 0, 0, 0, 0]])
+    filled = [bin.knees for bin in score([0, 1, 0], [0, 1, 0], shares, "abc").reliability]
+    assert filled == [0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1]
 
 
 def test_auc_counts_ties_half_and_is_undefined_for_one_class():
@@ -122,34 +215,57 @@ def test_invalid_grades_are_refused(truth, predicted, problem):
 # --- bootstrap -------------------------------------------------------------------------------
 
 
+def repeated(counts: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """The knees of one resample, each as often as its patient was drawn."""
+    return np.repeat(np.arange(len(patients)), counts[patients].astype(int))
+
+
 def test_fast_bootstrap_equals_repeating_the_knees():
     truth, predicted, probabilities = graded_knees(3, knees=41)
     patients = np.arange(41) // 2
-    counts = np.concatenate(list(resample_counts(21, 60, seed=7, block=25)))
-    shares = patient_confusions(truth, predicted, patients, 21)
-    scores = probabilities[:, 2:].sum(axis=1)
-    aucs = RankedKnees.rank(truth >= 2, scores, patients).auc(counts)
-    for row, (drawn, auc) in enumerate(zip(counts, aucs, strict=True)):
-        knees = np.repeat(np.arange(41), drawn[patients].astype(int))
-        naive = sklearn.confusion_matrix(truth[knees], predicted[knees], labels=GRADES)
-        assert ((counts @ shares)[row].reshape(5, 5) == naive).all()
-        assert auc == pytest.approx(sklearn.roc_auc_score(truth[knees] >= 2, scores[knees]))
+    counts = np.concatenate(list(resample_counts(21, 40, seed=7, block=25)))
+    tally = Tally(GradedKnees(truth, predicted, probabilities, patients, 21))
+    tallies = tally.unpacked(tally(counts))
+    found = tallies.metrics()
+    for row, drawn in enumerate(counts):
+        knees = repeated(drawn, patients)
+        one, other, shares = truth[knees], predicted[knees], probabilities[knees]
+        naive = sklearn.confusion_matrix(one, other, labels=GRADES)
+        assert (tallies.confusion[row] == naive).all()
+        for name in COUNTED:
+            assert found[name][row] == pytest.approx(getattr(metrics, name)(one, other)), name
+        for name in ("brier", "log_loss", "ece", "overconfidence"):
+            assert found[name][row] == pytest.approx(getattr(metrics, name)(one, shares)), name
+        for grade in GRADES:
+            area = metrics.auc(one, shares, grade)
+            assert found["auc"][row, grade] == pytest.approx(area, nan_ok=True)
+            area = metrics.average_precision(one, shares, grade)
+            assert found["average_precision"][row, grade] == pytest.approx(area, nan_ok=True)
+        at_least_2 = sklearn.roc_auc_score(one >= 2, shares[:, 2:].sum(axis=1))
+        assert found["auc_grade2"][row] == pytest.approx(at_least_2)
 
 
 def test_intervals_equal_a_naive_bootstrap():
     truth, predicted, probabilities = graded_knees(11, knees=80)
-    patients = np.array([f"{knee // 2:03}" for knee in range(80)])
-    scores = score(truth, predicted, probabilities, patients, resamples=200, seed=5)
+    patients = np.arange(80) // 2
+    names = [f"{patient:03}" for patient in patients]
+    scores = score(truth, predicted, probabilities, names, resamples=200, seed=5)
     counts = np.concatenate(list(resample_counts(40, 200, seed=5, block=200)))
-    naive = {"accuracy": [], "macro_f1": [], "qwk": [], "mae": [], "auc_grade2": []}
-    for drawn in counts:
-        knees = np.repeat(np.arange(80), drawn[np.arange(80) // 2].astype(int))
-        for name in ("accuracy", "macro_f1", "qwk", "mae"):
-            naive[name].append(getattr(metrics, name)(truth[knees], predicted[knees]))
-        naive["auc_grade2"].append(metrics.auc_at_least(truth[knees], probabilities[knees]))
+    resamples = [repeated(drawn, patients) for drawn in counts]
+    naive = {
+        name: [getattr(metrics, name)(truth[knees], predicted[knees]) for knees in resamples]
+        for name in COUNTED
+    }
+    for key, name in {
+        **{"auc_grade2": "auc_at_least", "average_precision_grade2": "average_precision_at_least"},
+        **{name: name for name in ("brier", "log_loss", "overconfidence")},
+    }.items():
+        metric = getattr(metrics, name)
+        naive[key] = [metric(truth[knees], probabilities[knees]) for knees in resamples]
     for name, values in naive.items():
         estimate = getattr(scores, name)
-        assert (estimate.low, estimate.high) == pytest.approx(np.percentile(values, [2.5, 97.5]))
+        expected = np.percentile(values, [2.5, 97.5])
+        assert (estimate.low, estimate.high) == pytest.approx(expected), name
 
 
 def test_draws_are_of_whole_samples_and_do_not_depend_on_blocks():
@@ -536,7 +652,8 @@ def test_the_report_fits_80_columns_and_needs_no_colour(scores, encoding):
     assert max(map(len, text.splitlines())) <= 80
     assert "300 of 6 604 labelled knees were predicted" in text
     words = " ".join(text.replace("|", " ").split())
-    for estimate in (scores.accuracy, scores.macro_f1, scores.qwk, scores.mae, scores.auc_grade2):
+    for metric in METRICS:
+        estimate = getattr(scores, metric.key)
         assert f"{estimate.value:.3f} {estimate.low:.3f} to {estimate.high:.3f}" in words
     for grade, row in enumerate(scores.confusion):
         assert f"[ {row[grade]:>3} {row[grade] / sum(row):>4.0%}]" in text

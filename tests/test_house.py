@@ -25,7 +25,7 @@ HOMES = {
     "safetensors": ("training/", "architectures/"),
     "onnx": ("training/",),
     "sklearn": ("splits.py",),
-    "matplotlib": ("training/", "evaluation/plots.py"),
+    "matplotlib": ("training/", "report/plots.py"),
     "pydicom": ("dicom_", "isolated_decoder", "listen"),
     "pynetdicom": ("listen",),
     "highdicom": ("dicom_",),

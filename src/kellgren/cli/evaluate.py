@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-EXAMPLES = "kellgren evaluate grades.csv --labels knees.csv --json scores.json"
+if TYPE_CHECKING:
+    from kellgren.evaluation import BandScore, Comparison, Label, MatchedKnees, Scores
+    from kellgren.pipeline import Ensemble
+
+EXAMPLES = (
+    "kellgren evaluate grades.csv --labels knees.csv --json scores.json · "
+    "kellgren evaluate grades.csv --labels knees.csv --html report.html --against others.csv"
+)
 
 
 def evaluate(
@@ -18,35 +26,151 @@ def evaluate(
         Path, typer.Option(help="Manifest, or folder with a folder per grade: the true grades.")
     ],
     json: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report as one self-contained HTML file.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another table of the same knees, to compare with.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KELLGREN_MODEL", help="Bundle that draws the maps of the report's worst cases."
+        ),
+    ] = None,
     resamples: Annotated[
-        int, typer.Option(min=100, max=100_000, help="Of patients, for the intervals.")
+        int,
+        typer.Option(
+            min=100, max=100_000, help="Of patients, for the intervals; and permutations."
+        ),
     ] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Of resampling and permutations.")] = 42,
 ) -> None:
     """Score predicted grades against true ones, each metric with its 95 % interval."""
-    from json import dumps
-
     from kellgren import terminal
-    from kellgren.evaluation import Label, match, read_predictions, render, score
-    from kellgren.files import written_whole
+    from kellgren.evaluation import compare_matched, render
+
+    ensemble = None if html is None else _ensemble(model)
+    _refuse_folders(json, html)
+    chance: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    truth = _labels(labels)
+    matched = _matched(predictions, truth)
+    scores = _scores(matched, chance)
+    words = _words(matched, chance)
+    comparison = None
+    if against is not None:
+        other = _matched(against, truth)
+        comparison = compare_matched(matched, other, permutations=resamples, **chance)
+    terminal.out.print(render(scores, matched.coverage, comparison))
+    if json is not None:
+        content = {
+            **scores.to_dict(),
+            "certainty": [word.to_dict() for word in words],
+            "coverage": matched.coverage.to_dict(),
+            "comparison": None if comparison is None else comparison.to_dict(),
+        }
+        _write(dumps(content, indent=2, allow_nan=False) + "\n", json)
+    if html is not None and ensemble is not None:
+        tables = predictions.name, "" if against is None else against.name
+        page = _page(tables, matched, truth, (scores, words, comparison), ensemble)
+        _write(page, html)
+
+
+def _ensemble(model: Path | None) -> Ensemble:
+    """What draws the worst cases' maps; looked for first, as is matplotlib: scoring takes a while.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        MissingExtra: matplotlib is not installed.
+    """
+    from kellgren.bundle import default_bundle
+    from kellgren.cli.extras import needs_report_extra
+    from kellgren.pipeline import Ensemble
+
+    with needs_report_extra():
+        import kellgren.report  # noqa: F401
+    return Ensemble.open(model or default_bundle())
+
+
+def _refuse_folders(*written: Path | None) -> None:
+    for path in written:
+        if path is not None and path.is_dir():
+            raise typer.BadParameter(f"{path} is a folder; name a file in it")
+
+
+def _page(
+    tables: tuple[str, str],
+    matched: MatchedKnees,
+    labels: list[Label],
+    found: tuple[Scores, tuple[BandScore, ...], Comparison | None],
+    ensemble: Ensemble,
+) -> str:
+    from kellgren import terminal
+    from kellgren.evaluation import GradedKnees
+    from kellgren.report import Report, html_page, worst_cases
+
+    scores, words, comparison = found
+    with terminal.progress("looking at the worst cases") as bar:
+        bar.add_task("", total=None, now="")
+        cases = worst_cases(matched, labels, ensemble)
+    report = Report(
+        name=tables[0],
+        scores=scores,
+        coverage=matched.coverage,
+        knees=GradedKnees.checked(
+            matched.truth, matched.predicted, matched.probabilities, matched.patients
+        ),
+        words=words,
+        cases=cases,
+        model=f"model {ensemble.model['name']}",
+        comparison=comparison,
+        other=tables[1],
+    )
+    return html_page(report)
+
+
+def _labels(source: Path) -> list[Label]:
+    from kellgren.evaluation import Label
     from kellgren.manifest import index
 
-    truth = [
+    return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
-        for knee in index(labels)
+        for knee in index(source)
         if knee.grade is not None
     ]
-    matched = match(read_predictions(predictions), truth)
-    scores = score(
-        matched.truth,
-        matched.predicted,
-        matched.probabilities,
-        matched.patients,
-        resamples=resamples,
-        seed=seed,
+
+
+def _matched(table: Path, labels: list[Label]) -> MatchedKnees:
+    from kellgren.evaluation import match, read_predictions
+
+    return match(read_predictions(table), labels)
+
+
+def _scores(matched: MatchedKnees, chance: dict[str, Any]) -> Scores:
+    from kellgren.evaluation import score
+
+    return score(
+        matched.truth, matched.predicted, matched.probabilities, matched.patients, **chance
     )
-    terminal.out.print(render(scores, matched.coverage))
-    if json is not None:
-        content = {**scores.to_dict(), "coverage": matched.coverage.to_dict()}
-        with written_whole(json) as stream:
-            stream.write(dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _words(matched: MatchedKnees, chance: dict[str, Any]) -> tuple[BandScore, ...]:
+    """How often each of our words for certainty is right, the surest first."""
+    from kellgren.calibration import CERTAINTY_WORDS, certainty
+    from kellgren.evaluation import score_words
+
+    if matched.probabilities is None:
+        return ()
+    words = [certainty(shares) for shares in matched.probabilities]
+    order = [word for word, _ in CERTAINTY_WORDS]
+    found = score_words(matched.truth, matched.predicted, words, matched.patients, **chance)
+    return tuple(sorted(found, key=lambda band: order.index(band.word)))
+
+
+def _write(text: str, path: Path) -> None:
+    from kellgren import terminal
+    from kellgren.files import written_whole
+
+    with written_whole(path) as stream:
+        stream.write(text)
+    terminal.err.print(f"written: {path}", style="dim", markup=False, soft_wrap=True)

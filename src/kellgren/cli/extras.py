@@ -27,3 +27,22 @@ def needs_train_extra() -> Iterator[None]:
             f"needs {error.name}, which is not installed",
             "Install it: pip install 'kellgren[train]'",
         ) from None
+
+
+@contextmanager
+def needs_report_extra() -> Iterator[None]:
+    """Turn a missing matplotlib into advice.
+
+    Raises:
+        MissingExtra: with the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        raise MissingExtra(
+            "--html",
+            "draws its plots with matplotlib, which is not installed",
+            "Install it: pip install 'kellgren[report]'",
+        ) from None

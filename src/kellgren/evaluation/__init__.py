@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from kellgren.evaluation import metrics
 from kellgren.evaluation.bootstrap import Estimate
+from kellgren.evaluation.comparison import Comparison, Difference, Grades, compare, compare_matched
+from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matching import Coverage, Label, MatchedKnees, match
 from kellgren.evaluation.predictions import Predictions, Refusal, read_predictions
 from kellgren.evaluation.report import render
-from kellgren.evaluation.scores import GradeScore, Scores, score
+from kellgren.evaluation.scores import BandScore, GradeScore, Scores, score, score_words
 
 __all__ = [
+    "BandScore",
+    "Comparison",
     "Coverage",
+    "Difference",
     "Estimate",
     "GradeScore",
+    "GradedKnees",
+    "Grades",
     "Label",
     "MatchedKnees",
     "Predictions",
     "Refusal",
     "Scores",
+    "compare",
+    "compare_matched",
     "match",
     "metrics",
     "read_predictions",
     "render",
     "score",
+    "score_words",
 ]

@@ -14,11 +14,10 @@ import numpy as np
 
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.confusion import FloatArray, IntArray
-from kellgren.grades import GRADE_COUNT
 
 _PERCENTILES = (2.5, 97.5)
-# 16 MB of float64: small enough to stay fast, and memory does not grow with the resamples.
-_BLOCK_VALUES = 2**21
+# 1 MB of float64: stays in the processor's cache, and memory does not grow with the resamples.
+_BLOCK_VALUES = 2**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +75,6 @@ def patient_indices(patients: Iterable[object]) -> tuple[IntArray, int]:
     return indices.astype(np.int64), len(unique)
 
 
-def patient_confusions(
-    truth: IntArray, predicted: IntArray, patients: IntArray, patient_count: int
-) -> FloatArray:
-    """Each patient's share of the confusion matrix: (P, 25), row-major, in knees.
-
-    ``counts @ patient_confusions(...)`` is then the confusion matrix of every resample.
-    """
-    cells = GRADE_COUNT**2
-    slots = patients * cells + truth * GRADE_COUNT + predicted
-    counted = np.bincount(slots, minlength=patient_count * cells)
-    return counted.reshape(patient_count, cells).astype(np.float64)
-
-
 def resample(
     statistic: Callable[[FloatArray], FloatArray],
     patient_count: int,
@@ -116,9 +102,14 @@ def resample(
         raise InvalidPredictions(
             "resamples", f"{resamples} resamples", "Ask for at least 1; 2000 is usual."
         )
-    block = max(1, _BLOCK_VALUES // max(patient_count, knees))
+    block = samples_at_once(max(patient_count, knees))
     blocks = resample_counts(patient_count, resamples, seed, block)
     return np.concatenate([statistic(counts) for counts in blocks])
+
+
+def samples_at_once(values: int) -> int:
+    """How many samples of so many values to work on together: what fits the cache, at least 1."""
+    return max(1, _BLOCK_VALUES // values)
 
 
 def resample_counts(
@@ -135,3 +126,33 @@ def resample_counts(
         drawn += np.arange(rows)[:, None] * patient_count
         counts = np.bincount(drawn.ravel(), minlength=rows * patient_count)
         yield counts.reshape(rows, patient_count).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientBootstrap:
+    """One draw of resamples, applied to whatever has to be estimated.
+
+    Attributes:
+        patient_count: P.
+        knees: N.
+        resamples: R.
+        seed: of the draws; the same one gives the same resamples.
+    """
+
+    patient_count: int
+    knees: int
+    resamples: int
+    seed: int
+
+    def __call__(self, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """(1 + R, ...): the statistic of the sample itself, then of every resample."""
+        drawn = resample(
+            statistic, self.patient_count, self.knees, resamples=self.resamples, seed=self.seed
+        )
+        return np.concatenate([statistic(np.ones((1, self.patient_count))), drawn])
+
+    def estimate(self, draws: FloatArray) -> Estimate:
+        """The estimate from (1 + R,) values, the sample's own first."""
+        # All resamples of a single patient are alike: their spread says nothing.
+        drawn = draws[1:] if self.patient_count > 1 else draws[:0]
+        return Estimate.from_resamples(float(draws[0]), drawn)

@@ -91,6 +91,19 @@ def macro_f1(confusion: FloatArray) -> FloatArray:
     return mean
 
 
+def weighted_f1(confusion: FloatArray) -> FloatArray:
+    """Mean F1 of the grades, each weighted by how many knees have it, 0..1."""
+    support = confusion.sum(axis=-1)
+    weighted = (np.nan_to_num(f1(confusion), nan=0.0) * support).sum(axis=-1)
+    return ratio(weighted, support.sum(axis=-1))
+
+
+def balanced_accuracy(confusion: FloatArray) -> FloatArray:
+    """Mean recall of the grades that some knee has, 0..1."""
+    occurring = (confusion.sum(axis=-1) > 0).sum(axis=-1).astype(np.float64)
+    return ratio(np.nan_to_num(recall(confusion), nan=0.0).sum(axis=-1), occurring)
+
+
 def qwk(confusion: FloatArray) -> FloatArray:
     """Quadratic weighted kappa, -1..1; nan when truth and prediction are one and the same grade."""
     weights = _DISTANCE**2
@@ -105,6 +118,25 @@ def qwk(confusion: FloatArray) -> FloatArray:
 def mae(confusion: FloatArray) -> FloatArray:
     """Mean absolute error in grades, 0..4."""
     return ratio((_DISTANCE * confusion).sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
+
+
+def mse(confusion: FloatArray) -> FloatArray:
+    """Mean squared error in grades squared, 0..16."""
+    return ratio((_DISTANCE**2 * confusion).sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
+
+
+def one_off(confusion: FloatArray) -> FloatArray:
+    """Share of knees at most one grade off the true one, 0..1."""
+    near = np.where(_DISTANCE <= 1, confusion, 0.0)
+    return ratio(near.sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
+
+
+def errors(confusion: FloatArray) -> FloatArray:
+    """Share of knees by predicted minus true grade, -4 to 4: (..., 9), 0..1."""
+    offsets = range(1 - GRADE_COUNT, GRADE_COUNT)
+    counted = [np.trace(confusion, offset, axis1=-2, axis2=-1) for offset in offsets]
+    total = confusion.sum(axis=(-2, -1))
+    return np.stack([ratio(np.asarray(knees), total) for knees in counted], axis=-1)
 
 
 def _diagonal(confusion: FloatArray) -> FloatArray:

@@ -79,6 +79,20 @@ class MatchedKnees:
     predicted: IntArray  # (N,) 0..4
     probabilities: FloatArray | None  # (N, 5)
     coverage: Coverage
+    labels: IntArray  # (N,) which of the labels each knee has
+
+    def among(self, labels: IntArray) -> MatchedKnees:
+        """Only the knees of these labels; the coverage stays that of the whole table."""
+        kept = np.flatnonzero(np.isin(self.labels, labels))
+        return MatchedKnees(
+            images=tuple(self.images[knee] for knee in kept),
+            patients=tuple(self.patients[knee] for knee in kept),
+            truth=self.truth[kept],
+            predicted=self.predicted[kept],
+            probabilities=None if self.probabilities is None else self.probabilities[kept],
+            coverage=self.coverage,
+            labels=self.labels[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +154,7 @@ def match(predictions: Predictions, labels: Sequence[Label]) -> MatchedKnees:
             refused=len(pairing.row_of) - len(scored),
             unlabelled=len(predictions.images) - len(scored),
         ),
+        labels=np.array(order, dtype=np.int64),
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.evaluation import confusion
+from kellgren.evaluation import confusion, reliability
 from kellgren.evaluation.confusion import FloatArray, IntArray, checked_grades, checked_pair
-from kellgren.evaluation.ranking import RankedKnees, at_least, checked_probabilities
+from kellgren.evaluation.ranking import Mask, RankedKnees, at_least, checked_probabilities
 from kellgren.grades import GRADE_COUNT
 
 
@@ -69,6 +69,26 @@ def mae(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     return float(confusion.mae(_counts(truth, predicted)))
 
 
+def mse(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Mean squared error in grades squared, 0..16."""
+    return float(confusion.mse(_counts(truth, predicted)))
+
+
+def weighted_f1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Mean F1 of the grades weighted by their number of knees, 0..1."""
+    return float(confusion.weighted_f1(_counts(truth, predicted)))
+
+
+def balanced_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Mean recall of the grades that some knee has, 0..1."""
+    return float(confusion.balanced_accuracy(_counts(truth, predicted)))
+
+
+def one_off(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Share of knees at most one grade off, 0..1."""
+    return float(confusion.one_off(_counts(truth, predicted)))
+
+
 def auc_at_least(truth: npt.ArrayLike, probabilities: npt.ArrayLike, grade: int = 2) -> float:
     """Area under the ROC curve for "this grade or higher", 0..1.
 
@@ -80,11 +100,61 @@ def auc_at_least(truth: npt.ArrayLike, probabilities: npt.ArrayLike, grade: int 
     Returns:
         The AUC, ties counting one half; nan when all knees are on one side of the threshold.
     """
-    true_grades = checked_grades(truth, "truth")
-    scores = at_least(grade, checked_probabilities(probabilities, len(true_grades)))
-    ranked = RankedKnees.rank(true_grades >= grade, scores, np.arange(len(true_grades)))
-    return float(ranked.auc(np.ones((1, len(true_grades))))[0])
+    grades, shares = _shares(truth, probabilities)
+    return _areas(grades >= grade, at_least(grade, shares))[0]
+
+
+def average_precision_at_least(
+    truth: npt.ArrayLike, probabilities: npt.ArrayLike, grade: int = 2
+) -> float:
+    """Average precision for "this grade or higher", 0..1; arguments as in `auc_at_least`."""
+    grades, shares = _shares(truth, probabilities)
+    return _areas(grades >= grade, at_least(grade, shares))[1]
+
+
+def auc(truth: npt.ArrayLike, probabilities: npt.ArrayLike, grade: int) -> float:
+    """Area under the ROC curve for this grade against all others, 0..1; nan without a contrast."""
+    grades, shares = _shares(truth, probabilities)
+    return _areas(grades == grade, shares[:, grade])[0]
+
+
+def average_precision(truth: npt.ArrayLike, probabilities: npt.ArrayLike, grade: int) -> float:
+    """Average precision for this grade against all others, 0..1; nan where no knee has it."""
+    grades, shares = _shares(truth, probabilities)
+    return _areas(grades == grade, shares[:, grade])[1]
+
+
+def brier(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Mean over knees of the squared errors of the five probabilities, 0..2."""
+    return float(reliability.losses(*_shares(truth, probabilities))[:, 0].mean())
+
+
+def log_loss(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Mean over knees of minus the logarithm of the true grade's probability, 0..36."""
+    return float(reliability.losses(*_shares(truth, probabilities))[:, 1].mean())
+
+
+def ece(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Expected calibration error of the most probable grade, 15 equal bins, 0..1."""
+    return float(reliability.ece(reliability.binned(*_shares(truth, probabilities)).sum(axis=0)))
+
+
+def overconfidence(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Mean largest probability minus the share of knees whose most probable grade is true."""
+    bins = reliability.binned(*_shares(truth, probabilities)).sum(axis=0)
+    return float(-reliability.gaps(bins).sum())
 
 
 def _counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
     return confusion_matrix(truth, predicted).astype(np.float64)
+
+
+def _shares(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[IntArray, FloatArray]:
+    grades = checked_grades(truth, "truth")
+    return grades, checked_probabilities(probabilities, len(grades))
+
+
+def _areas(positive: Mask, score: FloatArray) -> tuple[float, float]:
+    knees = np.arange(len(positive))
+    auc, precision = RankedKnees.rank(positive, score, knees).areas(np.ones((len(knees), 1)))[0]
+    return float(auc), float(precision)

@@ -1,4 +1,4 @@
-"""Area under the ROC curve from ranks, for one sample or for thousands of resamples at once."""
+"""Areas under ROC and precision-recall curves from ranks, for one sample or thousands at once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.confusion import FloatArray, IntArray, ratio
 from kellgren.grades import GRADE_COUNT
 
+Mask = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedKnees:
-    """Knees with and without a finding, ranked once by score, so that resampling needs no sort."""
+    """N knees ranked once by score, the highest first, so that resampling needs no sort.
 
-    positive: IntArray  # (A,) patient of each knee with the finding
-    negative: IntArray  # (B,) patient of each knee without it, by ascending score
-    below: IntArray  # (A,) how many negatives score lower than this positive
-    up_to: IntArray  # (A,) how many negatives score lower or the same
+    Knees of the same score are tied: they are passed by a threshold all together.
+    """
+
+    patients: IntArray  # (N,) in the order of the ranks
+    positive: IntArray  # (A,) ranks of the knees with the finding
+    above: IntArray  # (A,) how many knees score higher than this positive
+    up_to: IntArray  # (A,) how many knees score higher or the same
+    positive_above: IntArray  # (A,) how many of those above are positive
+    positive_up_to: IntArray  # (A,) how many of those up to it are positive
 
     @classmethod
-    def rank(
-        cls, positive: npt.NDArray[np.bool_], score: FloatArray, patients: IntArray
-    ) -> RankedKnees:
+    def rank(cls, positive: Mask, score: FloatArray, patients: IntArray) -> RankedKnees:
         """Rank N knees.
 
         Args:
@@ -32,30 +37,87 @@ class RankedKnees:
             score: (N,) higher means more likely to have it.
             patients: (N,) index of the knee's patient, 0..P-1.
         """
-        order = np.argsort(score, kind="stable")
-        with_finding, without = order[positive[order]], order[~positive[order]]
+        order = np.argsort(-score, kind="stable")
+        ascending = -score[order]
+        ranks = np.flatnonzero(positive[order])
+        above = np.searchsorted(ascending, ascending[ranks], side="left")
+        up_to = np.searchsorted(ascending, ascending[ranks], side="right")
         return cls(
-            positive=patients[with_finding],
-            negative=patients[without],
-            below=np.searchsorted(score[without], score[with_finding], side="left"),
-            up_to=np.searchsorted(score[without], score[with_finding], side="right"),
+            patients=patients[order],
+            positive=ranks,
+            above=above,
+            up_to=up_to,
+            positive_above=np.searchsorted(ranks, above),
+            positive_up_to=np.searchsorted(ranks, up_to),
         )
 
-    def auc(self, counts: FloatArray) -> FloatArray:
-        """AUC of every resample, 0..1; nan where one of the two classes is missing.
+    def areas(self, drawn: FloatArray) -> FloatArray:
+        """AUC and average precision of R resamples.
+
+        The AUC is the share of positive-negative pairs in the right order, ties counting one
+        half. Average precision is the mean, over the positives, of the precision at the threshold
+        that just lets them pass.
 
         Args:
-            counts: (R, P) how often each patient was drawn in each resample.
+            drawn: (P, R) how often each patient was drawn in each resample.
 
         Returns:
-            (R,) the share of positive-negative pairs in the right order, ties counting one half.
+            (R, 2), 0..1; nan where there is no positive, for the AUC also where no negative.
         """
-        weights = counts[:, self.positive]
-        negatives = np.zeros((len(counts), len(self.negative) + 1))
-        np.cumsum(counts[:, self.negative], axis=1, out=negatives[:, 1:])
-        beaten = negatives[:, self.below] + negatives[:, self.up_to]
-        ordered = np.einsum("rk,rk->r", weights, beaten) / 2
-        return ratio(ordered, weights.sum(axis=1) * negatives[:, -1])
+        weights = drawn[self.patients]
+        passed = _running(weights)
+        positives = weights[self.positive]
+        found = _running(positives)
+        above, up_to = passed[self.above], passed[self.up_to]
+        positive_up_to = found[self.positive_up_to]
+        worse_or_tied = above + up_to - found[self.positive_above] - positive_up_to
+        count, negatives = found[-1], passed[-1] - found[-1]
+        ordered = negatives * count - (positives * worse_or_tied).sum(axis=0) / 2
+        precision = np.divide(
+            positive_up_to, up_to, out=np.zeros_like(up_to), where=positive_up_to > 0
+        )
+        auc = ratio(ordered, count * negatives)
+        return np.stack([auc, ratio((positives * precision).sum(axis=0), count)], axis=1)
+
+
+def _running(weights: FloatArray) -> FloatArray:
+    """Sums over the first 0, 1, ... N rows: (N, R) in, (N + 1, R) out."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """Both curves of one finding, at every threshold that a knee's score gives: (T,) each.
+
+    They start where no knee passes (precision 1 by convention) and end where all do.
+    """
+
+    false_positive_rate: FloatArray
+    recall: FloatArray
+    precision: FloatArray
+
+
+def curves(positive: Mask, score: FloatArray) -> Curves | None:
+    """ROC and precision-recall curve of N knees; None unless both classes occur.
+
+    Args:
+        positive: (N,) whether the knee has the finding.
+        score: (N,) higher means more likely to have it.
+    """
+    count = int(positive.sum())
+    if count in (0, len(positive)):
+        return None
+    order = np.argsort(-score, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    found = np.cumsum(positive[order])[last_of_ties].astype(np.float64)
+    passed = last_of_ties + 1.0
+    return Curves(
+        false_positive_rate=np.append(0.0, (passed - found) / (len(positive) - count)),
+        recall=np.append(0.0, found / count),
+        precision=np.append(1.0, found / passed),
+    )
 
 
 def checked_probabilities(probabilities: npt.ArrayLike, knees: int) -> FloatArray:

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.evaluation.bootstrap import Estimate
+from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation.comparison import Comparison
 from kellgren.evaluation.matching import Coverage, spaced
 from kellgren.evaluation.scores import Scores
 from kellgren.grades import Grade
@@ -22,19 +24,27 @@ _ERROR = ((0.60, "#8c3b06"), (0.40, "#b45310"), (0.20, "#f0a468"), (0.05, "#fadf
 _WHITE_TEXT_FROM = 0.40
 
 
-def render(scores: Scores, coverage: Coverage | None = None) -> RenderableType:
+def render(
+    scores: Scores, coverage: Coverage | None = None, comparison: Comparison | None = None
+) -> RenderableType:
     """Headline metrics, one line per grade and the confusion matrix.
 
     Args:
         scores: what to show.
         coverage: how many labelled knees the scores speak of; shown first when given.
+        comparison: with another grader; shown after the scores when given.
     """
     parts: list[RenderableType] = []
     if coverage is not None:
         parts.append(
             Text(str(coverage), style="bold" if coverage.scored < coverage.labelled else "")
         )
-    parts += [_headline(scores), _grades(scores), _confusion(scores), _footnote(scores)]
+    parts += [_headline(scores), _confusion(scores), _grades(scores)]
+    if scores.auc_grade2 is not None:
+        parts.append(_findings(scores))
+    parts.append(_footnote(scores))
+    if comparison is not None:
+        parts += [_comparison(comparison), _outcomes(comparison)]
     return Group(*parts)
 
 
@@ -42,17 +52,16 @@ def _headline(scores: Scores) -> Table:
     table = _table(f"{spaced(scores.knees)} knees of {spaced(scores.patients)} patients", "metric")
     table.add_column("value", justify="right")
     table.add_column("95% interval")
-    rows = [
-        ("accuracy", scores.accuracy),
-        ("macro-F1", scores.macro_f1),
-        ("quadratic weighted kappa", scores.qwk),
-        ("mean absolute error, grades", scores.mae),
-        ("AUC for grade 2 or higher", scores.auc_grade2),
-    ]
-    for name, estimate in rows:
-        if estimate is not None:
-            value = Text(_number(estimate.value), style="bold")
-            table.add_row(name, value, _interval(estimate, " to "))
+    group = METRICS[0].group
+    for metric in METRICS:
+        estimate = getattr(scores, metric.key)
+        if estimate is None:
+            continue
+        if metric.group != group:
+            table.add_section()
+            group = metric.group
+        value = Text(_number(estimate.value), style="bold")
+        table.add_row(metric.name, value, _interval(estimate, " to "))
     return table
 
 
@@ -65,6 +74,48 @@ def _grades(scores: Scores) -> Table:
         cells = [_compact(estimate) for estimate in (row.precision, row.recall, row.f1)]
         table.add_row(_name(row.grade), spaced(row.support), *cells)
     return table
+
+
+def _findings(scores: Scores) -> Table:
+    table = _table("Each grade against all others", "grade")
+    for name in ("AUC", "average precision"):
+        table.add_column(name)
+    for row in scores.per_grade:
+        if row.auc is not None and row.average_precision is not None:
+            table.add_row(_name(row.grade), _compact(row.auc), _compact(row.average_precision))
+    return table
+
+
+def _comparison(comparison: Comparison) -> Table:
+    knees, patients = spaced(comparison.knees), spaced(comparison.patients)
+    title = f"Against the other grader, on the {knees} knees of {patients} patients both graded"
+    table = _table(title, "metric")
+    for name in ("this", "other", "difference"):
+        table.add_column(name, justify="right")
+    table.add_column("95% interval")
+    table.add_column("p", justify="right")
+    for metric in METRICS:
+        found = comparison.metrics.get(metric.key)
+        if found is not None:
+            table.add_row(
+                metric.name,
+                _number(found.this),
+                _number(found.other),
+                Text(_signed(found.difference.value), style="bold"),
+                _signed_interval(found.difference),
+                "<0.001" if found.p_value < 0.001 else _number(found.p_value),
+            )
+    return table
+
+
+def _outcomes(comparison: Comparison) -> Text:
+    both, this, other, neither = map(spaced, comparison.outcomes)
+    return Text(
+        f"\nRight: both {both}, only this {this}, only the other {other}, neither {neither}."
+        f"\np: {spaced(comparison.permutations)} permutations that swap the two predictions of a"
+        f" patient,\ntwo-sided, seed {comparison.seed}. Not corrected for the number of metrics.",
+        style="dim",
+    )
 
 
 def _confusion(scores: Scores) -> Table:
@@ -100,11 +151,13 @@ def _shade(share: float, agreement: bool) -> Style:
 
 
 def _footnote(scores: Scores) -> Text:
-    return Text(
+    text = (
         f"\nIntervals: {spaced(scores.resamples)} resamples of patients, percentile method,"
-        f" seed {scores.seed}.",
-        style="dim",
+        f" seed {scores.seed}."
     )
+    if scores.ece is not None:
+        text += "\nCalibration error (ECE): largest probability, 15 equal bins, wide interval."
+    return Text(text, style="dim")
 
 
 def _table(title: str, first_column: str) -> Table:
@@ -135,6 +188,16 @@ def _interval(estimate: Estimate, between: str) -> str:
     if math.isnan(estimate.low):
         return ""
     return f"{estimate.low:.3f}{between}{estimate.high:.3f}"
+
+
+def _signed_interval(estimate: Estimate) -> str:
+    if math.isnan(estimate.low):
+        return ""
+    return f"{_signed(estimate.low)} to {_signed(estimate.high)}"
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.3f}"
 
 
 def _number(value: float) -> str:

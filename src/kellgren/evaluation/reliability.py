@@ -1,0 +1,82 @@
+"""Whether probabilities mean what they say: calibration error, Brier score, log loss.
+
+The expected calibration error here is the usual one for the most probable grade (Guo et al., ICML
+2017): knees are sorted by their largest probability into 15 bins of equal width, closed on the
+right, and the gap between mean probability and accuracy is averaged over the knees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kellgren.evaluation.confusion import FloatArray, IntArray, ratio
+from kellgren.grades import GRADE_COUNT
+
+BINS = 15
+EDGES = np.linspace(0.0, 1.0, BINS + 1)
+# What a bin holds, in this order.
+KNEES, CONFIDENCE, CORRECT = range(3)
+
+
+def binned(truth: IntArray, probabilities: FloatArray) -> FloatArray:
+    """Each knee's entry in the bins: (N, 15, 3), in its own bin 1, largest probability, 0 or 1.
+
+    Args:
+        truth: (N,) 0..4.
+        probabilities: (N, 5), 0..1.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truth
+    entries = np.zeros((len(truth), BINS, 3))
+    home = np.digitize(confidence, EDGES[1:-1], right=True)
+    entries[np.arange(len(truth)), home] = np.stack(
+        [np.ones(len(truth)), confidence, correct], axis=1
+    )
+    return entries
+
+
+def losses(truth: IntArray, probabilities: FloatArray) -> FloatArray:
+    """Each knee's Brier score, 0..2, and log loss: (N, 2).
+
+    A probability of 0 for the true grade counts as the smallest that a float64 tells from 0
+    beside 1, as in scikit-learn: its loss is 36, not infinite.
+    """
+    brier = ((probabilities - np.eye(GRADE_COUNT)[truth]) ** 2).sum(axis=1)
+    least = np.finfo(np.float64).eps
+    stated = probabilities[np.arange(len(truth)), truth].clip(least, 1.0 - least)
+    return np.stack([brier, -np.log(stated)], axis=1)
+
+
+def gaps(bins: FloatArray) -> FloatArray:
+    """Accuracy minus confidence of every bin, weighted by its share of knees: (..., 15)."""
+    total = bins[..., KNEES].sum(axis=-1, keepdims=True)
+    return ratio(
+        bins[..., CORRECT] - bins[..., CONFIDENCE], np.broadcast_to(total, bins.shape[:-1])
+    )
+
+
+def ece(bins: FloatArray) -> FloatArray:
+    """Expected calibration error, 0..1, of bins (..., 15, 3)."""
+    error: FloatArray = np.abs(gaps(bins)).sum(axis=-1)
+    return error
+
+
+def ece_interval(bins: FloatArray) -> tuple[float, float]:
+    """A 95% interval of the population's calibration error that is never too narrow.
+
+    Chance opens a gap in every bin, and the error adds up their sizes: a sample's error is too
+    large, and that of its resamples, where chance strikes twice, larger still. Their percentiles
+    miss the truth of a well calibrated model always. Which part of the error is chance cannot be
+    told without a model of the gaps, so each bound takes the worst case: below, that all gaps are
+    chance (the sizes of the resampled gaps' changes add up to no more, by the triangle
+    inequality); above, that none is (the spread of the resampled error about its mean).
+
+    Args:
+        bins: (1 + R, 15, 3), the sample's own first, then those of its resamples.
+    """
+    own, drawn = gaps(bins)[0], gaps(bins)[1:]
+    value, resampled = np.abs(own).sum(), np.abs(drawn).sum(axis=1)
+    # One-sided 95% below: with all gaps chance, the upper bound cannot miss a truth of 0.
+    chance = np.percentile(np.abs(drawn - own).sum(axis=1), 95.0)
+    spread = np.percentile(resampled - resampled.mean(), 97.5)
+    return max(0.0, float(value - chance)), float(value + spread)
