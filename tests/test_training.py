@@ -50,7 +50,7 @@ augmentation = { mirror = 0.5, rotation = 10 }
 """
 LEFT_BEHIND = {
     *("checkpoint.safetensors", "log.jsonl", "curves.png", "folds.json", "origin.json"),
-    *("oof.csv", "member.onnx", "member.head.npz", "member.json"),
+    *("oof.csv", "scores.json", "member.onnx", "member.head.npz", "member.json"),
 }
 
 

@@ -17,15 +17,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kellgren.architectures import ARCHITECTURES, Architecture, Member
-from kellgren.errors import TrainingError, WeightsUnavailable
+from kellgren.errors import CannotKeep, TrainingError, WeightsUnavailable
 from kellgren.grades import Grade
 from kellgren.manifest import Knee
 from kellgren.naming import patient_and_side
 from kellgren.recipe import Recipe
 from kellgren.splits import Folds
+from kellgren.training.campaign import Campaign
+from kellgren.training.campaign.runner import CampaignWatcher, run_campaign
 from kellgren.training.device import Device
 from kellgren.training.identity import data_hash
-from kellgren.training.loop import Watcher, train
+from kellgren.training.loop import train
 from kellgren.training.member_run import MemberRun
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -143,7 +145,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
 # --- in a process of its own ---------------------------------------------------------------------
 
 
-class _Leash(Watcher):
+class _Leash(CampaignWatcher):
     """Tells of each step, and waits to be let go."""
 
     def __init__(self, line: Connection) -> None:
@@ -170,4 +172,27 @@ def train_on_a_full_disk(run: MemberRun, most_bytes: int, line: Connection) -> N
         try:
             line.send(f"finished: {train(run, resume=True)}")
         except TrainingError as error:
+            line.send(str(error))
+
+
+def campaign_on_a_leash(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path, line: Connection
+) -> None:
+    """Do a campaign, step by step, whenever the other end of the line answers."""
+    with tiny_world():
+        ending = run_campaign(campaign, knees, folder, watcher=_Leash(line))
+    line.send([job.name for job in ending.finished])
+
+
+def campaign_on_a_full_disk(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path, most_bytes: int, line: Connection
+) -> None:
+    """Do a campaign where no file may grow beyond a size, and send what the error says."""
+    import resource  # not on every system
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    with tiny_world():
+        try:
+            line.send(f"finished: {run_campaign(campaign, knees, folder)}")
+        except CannotKeep as error:
             line.send(str(error))

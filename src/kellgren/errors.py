@@ -47,6 +47,10 @@ class InvalidRecipe(KellgrenError):
     """A training recipe with a typo, a missing key or a value out of range."""
 
 
+class InvalidCampaign(KellgrenError):
+    """A campaign with a typo, a missing key, or members that cannot be told apart."""
+
+
 class InvalidPredictions(KellgrenError):
     """A table of predictions that cannot be scored against the labels given."""
 
@@ -61,6 +65,10 @@ class WeightsUnavailable(KellgrenError):
 
 class TrainingError(KellgrenError):
     """Training that cannot start or go on: a changed recipe, a damaged checkpoint, a full disk."""
+
+
+class CannotKeep(TrainingError):
+    """What was learnt cannot be written: a full disk, a folder without leave to write."""
 
 
 class MissingExtra(KellgrenError):

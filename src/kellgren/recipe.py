@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kellgren.errors import InvalidRecipe
 
-Size = Annotated[int, Field(ge=32, le=1024, description="input width and height, pixels")]
+_LEAST_SIZE = 32
+Size = Annotated[int, Field(ge=_LEAST_SIZE, le=1024, description="input width and height, pixels")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -143,6 +144,24 @@ class Recipe(_Part):
             epoch -= stage.epochs
         raise IndexError("the recipe has fewer epochs")
 
+    def at_size(self, size: int) -> Recipe:
+        """The same run for a member of another size.
+
+        The last stage gets that size; earlier ones keep their proportion to it, rounded to
+        multiples of 16.
+
+        Raises:
+            ValidationError: the size is not between 32 and 1024.
+        """
+        if size == self.final_size:
+            return self
+        share = size / self.final_size
+        *early, last = (stage.model_dump() for stage in self.stages)
+        for stage in early:
+            stage["size"] = min(size, max(_LEAST_SIZE, round(stage["size"] * share / 16) * 16))
+        last["size"] = size
+        return Recipe.model_validate(self.model_dump() | {"stages": [*early, last]})
+
     @property
     def hash(self) -> str:
         """SHA-256 over every value: two recipes with the same hash describe the same run."""
@@ -182,17 +201,22 @@ def read_recipe(source: Path | str) -> Recipe:
     except ValidationError as error:
         raise InvalidRecipe(
             source,
-            "; ".join(_explain(e) for e in error.errors()),
+            in_words(error, "recipe"),
             "docs/reference/recipes.md lists every key",
         ) from None
 
 
-def _explain(error: Any) -> str:
+def in_words(errors: ValidationError, kind: str) -> str:
+    """Every error of a file of that kind as a phrase, with the key it is about."""
+    return "; ".join(_explain(error, kind) for error in errors.errors())
+
+
+def _explain(error: Any, kind: str) -> str:
     # pydantic puts the schedule's name into the path, where the file has no such table
     named = (str(part) for part in error["loc"] if part not in ("one-cycle", "head-then-all"))
-    where = ".".join(named) or "recipe"
+    where = ".".join(named) or kind
     if error["type"] == "extra_forbidden":
-        return f"{where} is not a key of a recipe"
+        return f"{where} is not a key of a {kind}"
     if error["type"] == "missing":
         return f"{where} is missing"
     return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}"

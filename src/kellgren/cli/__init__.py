@@ -9,7 +9,7 @@ import typer
 
 from kellgren import __version__
 from kellgren.cli import bundle, choose, data, evaluate, grade, listen, locate, serve, train
-from kellgren.errors import BundleError, KellgrenError
+from kellgren.errors import BundleError, CannotKeep, KellgrenError
 
 SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -58,11 +58,17 @@ def main() -> None:
         app()  # answers wrong usage, broken pipes and Ctrl-C by itself, with an exit code
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            _tell("interrupted: what was finished is kept; --resume goes on from there")
+            _tell(
+                "interrupted: what was finished is kept; --resume goes on from there"
+                " (train ensemble does so by itself)"
+            )
         raise
     except BundleError as error:
         _tell(f"error: {error}")
         sys.exit(MODEL_MISSING)
+    except CannotKeep as error:
+        _tell(f"error: {error}")
+        sys.exit(SOME_FAILED)
     except KellgrenError as error:
         _tell(f"error: {error}")
         sys.exit(USAGE)

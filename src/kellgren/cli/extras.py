@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from kellgren.errors import MissingExtra
 
-_TRAINING = {"torch", "torchvision", "sklearn", "safetensors", "onnx", "timm", "matplotlib"}
+_TRAINING = {
+    *("torch", "torchvision", "sklearn", "safetensors", "onnx", "timm", "matplotlib", "filelock"),
+}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kellgren.architectures import Member
-from kellgren.errors import TrainingError
+from kellgren.errors import CannotKeep, TrainingError
 from kellgren.files import replaced_whole
 
 FORMAT = 1
@@ -47,7 +47,7 @@ def save_checkpoint(state: RunState, identity: dict[str, Any], path: Path) -> No
         path: of the file to replace.
 
     Raises:
-        TrainingError: the disk is full or the folder cannot be written; the last checkpoint stays.
+        CannotKeep: the disk is full or the folder cannot be written; the last checkpoint stays.
     """
     tensors = {f"network/{name}": value for name, value in state.network.state_dict().items()}
     if state.average is not None:
@@ -67,10 +67,11 @@ def save_checkpoint(state: RunState, identity: dict[str, Any], path: Path) -> No
         with replaced_whole(path) as temporary:
             save_file(whole, temporary, metadata)
     except (OSError, SafetensorError) as error:
-        raise TrainingError(
+        raise CannotKeep(
             path,
             f"the checkpoint cannot be written ({error})",
-            "Free some disk space, then go on with --resume from the epoch before",
+            "Free some disk space; the same command (train member: with --resume) goes on from the "
+            "epoch before",
         ) from None
 
 
@@ -180,5 +181,5 @@ def _damaged(path: Path, error: Exception) -> TrainingError:
     return TrainingError(
         path,
         f"is not a whole checkpoint ({type(error).__name__})",
-        "Delete it and start again without --resume",
+        "Delete it and start again: its epochs are lost",
     )

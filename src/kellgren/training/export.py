@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kellgren.architectures import Member
-from kellgren.errors import TrainingError
+from kellgren.errors import CannotKeep, TrainingError
 from kellgren.files import replaced_whole
 
 LOGIT_TOLERANCE = 1e-4
@@ -44,7 +44,8 @@ def export_onnx(member: Member, size: int, path: Path, *, half_storage: bool = F
         ``half_storage`` the caller judges it.
 
     Raises:
-        TrainingError: the float32 export differs by more than 1e-4, or cannot be written.
+        TrainingError: the float32 export differs by more than 1e-4.
+        CannotKeep: it cannot be written.
     """
     network = copy.deepcopy(member).cpu().float().eval()
     try:
@@ -58,7 +59,7 @@ def export_onnx(member: Member, size: int, path: Path, *, half_storage: bool = F
                 difference = _difference(model, network, size)
             onnx.save_model(model, draft)
     except OSError as error:
-        raise TrainingError(
+        raise CannotKeep(
             path,
             problem=f"the member cannot be written ({error.strerror or error})",
             remedy="Give a folder that is writable and has space.",

@@ -23,6 +23,7 @@ from kellgren.training.augment import apply, draw
 from kellgren.training.checkpoint import RunState, save_checkpoint
 from kellgren.training.data import Planes, epoch_order, load_planes, target_table
 from kellgren.training.member_run import MemberRun, begin, has_begun, restore
+from kellgren.training.run_folder import LOG
 from kellgren.training.schedule import optimiser_for, rate_at, starts_afresh
 
 _EVALUATION_BATCH = 32
@@ -117,8 +118,8 @@ def _one_epoch(
     for number, batch in enumerate(batches):
         progress = (epoch + number / len(batches)) / recipe.epochs
         rate = rate_at(recipe.schedule, epoch, progress)
-        images = _augmented(run, planes[batch], rng)
-        losses.append(_learn(run, state, images, targets[batch], rate))
+        images = augmented(run, planes[batch], rng)
+        losses.append(learn(run, state, images, targets[batch], rate))
         watcher.step(losses[-1])
     record = {
         "epoch": epoch + 1,
@@ -129,7 +130,8 @@ def _one_epoch(
     return record | _judge(run, state, planes)
 
 
-def _augmented(run: MemberRun, planes: Planes, rng: np.random.Generator) -> torch.Tensor:
+def augmented(run: MemberRun, planes: Planes, rng: np.random.Generator) -> torch.Tensor:
+    """A batch of planes, changed as the recipe allows, as the network's input on its device."""
     change = draw(run.recipe.augmentation, len(planes), rng)
     images = torch.from_numpy(planes).to(run.device.name)[:, None].float() / 255.0
     return _normalised(run, apply(images, change))
@@ -143,9 +145,24 @@ def _normalised(run: MemberRun, images: torch.Tensor) -> torch.Tensor:
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def _learn(
+def learn(
     run: MemberRun, state: RunState, images: torch.Tensor, targets: torch.Tensor, rate: float
 ) -> float:
+    """One step: forward, backward, optimiser, average.
+
+    Args:
+        run: whose device and recipe.
+        state: its network, optimiser and average change.
+        images: ``(N, 3, S, S)`` normalised, on the device.
+        targets: ``(N, grades)`` distributions.
+        rate: learning rate of this step.
+
+    Returns:
+        The loss before the step.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     with run.device.autocast():
@@ -202,5 +219,5 @@ def _save(run: MemberRun, state: RunState) -> None:
     if isinstance(run.recipe.schedule, HeadThenAll) and losses[-1] == min(losses):
         save_checkpoint(state, run.identity, run.best)
     save_checkpoint(state, run.identity, run.checkpoint)
-    with written_whole(run.out / "log.jsonl") as stream:
+    with written_whole(run.out / LOG) as stream:
         stream.writelines(json.dumps(record) + "\n" for record in state.history)

@@ -27,6 +27,7 @@ from kellgren.training.checkpoint import (
     read_history,
 )
 from kellgren.training.device import Device
+from kellgren.training.run_folder import BEST, CHECKPOINT
 from kellgren.training.schedule import optimiser_for
 
 
@@ -58,12 +59,12 @@ class MemberRun:
     @property
     def checkpoint(self) -> Path:
         """The state after the last whole epoch."""
-        return self.out / "checkpoint.safetensors"
+        return self.out / CHECKPOINT
 
     @property
     def best(self) -> Path:
         """The state after the epoch that early stopping keeps, where the recipe stops early."""
-        return self.out / "best.safetensors"
+        return self.out / BEST
 
     @property
     def identity(self) -> dict[str, Any]:

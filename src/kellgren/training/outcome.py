@@ -13,19 +13,52 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.evaluation import Scores, score
 from kellgren.files import replaced_whole, written_whole
 from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.radiograph import read_radiograph
 from kellgren.runtime import MemberRuntime
+from kellgren.splits import Folds
 from kellgren.training.export import export_onnx
 from kellgren.training.member_run import MemberRun, trained_network
+from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD, SCORES
 from kellgren.voting import softmax
 
-MODEL, HEAD, FACTS, OUT_OF_FOLD = "member.onnx", "member.head.npz", "member.json", "oof.csv"
 COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold")
 Advance = Callable[[int, int], None]
+
+
+def finish(
+    run: MemberRun,
+    folds: Folds | None,
+    fold: int | None,
+    advance: Advance = lambda done, of: None,
+) -> Scores | None:
+    """Write all that a trained run leaves: member, head, facts, scores, out-of-fold predictions.
+
+    ``oof.csv`` comes last: where it lies, the run is finished.
+
+    Returns:
+        The scores on the held-out knees; ``None`` where none are held out.
+
+    Raises:
+        TrainingError: the exported member grades otherwise than the trained network does.
+        CannotKeep: a file cannot be written.
+    """
+    counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else {"folds": 1}
+    export_member(run, fold, {"folds_hash": "none"} | counted)
+    if fold is None:
+        return None
+    knees = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if out]
+    found = predict_held_out(run, knees, advance)
+    truth = [int(knee.grade or 0) for knee in knees]
+    scores = score(truth, found.argmax(axis=1), found, [knee.patient for knee in knees])
+    with written_whole(run.out / SCORES) as stream:
+        json.dump(scores.to_dict(), stream, indent=2)
+    _write_predictions(knees, found, fold, run.out / OUT_OF_FOLD)
+    return scores
 
 
 def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> float:
@@ -69,28 +102,31 @@ def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> fl
 
 
 def predict_held_out(
-    run: MemberRun, fold: int, advance: Advance = lambda done, of: None
+    run: MemberRun, knees: Sequence[Knee], advance: Advance = lambda done, of: None
 ) -> npt.NDArray[np.float64]:
-    """Grade the held-out knees with the exported member, as `kellgren grade` would.
-
-    Writes ``oof.csv`` beside the member: the columns of ``grade --csv`` and the fold.
+    """Grade knees with the exported member, as `kellgren grade` would.
 
     Returns:
-        ``(N, 5)`` probabilities, uncalibrated, in the order of the run's held-out knees.
+        ``(N, 5)`` probabilities, uncalibrated, in the order of the knees.
     """
-    knees = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if out]
-    preprocess = run.preprocess(run.recipe.final_size)
     found = np.empty((len(knees), 5))
+    preprocess = run.preprocess(run.recipe.final_size)
     for done, probabilities in enumerate(_graded(run, knees, preprocess)):
         found[done] = probabilities
         advance(done + 1, len(knees))
-    with written_whole(run.out / OUT_OF_FOLD) as stream:
+    return found
+
+
+def _write_predictions(
+    knees: Sequence[Knee], found: npt.NDArray[np.float64], fold: int, path: Path
+) -> None:
+    """The columns of ``grade --csv``, and the fold."""
+    with written_whole(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for knee, row in zip(knees, found, strict=True):
             numbers = [f"{p:.6f}" for p in row]
             writer.writerow((knee.image, knee.side.value, int(row.argmax()), *numbers, fold))
-    return found
 
 
 def _graded(

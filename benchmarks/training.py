@@ -1,0 +1,204 @@
+"""Training throughput: our loop against the paper's, on one machine, interleaved.
+
+    python benchmarks/training.py --data examples --network inception_v3_mixed7a --size 224
+
+`paper` is the procedure of Pi et al. 2023 from its description: every epoch each file is opened,
+resized with cubic interpolation, mirrored and turned by PIL in the workers of a DataLoader, made
+three channels, normalised; batches of 16 in float32, contiguous; all layers, Adam. `ours` is
+`kellgren.training` as a recipe runs it: knees decoded and resized once, changed as a batch of
+tensors, channels last, the precision that the device is good at. Both start from random weights:
+the arithmetic is the same.
+
+Rounds alternate, so that whatever else the machine does falls on both; a row is the median round.
+`loading` rows are the same loops without the network: what reading and changing pictures costs.
+Processor time is this process's, without the paper's workers: the fairer ratio on a busy machine,
+but for `loading`, where the workers do all of the paper's work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from kellgren.architectures import find
+from kellgren.grades import GRADE_COUNT
+from kellgren.manifest import Knee, for_training, index
+from kellgren.recipe import Recipe, read_recipe
+from kellgren.training.checkpoint import RunState
+from kellgren.training.data import load_planes, target_table
+from kellgren.training.loop import augmented, learn
+from kellgren.training.member_run import MemberRun
+from kellgren.training.prepare import prepare
+from kellgren.training.schedule import optimiser_for
+
+PAPER_BATCH = 16
+LOADING_STEPS = 20
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+class PaperKnees(Dataset[tuple[Tensor, int]]):
+    """One knee at a time: opened, resized, mirrored, turned, three channels, normalised."""
+
+    def __init__(self, knees: list[Knee], size: int, images: int) -> None:
+        self.knees = [knees[number % len(knees)] for number in range(images)]
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.knees)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        knee = self.knees[position]
+        with Image.open(knee.image) as file:
+            picture = file.convert("RGB").resize((self.size, self.size), Image.Resampling.BICUBIC)
+        if torch.rand(()) < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        picture = picture.rotate(float(torch.empty(()).uniform_(-20, 20)))
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        return (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1), int(knee.grade or 0)
+
+
+def paper_batches(knees: list[Knee], size: int, batches: int, workers: int) -> Batches:
+    """The paper's pictures, batch by batch, from workers that live as long as they are asked."""
+    known = PaperKnees(knees, size, PAPER_BATCH * batches)
+    yield from DataLoader(known, PAPER_BATCH, shuffle=True, num_workers=workers)
+
+
+def paper_steps(network: str, batches: Batches) -> Iterator[int]:
+    """Learn batch by batch, all layers; how many pictures each had."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    member = find(network).build(GRADE_COUNT).to(device).train()
+    optimiser = torch.optim.Adam(member.parameters(), lr=1e-3, weight_decay=1e-4)
+    loss_of = nn.CrossEntropyLoss(label_smoothing=0.1)
+    for images, grades in batches:
+        loss = loss_of(member(images.to(device)), grades.to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        float(loss)
+        yield len(images)
+
+
+def our_batches(run: MemberRun) -> Batches:
+    """Our pictures, without end, from planes that were read before."""
+    planes = load_planes(run.knees, run.preprocess(run.recipe.final_size))
+    grades = np.array([int(knee.grade or 0) for knee in run.knees])
+    table = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT))
+    rng = np.random.default_rng(0)
+    while True:
+        chosen = rng.integers(0, len(planes), run.recipe.batch)
+        yield augmented(run, planes[chosen], rng), table[grades[chosen]]
+
+
+def our_steps(run: MemberRun, batches: Batches) -> Iterator[int]:
+    """Learn batch by batch as the training loop does; how many pictures each had."""
+    member = find(run.recipe.network.architecture).build(GRADE_COUNT).to(run.device.name)
+    member = member.to(memory_format=torch.channels_last)
+    if run.recipe.network.freeze_stem:
+        member.freeze_stem()
+    state = RunState(member.train(), None, optimiser_for(member, run.recipe.schedule, 0), [])
+    for images, targets in batches:
+        learn(run, state, images, targets, 1e-4)
+        yield len(images)
+
+
+class Spent(NamedTuple):
+    """What an image cost, in seconds: of the clock, and of this process's processor time."""
+
+    clock: float
+    processor: float
+
+
+def spent_an_image(steps: Iterator[int], count: int) -> Spent:
+    """Over some steps, after one that is not counted."""
+    next(steps)
+    clock, processor = time.perf_counter(), time.process_time()
+    images = sum(islice(steps, count))
+    clock, processor = time.perf_counter() - clock, time.process_time() - processor
+    return Spent(clock / images, processor / images)
+
+
+def median(rounds: list[Spent]) -> Spent:
+    """Of each number by itself."""
+    return Spent(*(statistics.median(numbers) for numbers in zip(*rounds, strict=True)))
+
+
+def recipe_for(options: argparse.Namespace, freeze: bool) -> Recipe:
+    """The named recipe with the network and size asked for."""
+    base = read_recipe(options.recipe).model_dump()
+    base["network"] |= {
+        "architecture": options.network,
+        "pretrained": False,
+        "freeze_stem": freeze,
+    }
+    return Recipe.model_validate(base).at_size(options.size)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, default=Path("examples"))
+    parser.add_argument("--network", default="inception_v3_mixed7a")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--recipe", default="lite2", help="whose loop `ours` is")
+    parser.add_argument("--steps", type=int, default=4, help="counted steps in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="of the paper's loader")
+    options = parser.parse_args()
+    knees = for_training(index(options.data), options.data)
+    size, steps, workers = options.size, options.steps, options.workers
+    runs = {
+        name: prepare(
+            recipe_for(options, frozen), knees, Path(), folds=None, fold=None, weights_dir=None
+        )
+        for name, frozen in (("ours", False), ("ours, stem frozen", True))
+    }
+
+    def paper(count: int) -> Batches:
+        ahead = 2 * workers  # batches that the workers are ahead by: they never run dry
+        return paper_batches(knees, size, count + 1 + ahead, workers)
+
+    contests: dict[str, Callable[[], Spent]] = {
+        "paper": lambda: spent_an_image(paper_steps(options.network, paper(steps)), steps),
+        **{
+            name: lambda run=run: spent_an_image(our_steps(run, our_batches(run)), steps)
+            for name, run in runs.items()
+        },
+        "loading, paper": lambda: spent_an_image(
+            (len(images) for images, _ in paper(LOADING_STEPS)), LOADING_STEPS
+        ),
+        "loading, ours": lambda: spent_an_image(
+            (len(images) for images, _ in our_batches(runs["ours"])), LOADING_STEPS
+        ),
+    }
+    spent: dict[str, list[Spent]] = {name: [] for name in contests}
+    for _ in range(options.rounds):
+        for name, contest in contests.items():
+            spent[name].append(contest())
+    print(
+        f"{options.network} at {size}, {torch.get_num_threads()} threads; paper: batch "
+        f"{PAPER_BATCH}, fp32, {workers} workers; ours: batch {runs['ours'].recipe.batch}, "
+        f"{runs['ours'].device}"
+    )
+    print(f"{'':<20}{'images/s':>10}{'ratio':>8}{'CPU ms an image':>18}{'ratio':>8}")
+    for name, rounds in spent.items():
+        ours = median(rounds)
+        paper_s = median(spent["loading, paper" if name.startswith("loading") else "paper"])
+        print(
+            f"{name:<20}{1 / ours.clock:>10.2f}{paper_s.clock / ours.clock:>8.2f}"
+            f"{1000 * ours.processor:>18.1f}{paper_s.processor / ours.processor:>8.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

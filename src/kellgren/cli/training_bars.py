@@ -1,0 +1,58 @@
+"""What a training run shows while it goes on: a bar for reading, one for all of its epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.progress import Progress
+
+from kellgren import terminal
+from kellgren.training.loop import Watcher
+
+
+class Bars(Watcher):
+    """Bars of one run at a time; what was scored is a line, which stays.
+
+    Args:
+        bar: to draw in.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.reading = bar.add_task("", total=None, now="reading", visible=False)
+        self.learning = bar.add_task("", total=None, now="", visible=False)
+        self.now = ""
+        self.title = ""
+
+    def loading(self, done: int, total: int) -> None:
+        """Knees are read at a stage's beginning."""
+        self.bar.update(self.reading, completed=done, total=total, visible=done < total)
+
+    def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
+        """The bar counts steps over all epochs."""
+        self.now = f"{self.title}epoch {epoch + 1}/{epochs} at {size}"
+        done, total = epoch * steps, epochs * steps
+        self.bar.update(self.learning, completed=done, total=total, visible=True)
+
+    def step(self, loss: float) -> None:
+        """One batch further."""
+        self.bar.update(self.learning, advance=1, now=f"{self.now}, loss {loss:.3f}")
+
+    def epoch_ends(self, record: dict[str, Any]) -> None:
+        """A line an epoch."""
+        scores = ", ".join(
+            f"{name} {record[key]:.3f}"
+            for name, key in (("accuracy", "accuracy"), ("QWK", "qwk"))
+            if key in record
+        )
+        terminal.err.print(
+            f"{self.title}epoch {record['epoch']}: loss {record['loss']:.3f}"
+            + (f", held out: {scores}" if scores else "")
+            + f" ({record['minutes']:.1f} min)"
+        )
+
+    def predicting(self, done: int, total: int) -> None:
+        """Held-out knees are graded by the finished member."""
+        self.bar.update(self.learning, visible=False)
+        now = f"{self.title}held-out knees"
+        self.bar.update(self.reading, completed=done, total=total, visible=done < total, now=now)

@@ -1,0 +1,144 @@
+"""A campaign as it is written down: TOML, in which a typo is an error."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kellgren.errors import InvalidCampaign
+from kellgren.recipe import Recipe, Size, in_words, read_recipe
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+_REMEDY = "docs/reference/campaigns.md lists every key"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Folds(_Part):
+    count: Annotated[int, Field(ge=2, le=50)] = 5
+    seed: Annotated[int, Field(ge=0)] = 42
+
+
+class _Member(_Part):
+    recipe: str
+    name: Name | None = None
+    sizes: tuple[Size, ...] = ()
+    change: dict[str, Any] = {}
+
+
+class _File(_Part):
+    name: Name
+    folds: _Folds = _Folds()
+    members: Annotated[tuple[_Member, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Which members are to be trained, and how many folds each.
+
+    Attributes:
+        name: of the campaign.
+        folds: how many.
+        seed: of their deal.
+        recipes: one for each member and size, in the order of the file; a recipe's ``name`` is
+            the member's, its ``final_size`` the size, and no two have both in common.
+    """
+
+    name: str
+    folds: int
+    seed: int
+    recipes: tuple[Recipe, ...]
+
+
+def shipped_campaigns() -> tuple[str, ...]:
+    """Names of the campaigns that come with the package."""
+    folder = resources.files("kellgren") / "campaigns"
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml")))
+
+
+def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
+    """Read a campaign from a TOML file, or one of the shipped campaigns by name.
+
+    Args:
+        source: file, or name.
+        sizes: train every member at these instead of its own; empty: as the file says.
+
+    Raises:
+        InvalidCampaign: no such file or name, not TOML, a key unknown or missing, a value out of
+            range, or a member twice at one size; the message names each.
+        InvalidRecipe: a recipe that a member is made from.
+    """
+    path, text = _found(source)
+    try:
+        content = _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidCampaign(source, f"is not TOML: {error}", "Mend that line") from None
+    except ValidationError as error:
+        raise InvalidCampaign(source, in_words(error, "campaign"), _REMEDY) from None
+    recipes: list[Recipe] = []
+    for member in content.members:
+        recipes += _recipes(source, path.parent, member, tuple(sizes) or member.sizes)
+    seen: set[tuple[str, int]] = set()
+    for recipe in recipes:
+        if (recipe.name, recipe.final_size) in seen:
+            raise InvalidCampaign(
+                source,
+                f"member {recipe.name} is there twice at {recipe.final_size} pixels",
+                "Give each member a name of its own",
+            )
+        seen.add((recipe.name, recipe.final_size))
+    return Campaign(content.name, content.folds.count, content.folds.seed, tuple(recipes))
+
+
+def _found(source: Path | str) -> tuple[Path, str]:
+    """The campaign's file and its text; a file comes before a shipped name."""
+    path = Path(source)
+    if not path.is_file() and str(source) in shipped_campaigns():
+        text = (resources.files("kellgren") / "campaigns" / f"{source}.toml").read_text("utf-8")
+        return path, text
+    try:
+        return path, path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(shipped_campaigns())
+        raise InvalidCampaign(
+            source,
+            f"cannot be read ({type(error).__name__})",
+            f"Name a TOML file, or one of the shipped campaigns: {known}",
+        ) from None
+
+
+def _recipes(
+    source: Path | str, folder: Path, member: _Member, sizes: Sequence[int]
+) -> list[Recipe]:
+    """The member's recipe at each size."""
+    beside = folder / member.recipe
+    base = read_recipe(beside if beside.is_file() else member.recipe)
+    name = member.name or base.name
+    try:
+        changed = Recipe.model_validate(_merged(base.model_dump() | {"name": name}, member.change))
+        return [changed.at_size(size) for size in sizes or (changed.final_size,)]
+    except ValidationError as error:
+        words = f"member {name}: {in_words(error, 'recipe')}"
+        raise InvalidCampaign(source, words, "docs/reference/recipes.md lists every key") from None
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The base with changed values; a table of another ``name`` (a schedule) is replaced whole."""
+    found = dict(base)
+    for key, new in change.items():
+        old = found.get(key)
+        of_one_kind = (
+            isinstance(old, dict)
+            and isinstance(new, dict)
+            and new.get("name", old.get("name")) == old.get("name")
+        )
+        found[key] = _merged(old, new) if of_one_kind else new  # type: ignore[arg-type]
+    return found

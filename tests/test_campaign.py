@@ -1,0 +1,153 @@
+"""A campaign as a file: what may stand in it, and which runs it becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kellgren.architectures import find
+from kellgren.errors import InvalidCampaign, InvalidRecipe
+from kellgren.recipe import Recipe, read_recipe
+from kellgren.training.campaign import read_campaign, shipped_campaigns
+from test_architectures import PAPER
+
+WHOLE = """
+name = "mine"
+folds = { count = 3, seed = 7 }
+
+[[members]]
+recipe = "lite2"
+sizes = [224, 288]
+
+[[members]]
+name = "slow"
+recipe = "lite2"
+change = { batch = 8, network = { architecture = "densenet161" }, augmentation = { rotation = 3 } }
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "mine.toml").write_text(text)
+    return folder / "mine.toml"
+
+
+def test_the_paper_s_campaign_is_the_paper_s() -> None:
+    campaign = read_campaign("paper")
+    base = read_recipe("paper-densenet161")
+    assert (campaign.folds, campaign.seed) == (5, 42)
+    assert [recipe.name for recipe in campaign.recipes] == list(PAPER)
+    for recipe in campaign.recipes:
+        assert recipe.network.architecture == recipe.name
+        assert recipe.final_size == find(recipe.name).input_size  # the authors' choice
+        assert recipe.batch == 16
+        same = ("schedule", "targets", "augmentation", "precision", "seed")
+        assert {key: getattr(recipe, key) for key in same} == {
+            key: getattr(base, key) for key in same
+        }
+
+
+def test_ours_has_three_backbones_at_five_folds() -> None:
+    campaign = read_campaign("default")
+    assert campaign.folds == 5
+    backbones = {recipe.network.architecture for recipe in campaign.recipes}
+    assert backbones == {"efficientnet_lite2", "inception_v3_mixed7a", "resnet50_v2_stage3"}
+    assert not any(recipe.network.freeze_stem for recipe in campaign.recipes)
+    assert set(shipped_campaigns()) == {"default", "paper"}
+
+
+def test_a_file_becomes_one_recipe_for_each_member_and_size(tmp_path: Path) -> None:
+    campaign = read_campaign(written(tmp_path, WHOLE))
+    assert (campaign.name, campaign.folds, campaign.seed) == ("mine", 3, 7)
+    found = [(recipe.name, recipe.final_size) for recipe in campaign.recipes]
+    assert found == [("lite2", 224), ("lite2", 288), ("slow", 256)]
+    small, large, slow = campaign.recipes
+    base = read_recipe("lite2")
+    assert [stage.size for stage in small.stages] == [160, 192, 224]  # of 176, 224 and 256
+    assert [stage.size for stage in large.stages] == [192, 256, 288]
+    assert slow.augmentation.rotation == 3
+    assert slow.augmentation.scale == base.augmentation.scale  # the rest of a table stays
+    assert (slow.batch, slow.network.architecture) == (8, "densenet161")
+    assert slow.stages == base.stages
+    assert len({recipe.hash for recipe in campaign.recipes}) == 3
+
+
+def test_sizes_given_on_the_way_replace_all(tmp_path: Path) -> None:
+    campaign = read_campaign(written(tmp_path, WHOLE), [128, 256])
+    found = [(recipe.name, recipe.final_size) for recipe in campaign.recipes]
+    assert found == [("lite2", 128), ("lite2", 256), ("slow", 128), ("slow", 256)]
+
+
+def test_a_recipe_may_lie_beside_its_campaign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[1] / "src/kellgren/recipes/lite2.toml").read_text("utf-8")
+    (tmp_path / "own.toml").write_text(text.replace("batch = 16", "batch = 4"))
+    path = written(tmp_path, 'name = "mine"\n[[members]]\nrecipe = "own.toml"\n')
+    monkeypatch.chdir(tmp_path.parent)
+    assert read_campaign(path).recipes[0].batch == 4
+
+
+def test_another_schedule_replaces_the_first_whole(tmp_path: Path) -> None:
+    change = 'change = { schedule = { name = "one-cycle", peak_rate = 1e-3 } }'
+    member = f'[[members]]\nrecipe = "paper-densenet161"\n{change}\n'
+    found = read_campaign(written(tmp_path, f'name = "mine"\n{member}')).recipes[0]
+    assert found.schedule.name == "one-cycle"
+
+
+@given(size=st.integers(32, 1024), stages=st.lists(st.integers(32, 512), min_size=1, max_size=4))
+def test_the_stages_keep_their_proportion(size: int, stages: list[int]) -> None:
+    base = read_recipe("lite2").model_dump()
+    stages.sort()
+    recipe = Recipe.model_validate(
+        base | {"stages": [{"epochs": 1, "size": stage} for stage in stages]}
+    )
+    found = [stage.size for stage in recipe.at_size(size).stages]
+    assert found[-1] == size
+    assert found == sorted(found)
+    if size == stages[-1]:
+        assert found == stages
+    else:
+        for before, after in zip(stages[:-1], found[:-1], strict=True):
+            wanted = before * size / stages[-1]
+            assert after in (size, 32) or after % 16 == 0
+            assert abs(after - wanted) <= 8 or after == 32
+    assert recipe.at_size(size).epochs == recipe.epochs
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "mine"\n', "", "name is missing"),
+        ('name = "mine"', 'name = "My Own"', "name: string should match"),
+        ("folds = {", "fold = {", "fold is not a key of a campaign"),
+        ("seed = 7", "sed = 7", "folds.sed is not a key of a campaign"),
+        ("count = 3", "count = 1", "folds.count: input should be greater than or equal to 2"),
+        ("sizes = [224, 288]", "size = 224", "members.0.size is not a key"),
+        ("sizes = [224, 288]", "sizes = [8]", "members.0.sizes.0: input should be greater"),
+        ("sizes = [224, 288]", "sizes = [224, 224]", "lite2 is there twice at 224 pixels"),
+        ('name = "slow"', 'name = "lite2"\nsizes = [288]', "lite2 is there twice at 288 pixels"),
+        ("batch = 8", "bach = 8", "member slow: bach is not a key of a recipe"),
+        ("rotation = 3", "rotate = 3", "member slow: augmentation.rotate is not a key"),
+        ("batch = 8", "batch = 1", "member slow: batch: input should be greater"),
+        ('name = "slow"', 'name = "slow', "is not TOML"),
+        (WHOLE[WHOLE.index("[[") :], "members = []", "members: tuple should have at least 1 item"),
+    ],
+)
+def test_a_typo_is_an_error_that_names_the_key(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in WHOLE
+    with pytest.raises(InvalidCampaign) as error:
+        read_campaign(written(tmp_path, WHOLE.replace(old, new)))
+    assert said in str(error.value)
+    assert "mine.toml" in str(error.value)
+
+
+def test_what_is_no_campaign_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCampaign, match=r"nothing: cannot be read.*default, paper"):
+        read_campaign("nothing")
+    with pytest.raises(InvalidRecipe, match="lite9"):
+        read_campaign(written(tmp_path, WHOLE.replace('"lite2"', '"lite9"')))

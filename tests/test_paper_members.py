@@ -1,0 +1,76 @@
+"""The paper's eight networks go the whole way at toy size, from training to explanation."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import rows
+from kellgren.explain import activation_map
+from kellgren.localise import find_knees
+from kellgren.manifest import Knee
+from kellgren.radiograph import read_radiograph
+from kellgren.recipe import Recipe
+from kellgren.runtime import MemberRuntime
+from kellgren.training.campaign import read_campaign
+from kellgren.training.checkpoint import read_history
+from kellgren.training.loop import train
+from kellgren.training.outcome import finish
+from kellgren.training.prepare import prepare
+from tiny_training import FOLDS, copied_knees, tiny_world
+
+SIZE = 64
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_world() -> Iterator[None]:
+    with tiny_world():
+        yield
+
+
+@pytest.fixture(scope="module")
+def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
+    return copied_knees(tmp_path_factory.mktemp("knees"))
+
+
+def toy(recipe: Recipe) -> Recipe:
+    """One step with the head alone, one with all layers, from random weights."""
+    values = recipe.model_dump()
+    values["network"]["pretrained"] = False
+    values["stages"][0]["epochs"] = 2
+    return Recipe.model_validate(values | {"batch": 4})
+
+
+@pytest.mark.parametrize(
+    "recipe", [toy(r) for r in read_campaign("paper", [SIZE]).recipes], ids=lambda r: str(r.name)
+)
+def test_a_network_of_the_paper_goes_the_whole_way(
+    recipe: Recipe, knees: list[Knee], tmp_path: Path
+) -> None:
+    few = [*knees[:3], *[knee for knee in knees if FOLDS.of_patient[knee.patient] == 1][:2]]
+    run = prepare(recipe, few, tmp_path, folds=FOLDS, fold=1, weights_dir=None)
+    assert not train(run, max_minutes=0)
+    assert train(run, resume=True)
+    assert [record["epoch"] for record in read_history(run.checkpoint, run.identity)] == [1, 2]
+
+    scores = finish(run, FOLDS, 1)
+    assert scores is not None
+    assert scores.knees == int(run.held_out.sum()) == len(rows(tmp_path / "oof.csv"))
+
+    member = MemberRuntime(
+        tmp_path / "member.onnx", tmp_path / "member.head.npz", run.preprocess(SIZE)
+    )
+    knee = few[-1]
+    output = member.examine(find_knees(read_radiograph(knee.image), knee.side)[0], mirror=False)
+    for grade in range(5):
+        found = activation_map(output, grade)
+        assert found.shape == output.features.shape[1:]
+        assert found.sum() + output.bias[grade] == pytest.approx(
+            output.logits[grade], rel=1e-3, abs=1e-4
+        )
+    assert np.abs(activation_map(output, 0)).max() > 0
+    shutil.rmtree(tmp_path)  # else pytest would keep gigabytes of them
