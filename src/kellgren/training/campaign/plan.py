@@ -122,8 +122,9 @@ def open_campaign(campaign: Campaign, knees: Sequence[Knee], folder: Path) -> Fo
         plan = _planned(campaign, folds, data_hash(knees, None, None))
         if known is not None:
             plan = joined(known, plan, folder)
-        save_folds(folds, folder / FOLDS)
-        write_plan(plan, folder)
+        if plan != known or not (folder / FOLDS).exists():
+            save_folds(folds, folder / FOLDS)
+            write_plan(plan, folder)
     return folds
 
 

@@ -92,11 +92,11 @@ def run_campaign(
     """
     for recipe in campaign.recipes:
         find(recipe.network.architecture)
-    folds = open_campaign(campaign, knees, folder)
-    wanted = {recipe.hash for recipe in campaign.recipes}
-    jobs = [job for job in all_jobs(folder) if job.recipe_hash in wanted]
-    runner = _Runner(knees, folds, folder, weights_dir, watcher or CampaignWatcher())
     try:
+        folds = open_campaign(campaign, knees, folder)
+        wanted = {recipe.hash for recipe in campaign.recipes}
+        jobs = [job for job in all_jobs(folder) if job.recipe_hash in wanted]
+        runner = _Runner(knees, folds, folder, weights_dir, watcher or CampaignWatcher())
         return runner.work(jobs, max_minutes)
     except OSError as error:
         raise CannotKeep(
