@@ -11,7 +11,7 @@ import pytest
 
 from command_line import rows
 from kellgren.explain import activation_map
-from kellgren.localise import find_knees
+from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.radiograph import read_radiograph
 from kellgren.recipe import Recipe
@@ -65,7 +65,7 @@ def test_a_network_of_the_paper_goes_the_whole_way(
         tmp_path / "member.onnx", tmp_path / "member.head.npz", run.preprocess(SIZE)
     )
     knee = few[-1]
-    output = member.examine(find_knees(read_radiograph(knee.image), knee.side)[0], mirror=False)
+    output = member.examine(whole_knee(read_radiograph(knee.image), knee.side), mirror=False)
     for grade in range(5):
         found = activation_map(output, grade)
         assert found.shape == output.features.shape[1:]

@@ -20,6 +20,18 @@ EXAMPLES = (
     "kellgren grade 'study/**/*.dcm' --csv grades.csv --dicom-out answers"
 )
 
+CsvTable = Annotated[
+    Path | None, typer.Option("--csv", help="Write a table, one row a knee; - prints it.")
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write all readings as JSON; - prints it.")
+]
+OverlayPictures = Annotated[
+    Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
+]
+Workers = Annotated[
+    int, typer.Option(min=0, max=64, help="Files at a time; 0: one a processor core.")
+]
 DicomFolder = Annotated[
     Path | None,
     typer.Option(help="Folder for answers in DICOM: report, pictures, segments, presentation."),
@@ -52,15 +64,9 @@ def grade(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Files, folders or glob patterns.")
     ],
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write a table, one row a knee; - prints it.")
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write all readings as JSON; - prints it.")
-    ] = None,
-    overlay: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
-    ] = None,
+    csv: CsvTable = None,
+    json: JsonFile = None,
+    overlay: OverlayPictures = None,
     dicom_out: DicomFolder = None,
     fhir: FhirTarget = None,
     pseudonym: PseudonymKey = None,
@@ -80,9 +86,7 @@ def grade(
     mirror: Annotated[bool, typer.Option(help="Average with the look at the mirror image.")] = True,
     single: Single = False,
     mapped: MappedGrade = None,
-    workers: Annotated[
-        int, typer.Option(min=0, max=64, help="Files at a time; 0: one a processor core.")
-    ] = 0,
+    workers: Workers = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted --csv or --json batch.")
     ] = False,

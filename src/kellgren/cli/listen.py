@@ -55,10 +55,7 @@ def listen(
         return
     if answer_to is None:
         raise typer.BadParameter("say where answers go: --answer-to HOST:PORT/AET")
-    if not ae_title.strip() or len(ae_title) > 16:
-        raise typer.BadParameter("--ae-title has 1 to 16 characters")
-    if host not in _LOOPBACK:
-        _tell(f"warning: {host} is open to other machines, and DICOM knows no passwords")
+    _check_station(ae_title, host)
     from kellgren.bundle import default_bundle
     from kellgren.listen.sender import Peer
     from kellgren.listen.station import Station
@@ -83,6 +80,13 @@ def listen(
         _tell(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
         stopped.wait()
         _tell("stopping: what was begun is ended first")
+
+
+def _check_station(ae_title: str, host: str) -> None:
+    if not ae_title.strip() or len(ae_title) > 16:
+        raise typer.BadParameter("--ae-title has 1 to 16 characters")
+    if host not in _LOOPBACK:
+        _tell(f"warning: {host} is open to other machines, and DICOM knows no passwords")
 
 
 def _show_counts(folder: Path) -> None:
