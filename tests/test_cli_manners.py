@@ -218,6 +218,6 @@ for line in sys.argv[1:]:
     codes = [line for line in done.stderr.splitlines() if line.startswith("code")]
     assert codes == ["code 0"] * 6 + ["code 2"] * 3, done.stderr
     advice = [line for line in done.stderr.splitlines() if line.startswith("error: training")]
-    assert len(advice) == 3
+    assert len(advice) == 2  # a bundle needs no torch to see that its run is unfinished
     assert all("pip install 'kellgren[train]'" in line for line in advice)
     assert "Traceback" not in done.stderr

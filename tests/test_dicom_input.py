@@ -38,8 +38,8 @@ LOSSLESS = [
 
 @pytest.fixture(scope="module")
 def knee() -> np.ndarray:
-    """A real knee, (299, 299) uint8."""
-    return np.asarray(Image.open(EXAMPLE))
+    """A real knee, (298, 299) uint8: an even number of bytes, as gdcm's encoders want it."""
+    return np.asarray(Image.open(EXAMPLE))[:298]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,8 @@ def test_one_knee_in_every_encoding_gives_the_same_pixels_and_reading(
     assert np.abs(radiograph.pixels - knee / np.float32(255)).max() <= 0.5 / top + 1e-6
     assert (radiograph.file_format, radiograph.bit_depth) == ("DICOM", bits)
     assert radiograph.warnings == ()
-    original = opinion(knee / np.float32(255))
+    # Fewer bits than the grey values need are another picture; in every encoding the same one.
+    original = opinion((np.rint(knee / 255 * top) / top).astype(np.float32))
     assert np.abs(opinion(radiograph.pixels) - original).max() < 1e-3
 
 
@@ -127,7 +128,7 @@ def test_the_frame_asked_for_is_the_one_that_is_read(
     if syntax.is_compressed:
         data = encapsulate([codestream(frame, 8, syntax) for frame in frames])
     else:
-        data = np.stack(frames).tobytes() + b"\0"
+        data = np.stack(frames).tobytes()
     path = tmp_path / "frames.dcm"
     write_dicom(path, knee, transfer_syntax=syntax, NumberOfFrames=3, PixelData=data)
     for number, frame in enumerate(frames, start=1):
@@ -141,7 +142,7 @@ def test_the_frame_asked_for_is_the_one_that_is_read(
 
 def test_lossy_jpeg_is_read_nearly(tmp_path: Path, knee: np.ndarray) -> None:
     radiograph = read(tmp_path, knee, transfer_syntax=uid.JPEGBaseline8Bit, **full_range(8))
-    assert np.abs(radiograph.pixels - knee / 255).max() <= 6 / 255
+    assert np.abs(radiograph.pixels - knee / 255).max() <= 6 / 255 + 1e-6
 
 
 def test_an_odd_number_of_bytes_may_be_padded_or_not(tmp_path: Path, knee: np.ndarray) -> None:

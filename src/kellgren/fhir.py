@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 from kellgren.files import written_whole
 from kellgren.grades import Grade
 
-SYSTEM = "urn:oid:2.25.201750775484760214326457822609209393261"
+SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 """The coding scheme 99KELLGREN, the same as in DICOM."""
 NOTICE = "Research software, not a medical device. No reader has confirmed this."
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")

@@ -145,9 +145,11 @@ def collected(
 
 
 def _pseudonyms(key: str | None) -> Pseudonyms | None:
+    if key is None:
+        return None
     from kellgren.pseudonym import Pseudonyms
 
-    return None if key is None else Pseudonyms.from_option(key)
+    return Pseudonyms.from_option(key)
 
 
 def _write_fhir(rows: list[Row], target: Path) -> None:

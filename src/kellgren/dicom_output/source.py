@@ -14,6 +14,7 @@ from pathlib import Path
 from pydicom import Dataset, config, uid
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
+from pydicom.uid import UID
 from pydicom.valuerep import PersonName
 
 from kellgren.dicom_header import Header
@@ -142,6 +143,8 @@ def _valid(header: Header, keyword: str) -> DataElement | None:
         if value == "":
             return None
         if keyword in _VALID and not _VALID[keyword].fullmatch(value):
+            return None
+        if representation == "UI" and not UID(value).is_valid:
             return None
         element = DataElement(keyword, representation, value, config.RAISE)
         str(element.value)  # some values are converted only when they are looked at
