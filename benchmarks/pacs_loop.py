@@ -1,16 +1,19 @@
-"""A whole loop with a real Orthanc: it routes films, the station dies by kill -9, nothing is lost.
+"""A whole loop with a real Orthanc: films in, answers out, and kill -9 in the middle.
 
     apt-get install -y orthanc
-    python benchmarks/pacs_loop.py [--films 200] [--kill-after 60] [--workers 2] [--model BUNDLE]
+    python benchmarks/pacs_loop.py [--films 200] [--kills 5] [--kill-all] [--model BUNDLE]
 
-Films are uploaded to Orthanc, which routes them to `kellgren listen`; the station is killed while
-it works and started again; Orthanc's failed transfers are resubmitted, as a person would. Then
-Orthanc is asked what it holds for every study. Exit code 0: one answer each, none twice.
+Films are stored in Orthanc, `examples/orthanc/route_films.py` sends them to `kellgren listen`, and
+`kellgren listen` sends its answers to Orthanc, all set up as docs/how-to/connect-a-pacs.md has it.
+The station is killed at random moments while it works, with --kill-all the route and Orthanc too,
+and each is started again. Then Orthanc is asked what it holds for every study.
+Exit code 0: one answer each, none twice, within the time limit.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 import threading
@@ -25,12 +28,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from kellgren.listen.spool import counts  # noqa: E402
-from pacs import Listening, Orthanc, free_port, orthanc, write_films  # noqa: E402
+from pacs import Listening, Orthanc, Routing, free_port, has_orthanc, write_films  # noqa: E402
 
 ANSWER = Counter(["SR", "OT", "SEG", "PR"])
+PROGRESS_S = 10
+AHEAD = 20  # films stored and not yet answered
 
 
 def films(folder: Path, number: int) -> list[Path]:
+    """Films of the ten example knees, each of its own patient's study."""
     knees = sorted((ROOT / "examples").glob("*.png"))
     pictures = [np.asarray(Image.open(knee).convert("L")).astype(np.uint16) * 16 for knee in knees]
     written = []
@@ -49,51 +55,119 @@ def uids(one: int) -> dict[str, str]:
     }
 
 
-def resubmit_failures(server: Orthanc) -> int:
-    failed = [job["ID"] for job in server.ask("/jobs?expand") if job["State"] == "Failure"]
-    for job in failed:
-        server.ask(f"/jobs/{job}/resubmit", b"{}")
-    return len(failed)
+class Hospital:
+    """Orthanc, the route and the station, each of which can die and be started again."""
+
+    def __init__(self, folder: Path, more: list[str]) -> None:
+        self.spool, self.port = folder / "spool", free_port()
+        self._state, self._more = folder / "route.json", more
+        self.archive = Orthanc(folder / "orthanc", self.port)
+        self.deaths: Counter[str] = Counter()
+        self.lines: list[str] = []
+        self.start_station()
+        self.route = Routing(self.archive.url, self._state)
+
+    def start_station(self) -> None:
+        """Start the station, or start it again."""
+        answer_to = f"127.0.0.1:{self.archive.dicom_port}/ORTHANC"
+        self.station = Listening(self.spool, answer_to, self.port, *self._more)
+
+    def kill(self, victim: str, away_s: float) -> None:
+        """Kill one of the three by SIGKILL, and start it again after a while."""
+        self.deaths[victim] += 1
+        {"station": self.station, "route": self.route, "archive": self.archive}[victim].kill()
+        print(f"killed the {victim}: {counts(self.spool)}", file=sys.stderr, flush=True)
+        time.sleep(away_s)
+        if victim == "station":
+            self.lines += self.station.lines
+            self.start_station()
+        elif victim == "route":
+            self.route = Routing(self.archive.url, self._state)
+        else:
+            self.archive.start()
+
+    def upload(self, made: list[Path]) -> None:
+        """Store films in Orthanc, no faster than they are answered: some are always on the way."""
+        for number, film in enumerate(made):
+            while number - counts(self.spool)["answered"] > AHEAD:
+                time.sleep(0.05)
+            while True:
+                try:
+                    self.archive.upload(film)
+                    break
+                except OSError:
+                    time.sleep(0.2)
+
+    def close(self) -> None:
+        """End all three."""
+        self.route.stop()
+        self.station.stop()
+        self.lines += self.station.lines
+        self.archive.close()
 
 
-def loop(folder: Path, number: int, kill_after: int, more: list[str]) -> bool:
-    port, spool = free_port(), folder / "spool"
+def wait(spool: Path, wanted: int, end: float) -> bool:
+    """Until so many films are done with, with a line of progress now and then."""
+    told = time.monotonic()
+    while (found := counts(spool))["answered"] + found["refused"] < wanted:
+        time.sleep(0.05)
+        if time.monotonic() > end:
+            return False
+        if time.monotonic() - told > PROGRESS_S:
+            told = time.monotonic()
+            print(f"{end - told:.0f} s left: {found}", file=sys.stderr, flush=True)
+    return True
+
+
+def loop(folder: Path, number: int, victims: list[str], seconds: float, more: list[str]) -> bool:
+    chance = random.Random(0)
     made = films(folder / "films", number)
-    with orthanc(folder / "orthanc", port) as server:
-        answer_to = f"127.0.0.1:{server.dicom_port}/ORTHANC"
+    hospital = Hospital(folder, more)
+    try:
         began = time.monotonic()
-        with Listening(spool, answer_to, port, *more) as first:
-            uploads = threading.Thread(target=lambda: [server.upload(film) for film in made])
-            uploads.start()
-            while counts(spool)["answered"] < kill_after:
-                time.sleep(0.01)
-            first.kill()
-        print(f"killed with {counts(spool)}", flush=True)
-        resubmitted = 0
-        with Listening(spool, answer_to, port, *more) as second:
-            uploads.join()
-            while counts(spool)["answered"] < number:
-                resubmitted += resubmit_failures(server)
-                time.sleep(1)
-            second.stop()
-        seconds = time.monotonic() - began
-        held = server.identifiers()
-    print(f"at the end {counts(spool)}; transfers resubmitted to the station: {resubmitted}")
-    kinds = [Counter(kind for kind, _ in objects) for objects in held.values()]
-    answered = sum(kind - Counter(["DX"]) == ANSWER for kind in kinds)
+        threading.Thread(target=hospital.upload, args=[made], daemon=True).start()
+        moments = sorted(chance.sample(range(number // 20, number), len(victims)))
+        for moment, victim in zip(moments, chance.sample(victims, len(victims)), strict=True):
+            if wait(hospital.spool, moment, began + seconds):
+                time.sleep(chance.uniform(0, 1))  # in the middle of whatever it does
+                hospital.kill(victim, chance.uniform(0, 2))
+        in_time = wait(hospital.spool, number, began + seconds)
+        took = time.monotonic() - began
+        held = hospital.archive.identifiers()
+    finally:
+        hospital.close()
+    return report(number, hospital, held, took) and in_time
+
+
+def report(
+    number: int, hospital: Hospital, held: dict[str, list[tuple[str, str]]], took: float
+) -> bool:
+    kinds = [Counter(kind for kind, _ in objects) - Counter(["DX"]) for objects in held.values()]
+    once = sum(kind == ANSWER for kind in kinds)
     twice = sum(any(count > 1 for count in kind.values()) for kind in kinds)
-    print(f"films {number}, studies with exactly one answer {answered}, twice {twice}")
-    print(f"{seconds:.0f} s, {seconds / number:.2f} s a film, the second start included")
-    return answered == number and twice == 0
+    again = sum(line.startswith("received") and "again" in line for line in hospital.lines)
+    print(f"deaths by kill -9: {dict(hospital.deaths)}")
+    print(f"films sent to Orthanc: {number}, held by it: {len(held)}")
+    print(f"acknowledged by the station: {sum(counts(hospital.spool).values())}")
+    print(f"answered once {once}, twice {twice}, never {number - once - twice}")
+    print(f"films that came again and were known: {again}")
+    print(f"{took:.0f} s, starts included: {60 * number / took:.0f} films a minute")
+    return once == number and twice == 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--films", type=int, default=200)
-    parser.add_argument("--kill-after", type=int, default=60)
+    parser.add_argument("--kills", type=int, default=5, help="of the station, at random moments")
+    parser.add_argument("--kill-all", action="store_true", help="the route and Orthanc as well")
+    parser.add_argument("--seconds", type=float, default=900, help="time limit")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", help="folder of a bundle; the default one otherwise")
     chosen = parser.parse_args()
+    if not has_orthanc():
+        sys.exit("Orthanc is not installed: apt-get install -y orthanc")
+    victims = ["station"] * chosen.kills + ["route", "archive"] * chosen.kill_all
     more = ["--workers", str(chosen.workers), *(["--model", chosen.model] if chosen.model else [])]
     with tempfile.TemporaryDirectory() as scratch:
-        sys.exit(not loop(Path(scratch), chosen.films, chosen.kill_after, more))
+        passed = loop(Path(scratch), chosen.films, victims, chosen.seconds, more)
+        sys.exit(not passed)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -21,20 +22,13 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from command_line import command, environment
+from command_line import EXAMPLES, command, environment
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
 
 PATIENCE = 120  # seconds: only a hang takes so long, however busy the machine
 STUDY_ROOT = "1.2.826.0.1.3680043.8.498.77"
-ROUTE_KNEES = """
-function OnStoredInstance(instanceId, tags, metadata, origin)
-  local isFilm = tags['Modality'] == 'DX' or tags['Modality'] == 'CR'
-  if isFilm and origin['RequestOrigin'] ~= 'Lua' then
-    SendToModality(instanceId, 'kellgren')
-  end
-end
-"""
+ORTHANC_EXAMPLES = EXAMPLES / "orthanc"
 
 
 def write_films(folder: Path, pixels: np.ndarray, number: int, **elements: Any) -> list[Path]:
@@ -101,10 +95,15 @@ class AnswerPeer:
         self.called = threading.Event()
         station = AE("ARCHIVE")
         station.supported_contexts = AllStoragePresentationContexts
+        self._station = station
         self._server: Any = station.start_server(
             ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
         )
         self.address = f"127.0.0.1:{self._server.server_address[1]}/ARCHIVE"
+
+    def ask_for_its_title(self) -> None:
+        """Reject callers that call it by another title."""
+        self._station.require_called_aet = True
 
     def _store(self, event: evt.Event) -> int:
         made = event.dataset
@@ -117,19 +116,16 @@ class AnswerPeer:
         self._server.shutdown()
 
 
-class Listening:
-    """`kellgren listen` in a process of its own."""
+class Talking:
+    """A process whose lines on standard error are kept."""
 
-    def __init__(self, spool: Path, answer_to: str, port: int, *more: str) -> None:
-        words = ["listen", "--port", str(port), "--answer-to", answer_to, "--spool", str(spool)]
+    def __init__(self, words: Sequence[str]) -> None:
         self.lines: list[str] = []
-        self.port = port
         self._process = subprocess.Popen(
-            command(*words, *more), stderr=subprocess.PIPE, text=True, env=environment()
+            words, stderr=subprocess.PIPE, text=True, env=environment()
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert eventually(lambda: any("listening at" in line for line in self.lines)), self.lines
 
     def _read(self) -> None:
         assert self._process.stderr is not None
@@ -161,32 +157,55 @@ class Listening:
             self.kill()
 
 
+class Listening(Talking):
+    """`kellgren listen` in a process of its own."""
+
+    def __init__(self, spool: Path, answer_to: str, port: int, *more: str) -> None:
+        words = ["listen", "--port", str(port), "--answer-to", answer_to, "--spool", str(spool)]
+        super().__init__(command(*words, *more))
+        assert eventually(lambda: any("listening at" in line for line in self.lines)), self.lines
+
+
+class Routing(Talking):
+    """The how-to page's script that sends an Orthanc's new films to the station."""
+
+    def __init__(self, url: str, state: Path) -> None:
+        script = str(ORTHANC_EXAMPLES / "route_films.py")
+        given = ["--orthanc", url, "--to", "kellgren", "--state", str(state), "--since", "0"]
+        super().__init__([sys.executable, script, *given])
+
+
 class Orthanc:
-    """A real Orthanc with an empty archive, that routes knee films to ``kellgren_port``."""
+    """A real Orthanc with an empty archive, set up as the how-to page has it."""
 
     def __init__(self, folder: Path, kellgren_port: int) -> None:
-        self.dicom_port, self._http_port = free_port(), free_port()
+        self.dicom_port, http_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{http_port}"
         folder.mkdir(parents=True)
-        (folder / "route.lua").write_text(ROUTE_KNEES)
-        settings = {
+        settings = json.loads((ORTHANC_EXAMPLES / "kellgren.json").read_text())
+        settings["DicomModalities"]["kellgren"][2] = kellgren_port
+        settings |= {
             "StorageDirectory": str(folder / "archive"),
             "IndexDirectory": str(folder / "archive"),
-            "HttpPort": self._http_port,
+            "HttpPort": http_port,
             "DicomPort": self.dicom_port,
-            "DicomAet": "ORTHANC",
-            "DicomCheckCalledAet": False,
-            "RemoteAccessAllowed": False,
-            "LuaScripts": [str(folder / "route.lua")],
-            "DicomModalities": {"kellgren": ["KELLGREN", "127.0.0.1", kellgren_port]},
             "Plugins": [],
         }
-        (folder / "orthanc.json").write_text(json.dumps(settings))
+        self._settings = folder / "orthanc.json"
+        self._settings.write_text(json.dumps(settings))
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
         self._process = subprocess.Popen(
-            ["Orthanc", folder / "orthanc.json"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            ["Orthanc", self._settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         assert eventually(self._is_up)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
 
     def _is_up(self) -> bool:
         try:
@@ -196,7 +215,7 @@ class Orthanc:
         return True
 
     def ask(self, path: str, data: bytes | None = None) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http_port}{path}", data) as reply:
+        with urllib.request.urlopen(self.url + path, data) as reply:
             return json.load(reply)
 
     def upload(self, film: Path) -> None:

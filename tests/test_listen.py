@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom import dcmread
+from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -20,9 +22,12 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from dicom_factory import write_dicom
 from dicom_headers import CANARIES, CR, DX, complete
+from kellgren import dicom_input
 from kellgren.bundle import Bundle
+from kellgren.dicom_output.answer import write_object
 from kellgren.errors import KellgrenError
 from kellgren.listen import receiver
+from kellgren.listen import station as station_module
 from kellgren.listen.sender import InvalidPeer, Peer
 from kellgren.listen.spool import MOST_ATTEMPTS, Spool, SpoolInUse, counts
 from kellgren.listen.station import Station
@@ -30,6 +35,7 @@ from kellgren.pipeline import Ensemble
 from pacs import (
     AnswerPeer,
     Listening,
+    Routing,
     eventually,
     free_port,
     has_orthanc,
@@ -188,19 +194,69 @@ def test_a_full_disk_is_said_to_the_sender(
 
 
 def test_answers_wait_for_a_peer_that_is_away(
-    tmp_path: Path, ensemble: Ensemble, knee: np.ndarray
+    tmp_path: Path, ensemble: Ensemble, knee: np.ndarray, said: list[str]
 ) -> None:
     away = Peer("127.0.0.1", free_port(), "ARCHIVE")
     films = write_films(tmp_path / "films", knee, 2)
-    with Station(ensemble, tmp_path / "spool", away, address=("127.0.0.1", 0)) as station:
+    with Station(
+        ensemble, tmp_path / "spool", away, address=("127.0.0.1", 0), tell=said.append
+    ) as station:
         send(station.port, films)
         assert eventually(lambda: counts(tmp_path / "spool")["to send"] == 2)
+        # It tries ever more rarely, and says when and why.
+        assert eventually(lambda: any("next try in 2 s" in line for line in said))
+    assert any(line.startswith(f"answers that wait: 2; {away}: no connection") for line in said)
     peer = AnswerPeer()
     back = Peer.parse(peer.address)
     with Station(ensemble, tmp_path / "spool", back, address=("127.0.0.1", 0)):
         assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 2)
     peer.close()
     assert len({identifier for _, _, identifier, _ in peer.got}) == len(peer.got) == 8
+
+
+def test_a_peer_that_knows_another_title_is_told_in_the_log(
+    tmp_path: Path, ensemble: Ensemble, peer: AnswerPeer, knee: np.ndarray, said: list[str]
+) -> None:
+    peer.ask_for_its_title()
+    wrong = replace(Peer.parse(peer.address), title="WRONG")
+    films = write_films(tmp_path / "films", knee, 1)
+    with Station(
+        ensemble, tmp_path / "spool", wrong, address=("127.0.0.1", 0), tell=said.append
+    ) as station:
+        send(station.port, films)
+        assert eventually(lambda: any("Called AE title not recognised" in line for line in said))
+    assert counts(tmp_path / "spool")["to send"] == 1
+
+
+def test_a_full_disk_costs_no_film_an_attempt(
+    tmp_path: Path,
+    station: Station,
+    knee: np.ndarray,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(station_module, "_LONGEST_PAUSE_S", 0.1)
+    is_full = True
+
+    def write_if_there_is_room(made: Dataset, path: Path) -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_object(made, path)
+
+    monkeypatch.setattr(station_module, "write_object", write_if_there_is_room)
+    send(station.port, write_films(tmp_path / "films", knee, 1))
+    full = "the spool cannot be written (No space left on device): next try in a minute"
+    assert eventually(lambda: said.count(full) > MOST_ATTEMPTS)
+    is_full = False
+    assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 1)
+    assert not any(str(tmp_path) in line for line in said)
+
+
+def test_what_is_offered_is_what_is_read() -> None:
+    assert set(receiver.TRANSFER_SYNTAXES) == {
+        *(dicom_input._NATIVE | dicom_input._DECODERS.keys()),
+        uid.DeflatedExplicitVRLittleEndian,
+    }
 
 
 def test_a_kill_in_the_middle_loses_nothing_and_doubles_nothing(
@@ -227,7 +283,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_doubles_nothing(
 
 
 @pytest.mark.skipif(not has_orthanc(), reason="Orthanc is not installed")
-def test_orthanc_routes_films_and_stores_their_answers(
+def test_orthanc_gets_answers_to_its_films_although_the_station_was_away(
     tmp_path: Path, bundle: Bundle, knee: np.ndarray
 ) -> None:
     port = free_port()
@@ -235,11 +291,13 @@ def test_orthanc_routes_films_and_stores_their_answers(
     with orthanc(tmp_path / "orthanc", port) as server:
         answer_to = f"127.0.0.1:{server.dicom_port}/ORTHANC"
         model = ("--model", str(bundle.folder))
-        with Listening(tmp_path / "spool", answer_to, port, *model) as listening:
-            for film in films:
-                server.upload(film)
-            assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 2)
-            assert listening.stop() == 0
+        with Routing(server.url, tmp_path / "state.json") as route:
+            server.upload(films[0])
+            assert eventually(lambda: any("was not taken" in line for line in route.lines))
+            with Listening(tmp_path / "spool", answer_to, port, *model) as listening:
+                server.upload(films[1])
+                assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 2)
+                assert listening.stop() == 0
         studies = server.identifiers()
     assert len(studies) == 2
     for found in studies.values():
@@ -317,3 +375,23 @@ def test_the_command_line_counts_and_asks_for_a_peer(
     assert "--answer-to" in capsys.readouterr().err
     assert kellgren("listen", "--answer-to", "nowhere") == 2
     assert DX not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("title", ["", " ", "A" * 17, "A\\B", "Ü"])
+def test_a_title_that_is_none_is_refused(title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["listen", "--answer-to", "127.0.0.1:104/ARCHIVE", "--ae-title", title]
+    assert kellgren(*given) == 2
+    assert "--ae-title has 1 to 16" in capsys.readouterr().err
+    with pytest.raises(InvalidPeer):
+        Peer.parse(f"127.0.0.1:104/{title}")
+
+
+def test_a_port_that_is_taken_is_named(
+    tmp_path: Path, bundle: Bundle, peer: AnswerPeer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = str(Peer.parse(peer.address).port)
+    given = ["listen", "--answer-to", peer.address, "--port", taken, "--spool", tmp_path / "spool"]
+    assert kellgren(*given, "--model", bundle.folder) == 2
+    said = capsys.readouterr().err
+    assert f"127.0.0.1:{taken}: cannot be listened at: Address already in use" in said
+    assert "Name another --port" in said

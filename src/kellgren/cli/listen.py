@@ -66,8 +66,6 @@ def listen(
     peer = Peer.parse(answer_to)
     ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     with Station(
         ensemble,
         folder,
@@ -77,14 +75,18 @@ def listen(
         workers=workers,
         tell=_tell,
     ) as station:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
         _tell(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
         stopped.wait()
         _tell("stopping: what was begun is ended first")
 
 
 def _check_station(ae_title: str, host: str) -> None:
-    if not ae_title.strip() or len(ae_title) > 16:
-        raise typer.BadParameter("--ae-title has 1 to 16 characters")
+    from kellgren.listen.sender import is_title
+
+    if not is_title(ae_title):
+        raise typer.BadParameter("--ae-title has 1 to 16 ASCII characters and no backslash")
     if host not in _LOOPBACK:
         _tell(f"warning: {host} is open to other machines, and DICOM knows no passwords")
 

@@ -16,6 +16,7 @@ from pydicom import uid
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from kellgren.errors import KellgrenError
 from kellgren.listen.spool import Spool
 
 FILMS = frozenset({uid.ComputedRadiographyImageStorage, uid.DigitalXRayImageStorageForPresentation})
@@ -27,7 +28,7 @@ MOST_OBJECT_BYTES = 512 * 2**20
 MOST_WAITING = 10_000
 SPARE_DISK_BYTES = 512 * 2**20
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
-_TRANSFER_SYNTAXES = [
+TRANSFER_SYNTAXES = [
     uid.ExplicitVRLittleEndian,
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
@@ -40,10 +41,16 @@ _TRANSFER_SYNTAXES = [
     uid.JPEG2000Lossless,
     uid.JPEG2000,
     uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
 ]
+"""All that is read, and no more: senders that have others transcode, or know it was not taken."""
 
 # It logs application entity titles and identifiers, and quotes what it stumbles over.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+
+
+class CannotListen(KellgrenError):
+    """An address that another program has, or that is not this machine's."""
 
 
 class Receiver:
@@ -55,6 +62,9 @@ class Receiver:
         ae_title: of this station; callers that ask for another are served too.
         arrived: called when there is a new film.
         tell: for one line about each object, without anything of the patient.
+
+    Raises:
+        CannotListen: the address is taken, or of no use.
     """
 
     def __init__(
@@ -71,12 +81,20 @@ class Receiver:
         station.maximum_pdu_size = 2**16
         station.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
-            station.add_supported_context(str(context.abstract_syntax), _TRANSFER_SYNTAXES)
-        self._server: Any = station.start_server(
-            address,
-            block=False,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _bound), (evt.EVT_C_STORE, self._store)],
-        )
+            station.add_supported_context(str(context.abstract_syntax), TRANSFER_SYNTAXES)
+        try:
+            self._server: Any = station.start_server(
+                address,
+                block=False,
+                evt_handlers=[(evt.EVT_CONN_OPEN, _bound), (evt.EVT_C_STORE, self._store)],
+            )
+        except OSError as error:
+            host, port = address
+            raise CannotListen(
+                f"{host}:{port}",
+                f"cannot be listened at: {error.strerror or 'no such address'}",
+                "Name another --port or --host, or end the program that has it",
+            ) from None
 
     @property
     def port(self) -> int:

@@ -10,6 +10,7 @@ from typing import Self
 
 from pydicom import dcmread, uid
 from pynetdicom import AE
+from pynetdicom.association import Association
 
 from kellgren.errors import KellgrenError
 
@@ -21,7 +22,8 @@ _ANSWERS = (
 )
 _SYNTAXES = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
 _SUCCESS, _NOT_SUPPORTED, _NO_ANSWER, _WARNING = 0x0000, 0x0122, 0xFFFF, 0xB
-_PEER = re.compile(r"(?P<host>[^\s/]+):(?P<port>\d{1,5})/(?P<title>[ -~]{1,16})")
+_TITLE = re.compile(r"(?! *$)[ -\[\]-~]{1,16}")
+_PEER = re.compile(r"(?P<host>[^\s/]+):(?P<port>\d{1,5})/(?P<title>.+)")
 
 
 class InvalidPeer(KellgrenError):
@@ -29,7 +31,16 @@ class InvalidPeer(KellgrenError):
 
 
 class Undelivered(Exception):
-    """The peer is away, or did not take an object; what it took is remembered."""
+    """The peer did not take an object; what it took is remembered."""
+
+
+class PeerAway(Undelivered):
+    """Nobody takes anything there at this time."""
+
+
+def is_title(text: str) -> bool:
+    """Whether this may name an application entity: 1 to 16 of ASCII's letters, no backslash."""
+    return _TITLE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,9 @@ class Peer:
     port: int
     title: str
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}/{self.title}"
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``HOST:PORT/AET``.
@@ -48,7 +62,7 @@ class Peer:
             InvalidPeer: it is written differently.
         """
         found = _PEER.fullmatch(text)
-        if found is None or not 0 < int(found["port"]) < 2**16:
+        if found is None or not is_title(found["title"]) or not 0 < int(found["port"]) < 2**16:
             raise InvalidPeer(text, "is no HOST:PORT/AET", "Write 127.0.0.1:4242/ORTHANC, say")
         return cls(found["host"].strip("[]"), int(found["port"]), found["title"])
 
@@ -69,7 +83,8 @@ def deliver(folder: Path, peer: Peer, ae_title: str, tell: Callable[[str], None]
         How many objects the peer has of this answer.
 
     Raises:
-        Undelivered: try again later.
+        PeerAway: try all answers again later.
+        Undelivered: try this one again later.
     """
     waiting = sorted(folder.glob("*.dcm"))
     if waiting:
@@ -85,7 +100,7 @@ def _send(waiting: list[Path], peer: Peer, ae_title: str, tell: Callable[[str], 
         station.add_requested_context(sop_class, _SYNTAXES)
     association = station.associate(peer.host, peer.port, ae_title=peer.title)
     if not association.is_established:
-        raise Undelivered("no association")
+        raise PeerAway(_why_not(association))
     try:
         taken = {context.abstract_syntax for context in association.accepted_contexts}
         for path in waiting:
@@ -98,9 +113,20 @@ def _send(waiting: list[Path], peer: Peer, ae_title: str, tell: Callable[[str], 
                 path.rename(path.with_suffix(".declined"))
             elif status == _SUCCESS or status >> 12 == _WARNING:
                 path.rename(path.with_suffix(".sent"))
+            elif status == _NO_ANSWER:
+                raise PeerAway("it does not answer")
             else:
-                raise Undelivered(f"status {status:04X}")
-    except (RuntimeError, ValueError) as error:  # the association ended, or its terms do not fit
+                raise Undelivered(f"it answers {status:04X} to {made.SOPClassUID.name}")
+    except RuntimeError:  # the association ended
+        raise PeerAway("it ended the association") from None
+    except ValueError as error:  # its terms do not fit
         raise Undelivered(type(error).__name__) from None
     finally:
         association.release()
+
+
+def _why_not(association: Association) -> str:
+    """In the words of the standard, which quote nobody."""
+    if association.is_rejected and association.acceptor.primitive is not None:
+        return f"it rejects us: {association.acceptor.primitive.reason_str}"
+    return "no connection"

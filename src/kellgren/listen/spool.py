@@ -102,6 +102,10 @@ class Spool:
         else:
             self.finish(film, "refused", reason=f"no reading of {MOST_ATTEMPTS} came to its end")
 
+    def unclaim(self, film: Path) -> None:
+        """Leave a film whose reading failed through no fault of its own; it loses no attempt."""
+        film.rename(self.folder / "received" / f"{_key(film)}.{_attempts(film) - 1}.dcm")
+
     def build(self, film: Path) -> Path:
         """An empty folder for a film's answer, which is none before it is posted."""
         folder = self.folder / "reading" / f"{_key(film)}.answer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,14 @@ from kellgren.dicom_output.answer import answer, write_object
 from kellgren.dicom_output.source import read_source
 from kellgren.errors import KellgrenError
 from kellgren.listen.receiver import Receiver
-from kellgren.listen.sender import Peer, Undelivered, deliver
+from kellgren.listen.sender import Peer, PeerAway, Undelivered, deliver
 from kellgren.listen.spool import Spool
 from kellgren.pipeline import Ensemble
 
 _LONGEST_PAUSE_S = 60.0
 _SHORTEST_PAUSE_S = 0.5
+# Not the film's fault: it keeps its attempts, and waits until there is room again.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 Tell = Callable[[str], None]
 
 
@@ -33,7 +36,7 @@ class Station:
 
     Raises:
         SpoolInUse: another station has the spool.
-        OSError: the address cannot be listened at.
+        CannotListen: the address is taken, or of no use.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Station:
             self._receiver = Receiver(
                 self._spool, address, ae_title=ae_title, arrived=self._work.set, tell=tell
             )
-        except OSError:
+        except KellgrenError:
             self._spool.close()
             raise
         for thread in self._threads:
@@ -92,8 +95,17 @@ class Station:
             try:
                 self._read(film)
             except Exception as error:  # one film must not end the station
-                self._tell(f"reading {film.name[:8]} stopped with {type(error).__name__}")
-                self._spool.give_back(film)
+                self._leave(film, error)
+
+    def _leave(self, film: Path, error: Exception) -> None:
+        """Put a film back whose reading ended with an error."""
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            self._tell(f"the spool cannot be written ({error.strerror}): next try in a minute")
+            self._spool.unclaim(film)
+            self._stopping.wait(_LONGEST_PAUSE_S)
+        else:
+            self._tell(f"reading {film.name[:8]} stopped with {type(error).__name__}")
+            self._spool.give_back(film)
 
     def _claimed(self) -> Path | None:
         with self._claims:
@@ -123,24 +135,31 @@ class Station:
     def _send_all(self) -> None:
         pause = _SHORTEST_PAUSE_S
         while not self._stopping.is_set():
-            undelivered = 0
-            for folder in self._spool.outgoing():
-                if self._stopping.is_set():
-                    return
-                undelivered += not self._sent(folder)
-            pause = min(2 * pause, _LONGEST_PAUSE_S) if undelivered else _SHORTEST_PAUSE_S
-            if undelivered:
-                self._tell(f"answers that wait for the peer: {undelivered}")
-                self._stopping.wait(pause)
-            else:
+            trouble = self._send_round()
+            if not trouble:
+                pause = _SHORTEST_PAUSE_S
                 self._mail.wait(_LONGEST_PAUSE_S)
                 self._mail.clear()
+                continue
+            waiting = len(self._spool.outgoing())
+            self._tell(f"answers that wait: {waiting}; {trouble}; next try in {pause:g} s")
+            self._stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    def _sent(self, folder: Path) -> bool:
-        try:
-            objects = deliver(folder, self._peer, self._ae_title, self._tell)
-        except (Undelivered, OSError):
-            return False
-        self._spool.finish(folder, "answered", objects=objects)
-        self._tell(f"answered {folder.name[:8]}: {objects} objects")
-        return True
+    def _send_round(self) -> str:
+        """Try every answer that waits; what went wrong last, or nothing."""
+        trouble = ""
+        for folder in self._spool.outgoing():
+            if self._stopping.is_set():
+                break
+            try:
+                objects = deliver(folder, self._peer, self._ae_title, self._tell)
+                self._spool.finish(folder, "answered", objects=objects)
+                self._tell(f"answered {folder.name[:8]}: {objects} objects")
+            except PeerAway as error:
+                return f"{self._peer}: {error}"
+            except Undelivered as error:
+                trouble = f"{self._peer} takes no {folder.name[:8]}: {error}"
+            except OSError as error:
+                trouble = f"the spool cannot be written ({error.strerror})"
+        return trouble
