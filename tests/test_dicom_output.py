@@ -22,7 +22,7 @@ from pydicom.sr.codedict import codes
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, ROOT, kellgren, rows
-from dicom_factory import write_dicom
+from dicom_factory import lut_item, write_dicom
 from dicom_headers import CANARIES, CR, DX, SOURCE_UIDS, complete, sparse
 from kellgren.dicom_output import vocabulary as words
 from kellgren.dicom_output.answer import answer, write_object
@@ -33,6 +33,7 @@ from kellgren.errors import UnanswerableSource
 from kellgren.grades import Grade, Side
 from kellgren.pipeline import Ensemble, KneeReading
 from kellgren.preprocess import Region
+from kellgren.radiograph import read_radiograph
 
 WHOLE = (None,)
 PAIR = (Region((220, 110), 200, 4.0), Region((70, 100), 180, -3.0))  # the second leaves the picture
@@ -73,6 +74,13 @@ def of_modality(made: list[Dataset], modality: str) -> Dataset:
     return next(part for part in made if part.Modality == modality)
 
 
+def errors_of(validator: str, path: Path) -> list[str]:
+    done = subprocess.run([validator, path], capture_output=True, text=True, check=False)
+    said = (done.stdout + done.stderr).splitlines()
+    assert said  # it names the object at least
+    return [line for line in said if line.startswith("Error")]
+
+
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (dicom3tools) is not installed")
 @pytest.mark.parametrize("regions", [WHOLE, PAIR], ids=["one knee", "two knees"])
 @pytest.mark.parametrize("header", [complete, sparse])
@@ -87,12 +95,7 @@ def test_a_validator_finds_no_error(
     )
     for part in made:
         write_object(part, tmp_path / "part.dcm")
-        done = subprocess.run(
-            ["dciodvfy", tmp_path / "part.dcm"], capture_output=True, text=True, check=False
-        )
-        said = (done.stdout + done.stderr).splitlines()
-        assert [line for line in said if line.startswith("Error")] == [], part.Modality
-        assert len(said) > 0
+        assert errors_of("dciodvfy", tmp_path / "part.dcm") == [], part.Modality
 
 
 @pytest.mark.parametrize("header", [complete, sparse])
@@ -200,6 +203,55 @@ def test_the_presentation_keeps_bone_bright(read: Read, photometric: str, shape:
     assert state.PresentationLUTShape == shape
     (window,) = state.SoftcopyVOILUTSequence
     assert (window.WindowCenter, window.WindowWidth) == (2000, 3000)
+
+
+RAMP = np.arange(4096)
+CONTRASTS: dict[str, dict[str, Any]] = {
+    "a window": {"WindowCenter": "1500", "WindowWidth": "1800"},
+    "two windows": {"WindowCenter": ["1500", "9"], "WindowWidth": ["1800", "9"]},
+    "a window after a rescale": {
+        **{"RescaleSlope": "0.5", "RescaleIntercept": "-300", "RescaleType": "US"},
+        **{"WindowCenter": "500", "WindowWidth": "900"},
+    },
+    "a table of values of interest": {
+        "VOILUTSequence": [lut_item((RAMP[:3000] ** 2 // 2200), first=200, bits=12)],
+        **{"WindowCenter": "1", "WindowWidth": "1"},
+    },
+    "a table after a rescale": {
+        **{"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "US"},
+        "VOILUTSequence": [lut_item(RAMP[:3000] // 3, first=-500, bits=10)],
+    },
+    "a modality table and a window": {
+        "ModalityLUTSequence": [lut_item(65535 - 16 * RAMP[::-1], first=0, bits=16)],
+        **{"WindowCenter": "30000", "WindowWidth": "60000"},
+    },
+    "shown inverse": {
+        **{"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+        **{"WindowCenter": "2000", "WindowWidth": "3000"},
+    },
+}
+
+
+@pytest.mark.skipif(not shutil.which("dcmp2pgm"), reason="dcmp2pgm (dcmtk) is not installed")
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_the_presentation_shows_the_picture_as_it_was_read(
+    read: Read, tmp_path: Path, contrast: str
+) -> None:
+    header = {k: v for k, v in complete(DX).items() if not k.startswith(("Window", "Rescale"))}
+    readings, _ = read(complete(DX))
+    film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **header | CONTRASTS[contrast])
+    source = read_source(film)
+    write_object(of_modality(answer(readings, source), "PR"), tmp_path / "state.dcm")
+    assert errors_of("dciodvfy", tmp_path / "state.dcm") == []
+
+    given = ["-p", tmp_path / "state.dcm", film, tmp_path / "shown.pgm"]
+    subprocess.run(["dcmp2pgm", *given], check=True, capture_output=True)
+
+    with Image.open(tmp_path / "shown.pgm") as shown:
+        greys = np.asarray(shown) / 255
+    expected = read_radiograph(film).pixels
+    assert expected.std() > 0.05
+    assert np.abs(greys - expected).max() < 1.5 / 255
 
 
 def test_the_presentation_draws_each_knees_box_and_words(read: Read) -> None:

@@ -7,6 +7,8 @@ does not tell the range it maps to.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from pydicom import Dataset
 
@@ -37,11 +39,9 @@ def _padding(stored: np.ndarray, header: Header) -> np.ndarray:
 def _modality_values(stored: np.ndarray, header: Header) -> np.ndarray:
     """The detector's quantity: (H, W) float32."""
     values = stored.astype(np.float32)
-    item = header.item("ModalityLUTSequence")
-    if item is not None:
-        looked_up = _looked_up(values, item, header, "ModalityLUTSequence")
-        if looked_up is not None:
-            return looked_up[0]
+    looked_up = _looked_up(values, header, "ModalityLUTSequence")
+    if looked_up is not None:
+        return looked_up[0]
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     if slope == 0:
         header.warn_ignored("RescaleSlope")
@@ -69,32 +69,45 @@ def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Head
 
 
 def _by_table(values: np.ndarray, header: Header) -> np.ndarray | None:
-    item = header.item("VOILUTSequence")
-    looked_up = item and _looked_up(values, item, header, "VOILUTSequence")
-    if not looked_up:
+    looked_up = _looked_up(values, header, "VOILUTSequence")
+    if looked_up is None:
         return None
     entries, bits = looked_up
     return np.clip(entries / np.float32(2**bits - 1), 0.0, 1.0)
 
 
-def _looked_up(
-    values: np.ndarray, item: Dataset, header: Header, keyword: str
-) -> tuple[np.ndarray, int] | None:
-    """The table's entries for `values`, (H, W) float32, and its bits per entry."""
+class LookupTable(NamedTuple):
+    """Entries, float32 ``(N,)``; the input value of the first; bits per entry."""
+
+    entries: np.ndarray
+    first: int
+    bits: int
+
+
+def lookup_table(header: Header, keyword: str) -> LookupTable | None:
+    """The first table of a Modality or VOI LUT sequence; None if there is none, or it is broken."""
+    item = header.item(keyword)
+    if item is None:
+        return None
     try:
-        table, first, bits = _table(item, header)
+        return _table(item, header)
     except Exception:  # pydicom converts on access and raises whatever it meets
         header.warn_ignored(keyword)
         return None
+
+
+def _looked_up(values: np.ndarray, header: Header, keyword: str) -> tuple[np.ndarray, int] | None:
+    """The table's entries for `values`, (H, W) float32, and its bits per entry."""
+    table = lookup_table(header, keyword)
+    if table is None:
+        return None
     # A first input value may be stored as unsigned although it is meant to be negative.
-    if first >= 2**15 and values.min() < 0:
-        first -= 2**16
-    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int32)
-    return table[index], bits
+    first = table.first - 2**16 * (table.first >= 2**15 and values.min() < 0)
+    index = np.clip(np.rint(values) - first, 0, len(table.entries) - 1).astype(np.int32)
+    return table.entries[index], table.bits
 
 
-def _table(item: Dataset, header: Header) -> tuple[np.ndarray, int, int]:
-    """Entries (N,) float32, the input value of the first, and bits per entry."""
+def _table(item: Dataset, header: Header) -> LookupTable:
     length, first, bits = (int(number) for number in item.LUTDescriptor)
     length = length % 2**16 or 2**16
     data = item.LUTData
@@ -103,13 +116,22 @@ def _table(item: Dataset, header: Header) -> tuple[np.ndarray, int, int]:
         wide = np.dtype("<u2" if is_little_endian else ">u2")
         is_packed = bits == 8 and len(data) < 2 * length
         data = np.frombuffer(data, dtype=np.uint8 if is_packed else wide)
-    table = np.atleast_1d(np.asarray(data, dtype=np.float32))[:length]
-    if len(table) < length or not 8 <= bits <= 16:
+    entries = np.atleast_1d(np.asarray(data, dtype=np.float32))[:length]
+    if len(entries) < length or not 8 <= bits <= 16:
         raise ValueError("the table is shorter than it says, or of unknown depth")
-    return table, first, bits
+    return LookupTable(entries, first, bits)
 
 
-def _by_window(values: np.ndarray, header: Header) -> np.ndarray | None:
+class Window(NamedTuple):
+    """Centre and width in the detector's quantity, and the function between its borders."""
+
+    centre: float
+    width: float
+    function: str
+
+
+def window(header: Header) -> Window | None:
+    """The first window; None if there is none, or it is broken."""
     centre, width = header.number("WindowCenter"), header.number("WindowWidth")
     if centre is None or width is None:
         return None
@@ -120,7 +142,12 @@ def _by_window(values: np.ndarray, header: Header) -> np.ndarray | None:
     if width < 1 if function == "LINEAR" else width <= 0:
         header.warn_ignored("WindowWidth")
         return None
-    return _windowed(values, centre, width, function)
+    return Window(centre, width, function)
+
+
+def _by_window(values: np.ndarray, header: Header) -> np.ndarray | None:
+    chosen = window(header)
+    return None if chosen is None else _windowed(values, *chosen)
 
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:

@@ -23,6 +23,10 @@ MODEL_NAME = "kellgren (research software)"
 SIDE_LETTERS = {Side.LEFT: "L", Side.RIGHT: "R", Side.UNKNOWN: ""}
 # Series numbers are for people: far above those of the examination itself.
 SERIES_NUMBERS = {"report": 9001, "picture": 9011, "map": 9002, "presentation": 9003}
+_CONTRAST = (
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+)
 Polygon = npt.NDArray[np.float32]
 
 
@@ -56,7 +60,7 @@ def stand_in(source: Source) -> Dataset:
         if element.keyword not in ("StudyInstanceUID", "SpecificCharacterSet"):
             stranger.add_new(element.tag, element.VR, "")
     stranger.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in ("WindowCenter", "WindowWidth", "VOILUTFunction"):  # looked at by us alone
+    for keyword in _CONTRAST:  # looked at by us alone
         stranger.pop(keyword, None)
     stranger.SamplesPerPixel = 1
     stranger.StudyInstanceUID = source.identity.StudyInstanceUID

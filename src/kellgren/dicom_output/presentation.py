@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from highdicom import pr
 from highdicom.content import PresentationLUTTransformation
 from pydicom import Dataset
 
-from kellgren.dicom_grey import is_inverted
+from kellgren.dicom_grey import is_inverted, window
 from kellgren.dicom_header import Header
 from kellgren.dicom_output.common import (
     Polygon,
@@ -46,7 +45,6 @@ def presentation_state(readings: Sequence[KneeReading], source: Source) -> Datas
             _annotation(reading, source, asked, number, layer, picture)
             for number, reading in enumerate(readings, start=1)
         ],
-        voi_lut_transformations=_window(contrast),
         # The state's own table takes the place of the photometric interpretation.
         presentation_lut_transformation=PresentationLUTTransformation(
             "INVERSE" if is_inverted(contrast) else "IDENTITY"
@@ -54,6 +52,7 @@ def presentation_state(readings: Sequence[KneeReading], source: Source) -> Datas
         **labels(asked, "presentation"),
         **device(readings[0]),
     )
+    _lay_over_contrast(made, contrast)
     return finished(made, source, readings)
 
 
@@ -91,15 +90,22 @@ def _text_box(box: Polygon) -> tuple[float, float, float, float]:
     return float(left), float(bottom - _TEXT_SHARE * (bottom - top)), float(right), float(bottom)
 
 
-def _window(contrast: Header) -> list[pr.SoftcopyVOILUTTransformation] | None:
-    """The source's first window; without one, viewers choose as they do for the picture itself."""
-    centre, width = contrast.number("WindowCenter"), contrast.number("WindowWidth")
-    if centre is None or width is None or width < 1:
-        return None
-    function = contrast.word("VOILUTFunction")
-    known = function if function in ("LINEAR", "LINEAR_EXACT", "SIGMOID") else None
-    return [
-        pr.SoftcopyVOILUTTransformation(
-            window_center=float(np.float64(centre)), window_width=width, voi_lut_function=known
-        )
-    ]
+def _lay_over_contrast(made: Dataset, contrast: Header) -> None:
+    """The source's way from stored values to greys, as it was taken to read it.
+
+    A table wins over a rescale or a window, and of several the first counts; without any, viewers
+    choose as they do for the picture itself. highdicom's tables cannot begin below zero.
+    """
+    if "ModalityLUTSequence" in contrast:
+        made.ModalityLUTSequence = contrast.dataset.ModalityLUTSequence
+    elif "RescaleSlope" in contrast or "RescaleIntercept" in contrast:
+        made.RescaleSlope = contrast.number("RescaleSlope") or 1
+        made.RescaleIntercept = contrast.number("RescaleIntercept") or 0
+        made.RescaleType = "US"
+    shown, found = Dataset(), window(contrast)
+    if "VOILUTSequence" in contrast:
+        shown.VOILUTSequence = contrast.dataset.VOILUTSequence
+    elif found is not None:
+        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = found
+    if len(shown):
+        made.SoftcopyVOILUTSequence = [shown]

@@ -11,12 +11,14 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydicom import Dataset, config, uid
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName
 
+from kellgren.dicom_grey import LookupTable, lookup_table
 from kellgren.dicom_header import Header
 from kellgren.dicom_parsing import read_header
 from kellgren.errors import UnanswerableSource
@@ -35,8 +37,9 @@ _REFERENCE = (
     *("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "Modality"),
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "PresentationLUTShape"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept"),
-    "PatientOrientation",
+    *("PatientOrientation", "PixelRepresentation"),
 )
+_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _PICTURES = frozenset(
     {
@@ -99,7 +102,9 @@ def read_source(path: Path | str, frame: int = 1) -> Source:
 
 
 def _source(path: Path | str, frame: int) -> Source:
-    header = read_header(path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE))
+    header = read_header(
+        path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE, *_TABLES)
+    )
     found = header.dataset
     if "SOPClassUID" not in found and "MediaStorageSOPClassUID" in found.file_meta:
         found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID
@@ -109,12 +114,35 @@ def _source(path: Path | str, frame: int) -> Source:
     for target, keywords in ((identity, _OPTIONAL), (reference, _REFERENCE)):
         for element in filter(None, (_valid(header, keyword) for keyword in keywords)):
             target.add(element)
+    for keyword in _TABLES:
+        if table := lookup_table(header, keyword):
+            setattr(reference, keyword, [_plain(table, reference, keyword)])
     if identity.get("PatientIdentityRemoved") == "YES":
         identity.setdefault("DeidentificationMethod", "Stated by the source without a method")
     identity.SpecificCharacterSet = "ISO_IR 192"
     _check(path, identity, reference)
     frames = int(reference.get("NumberOfFrames") or 1)
     return Source(identity, reference, frame if frames > 1 else None)
+
+
+def _plain(table: LookupTable, reference: Dataset, keyword: str) -> Dataset:
+    """A table of 16 bits, without the free text that its file may hold beside it.
+
+    Presentation states know 8 and 16 bits. Greys are shares of the largest entry, so those of a
+    table of values of interest are stretched; a modality's are quantities, and stay.
+    """
+    is_signed, length = reference.get("PixelRepresentation") == 1, len(table.entries)
+    first = table.first - 2**16 * (is_signed and table.first >= 2**15)
+    length -= 2**16 * (length == 2**16 or (first < 0 and length >= 2**15))  # as 16 bits have it
+    item, entries = Dataset(), table.entries
+    if keyword == "ModalityLUTSequence":
+        item.ModalityLUTType = "US"  # unspecified
+    else:
+        entries = entries * np.float32((2**16 - 1) / (2**table.bits - 1))
+    stored = np.rint(entries.clip(0, 2**16 - 1)).astype("<u2")
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [length, first, 16])
+    item.add_new("LUTData", "OW", stored.tobytes())
+    return item
 
 
 def _check(path: Path | str, identity: Dataset, reference: Dataset) -> None:
