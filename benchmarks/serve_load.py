@@ -1,20 +1,21 @@
 """The reading room under load: does it answer, keep its memory, and give each its own answer.
 
-    python benchmarks/serve_load.py [--clients 64] [--seconds 180] [--slow 500] [--kills 0]
+    python benchmarks/serve_load.py --part load   [--clients 64] [--seconds 180]
+    python benchmarks/serve_load.py --part slow   [--slow 500]
+    python benchmarks/serve_load.py --part kills  [--kills 50]
 
 Everything happens on 127.0.0.1, against a server that this program starts with the default model
-and ends after the given time. Every upload is one of the example knees, made 1 to 20 MB long by
-bytes after its end; its probabilities are compared with those that `Ensemble` gives for the knee.
-With --kills it kills the server with SIGKILL at random moments instead, and counts lost and
-doubled cases.
+and ends again. Films are 16-bit TIFF files of 1 to 20 MB, each an example knee enlarged and with a
+contrast of its own, so that no two are answered alike; every answer is compared with what
+`Ensemble` says of the same file. Ends with 1 if a promise was broken.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
 import json
-import os
 import random
 import re
 import signal
@@ -25,15 +26,47 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from kellgren import Ensemble
 
 KNEES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
-NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+OPEN = ("waiting", "working")
+HEALTH_S, POLL_S = 1.0, 0.5
+
+
+@dataclass
+class Film:
+    """One file, and what must be said of it."""
+
+    path: Path
+    probabilities: list[float]
+
+
+def make_films(folder: Path, megabytes: list[float]) -> list[Film]:
+    """A film of each size, and the readings of `Ensemble`."""
+    ensemble = Ensemble.default(threads=1)
+    films = []
+    for number, size in enumerate(megabytes):
+        knee = KNEES[number % len(KNEES)]
+        side = round((size * 2**20 / 2) ** 0.5)
+        with Image.open(knee) as picture:
+            grey = np.asarray(picture.convert("F").resize((side, side), Image.Resampling.BICUBIC))
+        contrast = 0.85 + 0.3 * number / len(megabytes)
+        deep = np.clip(grey / 255, 0, 1) ** contrast * 65535
+        path = folder / f"{1000 + number}{knee.stem[-1]}.tiff"
+        Image.fromarray(deep.astype(np.uint16)).save(path)
+        [reading] = ensemble.read(path)
+        films.append(Film(path, [round(p, 6) for p in reading.probabilities]))
+    return films
 
 
 class Server:
@@ -47,42 +80,68 @@ class Server:
             text=True,
         )
         assert self.process.stderr is not None
-        while True:
-            found = re.search(r"http://[\w.]+:(\d+)", self.process.stderr.readline())
-            if found:
-                break
+        found = None
+        while found is None:
+            line = self.process.stderr.readline()
+            if not line:
+                raise SystemExit("the server did not start")
+            found = re.search(r"http://[\w.]+:(\d+)", line)
         self.port = int(found[1])
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
-    def get(self, path: str) -> dict:
-        """What a path answers."""
-        with NO_PROXY.open(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
-            return json.load(answer)
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "",
+        patience: float = 60,
+    ) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and JSON of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
+        try:
+            connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+            answer = connection.getresponse()
+            text = answer.read()
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, headers, json.loads(text) if text else None
+        finally:
+            connection.close()
 
-    def post(self, knee: Path, size: int, wait: int) -> dict:
-        """Upload a knee, made ``size`` bytes long; its case."""
-        content = knee.read_bytes()
-        content += bytes(max(0, size - len(content)))
+    def get(self, path: str) -> Any:
+        """What a path answers; ``None`` for 404."""
+        status, _, found = self.ask("GET", path)
+        return found if status == 200 else None
+
+    def post(self, film: Path, wait: float = 0) -> tuple[int, dict[str, str], Any]:
+        """Upload a film."""
         head = (
-            f'--y\r\nContent-Disposition: form-data; name="files"; filename="{knee.name}"\r\n\r\n'
+            f'--y\r\nContent-Disposition: form-data; name="files"; filename="{film.name}"\r\n\r\n'
         )
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/v1/cases?wait={wait}",
-            data=head.encode() + content + b"\r\n--y--\r\n",
-            headers={"Content-Type": "multipart/form-data; boundary=y"},
-        )
-        with NO_PROXY.open(request, timeout=180) as answer:
-            return json.load(answer)["cases"][0]
+        body = head.encode() + film.read_bytes() + b"\r\n--y--\r\n"
+        kind = "multipart/form-data; boundary=y"
+        return self.ask("POST", f"/api/v1/cases?wait={wait}", body, kind, patience=300)
+
+    def await_graders(self, count: int) -> None:
+        """Until graders are ready."""
+        while self.get("/health")["graders"] < count:
+            time.sleep(0.2)
+
+    def graders(self) -> list[int]:
+        """Process identifiers of the graders."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for path in children for pid in path.read_text().split()]
 
     def memory_mb(self) -> tuple[float, float]:
-        """Resident memory of the HTTP process, and of it with all graders."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        graders = [int(pid) for path in children for pid in path.read_text().split()]
+        """Resident memory of the HTTP process, and of all graders together."""
         sizes = []
-        for pid in (self.process.pid, *graders):
-            found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+        for pid in (self.process.pid, *self.graders()):
+            try:
+                found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+            except OSError:
+                continue
             sizes.append(int(found[1]) / 1024 if found else 0.0)
-        return sizes[0], sum(sizes)
+        return sizes[0], sum(sizes[1:])
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it."""
@@ -90,138 +149,306 @@ class Server:
         self.process.wait()
 
 
-def expected() -> dict[str, list[float]]:
-    ensemble = Ensemble.default(threads=1)
-    return {
-        knee.name: [round(p, 6) for p in ensemble.read(knee)[0].probabilities] for knee in KNEES
-    }
+@contextmanager
+def serving(store: Path, workers: int, queue: int) -> Iterator[Server]:
+    """A server until the block ends."""
+    server = Server(store, workers, queue)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
 
 
-def load(clients: int, seconds: float, slow: int, workers: int, queue: int) -> None:
-    truth, counts, lock = expected(), Counter(), threading.Lock()
-    health: list[float] = []
-    refusals: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "store", workers, queue)
-        end = time.monotonic() + seconds
+@dataclass
+class Tally:
+    """What clients saw."""
 
-        def client(seed: int) -> None:
-            rng = random.Random(seed)
-            while time.monotonic() < end:
-                knee = rng.choice(KNEES)
-                began = time.monotonic()
-                try:
-                    case = server.post(knee, rng.randrange(1, 20) * 2**20, wait=60)
-                except urllib.error.HTTPError as error:
-                    with lock:
-                        counts[f"answered {error.code}"] += 1
-                        counts["503 without Retry-After"] += (
-                            error.code == 503 and not error.headers.get("Retry-After")
-                        )
-                        refusals.append(time.monotonic() - began)
-                    time.sleep(rng.uniform(0.5, 2))
-                    continue
-                except OSError as error:
-                    with lock:
-                        counts[f"connection: {type(error).__name__}"] += 1
-                    continue
-                with lock:
-                    counts[case["state"]] += 1
-                    if case["state"] == "graded":
-                        found = case["knees"][0]["reading"]["probabilities"]
-                        counts["wrong answers"] += found != truth[knee.name]
+    counts: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-        threads = [threading.Thread(target=client, args=(n,), daemon=True) for n in range(clients)]
-        for thread in threads:
-            thread.start()
-        idle = [slow_connection(server.port) for _ in range(slow)]
-        began = time.monotonic()
-        next_line = 0.0
-        while time.monotonic() < end:
-            asked = time.monotonic()
-            waiting = server.get("/health")["waiting"]
-            health.append(time.monotonic() - asked)
-            if time.monotonic() - began >= next_line:
-                alone, together = server.memory_mb()
-                print(
-                    f"{next_line:5.0f} s   HTTP {alone:5.0f} MB   with graders {together:5.0f} MB"
-                    f"   waiting {waiting}",
-                    flush=True,
-                )
-                next_line += seconds / 12
-            time.sleep(0.2)
-        for thread in threads:
-            thread.join(timeout=200)
-        for connection in idle:
-            connection.close()
-        server.stop()
-    counts.setdefault("wrong answers", 0)
-    counts.setdefault("503 without Retry-After", 0)
-    print(f"/health: {len(health)} asked, median {statistics.median(health):.3f} s, ", end="")
-    print(f"slowest {max(health):.3f} s")
-    if refusals:
-        print(f"refusals: median {statistics.median(refusals):.3f} s, upload included")
-    for what, count in sorted(counts.items()):
+    def count(self, what: str, seconds: float | None = None) -> None:
+        """One more of something."""
+        with self.lock:
+            self.counts[what] += 1
+            if seconds is not None:
+                self.seconds.append(seconds)
+
+    def broke(self, what: str) -> None:
+        """A promise was broken."""
+        with self.lock:
+            self.broken[what] += 1
+
+    def compare(self, film: Film, case: dict[str, Any], seconds: float) -> None:
+        """Count an answer as right or wrong."""
+        said = [knee["reading"]["probabilities"] for knee in case["knees"]]
+        if said == [film.probabilities]:
+            self.count("answers that belong to their film", seconds)
+        else:
+            self.broke(f"another answer than the film's ({case['state']})")
+
+
+def client(server: Server, films: list[Film], end: float, seed: int, tally: Tally) -> None:
+    """Upload films and follow each to its answer, until the time is over."""
+    rng = random.Random(seed)
+    while time.monotonic() < end:
+        film, began = rng.choice(films), time.monotonic()
+        try:
+            status, headers, found = server.post(film.path, wait=60)
+            if status == 503:
+                wait = headers.get("retry-after")
+                tally.count("503")
+                if not wait:
+                    tally.broke("503 without Retry-After")
+                with tally.lock:
+                    tally.refusals.append(time.monotonic() - began)
+                time.sleep(rng.uniform(0.5, 1) * float(wait or 1))
+                continue
+            if status not in (200, 202):
+                tally.broke(f"answered {status}")
+                continue
+            [case] = found["cases"]
+            while case["state"] in OPEN:
+                time.sleep(POLL_S)
+                case = server.get(case["url"])
+        except OSError as error:
+            tally.broke(f"connection lost: {type(error).__name__}")
+            continue
+        tally.compare(film, case, time.monotonic() - began)
+
+
+def watch(server: Server, until: float, lines: int) -> list[float]:
+    """Ask /health five times a second, print the curve of memory; the seconds of each answer."""
+    began, asked, next_line = time.monotonic(), [], 0.0
+    print(f"{'s':>5} {'HTTP MB':>9} {'graders MB':>11} {'waiting':>8} {'slowest /health':>16}")
+    while (now := time.monotonic()) < until:
+        waiting = server.get("/health")["waiting"]
+        asked.append(time.monotonic() - now)
+        if now - began >= next_line:
+            web, graders = server.memory_mb()
+            print(
+                f"{next_line:5.0f} {web:9.0f} {graders:11.0f} {waiting:8} {max(asked):14.3f} s",
+                flush=True,
+            )
+            next_line += (until - began) / lines
+        time.sleep(0.2)
+    return asked
+
+
+def report(tally: Tally, health: list[float]) -> bool:
+    """Print what was seen; whether every promise was kept."""
+    print(
+        f"/health: asked {len(health)} times, median {statistics.median(health):.3f} s, "
+        f"slowest {max(health):.3f} s"
+    )
+    if tally.seconds:
+        print(
+            f"film sent to answer: median {statistics.median(tally.seconds):.1f} s, "
+            f"slowest {max(tally.seconds):.1f} s"
+        )
+    if tally.refusals:
+        print(f"503: median {statistics.median(tally.refusals):.2f} s after the upload began")
+    for what, count in sorted(tally.counts.items()):
         print(f"{what}: {count}")
+    for what, count in sorted(tally.broken.items()):
+        print(f"BROKEN: {what}: {count}")
+    kept = max(health) < HEALTH_S and not tally.broken
+    print("kept" if kept else "NOT KEPT")
+    return kept
 
 
-def slow_connection(port: int) -> socket.socket:
+def load(clients: int, seconds: float, workers: int, queue: int) -> bool:
+    """Many clients at a time, each with films of its own."""
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        films = make_films(folder, [1 + 19 * n / 23 for n in range(24)])
+        with serving(folder / "store", workers, queue) as server:
+            server.await_graders(workers)
+            end = time.monotonic() + seconds
+            threads = [
+                threading.Thread(target=client, args=(server, films, end, n, tally), daemon=True)
+                for n in range(clients)
+            ]
+            for thread in threads:
+                thread.start()
+            health = watch(server, end, lines=12)
+            for thread in threads:
+                thread.join(timeout=300)
+            web, graders = server.memory_mb()
+            print(f"after  {web:8.0f} {graders:11.0f}")
+            counts = server.get("/api/v1/cases?limit=1")["counts"]
+    print(f"{clients} clients, {seconds:.0f} s, {workers} graders, queue of {queue}")
+    print(f"cases by state: {counts}")
+    return report(tally, health)
+
+
+def slow_connection(port: int, kind: int) -> socket.socket:
+    """A client that owes the end of its header, of a body, or of its second header."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-    connection.sendall(b"POST /api/v1/cases HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    head = f"POST /api/v1/cases HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode()
+    body = b"Content-Type: multipart/form-data; boundary=y\r\nContent-Length: 900000\r\n\r\n--y"
+    first = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    connection.sendall((head, head + body, first + head)[kind])
     return connection
 
 
-def kills(count: int, workers: int) -> None:
-    rng, accepted, restarts = random.Random(0), {}, 0
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(count):
-            server = Server(Path(folder) / "store", workers, 10_000)
-            moment = time.monotonic() + rng.uniform(0.05, 4)
-            for knee in itertools.cycle(KNEES):
-                if time.monotonic() > moment:
-                    break
-                case = server.post(knee, 0, wait=0)
-                accepted[case["id"]] = knee.stem[-1]
-            graders = list(Path(f"/proc/{server.process.pid}/task").glob("*/children"))
-            pids = [int(pid) for path in graders for pid in path.read_text().split()]
-            server.stop(signal.SIGKILL)
-            restarts += 1
-            while any(os.path.exists(f"/proc/{pid}") for pid in pids):
-                time.sleep(0.05)
-        server = Server(Path(folder) / "store", workers, 10_000)
-        while server.get("/health")["waiting"]:
-            time.sleep(0.5)
-        lost = doubled = other = 0
-        for case, side in accepted.items():
+def drip(connections: list[socket.socket], end: threading.Event) -> None:
+    """A byte now and then on each, as long as the server bears it."""
+    while not end.wait(1.0):
+        for connection in connections:
             try:
-                found = server.get(f"/api/v1/cases/{case}")
-            except urllib.error.HTTPError:
-                lost += 1
+                connection.send(b"x")
+            except OSError:
                 continue
-            doubled += len(found["knees"]) > 1
-            other += [knee["reading"]["side"] for knee in found["knees"]] != [side]
-        server.stop()
-    print(
-        f"{restarts} kills, {len(accepted)} accepted cases: {lost} lost, {doubled} answered ",
-        end="",
+
+
+def cut_off(connections: list[socket.socket]) -> int:
+    """How many the server has closed."""
+    closed = 0
+    for connection in connections:
+        connection.settimeout(0.01)
+        try:
+            while connection.recv(65536):
+                pass
+            closed += 1
+        except TimeoutError:
+            continue
+        except OSError:
+            closed += 1
+    return closed
+
+
+def slow(count: int, workers: int, queue: int) -> bool:
+    """Four clients by themselves, then beside connections that never finish."""
+    kept = True
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        films = make_films(folder, [1, 2, 4, 8])
+        with serving(folder / "store", workers, queue) as server:
+            server.await_graders(workers)
+            for held in (0, count):
+                tally, done = Tally(), threading.Event()
+                opened = [slow_connection(server.port, n % 3) for n in range(held)]
+                dripping = threading.Thread(target=drip, args=(opened, done), daemon=True)
+                dripping.start()
+                end = time.monotonic() + 40
+                threads = [
+                    threading.Thread(
+                        target=client, args=(server, films, end, n, tally), daemon=True
+                    )
+                    for n in range(4)
+                ]
+                for thread in threads:
+                    thread.start()
+                health = watch(server, end, lines=4)
+                for thread in threads:
+                    thread.join(timeout=120)
+                print(f"4 clients beside {held} slow connections", end="")
+                print(f", of which {cut_off(opened)} were cut off within {40} s" if held else "")
+                done.set()
+                for connection in opened:
+                    connection.close()
+                kept = report(tally, health) and kept
+    return kept
+
+
+@dataclass
+class Ledger:
+    """What the server has promised and said so far."""
+
+    accepted: dict[str, Film] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
+    changed_answers: int = 0
+
+    def note(self, server: Server) -> None:
+        """Write down the answers that are there; an answer must never change again."""
+        for place in itertools.count(step=1000):
+            found = server.get(f"/api/v1/cases?limit=1000&offset={place}")["cases"]
+            for case in found:
+                if case["state"] not in OPEN:
+                    known = self.answered.setdefault(case["id"], case["revision"])
+                    self.changed_answers += known != case["revision"]
+            if len(found) < 1000:
+                return
+
+
+def live(server: Server, films: list[Film], rng: random.Random, ledger: Ledger) -> None:
+    """Upload until the server is killed; what was acknowledged goes into the ledger."""
+    while True:
+        film = rng.choice(films)
+        try:
+            status, _, found = server.post(film.path)
+        except (OSError, http.client.HTTPException):
+            return
+        if status == 202:
+            ledger.accepted[found["cases"][0]["url"]] = film
+        time.sleep(rng.uniform(0.0, 0.6))
+
+
+def kills(count: int, workers: int) -> bool:
+    """End it with SIGKILL at random moments, while films come in and are read."""
+    rng, ledger = random.Random(0), Ledger()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        films = make_films(folder, [0.5, 1, 1.5, 2])
+        for number in range(count):
+            server = Server(folder / "store", workers, 10_000)
+            ledger.note(server)
+            sender = threading.Thread(target=live, args=(server, films, rng, ledger))
+            sender.start()
+            time.sleep(rng.uniform(0.05, 6))
+            graders = server.graders()
+            server.stop(signal.SIGKILL)
+            sender.join()
+            while any(Path(f"/proc/{pid}").exists() for pid in graders):
+                time.sleep(0.05)
+            if number % 10 == 9:
+                print(
+                    f"{number + 1} kills, {len(ledger.accepted)} accepted, "
+                    f"{len(ledger.answered)} seen answered",
+                    flush=True,
+                )
+        with serving(folder / "store", workers, 10_000) as server:
+            while server.get("/health")["waiting"]:
+                time.sleep(POLL_S)
+            ledger.note(server)
+            found = {url: server.get(url) for url in ledger.accepted}
+            total = server.get("/api/v1/cases?limit=1")["total"]
+    lost = sum(case is None for case in found.values())
+    doubled = sum(len(case["knees"]) != 1 for case in found.values() if case)
+    other = sum(
+        case["knees"][0]["reading"]["probabilities"] != ledger.accepted[url].probabilities
+        for url, case in found.items()
+        if case and case["knees"]
     )
-    print(f"twice, {other} with another answer than their film's")
+    print(f"{count} kills: {len(found)} cases were accepted, {lost} lost, {doubled} answered twice")
+    print(f"or not, {other} with another film's answer, {ledger.changed_answers} answers changed;")
+    print(f"{total - len(found) + lost} more were kept whose acknowledgement the kill cut off")
+    kept = not (lost or doubled or other or ledger.changed_answers)
+    print("kept" if kept else "NOT KEPT")
+    return kept
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("load", "slow", "kills"), required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--slow", type=int, default=500, help="connections that never finish")
+    parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--queue", type=int, default=32)
-    parser.add_argument("--kills", type=int, default=0)
     options = parser.parse_args()
-    if options.kills:
-        kills(options.kills, options.workers)
-    else:
-        seconds = min(options.seconds, 900)
-        load(options.clients, seconds, options.slow, options.workers, options.queue)
+    parts = {
+        "load": lambda: load(options.clients, options.seconds, options.workers, options.queue),
+        "slow": lambda: slow(options.slow, options.workers, options.queue),
+        "kills": lambda: kills(options.kills, options.workers),
+    }
+    sys.exit(0 if parts[options.part]() else 1)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
+from kellgren.web import server
 from kellgren.web.app import Room
 from kellgren.web.guard import CONTENT_POLICY
 from kellgren.web.settings import Limits, Settings, answered_hosts, is_loopback
@@ -225,6 +229,64 @@ def test_who_stands_still_is_cut_off(room: Room) -> None:
     kind = {"content-type": "multipart/form-data; boundary=y"}
     answer = ask(room, "POST", "/api/v1/cases", content=stalling(), headers=kind)
     assert answer.status_code == 408
+
+
+def seconds_until_cut_off(room: Room, sent: bytes, dripping: bytes) -> tuple[float, bytes]:
+    """Listen for real, send something, then a byte now and then; when the connection ends.
+
+    Returns:
+        The seconds, 5 if it never does, and the first of what was answered: no more is taken.
+    """
+
+    async def talk() -> tuple[float, bytes]:
+        with server._listening("127.0.0.1", 0) as listening:
+            port = listening.getsockname()[1]
+            running = uvicorn.Server(server._config(room))
+            serving = asyncio.create_task(running.serve(sockets=[listening]))
+            slow = socket.socket()
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", port))
+            began = time.monotonic()
+            await loop.sock_sendall(slow, sent)
+            await asyncio.sleep(0.2)
+            answer = slow.recv(2048) if b"\r\n\r\n" in sent else b""
+            while time.monotonic() - began < 5 and running.server_state.connections:
+                await asyncio.sleep(0.05)
+                try:
+                    slow.send(dripping)
+                except OSError:
+                    break
+            spent = time.monotonic() - began
+            slow.close()
+            running.should_exit = True
+            await serving
+        return spent, answer
+
+    return asyncio.run(talk())
+
+
+HEADER = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize("sent", [HEADER, HEADER + b"\r\n" + HEADER], ids=["first", "later"])
+def test_a_header_that_never_ends_is_cut_off(
+    room: Room, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """The first of a connection and a later one alike, however slowly it drips."""
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.6)
+    spent, answer = seconds_until_cut_off(room, sent, b"x")
+    assert 0.5 < spent < 3
+    assert answer.startswith(b"HTTP/1.1 200") == (sent != HEADER)
+
+
+def test_who_takes_no_answer_is_cut_off(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.6)
+    large = b"GET /static/openseadragon.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    spent, answer = seconds_until_cut_off(room, large * 40, b"")
+    assert 0.5 < spent < 3
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_the_description_is_whole(room: Room) -> None:

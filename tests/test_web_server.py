@@ -13,12 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment
 from dicom_factory import CANARY, dicom_bytes
+from dicom_headers import CANARIES, CR, DX, SOURCE_UIDS, complete
 from kellgren.batch import json_text
 from kellgren.pipeline import Ensemble
 from kellgren.web.entries import Upload
@@ -88,6 +92,63 @@ def test_pictures_are_pictures(client: httpx.Client) -> None:
         assert answer.headers["content-type"] == "image/png"
         assert answer.content.startswith(PNG)
     assert client.get(f"{case['url']}/knees/2/picture.png").status_code == 404
+
+
+def deep_knee() -> np.ndarray:
+    """A real right knee, 12 bits in (H, W) uint16."""
+    return np.asarray(Image.open(EXAMPLES / "9177337R.png")).astype(np.uint16) * 16
+
+
+def coded(report: Dataset) -> dict[str, str]:
+    """Code of each question in a report's tree, and of its coded answer."""
+    found = {}
+    open_items = list(report.ContentSequence)
+    while open_items:
+        item = open_items.pop()
+        open_items += getattr(item, "ContentSequence", [])
+        if item.ValueType == "CODE":
+            [question], [answer] = item.ConceptNameCodeSequence, item.ConceptCodeSequence
+            found[question.CodeValue] = answer.CodeValue
+    return found
+
+
+@pytest.mark.parametrize("kind", [DX, CR])
+def test_a_dicom_film_is_answered_with_a_structured_report(client: httpx.Client, kind: str) -> None:
+    film = dicom_bytes(deep_knee(), bits=12, **complete(kind))
+    [case] = hand_in(client, ("film.dcm", film))
+    reading = case["knees"][0]["reading"]
+    assert (case["state"], reading["side"], reading["mm_per_pixel"]) == ("graded", "R", 0.139)
+    answer = client.get(case["report"])
+    assert answer.headers["content-type"] == "application/dicom"
+    report = dcmread(io.BytesIO(answer.content))
+    assert report.Modality == "SR"
+    assert report.PatientID == CANARIES["PatientID"]
+    assert report.StudyInstanceUID == SOURCE_UIDS["StudyInstanceUID"]
+    assert SOURCE_UIDS["SOPInstanceUID"] in str(report)
+    assert coded(report)["KL"] == f"KL{reading['grade']}"
+    # Only the report names the patient: it goes back into the archive that the film came from.
+    text = client.get(f"{case['url']}/readings.json").text + str(case)
+    assert not [word for word in CANARIES.values() if word in text]
+    assert client.delete(case["url"]).status_code == 204
+    assert client.get(case["report"]).status_code == 404
+
+
+def test_what_no_archive_could_match_has_no_report(client: httpx.Client) -> None:
+    nameless = {name: value for name, value in complete(DX).items() if name not in SOURCE_UIDS}
+    film = dicom_bytes(deep_knee(), bits=12, **nameless)
+    for case in hand_in(client, ("film.dcm", film), KNEES[0], ("text.dcm", b"no picture")):
+        assert case["report"] is None
+        assert client.get(f"{case['url']}/report.dcm").status_code == 404
+
+
+def test_another_model_has_no_index_of_similar_knees(client: httpx.Client) -> None:
+    [case] = hand_in(client, KNEES[0])
+    found = client.get(case["knees"][0]["similar"]).json()
+    assert found["knees"] == []
+    assert found["note"] == "There is no index of similar knees for this model"
+    assert client.get("/api/v1/similar/0.webp").content[8:12] == b"WEBP"
+    assert client.get("/api/v1/similar/999999.webp").status_code == 404
+    assert client.get("/api/v1/cases/aaaaaaaaaaaaaaaa/knees/1/similar").status_code == 404
 
 
 def test_both_knees_of_a_patient_find_each_other(client: httpx.Client) -> None:

@@ -44,6 +44,8 @@ class KneeReading:
         crop: the knee that was looked at.
         maps: where each grade's evidence lies, ``(5, h, w)``, on the finest member's grid.
         alone: the probabilities before the other knee had a say.
+        features: each network's last features, averaged over the picture: ``(C,)`` each, in the
+            bundle's order; knees that look alike to the networks lie close together in them.
         read_with: path of the file that showed the other knee, if that had a say.
     """
 
@@ -59,6 +61,7 @@ class KneeReading:
     crop: KneeCrop
     maps: Map
     alone: tuple[float, ...]
+    features: tuple[npt.NDArray[np.float32], ...]
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
 
@@ -221,6 +224,7 @@ class Ensemble:
             checks=knee.checks,
             maps=ensemble_maps(opinion.outputs, opinion.says),
             alone=tuple(float(p) for p in opinion.probabilities),
+            features=tuple(output.features.mean(axis=(1, 2)) for output in opinion.outputs),
         )
 
 

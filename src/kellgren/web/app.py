@@ -22,6 +22,7 @@ from kellgren.grades import Grade
 from kellgren.web.bell import Bell
 from kellgren.web.cases import CaseRoutes
 from kellgren.web.guard import COOKIE, Guard, same_token, shown_token
+from kellgren.web.likenesses import SimilarRoutes
 from kellgren.web.pool import Pool
 from kellgren.web.records import Health, Problem
 from kellgren.web.settings import Settings
@@ -50,11 +51,13 @@ class Room:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.card = open_bundle(settings.model or default_bundle()).card
+        bundle = open_bundle(settings.model or default_bundle())
+        self.card = bundle.card
         self.store = Store(settings.store, keep_names=settings.keep_names)
         self.bell = Bell()
         self.pool = Pool(self.store, settings, self.bell.ring)
         self.cases = CaseRoutes(self.store, self.pool, self.bell, settings.limits)
+        self.similar = SimilarRoutes(self.store, bundle)
         self.studies = StudyRoutes(self.store)
         self.began = time.time()
 
@@ -81,6 +84,7 @@ class Room:
         )
         app.add_exception_handler(Exception, _broken)
         app.include_router(self.cases.router)
+        app.include_router(self.similar.router)
         app.include_router(self.studies.router)
         app.include_router(self._house_keeping())
         app.mount("/static", StaticFiles(directory=STATIC))

@@ -38,13 +38,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class KneePictures:
-    """PNG files of one knee: the crop, the map to lay over it, the sheet with both."""
+    """PNG files of one knee: the crop, the map to lay over it, the sheet with both.
+
+    Attributes:
+        similar: graded knees of the index that look like it, by number, with their distances.
+    """
 
     grade: int
     certainty: str
     picture: bytes
     map: bytes
     overlay: bytes
+    similar: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,11 @@ from kellgren.explain import heat
 from kellgren.grades import Side
 from kellgren.overlay import heat_colours, png_bytes
 from kellgren.pipeline import Ensemble, KneeReading
+from kellgren.similar import SimilarKnees
 
 LARGEST_PICTURE, MAP_SIDE = 2048, 192  # longest side in pixels of what the page shows
 FIRST_LOOK = Path(__file__).parent / "static" / "atlas" / "9589486R.png"
+SIMILAR = 24  # knees kept for each: those of its own patient are left out when they are shown
 NICENESS = 5  # so that HTTP is answered while every core grades
 
 
@@ -50,8 +52,21 @@ def map_picture(reading: KneeReading) -> bytes:
     return png_bytes(Image.fromarray(np.rint(layers).astype(np.uint8)))
 
 
-def read_case(ensemble: Ensemble, job: dict[str, str]) -> tuple[dict[str, Any], list[bytes]]:
-    """Read one file under its neutral name.
+def similar_knees(
+    known: SimilarKnees | None, ensemble: Ensemble, reading: KneeReading
+) -> list[tuple[int, float]]:
+    """Numbers and distances of the known knees most like one; none if they are another model's."""
+    places = None if known is None else known.places(ensemble.bundle)
+    if known is None or places is None:
+        return []
+    near = known.nearest([reading.features[place] for place in places], SIMILAR)
+    return [(knee.number, round(knee.distance, 4)) for knee in near]
+
+
+def read_case(
+    ensemble: Ensemble, job: dict[str, str], known: SimilarKnees | None = None
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Read one file under its neutral name, and look for graded knees like those in it.
 
     Returns:
         The answer without pictures; picture, map and overlay of each knee in turn, and last the
@@ -75,6 +90,7 @@ def read_case(ensemble: Ensemble, job: dict[str, str]) -> tuple[dict[str, Any], 
         "note": outcome.note,
         "model": ensemble.model,
         "knees": [[int(r.grade), r.certainty] for r in outcome.readings],
+        "similar": [similar_knees(known, ensemble, r) for r in outcome.readings],
         "report": report is not None,
         "seconds": round(time.monotonic() - began, 3),
     }
@@ -108,12 +124,12 @@ def _rows(outcome: Outcome, image: str) -> list[dict[str, Any]]:
 
 
 def _serve(requests: IO[str], answers: IO[bytes], model: Path) -> None:
-    ensemble = Ensemble.open(model, threads=1)
+    ensemble, known = Ensemble.open(model, threads=1), SimilarKnees.default()
     # The first look takes longer than the others; it should not be a reader's.
     grade_file(ensemble, str(FIRST_LOOK))
     _tell(answers, {"ready": True, "model": ensemble.model}, [])
     for line in requests:
-        _tell(answers, *read_case(ensemble, json.loads(line)))
+        _tell(answers, *read_case(ensemble, json.loads(line), known))
 
 
 def _tell(stream: IO[bytes], answer: dict[str, Any], pictures: list[bytes]) -> None:

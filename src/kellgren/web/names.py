@@ -43,7 +43,7 @@ def case_name(given: str, secret: bytes, *, keep: bool) -> CaseName:
     base = printable(given.replace("\\", "/").rsplit("/", 1)[-1])
     patient, side = patient_and_side(base)
     named = side is not Side.UNKNOWN
-    number = _number(secret, patient) if named else _drawn_number()
+    number = patient_number(secret, patient) if named else _drawn_number()
     suffix = PurePosixPath(base).suffix.lower()
     file = f"{number}{side.value}{suffix if suffix in SUFFIXES else ''}"
     return CaseName(file, base if keep and base else file, number)
@@ -55,7 +55,8 @@ def printable(text: str) -> str:
     return kept.strip()[-LONGEST_NAME:]
 
 
-def _number(secret: bytes, patient: str) -> str:
+def patient_number(secret: bytes, patient: str) -> str:
+    """The number that stands for a patient in one store."""
     digest = hmac.digest(secret, patient.encode(), hashlib.sha256)
     return str(int.from_bytes(digest[:8]) % 10**_DIGITS).zfill(_DIGITS)
 

@@ -125,16 +125,17 @@ class Grader:
 def _checked_answer(found: dict[str, Any], pictures: list[bytes]) -> Answer:
     if found["state"] not in ("graded", "refused"):
         raise ValueError(found["state"])
-    knees = tuple(
-        KneePictures(int(grade), str(certainty), *pictures[3 * place : 3 * place + 3])
-        for place, (grade, certainty) in enumerate(found["knees"])
-    )
+    knees = []
+    for (grade, certainty), similar in zip(found["knees"], found["similar"], strict=True):
+        picture, layer, overlay = pictures[3 * len(knees) : 3 * len(knees) + 3]
+        near = tuple((int(number), float(far)) for number, far in similar)
+        knees.append(KneePictures(int(grade), str(certainty), picture, layer, overlay, near))
     return Answer(
         state=found["state"],
         rows=[dict(row) for row in found["rows"]],
         note=str(found["note"]),
         model=dict(found["model"]),
-        knees=knees,
+        knees=tuple(knees),
         report=pictures[-1] if found["report"] else None,
         seconds=found["seconds"],
     )

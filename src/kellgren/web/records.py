@@ -38,6 +38,7 @@ _CASE_EXAMPLE: dict[str, Any] = {
             "picture": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/picture.png",
             "map": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/map.png",
             "overlay": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/overlay.png",
+            "similar": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/similar",
         }
     ],
     "report": None,
@@ -53,6 +54,7 @@ class Knee(BaseModel):
     picture: str
     map: str
     overlay: str
+    similar: str = Field(description="Graded knees that look like it.")
 
 
 class Case(BaseModel):
@@ -118,6 +120,7 @@ def case_record(row: sqlite3.Row, companions: list[str]) -> Case:
         Knee(
             reading={key: value for key, value in reading.items() if key != "note"},
             **{kind: f"{url}/knees/{place}/{kind}.png" for kind in ("picture", "map", "overlay")},
+            similar=f"{url}/knees/{place}/similar",
         )
         for place, reading in enumerate(rows, start=1)
         if row["state"] == "graded"

@@ -16,8 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from kellgren.web.app import Room
 from kellgren.web.settings import Settings
 
-HEADER_SECONDS = 15.0
-_KEEP_ALIVE_S, _LAST_REQUESTS_S, _CONNECTIONS = 20, 10, 8192
+HEADER_SECONDS, ANSWER_SECONDS = 15.0, 60.0
+_KEEP_ALIVE_S, _LAST_REQUESTS_S, _CONNECTIONS, _BACKLOG = 20, 10, 8192, 2048
 
 
 class Refused(Exception):
@@ -25,21 +25,58 @@ class Refused(Exception):
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP whose clients must finish their request's header in time."""
+    """HTTP whose clients must finish each request's header, and take its answer, in time."""
+
+    _header_clock: asyncio.TimerHandle | None = None
+    _answer_clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the clock of the first header."""
         super().connection_made(transport)
-        self._clock = self.loop.call_later(HEADER_SECONDS, self._hang_up_if_silent)
+        self._watch_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Start the clock of a later header at its first byte."""
+        super().data_received(data)
+        self._watch_header()
+
+    def pause_writing(self) -> None:
+        """The client takes no more of its answer: it has some time to go on."""
+        super().pause_writing()
+        self._answer_clock = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It went on."""
+        super().resume_writing()
+        self._answer_clock = _stopped(self._answer_clock)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._clock.cancel()
+        """Stop the clocks."""
+        self._header_clock = _stopped(self._header_clock)
+        self._answer_clock = _stopped(self._answer_clock)
         super().connection_lost(exc)
 
-    def _hang_up_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+    @property
+    def _awaits_header(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _watch_header(self) -> None:
+        if not self._awaits_header:
+            self._header_clock = _stopped(self._header_clock)
+        elif self._header_clock is None and not self.transport.is_closing():
+            self._header_clock = self.loop.call_later(HEADER_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self._header_clock = None
+        if self._awaits_header and not self.transport.is_closing():
             self.transport.close()
+
+
+def _stopped(clock: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    """Stop a clock; what to remember of it, which is nothing."""
+    if clock is not None:
+        clock.cancel()
+    return None
 
 
 def run(
@@ -96,6 +133,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(_BACKLOG)  # whoever reads the address may connect at once
     except OSError as error:
         listening.close()
         raise Refused(f"cannot listen on {host}, port {port}: {error.strerror}") from None

@@ -27,7 +27,7 @@ from kellgren.web.entries import (
     Upload,
     conditions,
 )
-from kellgren.web.names import CaseName, case_name
+from kellgren.web.names import CaseName, case_name, patient_number
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -50,6 +50,10 @@ CREATE TABLE IF NOT EXISTS knees (
     grade INTEGER NOT NULL, certainty TEXT NOT NULL,
     picture TEXT NOT NULL, map TEXT NOT NULL, overlay TEXT NOT NULL,
     PRIMARY KEY (case_number, place)
+);
+CREATE TABLE IF NOT EXISTS likenesses (
+    case_number INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE, place INTEGER NOT NULL,
+    found TEXT NOT NULL, PRIMARY KEY (case_number, place)
 );
 """
 _NEXT_CHANGE = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM cases)"
@@ -200,6 +204,27 @@ class Store:
         )
         return self.contents.path(found[0][0]) if found else None
 
+    def similar(self, identifier: str, place: int) -> list[tuple[int, float]]:
+        """Numbers and distances of the graded knees most like one of a case."""
+        found = self.select(
+            "SELECT found FROM likenesses JOIN cases ON number = case_number "
+            "WHERE id = ? AND place = ?",
+            (identifier, place),
+        )
+        return [(number, far) for number, far in json.loads(found[0][0])] if found else []
+
+    def forget_likenesses_of_others(self, index: str) -> None:
+        """Numbers mean knees of one index only: drop those found in another than this one."""
+        with self.transaction() as base:
+            known = base.execute("SELECT value FROM facts WHERE name = 'similar'").fetchone()
+            if known is None or known["value"] != index:
+                base.execute("DELETE FROM likenesses")
+                base.execute("INSERT OR REPLACE INTO facts VALUES ('similar', ?)", (index,))
+
+    def is_of(self, case: sqlite3.Row, patient: str) -> bool:
+        """Whether a case's film is of a patient, as far as its file's name said so."""
+        return bool(case["patient"] == patient_number(self._secret, patient))
+
     def find(self, wanted: Filter, *, limit: int, offset: int = 0) -> tuple[list[sqlite3.Row], int]:
         """Cases, newest first, and how many there are in all."""
         found, values = conditions(wanted)
@@ -270,6 +295,10 @@ def _answered(
         base.execute(
             "INSERT INTO knees VALUES (?, ?, ?, ?, ?, ?, ?)",
             (row["number"], place, knee.grade, knee.certainty, *pictures),
+        )
+        base.execute(
+            "INSERT INTO likenesses VALUES (?, ?, ?)",
+            (row["number"], place, json.dumps(knee.similar)),
         )
     return True
 

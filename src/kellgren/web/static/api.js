@@ -30,6 +30,7 @@ export const about = () => ask("/api/v1/about");
 export const session = () => ask("/api/v1/session");
 export const health = () => ask("/health");
 export const getCase = (id) => ask(`/api/v1/cases/${encodeURIComponent(id)}`);
+export const similar = (path) => ask(path);
 export const changes = (after) => ask(`/api/v1/cases?limit=1000&after=${after}`);
 export const remove = (id) => ask(`/api/v1/cases/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const studies = () => ask("/api/v1/studies");

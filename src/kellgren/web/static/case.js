@@ -1,7 +1,7 @@
 // One case: its knees side by side, and what was read on each.
 
 import * as api from "./api.js";
-import { CREDIT, neighbours } from "./atlas.js";
+import { Beside } from "./beside.js";
 import { SIDES, h, icon, reasonOf, say, wordOf } from "./dom.js";
 import { confirmSheet } from "./keys.js";
 import { nameOf } from "./names.js";
@@ -24,6 +24,7 @@ class CaseScreen {
     Object.assign(this, { id, element, go, knees: [], chosen: 0, compared: null, gone: false, shown: 0.6, mapOn: false });
     this.light = new Light((light) => this.tellWindow(light));
     this.panes = new Panes(this.light);
+    this.beside = new Beside((knee) => this.compare(knee));
   }
 
   leave() {
@@ -81,10 +82,11 @@ class CaseScreen {
     }
     this.panel = h("aside", { class: "panel", "aria-label": "Reading" });
     this.element.replaceChildren(this.top(entry), h("div", { class: "desk" },
-      h("section", { class: "looking", "aria-label": "Pictures" }, this.tools(), this.panes.element, this.atlas()),
+      h("section", { class: "looking", "aria-label": "Pictures" }, this.tools(), this.panes.element, this.beside.element),
       this.panel));
     this.showPanes();
     this.drawPanel();
+    this.beside.show(this.knees[this.chosen]);
     document.title = `${nameOf(entry)} · kellgren`;
   }
 
@@ -94,9 +96,9 @@ class CaseScreen {
       label: `Grade ${knee.reading.grade}${knee.entry.id === this.id ? "" : ", another film"}`,
     }));
     if (this.compared) {
-      const { picture, side, grade } = this.compared;
+      const { picture, side, grade, file } = this.compared;
       const close = () => this.compare(null);
-      shown.splice(0, shown.length, shown[this.chosen], { picture, side, kind: "reference", label: `Atlas, grade ${grade}`, close });
+      shown.splice(0, shown.length, shown[this.chosen], { picture, side, kind: "reference", label: `Grade ${grade} · ${file}`, close });
     }
     this.panes.show(shown);
     this.panes.all.forEach((pane, place) => {
@@ -114,14 +116,14 @@ class CaseScreen {
     this.chosen = place;
     this.mark();
     this.drawPanel();
-    this.atlasPlace.replaceWith(this.atlas());
+    this.beside.show(this.knees[this.chosen]);
   }
 
   compare(knee) {
     this.compared = this.compared === knee ? null : knee;
     this.showPanes();
-    for (const button of this.atlasPlace.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.knee === this.compared));
-    say(this.compared ? `Atlas knee of grade ${knee.grade} beside this one` : "Atlas knee closed");
+    this.beside.mark(this.compared);
+    say(this.compared ? `A knee of grade ${knee.grade} is beside this one` : "The knee beside is closed");
   }
 
   top(entry) {
@@ -178,21 +180,6 @@ class CaseScreen {
     this.windowWords.textContent = light.words;
     const preset = Object.entries(WINDOWS).find(([, range]) => range.low === light.range.low && range.high === light.range.high);
     this.windowChoice.value = preset ? preset[0] : "";
-  }
-
-  atlas() {
-    const { reading } = this.knees[this.chosen];
-    this.atlasPlace = h("section", { class: "atlas", "aria-label": "Graded knees to compare with" },
-      h("h2", {}, "Compare"),
-      h("ul", {}, neighbours(reading.grade).map((knee) => {
-        const button = h("button", { type: "button", "aria-pressed": "false", onclick: () => this.compare(knee) },
-          h("img", { class: knee.side === "L" ? "flip" : "", src: knee.picture, alt: "", loading: "lazy", width: 96, height: 96 }),
-          h("span", { class: `chip grade-${knee.grade}` }, h("span", { class: "unseen" }, "Atlas knee, grade "), String(knee.grade)));
-        button.knee = knee;
-        return h("li", { class: knee.grade === reading.grade ? "same" : "" }, button);
-      })),
-      h("p", { class: "small" }, CREDIT));
-    return this.atlasPlace;
   }
 
   drawPanel() {
@@ -272,6 +259,7 @@ class CaseScreen {
     if (key === "escape") this.go("/");
     else if (key === "j") this.step(1);
     else if (key === "k") this.step(-1);
+    else if (key === "s" && this.panel) this.beside.turn();
     else return Boolean(this.buttons) && this.act(key);
     return true;
   }

@@ -19,6 +19,7 @@ const SHEET = [
   ["Case", [
     ["M", "map on and off"],
     ["P", "hold: peek at the map"],
+    ["S", "atlas knees or the most similar ones"],
     ["J  K", "next case, case before"],
     ["Esc", "back to the work-list"],
   ]],

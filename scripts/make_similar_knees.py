@@ -1,0 +1,125 @@
+"""Make the index of similar graded knees that the reading room shows.
+
+    python scripts/make_similar_knees.py --data kneeKL299 [-o src/kellgren/models/similar]
+
+Its knees are those that the bundle's networks never learnt from: the ones in the bundle's
+out_of_fold.csv, so that what lies close together does so because it looks alike and not because it
+was learnt by heart. Run it again whenever the networks of the default bundle change; another vote
+of the same networks needs no other index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from kellgren.bundle import default_bundle
+from kellgren.errors import NotAKneeFilm
+from kellgren.manifest import Knee, index
+from kellgren.pipeline import Ensemble
+from kellgren.similar import SimilarKnees, Source, joined, network_checksums
+
+HERE = Path(__file__).parents[1]
+PICTURE, QUALITY = 224, 60  # pixels, WebP
+SOURCE = Source(
+    name="Knee Osteoarthritis Severity Grading Dataset",
+    licence="CC BY 4.0",
+    credit="Chen 2018, doi 10.17632/56rmx5bjcr.1, CC BY 4.0",
+    selection="train and val knees that the model's networks never learnt from",
+)
+
+
+def held_out(bundle: Path, knees: list[Knee]) -> list[Knee]:
+    """The knees that none of a bundle's networks learnt from."""
+    with (bundle / "out_of_fold.csv").open(newline="", encoding="utf-8") as stream:
+        names = {Path(row["image"]).stem for row in csv.DictReader(stream)}
+    found = [knee for knee in knees if knee.image.stem in names and knee.grade is not None]
+    if {knee.image.stem for knee in found} != names:
+        raise SystemExit(f"{len(names)} knees are in {bundle}/out_of_fold.csv, {len(found)} found")
+    return sorted(found, key=lambda knee: knee.image.stem)
+
+
+def small(knee: Knee) -> bytes:
+    """A picture for the page."""
+    stream = io.BytesIO()
+    with Image.open(knee.image) as picture:
+        grey = picture.convert("L").resize((PICTURE, PICTURE), Image.Resampling.LANCZOS)
+    grey.save(stream, "WEBP", quality=QUALITY, method=6)
+    return stream.getvalue()
+
+
+def principal_axes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and the axes of largest variance, (F, count), each with its largest part positive."""
+    centre = vectors.mean(axis=0)
+    _, _, rows = np.linalg.svd(vectors - centre, full_matrices=False)
+    axes = rows[:count].T
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return centre, axes * signs
+
+
+def main() -> None:
+    """Look at every knee, write the index, and say how well neighbours' grades agree."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="published folder or manifest")
+    parser.add_argument("--bundle", type=Path, default=default_bundle())
+    parser.add_argument("--axes", type=int, default=48)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=HERE / "src" / "kellgren" / "models" / "similar"
+    )
+    options = parser.parse_args()
+    ensemble = Ensemble.open(options.bundle, threads=1)
+    kept, vectors = [], []
+    for knee in held_out(options.bundle, index(options.data)):
+        try:
+            [reading] = ensemble.read(knee.image)
+        except (NotAKneeFilm, ValueError) as refusal:
+            print(f"left out: {refusal}")
+            continue
+        kept.append(knee)
+        vectors.append(joined(reading.features))
+        if len(kept) % 100 == 0:
+            print(f"{len(kept)} knees", flush=True)
+    every = np.stack(vectors).astype(np.float64)
+    centre, axes = principal_axes(every, options.axes)
+    found = SimilarKnees(
+        source=SOURCE,
+        networks=network_checksums(ensemble.bundle),
+        files=[knee.image.stem for knee in kept],
+        grades=np.array([int(knee.grade) for knee in kept if knee.grade is not None]),
+        centre=centre,
+        axes=axes,
+        codes=(every - centre) @ axes,
+        pictures=[small(knee) for knee in kept],
+    )
+    found.write(options.output)
+    size = sum(path.stat().st_size for path in options.output.iterdir())
+    spread = np.var(every - centre, axis=0).sum()
+    share = np.var((every - centre) @ axes, axis=0).sum() / spread
+    print(f"{len(kept)} knees, {size / 1e6:.1f} MB, {share:.0%} of the variance")
+    agreement(found, kept, vectors)
+
+
+def agreement(found: SimilarKnees, kept: list[Knee], vectors: list[np.ndarray]) -> None:
+    """Print how the six nearest of other patients are graded."""
+    same = near = 0
+    networks = len(found.networks)
+    for knee, vector in zip(kept, vectors, strict=True):
+        own = knee.patient
+        others = found.nearest(
+            np.split(vector, networks), 6, lambda patient, own=own: patient == own
+        )
+        apart = [abs(int(other.grade) - int(knee.grade or 0)) for other in others]
+        same += sum(one == 0 for one in apart)
+        near += sum(one <= 1 for one in apart)
+    total = 6 * len(kept)
+    print(f"of the six nearest of other patients {same / total:.1%} have the knee's own grade,")
+    print(f"{near / total:.1%} have it or a neighbouring one")
+
+
+if __name__ == "__main__":
+    main()
