@@ -125,7 +125,7 @@ class Grader:
 def _checked_answer(found: dict[str, Any], pictures: list[bytes]) -> Answer:
     if found["state"] not in ("graded", "refused"):
         raise ValueError(found["state"])
-    knees = []
+    knees: list[KneePictures] = []
     for (grade, certainty), similar in zip(found["knees"], found["similar"], strict=True):
         picture, layer, overlay = pictures[3 * len(knees) : 3 * len(knees) + 3]
         near = tuple((int(number), float(far)) for number, far in similar)
