@@ -3,8 +3,8 @@
     python benchmarks/faithfulness.py [--knees examples] [--model BUNDLE] [--steps 10] [--seed 0]
 
 One line a knee: areas under the curves (mean probability of the grade while pixels are blurred away
-or brought back), and the gain over the random map; then their means. One look at each picture: the
-look at the mirror image would double the time and tell the same.
+or brought back), and the gain over the random map; then their means. One look at each picture: with
+the look at the mirror image it would take twice the time.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from examples_truth import GRADES
 from kellgren.evaluation.matching import Coverage, MatchedKnees
+from kellgren.report.map_test import in_turns
 from kellgren.report.worst import worst_order
 
 HOSTILE = "<img src=x onerror=alert(1)>&amp;'\".png"
@@ -76,7 +77,7 @@ def study(folder: Path, *, probabilities: bool = True) -> tuple[Path, Path]:
 
 
 def words_of(table: Path, labels: Path, tiny: Path, html: Path) -> list[object]:
-    few = ("--resamples", "100", "--model", tiny)
+    few = ("--resamples", "100", "--map-knees", "3", "--model", tiny)
     return ["evaluate", table, "--labels", labels, "--html", html, *few]
 
 
@@ -101,9 +102,18 @@ def test_the_page_is_whole_asks_for_nothing_and_runs_nothing(tmp_path, tiny, cap
     assert page.words.count(HOSTILE) == 1  # as a word, never as an element
     assert "Evaluation of a<b>&c.csv" in page.words
     assert not re.search(r"\bnan\b", page.words)
-    for part in ("Headline", "Grade by grade", "certainty hold", "apart", "Against", "Worst"):
+    parts = (
+        "Headline",
+        "Grade by grade",
+        "certainty hold",
+        "apart",
+        "Against",
+        "Worst",
+        "maps matter",
+    )
+    for part in parts:
         assert part in page.words
-    assert page.tags.count("svg") == 6
+    assert page.tags.count("svg") == 7
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert "written: " in capsys.readouterr().err
@@ -135,8 +145,34 @@ def test_a_table_without_probabilities_has_a_page_too(tmp_path, tiny):
     assert kellgren(*words_of(table, labels, tiny, tmp_path / "r.html")) == 0
     page = Page((tmp_path / "r.html").read_text("utf-8"))
     assert "no p0 to p4" in page.words
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 3
     assert "AUC" not in page.words
+
+
+def test_the_maps_are_tried_on_some_knees_of_every_predicted_grade(tmp_path, tiny):
+    table, labels = study(tmp_path)
+    assert kellgren(*words_of(table, labels, tiny, tmp_path / "r.html")) == 0
+    text = (tmp_path / "r.html").read_text("utf-8")
+    section = text.split("<h2>Do the maps matter")[1].split("</section>")[0]
+    assert "3 of the knees" in section
+    rows = re.findall(r"<tr><th scope=row>(.*?)</th>(.*?)</tr>", section)
+    assert len(rows) == 4
+    cells = np.array([re.findall(r"[-+]?\d\.\d\d", row) for _, row in rows], dtype=float)
+    deleted, chance, inserted, luck, gain = cells.T
+    assert np.abs((chance - deleted + inserted - luck) / 2 - gain).max() <= 0.01 + 1e-9
+    assert np.abs(cells[:3].mean(axis=0) - cells[3]).max() <= 0.01
+
+    none = [*words_of(table, labels, tiny, tmp_path / "none.html"), "--map-knees", "0"]
+    assert kellgren(*none) == 0
+    assert "Do the maps matter" not in (tmp_path / "none.html").read_text("utf-8")
+
+
+def test_every_predicted_grade_has_its_turn():
+    predicted = np.array([0, 0, 0, 0, 0, 0, 2, 2, 4])
+    order = list(in_turns(predicted, np.random.default_rng(0)))
+    assert sorted(order) == list(range(9))
+    assert predicted[order].tolist() == [0, 2, 4, 0, 2, 0, 0, 0, 0]
+    assert order != list(in_turns(predicted, np.random.default_rng(1)))
 
 
 def matched(truth: list[int], predicted: list[int], sure: list[float]) -> MatchedKnees:

@@ -47,6 +47,34 @@ def study(tmp_path: Path) -> list[str]:
     return images
 
 
+def test_a_manifest_tells_whose_knees_files_with_other_names_are(
+    tmp_path: Path, model: Path
+) -> None:
+    for number, source in enumerate(KNEES[:4]):
+        shutil.copy(source, tmp_path / f"film {number}.png")
+    table = tmp_path / "knees.csv"
+    table.write_text(
+        "image,patient,side\nfilm 0.png,A,L\nfilm 1.png,B,R\nfilm 2.png,A,right\nfilm 3.png,B,\n"
+    )
+    assert kellgren("grade", table, "--model", model, "--csv", tmp_path / "g.csv") == 0
+    found = {Path(row["image"]).name: row for row in rows(tmp_path / "g.csv")}
+    fellow = {name: Path(row["read_with"]).name for name, row in found.items()}
+    assert fellow == {
+        **{"film 0.png": "film 2.png", "film 2.png": "film 0.png"},
+        **{"film 1.png": "", "film 3.png": ""},  # a side is missing: they stay alone
+    }
+    assert [found[f"film {n}.png"]["side"] for n in range(4)] == ["L", "R", "R", ""]
+
+
+def test_a_table_that_is_no_manifest_is_refused_by_name(tmp_path: Path, capsys) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text("file,comment\na.png,good\n")
+    assert kellgren("grade", table, "--csv", tmp_path / "g.csv") == 2
+    assert "notes.csv" in (said := capsys.readouterr().err)
+    assert "no column image" in said
+    assert not (tmp_path / "g.csv").exists()
+
+
 def test_files_pair_by_name() -> None:
     assert in_pairs(["a/9001L.png", "x.png", "b/9001R.png", "9002L.png"]) == [
         ("a/9001L.png", "b/9001R.png"),

@@ -1,4 +1,4 @@
-"""The paper's eight networks go the whole way at toy size, from training to explanation."""
+"""The paper's eight networks go the whole way at toy size, from training to vote and map."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from command_line import rows
@@ -21,6 +22,7 @@ from kellgren.training.checkpoint import read_history
 from kellgren.training.loop import train
 from kellgren.training.outcome import finish
 from kellgren.training.prepare import prepare
+from kellgren.voting import hard_vote, mix_vote, soft_vote, softmax
 from tiny_training import FOLDS, copied_knees, tiny_world
 
 SIZE = 64
@@ -45,11 +47,20 @@ def toy(recipe: Recipe) -> Recipe:
     return Recipe.model_validate(values | {"batch": 4})
 
 
+@pytest.fixture(scope="module")
+def said() -> dict[str, npt.NDArray[np.float64]]:
+    """What each network that went the way says of the same knee, ``(5,)``."""
+    return {}
+
+
 @pytest.mark.parametrize(
     "recipe", [toy(r) for r in read_campaign("paper", [SIZE]).recipes], ids=lambda r: str(r.name)
 )
 def test_a_network_of_the_paper_goes_the_whole_way(
-    recipe: Recipe, knees: list[Knee], tmp_path: Path
+    recipe: Recipe,
+    knees: list[Knee],
+    tmp_path: Path,
+    said: dict[str, npt.NDArray[np.float64]],
 ) -> None:
     few = [*knees[:3], *[knee for knee in knees if FOLDS.of_patient[knee.patient] == 1][:2]]
     run = prepare(recipe, few, tmp_path, folds=FOLDS, fold=1, weights_dir=None)
@@ -73,4 +84,17 @@ def test_a_network_of_the_paper_goes_the_whole_way(
             output.logits[grade], rel=1e-3, abs=1e-4
         )
     assert np.abs(activation_map(output, 0)).max() > 0
+    said[recipe.name] = softmax(output.logits)
     shutil.rmtree(tmp_path)  # else pytest would keep gigabytes of them
+
+
+def test_the_eight_vote(said: dict[str, npt.NDArray[np.float64]]) -> None:
+    if len(said) < 8:
+        pytest.skip("runs after the eight networks, not alone")
+    members = np.stack(list(said.values()))
+    hands = np.bincount(members.argmax(axis=1), minlength=5)
+    assert hard_vote(members).argmax() == hands.argmax()
+    assert soft_vote(members) == pytest.approx(members.sum(axis=0) / 8)
+    tied = (hands == hands.max()).sum() > 1
+    expected = members.sum(axis=0).argmax() if tied else hands.argmax()
+    assert mix_vote(members).argmax() == expected

@@ -19,7 +19,7 @@ from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.files import replaced_whole, written_whole
 from kellgren.grades import Grade, Side
 from kellgren.journal import COLUMNS, Journal, Row
-from kellgren.pairing import in_pairs
+from kellgren.pairing import Known, in_pairs
 from kellgren.pipeline import Ensemble, KneeReading
 from kellgren.radiograph import SUFFIXES
 
@@ -92,6 +92,7 @@ def grade_files(
     images: Iterable[str],
     *,
     side: Side = Side.UNKNOWN,
+    known: Known | None = None,
     workers: int = 1,
     force: bool = False,
 ) -> Iterator[Outcome]:
@@ -103,25 +104,34 @@ def grade_files(
         ensemble: its engine should use one thread when there are several workers.
         images: paths.
         side: of every knee, if the caller knows it.
+        known: patient and side of some files, if the caller knows them one by one.
         workers: how many files at a time.
         force: grade what a gate refuses too.
     """
-    units = _units(ensemble, list(images), side)
-    yield from _grade_units(ensemble, units, side, workers, force)
+    units = _units(ensemble, list(images), side, known)
+    yield from _grade_units(ensemble, units, _said(side, known), workers, force)
 
 
-def _units(ensemble: Ensemble, images: Sequence[str], side: Side) -> list[tuple[str, ...]]:
+def _units(
+    ensemble: Ensemble, images: Sequence[str], side: Side, known: Known | None
+) -> list[tuple[str, ...]]:
     """What is read together: a pair where the other knee will have a say, else one file."""
     if ensemble.both_knees is None or side is not Side.UNKNOWN:
         return [(image,) for image in images]
-    return in_pairs(images)
+    return in_pairs(images, known)
+
+
+def _said(side: Side, known: Known | None) -> Callable[[str], Side]:
+    """What the caller says of a file's side."""
+    table = known or {}
+    return lambda image: table[image][1] if image in table else side
 
 
 def _grade_unit(
-    ensemble: Ensemble, unit: tuple[str, ...], side: Side, force: bool
+    ensemble: Ensemble, unit: tuple[str, ...], said: Callable[[str], Side], force: bool
 ) -> list[Outcome]:
     """Grade what is read together; a knee whose fellow cannot be graded is read alone."""
-    outcomes = [grade_file(ensemble, image, side, force=force) for image in unit]
+    outcomes = [grade_file(ensemble, image, said(image), force=force) for image in unit]
     if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
         return outcomes
     both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
@@ -129,14 +139,18 @@ def _grade_unit(
 
 
 def _grade_units(
-    ensemble: Ensemble, units: Sequence[tuple[str, ...]], side: Side, workers: int, force: bool
+    ensemble: Ensemble,
+    units: Sequence[tuple[str, ...]],
+    said: Callable[[str], Side],
+    workers: int,
+    force: bool,
 ) -> Iterator[Outcome]:
     waiting = iter(units)
     with ThreadPoolExecutor(workers) as pool:
 
         def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(_grade_unit, ensemble, unit, side, force)
+                pool.submit(_grade_unit, ensemble, unit, said, force)
                 for unit in islice(waiting, count)
             ]
 
@@ -222,6 +236,7 @@ def grade_batch(
     journal: Journal,
     *,
     side: Side = Side.UNKNOWN,
+    known: Known | None = None,
     folders: Sequence[ReadingFolder] = (),
     workers: int = 1,
     force: bool = False,
@@ -234,6 +249,7 @@ def grade_batch(
         images: paths, in the order of the result.
         journal: keeps each file's rows as soon as they are there.
         side: of every knee, if the caller knows it.
+        known: patient and side of some files, if the caller knows them one by one.
         folders: where what is made of the readings goes.
         workers: files at a time.
         force: grade what a gate refuses too.
@@ -242,11 +258,11 @@ def grade_batch(
     Returns:
         All rows in the order of the images.
     """
-    units = _units(ensemble, images, side)
+    units = _units(ensemble, images, side, known)
     unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
         journal.forget({image for unit in unfinished for image in unit})
-        for outcome in _grade_units(ensemble, unfinished, side, workers, force):
+        for outcome in _grade_units(ensemble, unfinished, _said(side, known), workers, force):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings))
             tell(journal.add(outcome.rows()))

@@ -79,8 +79,12 @@ def index(source: Path) -> list[Knee]:
     return sorted(knees, key=lambda knee: knee.image.as_posix())
 
 
-def read_manifest(path: Path) -> list[Knee]:
+def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
     """Read a manifest, or any CSV with the columns ``image`` and ``grade``.
+
+    Args:
+        path: of the table; image paths in it are relative to it.
+        graded: without, the column ``grade`` may be missing, as in a table of knees to be graded.
 
     Raises:
         InvalidManifest: not a table, a column missing, no rows, or a row with an unknown grade,
@@ -89,7 +93,7 @@ def read_manifest(path: Path) -> list[Knee]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            missing = {"image", "grade"} - set(reader.fieldnames or ())
+            missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames or ())
             if missing:
                 raise InvalidManifest(
                     path,

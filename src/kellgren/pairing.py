@@ -1,15 +1,18 @@
-"""Which of many files show the two knees of one patient, by their names."""
+"""Which of many files show the two knees of one patient, by their names or by what a table says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 from kellgren.grades import Side
 from kellgren.naming import patient_and_side
 
+Known = Mapping[str, tuple[str, Side]]
+"""Patient and side of files, by path, where the caller knows them better than their names do."""
 
-def in_pairs(images: Sequence[str]) -> list[tuple[str, ...]]:
+
+def in_pairs(images: Sequence[str], known: Known | None = None) -> list[tuple[str, ...]]:
     """Files in the order of their first, those of one patient's left and right knee together.
 
     A patient with just one left and one right file has a pair, wherever these lie; one with more,
@@ -17,14 +20,15 @@ def in_pairs(images: Sequence[str]) -> list[tuple[str, ...]]:
 
     Args:
         images: paths; names like ``9001234L.png`` tell patient and side.
+        known: of files of which the caller knows both; their names are not asked.
     """
     partner: dict[str, str] = {}
-    named = [(image, *patient_and_side(image)) for image in images]
-    known = [(image, patient, side) for image, patient, side in named if side is not Side.UNKNOWN]
+    named = [(image, *((known or {}).get(image) or patient_and_side(image))) for image in images]
+    sided = [(image, patient, side) for image, patient, side in named if side is not Side.UNKNOWN]
     for groups in (
-        _grouped((patient, image, side) for image, patient, side in known),
+        _grouped((patient, image, side) for image, patient, side in sided),
         _grouped(
-            (f"{PurePath(image).parent}\0{patient}", image, side) for image, patient, side in known
+            (f"{PurePath(image).parent}\0{patient}", image, side) for image, patient, side in sided
         ),
     ):
         for members in groups:

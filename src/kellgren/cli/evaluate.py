@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from kellgren.evaluation import BandScore, Comparison, Label, MatchedKnees, Scores
     from kellgren.pipeline import Ensemble
+    from kellgren.report import Case, MapTest
 
 EXAMPLES = (
     "kellgren evaluate grades.csv --labels knees.csv --json scores.json · "
@@ -38,6 +40,12 @@ def evaluate(
             envvar="KELLGREN_MODEL", help="Bundle that draws the maps of the report's worst cases."
         ),
     ] = None,
+    map_knees: Annotated[
+        int,
+        typer.Option(
+            min=0, help="On how many knees the report tries whether the maps matter; 0: none."
+        ),
+    ] = 5,
     resamples: Annotated[
         int,
         typer.Option(
@@ -72,7 +80,8 @@ def evaluate(
         _write(dumps(content, indent=2, allow_nan=False) + "\n", json)
     if html is not None and ensemble is not None:
         tables = predictions.name, "" if against is None else against.name
-        page = _page(tables, matched, truth, (scores, words, comparison), ensemble)
+        cases, maps = _looked_at(matched, truth, ensemble, map_knees, seed)
+        page = _page(tables, matched, (scores, words, comparison), (cases, maps, ensemble))
         _write(page, html)
 
 
@@ -98,21 +107,36 @@ def _refuse_folders(*written: Path | None) -> None:
             raise typer.BadParameter(f"{path} is a folder; name a file in it")
 
 
-def _page(
-    tables: tuple[str, str],
-    matched: MatchedKnees,
-    labels: list[Label],
-    found: tuple[Scores, tuple[BandScore, ...], Comparison | None],
-    ensemble: Ensemble,
-) -> str:
+def _looked_at(
+    matched: MatchedKnees, labels: list[Label], ensemble: Ensemble, map_knees: int, seed: int
+) -> tuple[list[Case], MapTest | None]:
+    """The worst knees, and the test of the maps: all for which pictures are read again."""
     from kellgren import terminal
-    from kellgren.evaluation import GradedKnees
-    from kellgren.report import Report, html_page, worst_cases
+    from kellgren.report import map_test, worst_cases
 
-    scores, words, comparison = found
     with terminal.progress("looking at the worst cases") as bar:
         bar.add_task("", total=None, now="")
         cases = worst_cases(matched, labels, ensemble)
+    if not map_knees:
+        return cases, None
+    with terminal.progress("blurring knees to test the maps") as bar:
+        task = bar.add_task("", total=min(map_knees, len(matched.truth)), now="")
+        one_done = partial(bar.advance, task)
+        maps = map_test(matched, labels, ensemble, most=map_knees, seed=seed, one_done=one_done)
+    return cases, maps
+
+
+def _page(
+    tables: tuple[str, str],
+    matched: MatchedKnees,
+    found: tuple[Scores, tuple[BandScore, ...], Comparison | None],
+    seen: tuple[list[Case], MapTest | None, Ensemble],
+) -> str:
+    from kellgren.evaluation import GradedKnees
+    from kellgren.report import Report, html_page
+
+    scores, words, comparison = found
+    cases, maps, ensemble = seen
     report = Report(
         name=tables[0],
         scores=scores,
@@ -123,6 +147,7 @@ def _page(
         words=words,
         cases=cases,
         model=f"model {ensemble.model['name']}",
+        map_test=maps,
         comparison=comparison,
         other=tables[1],
     )

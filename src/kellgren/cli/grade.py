@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kellgren.batch import ReadingFolder
     from kellgren.grades import Grade, Side
     from kellgren.journal import Row
+    from kellgren.pairing import Known
     from kellgren.pipeline import Ensemble
     from kellgren.pseudonym import Pseudonyms
 
@@ -62,7 +63,8 @@ MappedGrade = Annotated[
 
 def grade(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, folders or glob patterns.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
     ],
     csv: CsvTable = None,
     json: JsonFile = None,
@@ -98,6 +100,7 @@ def grade(
     from kellgren.grades import Grade, Side
     from kellgren.pipeline import Ensemble
 
+    paths, known = _listed(paths)
     images = collected(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(images))
@@ -112,7 +115,16 @@ def grade(
     )
     folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
     rows = _graded(
-        ensemble, images, Side(side or ""), csv, json, folders, busy, resume, force, patients
+        ensemble,
+        images,
+        (Side(side or ""), known),
+        csv,
+        json,
+        folders,
+        busy,
+        resume,
+        force,
+        patients,
     )
     if fhir is not None:
         _write_fhir(rows, fhir)
@@ -120,6 +132,26 @@ def grade(
     _tell_where(csv, json, overlay, dicom_out, fhir)
     failed = sum(row["grade"] is None for row in rows)
     raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
+
+
+def _listed(paths: list[str]) -> tuple[list[str], Known]:
+    """The paths with each manifest's images in its place, and whose knees it says they are.
+
+    Raises:
+        InvalidManifest: a CSV among the paths is none.
+    """
+    from kellgren.manifest import read_manifest
+
+    found: list[str] = []
+    known: dict[str, tuple[str, Side]] = {}
+    for path in paths:
+        if not path.lower().endswith(".csv"):
+            found.append(path)
+            continue
+        knees = read_manifest(Path(path), graded=False)
+        found += [str(knee.image) for knee in knees]
+        known |= {str(knee.image): (knee.patient, knee.side) for knee in knees}
+    return found, known
 
 
 def collected(
@@ -191,7 +223,7 @@ def cores() -> int:
 def _graded(
     ensemble: Ensemble,
     images: list[str],
-    side: Side,
+    said: tuple[Side, Known],
     csv: Path | None,
     json: Path | None,
     folders: list[ReadingFolder],
@@ -217,7 +249,8 @@ def _graded(
             ensemble,
             images,
             journal,
-            side=side,
+            side=said[0],
+            known=said[1],
             folders=folders,
             workers=workers,
             force=force,

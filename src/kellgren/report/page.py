@@ -13,6 +13,7 @@ from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matching import spaced
 from kellgren.evaluation.ranking import curves
 from kellgren.report import plots, tables
+from kellgren.report.map_test import MapTest
 from kellgren.report.worst import Case
 
 NOTICE = "Research software, not a medical device."
@@ -32,6 +33,7 @@ class Report:
         words: accuracy by the word for certainty; empty without probabilities.
         cases: the worst knees.
         model: what drew the maps of the worst knees.
+        map_test: whether its maps matter to its grades, on some of the knees.
         comparison: with another table, if one was given.
         other: that table's name.
     """
@@ -43,6 +45,7 @@ class Report:
     words: Sequence[BandScore]
     cases: Sequence[Case]
     model: str
+    map_test: MapTest | None = None
     comparison: Comparison | None = None
     other: str = ""
 
@@ -57,6 +60,7 @@ def html_page(report: Report) -> str:
         _probabilities(report),
         _comparison(report),
         _worst(report),
+        _maps(report),
         _method(report),
     ]
     return (
@@ -154,6 +158,26 @@ def _worst(report: Report) -> str:
         f" evidence for the grade that {escape(report.model)} gives the knee now."
     )
     return _section("Worst cases", tables.cards(report.cases), lead=lead)
+
+
+def _maps(report: Report) -> str:
+    found = report.map_test
+    if found is None:
+        return ""
+    lead = (
+        f"{len(found.knees)} of the knees, some of each predicted grade, blurred away from where"
+        f" {escape(report.model)} saw most evidence (deletion), and brought back in the same order"
+        " (insertion), against a random map. The map says more than the random one on"
+        f" {found.better} of {len(found.knees)}; gain {found.gain.value:+.3f}"
+        f" (95 % interval {tables.interval(found.gain) or '-'}). Without evidence a knee looks"
+        " like grade 0: for that grade only insertion tells."
+    )
+    return _section(
+        "Do the maps matter to the grades?",
+        plots.faithfulness(found),
+        tables.maps(found),
+        lead=lead,
+    )
 
 
 def _method(report: Report) -> str:

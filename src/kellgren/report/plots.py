@@ -22,6 +22,7 @@ from kellgren.evaluation import Comparison, Estimate, Scores
 from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.ranking import Curves
 from kellgren.grades import Grade
+from kellgren.report.map_test import MapTest
 
 INK, QUIET, LINE, ACCENT = "#010203", "#010204", "#010205", "#010206"
 GRADES = tuple(f"#02030{int(grade)}" for grade in Grade)
@@ -185,6 +186,22 @@ def precision_recall(found: Sequence[Curves | None], areas: Sequence[str]) -> st
         _lines(axis, [c and (c.recall, c.precision) for c in found], areas)
         axis.set(xlabel="recall (sensitivity)", ylabel="precision")
         axis.legend(loc="lower left", fontsize=8, title="average precision", title_fontsize=8)
+    return drawing.svg
+
+
+def faithfulness(found: MapTest) -> str:
+    """Mean probability of the grade while pixels go, and come back."""
+    with _drawing("Deletion and insertion curves", 4.3) as drawing:
+        axis = drawing.figure.subplots()
+        share = found.knees[0].share
+        for curve, style in (("deletion", "-"), ("insertion", "--")):
+            for order, colour in ((curve, ACCENT), (f"random_{curve}", QUIET)):
+                name = f"{curve}, {'map' if order == curve else 'random'}"
+                axis.plot(share, found.mean(order), style, color=colour, label=name)
+        axis.set(xlabel="share of the picture", ylabel="probability of the grade", xlim=(0, 1))
+        axis.set_ylim(0, 1)
+        axis.grid()
+        axis.legend(loc="best", fontsize=8)
     return drawing.svg
 
 

@@ -11,7 +11,10 @@ from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Score
 from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.matching import spaced
 from kellgren.grades import Grade
+from kellgren.report.map_test import MapTest
 from kellgren.report.worst import Case
+
+MAP_CURVES = ("deletion", "random_deletion", "insertion", "random_insertion")
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -48,6 +51,22 @@ def headline(scores: Scores) -> str:
             name = f"{escape(metric.name)}<small>{escape(metric.meaning)}</small>"
             rows.append([name, f"<b>{number(it.value)}</b>", interval(it)])
     return _table(["metric", "value", "95 % interval"], rows, "headline")
+
+
+def maps(found: MapTest) -> str:
+    """Areas under the deletion and insertion curves, knee by knee."""
+    rows = [
+        [
+            str(knee.grade),
+            *(number(knee.area(getattr(knee, curve)), 2) for curve in MAP_CURVES),
+            f"<b>{knee.gain:+.2f}</b>",
+        ]
+        for knee in found.knees
+    ]
+    means = [number(found.area(curve), 2) for curve in MAP_CURVES]
+    rows.append(["mean", *means, f"<b>{found.gain.value:+.2f}</b>"])
+    heads = ["grade", "deletion", "random", "insertion", "random", "gain"]
+    return _table(heads, rows, "counts")
 
 
 def confusion(scores: Scores) -> str:

@@ -65,7 +65,7 @@ def worst_cases(
     cases = []
     for knee in worst_order(matched)[:most]:
         label = labels[int(matched.labels[knee])]
-        pictures, seen = _look(label, ensemble)
+        pictures, seen = _shown(look(label, ensemble))
         cases.append(
             Case(
                 name=re.split(r"[/\\]", label.image)[-1],
@@ -86,16 +86,22 @@ def _confidence(matched: MatchedKnees) -> list[float | None]:
     return [float(share) for share in stated]
 
 
-def _look(label: Label, ensemble: Ensemble) -> tuple[tuple[bytes, bytes] | None, str]:
+def look(label: Label, ensemble: Ensemble) -> KneeReading | str:
+    """The reading of a label's picture, or why there is none."""
     try:
         readings = ensemble.read(label.image)
     except KellgrenError as error:
-        return None, error.reason
+        return error.reason
     if len(readings) > 1:
         readings = [it for it in readings if it.side is label.side is not Side.UNKNOWN]
     if len(readings) != 1:
-        return None, "The picture shows several knees, and the label does not name one of them."
-    reading = readings[0]
+        return "The picture shows several knees, and the label does not name one of them."
+    return readings[0]
+
+
+def _shown(reading: KneeReading | str) -> tuple[tuple[bytes, bytes] | None, str]:
+    if isinstance(reading, str):
+        return None, reading
     share = reading.probabilities[reading.grade]
     return _pictures(reading), f"map of grade {int(reading.grade)}, read with p {share:.2f}"
 
