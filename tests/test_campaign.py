@@ -55,7 +55,7 @@ def test_ours_has_three_backbones_at_five_folds() -> None:
     backbones = {recipe.network.architecture for recipe in campaign.recipes}
     assert backbones == {"efficientnet_lite2", "inception_v3_mixed7a", "resnet50_v2_stage3"}
     assert not any(recipe.network.freeze_stem for recipe in campaign.recipes)
-    assert set(shipped_campaigns()) == {"default", "paper"}
+    assert set(shipped_campaigns()) == {"default", "paper", "paper-from-scratch"}
 
 
 def test_a_file_becomes_one_recipe_for_each_member_and_size(tmp_path: Path) -> None:

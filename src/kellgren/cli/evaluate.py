@@ -19,6 +19,13 @@ EXAMPLES = (
     "kellgren evaluate grades.csv --labels knees.csv --html report.html --against others.csv"
 )
 
+MapKnees = Annotated[
+    int,
+    typer.Option(
+        min=0, help="On how many knees the report tries whether the maps matter; 0: none."
+    ),
+]
+
 
 def evaluate(
     predictions: Annotated[
@@ -40,12 +47,7 @@ def evaluate(
             envvar="KELLGREN_MODEL", help="Bundle that draws the maps of the report's worst cases."
         ),
     ] = None,
-    map_knees: Annotated[
-        int,
-        typer.Option(
-            min=0, help="On how many knees the report tries whether the maps matter; 0: none."
-        ),
-    ] = 5,
+    map_knees: MapKnees = 5,
     resamples: Annotated[
         int,
         typer.Option(

@@ -21,6 +21,10 @@ EXAMPLES = (
     "kellgren grade 'study/**/*.dcm' --csv grades.csv --dicom-out answers"
 )
 
+Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
+]
 CsvTable = Annotated[
     Path | None, typer.Option("--csv", help="Write a table, one row a knee; - prints it.")
 ]
@@ -52,6 +56,10 @@ PseudonymKey = Annotated[
 Frame = Annotated[
     int | None, typer.Option(min=1, help="Which one of a DICOM file that holds several.")
 ]
+SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")]
+ModelFolder = Annotated[
+    Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
+]
 Single = Annotated[
     bool, typer.Option("--single", help="Read every knee without the patient's other one.")
 ]
@@ -62,10 +70,7 @@ MappedGrade = Annotated[
 
 
 def grade(
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
-    ],
+    paths: Paths,
     csv: CsvTable = None,
     json: JsonFile = None,
     overlay: OverlayPictures = None,
@@ -73,12 +78,8 @@ def grade(
     fhir: FhirTarget = None,
     pseudonym: PseudonymKey = None,
     frame: Frame = None,
-    side: Annotated[
-        Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
-    ] = None,
+    side: SideOfAll = None,
+    model: ModelFolder = None,
     engine: Annotated[
         Literal["onnxruntime", "openvino"], typer.Option(envvar="KELLGREN_ENGINE")
     ] = "onnxruntime",
