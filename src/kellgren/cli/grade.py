@@ -60,6 +60,13 @@ SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every
 ModelFolder = Annotated[
     Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
 ]
+EngineName = Annotated[Literal["onnxruntime", "openvino"], typer.Option(envvar="KELLGREN_ENGINE")]
+PrecisionName = Annotated[
+    Literal["fp32", "bf16"], typer.Option(help="bf16: with --engine openvino only.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with an interrupted --csv or --json batch.")
+]
 Single = Annotated[
     bool, typer.Option("--single", help="Read every knee without the patient's other one.")
 ]
@@ -80,19 +87,13 @@ def grade(
     frame: Frame = None,
     side: SideOfAll = None,
     model: ModelFolder = None,
-    engine: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option(envvar="KELLGREN_ENGINE")
-    ] = "onnxruntime",
-    precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="bf16: with --engine openvino only.")
-    ] = "fp32",
+    engine: EngineName = "onnxruntime",
+    precision: PrecisionName = "fp32",
     mirror: Annotated[bool, typer.Option(help="Average with the look at the mirror image.")] = True,
     single: Single = False,
     mapped: MappedGrade = None,
     workers: Workers = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted --csv or --json batch.")
-    ] = False,
+    resume: Resume = False,
     force: Annotated[bool, typer.Option("--force", help="Grade what a gate refuses too.")] = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
