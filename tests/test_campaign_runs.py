@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import signal
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from tiny_training import (
     campaign_on_a_full_disk,
     campaign_on_a_leash,
     copied_knees,
+    processes_that_know,
     tiny_recipe,
     tiny_world,
 )
@@ -58,10 +58,7 @@ def small_world() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    """Processes that are forked from one that has imported torch already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kellgren.training.campaign.runner", "sklearn.model_selection"])
-    return context
+    return processes_that_know("kellgren.training.campaign.runner")
 
 
 @pytest.fixture(scope="module")

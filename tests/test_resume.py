@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from tiny_training import (
     assert_same_weights,
     copied_knees,
     metadata,
+    processes_that_know,
     tensors,
     tiny_recipe,
     tiny_run,
@@ -48,10 +48,7 @@ def small_world() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    """Processes that are forked from one that has imported torch already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kellgren.training.loop", "sklearn.model_selection"])
-    return context
+    return processes_that_know("kellgren.training.loop")
 
 
 @pytest.fixture(scope="module")

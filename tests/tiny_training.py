@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -154,6 +156,13 @@ class _Leash(CampaignWatcher):
     def step(self, loss: float) -> None:
         self.line.send("step")
         self.line.recv()
+
+
+def processes_that_know(module: str) -> ForkServerContext:
+    """Processes that are forked from one that has imported a module, and torch with it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module, "sklearn.model_selection"])
+    return context
 
 
 def train_on_a_leash(run: MemberRun, line: Connection) -> None:

@@ -16,15 +16,15 @@ import numpy.typing as npt
 from kellgren.both_knees import BothKnees, fit_both_knees
 from kellgren.choosing import MEASURES, Candidate, LookThrough, Measure, deal, look_through
 from kellgren.combining import RULES, Combiner, Rule, fit_combiner
-from kellgren.evaluation import Estimate
-from kellgren.evaluation.bootstrap import patient_indices, resample_counts
+from kellgren.evaluation import Estimate, compare
+from kellgren.evaluation import Grades as Says
 
 Floats = npt.NDArray[np.floating]
 Grades = npt.NDArray[np.integer]
 Distributions = npt.NDArray[np.float64]
 FEWEST_PAIRED = 200
 """Knees with a fellow below which nothing is made of the other knee."""
-_RESAMPLES, _SEED, _BLOCK = 2000, 42, 200
+_RESAMPLES, _SEED = 2000, 42
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,20 +112,10 @@ def gain(
         after: ``(N,)``.
         patients: whose knees they are; both knees of a patient are drawn together.
     """
-    index, count = patient_indices(patients)
-    cells = [
-        np.bincount(index * 25 + truth * 5 + given, minlength=count * 25).reshape(count, 25)
-        for given in (before, after)
-    ]
-    draws = [np.ones((1, count)), *resample_counts(count, _RESAMPLES, _SEED, _BLOCK)]
-    first, second = (
-        np.concatenate([drawn @ cell for drawn in draws]).reshape(-1, 5, 5) for cell in cells
+    found = compare(
+        truth, Says(after), Says(before), patients, resamples=_RESAMPLES, permutations=1, seed=_SEED
     )
-    found: dict[Measure, Estimate] = {}
-    for measure, scored in MEASURES.items():
-        gains = scored(second) - scored(first)
-        found[measure] = Estimate.from_resamples(float(gains[0]), gains[1:])
-    return found
+    return {measure: found.metrics[measure].difference for measure in MEASURES}
 
 
 def _fitted(
