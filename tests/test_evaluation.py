@@ -265,7 +265,19 @@ def test_intervals_equal_a_naive_bootstrap():
     for name, values in naive.items():
         estimate = getattr(scores, name)
         expected = np.percentile(values, [2.5, 97.5])
-        assert (estimate.low, estimate.high) == pytest.approx(expected), name
+        found = np.array([estimate.low, estimate.high])
+        if name in ("auc_grade2", "average_precision_grade2"):
+            expected, found = (np.log(ends / (1 - ends)) for ends in (expected, found))
+            middle = math.log(estimate.value / (1 - estimate.value))
+            expected += middle - expected.mean()
+        assert found == pytest.approx(expected), name
+
+
+def test_an_area_whose_resamples_reach_1_keeps_its_percentiles():
+    near = np.array([0.9, 0.95, 1.0, 1.0])
+    assert Estimate.of_area(0.97, near) == Estimate.from_resamples(0.97, near)
+    assert Estimate.of_area(1.0, near[:2]) == Estimate.from_resamples(1.0, near[:2])
+    assert math.isnan(Estimate.of_area(0.9, np.full(3, math.nan)).low)
 
 
 def test_draws_are_of_whole_samples_and_do_not_depend_on_blocks():

@@ -141,6 +141,9 @@ def score(
     def perhaps(key: str) -> Estimate | None:
         return known(key) if key in draws else None
 
+    def area(key: str) -> Estimate | None:
+        return bootstrap.area(draws[key]) if key in draws else None
+
     return Scores(
         accuracy=known("accuracy"),
         balanced_accuracy=known("balanced_accuracy"),
@@ -150,8 +153,8 @@ def score(
         one_off=known("one_off"),
         mae=known("mae"),
         mse=known("mse"),
-        auc_grade2=perhaps("auc_grade2"),
-        average_precision_grade2=perhaps("average_precision_grade2"),
+        auc_grade2=area("auc_grade2"),
+        average_precision_grade2=area("average_precision_grade2"),
         brier=perhaps("brier"),
         log_loss=perhaps("log_loss"),
         overconfidence=perhaps("overconfidence"),
@@ -184,14 +187,17 @@ def _per_grade(
     def of(key: str, grade: Grade) -> Estimate:
         return bootstrap.estimate(draws[key][:, grade])
 
+    def area(key: str, grade: Grade) -> Estimate | None:
+        return bootstrap.area(draws[key][:, grade]) if key in draws else None
+
     return tuple(
         GradeScore(
             grade=grade,
             precision=of("precision", grade),
             recall=of("recall", grade),
             f1=of("f1", grade),
-            auc=of("auc", grade) if "auc" in draws else None,
-            average_precision=of("average_precision", grade) if "auc" in draws else None,
+            auc=area("auc", grade),
+            average_precision=area("average_precision", grade),
             support=int(support[grade]),
         )
         for grade in Grade
