@@ -17,6 +17,7 @@ from kellgren.evaluation.knees import GradedKnees, Tallies, Tally
 from kellgren.grades import Grade
 
 PER_GRADE = ("precision", "recall", "f1", "auc", "average_precision")
+_AREAS = ("auc_grade2", "average_precision_grade2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,10 @@ def score(
     shares = errors(tallies.confusion)
 
     def known(key: str) -> Estimate:
-        return bootstrap.estimate(draws[key])
+        return (bootstrap.area if key in _AREAS else bootstrap.estimate)(draws[key])
 
     def perhaps(key: str) -> Estimate | None:
         return known(key) if key in draws else None
-
-    def area(key: str) -> Estimate | None:
-        return bootstrap.area(draws[key]) if key in draws else None
 
     return Scores(
         accuracy=known("accuracy"),
@@ -153,8 +151,8 @@ def score(
         one_off=known("one_off"),
         mae=known("mae"),
         mse=known("mse"),
-        auc_grade2=area("auc_grade2"),
-        average_precision_grade2=area("average_precision_grade2"),
+        auc_grade2=perhaps("auc_grade2"),
+        average_precision_grade2=perhaps("average_precision_grade2"),
         brier=perhaps("brier"),
         log_loss=perhaps("log_loss"),
         overconfidence=perhaps("overconfidence"),
