@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from command_line import EXAMPLES
@@ -16,8 +18,9 @@ from kellgren.localise import cut
 from kellgren.localiser import CARD, SIDE_NETWORK, Localiser
 from kellgren.manifest import Knee
 from kellgren.preprocess import Region
+from kellgren.training.exposures import Exposure, ExposureRoom, exposure_of
 from kellgren.training.film_maker import BoxedFrame, FilmMaker, frame_film
-from kellgren.training.films import Film, PlacedKnee
+from kellgren.training.films import Film, PlacedKnee, add_marks
 from kellgren.training.localiser_export import export_networks, write_card
 from kellgren.training.localiser_network import OUTPUTS, LocaliserNetwork, loss, targets
 from kellgren.training.localiser_run import (
@@ -56,6 +59,58 @@ def test_right_knees_stand_on_the_left_of_a_natural_film(natural: FilmMaker) -> 
     for seed in range(20):
         film = natural.lay_film(np.random.default_rng(seed))
         assert [knee.is_left for knee in film.knees] in ([False], [True], [False, True])
+
+
+def test_a_film_as_detectors_deliver_it_holds_all_that_its_crop_showed() -> None:
+    pixels = np.stack([np.asarray(Image.open(knee.image).convert("L")) for knee in KNEES])
+    _, is_left, pairs = load_crops(KNEES)
+    lost = {}
+    for detector in (False, True):
+        maker = FilmMaker(pixels, is_left, pairs, 1000, natural=True, detector=detector)
+        film = maker.lay_film(np.random.default_rng(6))
+        region = film.knees[0].region
+        assert region.width > 0.23 * 1000 * 0.45
+        seen = Image.fromarray(cut(film.pixels.numpy(), region, round(region.width)))
+        again = np.asarray(seen.resize((299, 299), Image.Resampling.BICUBIC))
+        off = again - pixels[film.knees[0].crop] / 255
+        lost[detector] = float(np.sqrt((off[8:-8, 8:-8] ** 2).mean()))
+    assert lost[True] < 0.005  # 1.3 of 255 grey steps
+    assert lost[True] < 0.9 * lost[False]
+
+
+@given(st.floats(0.001, 0.05), st.floats(-0.002, 0.002), st.integers(0, 999))
+def test_noise_is_measured_on_top_of_shading(noise: float, slope: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shaded = 0.5 + slope * np.arange(128)[:, None] + rng.normal(0, noise, (128, 128))
+    assert exposure_of(shaded.astype(np.float32)).noise == pytest.approx(noise, rel=0.15)
+
+
+def test_a_film_takes_the_contrast_of_the_knee_it_is_exposed_like(natural: FilmMaker) -> None:
+    crops, _, _ = load_crops(KNEES)
+    like = Exposure(0.3, 0.5, 0.6, 0.01, 299)
+    room, found = ExposureRoom([[like]]), []
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        laid = natural.lay_film(rng)
+        own = exposure_of(crops[laid.knees[0].crop].astype(np.float32) / 255)
+        film = room.expose(laid, own, rng)
+        bright = 1 - film.pixels if film.inverted else film.pixels
+        found.append(exposure_of(cut(bright.numpy(), laid.knees[0].region, 96)))
+    # the beam may be uneven and the film's edge may cut the knee, on most films neither does
+    assert np.median([e.dark for e in found]) == pytest.approx(like.dark, abs=0.05)
+    assert np.median([e.bright for e in found]) == pytest.approx(like.bright, abs=0.05)
+
+
+def test_letters_and_collimation_keep_clear_of_a_knee() -> None:
+    region = Region((100.0, 90.0), 80.0, 20.0)
+    grey = torch.full((200, 200), 0.5)
+    film = Film(grey, (0, 0, 200, 200), [PlacedKnee(region, True)])
+    marked = 0
+    for seed in range(60):
+        drawn = add_marks(film, grey, np.random.default_rng(seed), spared=[region]).pixels
+        assert np.ptp(cut(drawn.numpy(), region, 60)) < 1e-5
+        marked += bool((drawn != 0.5).any())
+    assert marked > 20
 
 
 def test_films_are_drawn_again_from_the_same_seed() -> None:

@@ -114,6 +114,8 @@ def _onnxruntime(model: Path, threads: int) -> Infer:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    # idle threads that spin rob each other, and whatever else runs, of the few cores there are
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         source = session.get_inputs()[0].name

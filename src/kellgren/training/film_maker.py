@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +17,8 @@ from kellgren.preprocess import Region
 from kellgren.training.films import Film, PlacedKnee, compose, expose
 
 Crops = npt.NDArray[np.uint8]
+_LEAST_OF_DETECTOR = 0.23
+"""A knee's square of 10 cm on the longest usual detector, 43 cm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class FilmMaker:
         size: S, of the canvas.
         natural: knees stand as a patient's do, right ones on the film's left; else some are
             mirrored and some change places, so that nothing but anatomy tells the side.
+        detector: a knee's square takes no less of the film's longer side than on the largest
+            detectors, and is drawn from the crop refined twice, so that laying it loses next to
+            nothing: a film shows more than the crop made of it.
     """
 
     def __init__(
@@ -51,8 +57,9 @@ class FilmMaker:
         size: int,
         *,
         natural: bool = False,
+        detector: bool = False,
     ) -> None:
-        self._natural = natural
+        self._natural, self._detector = natural, detector
         self._crops, self._is_left, self._pairs, self._size = crops, is_left, pairs, size
 
     def draw(self, rng: np.random.Generator) -> Film:
@@ -93,7 +100,7 @@ class FilmMaker:
         content = _content(rng, self._size, 0.45, 2.2)
         left, top, right, bottom = content
         shorter = min(right - left, bottom - top)
-        width = shorter * rng.uniform(0.22, 0.95)
+        width = self._wide_enough(shorter * rng.uniform(0.22, 0.95), content)
         spare_x, spare_y = (
             max(0.0, (right - left) - width),
             max(0.0, (bottom - top) - 0.7 * width),
@@ -114,6 +121,7 @@ class FilmMaker:
         along = (bottom - top) if sideways else (right - left)
         across = (right - left) if sideways else (bottom - top)
         width = min(along * rng.uniform(0.2, 0.46), across * 1.6)
+        width = self._wide_enough(width, content)
         gap = min(along - width * 1.02, width * rng.uniform(1.1, 2.4))
         middle = rng.uniform(-0.5, 0.5) * max(0.0, along - gap - width)
         spare = 0.4 * max(0.0, across - 0.6 * width)
@@ -166,9 +174,24 @@ class FilmMaker:
     ) -> tuple[Tensor, PlacedKnee, bool]:
         tilt = float(np.clip(rng.normal(0, 7), -18, 18)) if rng.random() < 0.8 else 0.0
         flip = bool(rng.random() < 0.5) and not self._natural
-        pixels = torch.from_numpy(self._crops[crop].astype(np.float32) / 255)
+        pixels = self._pixels(crop)
         region = Region(centre, float(width), turn + tilt)
         return pixels, PlacedKnee(region, bool(self._is_left[crop]) ^ flip, crop), flip
+
+    def _pixels(self, crop: int) -> Tensor:
+        pixels = self._crops[crop].astype(np.float32) / 255
+        if self._detector:
+            height, width = pixels.shape
+            finer = Image.fromarray(pixels).resize(
+                (2 * width, 2 * height), Image.Resampling.LANCZOS
+            )
+            pixels = np.array(finer).clip(0, 1)
+        return torch.from_numpy(pixels)
+
+    def _wide_enough(self, width: float, content: tuple[int, int, int, int]) -> float:
+        left, top, right, bottom = content
+        longer = max(right - left, bottom - top)
+        return max(width, _LEAST_OF_DETECTOR * longer) if self._detector else width
 
     def _film(
         self,

@@ -110,7 +110,7 @@ def compose(
     crops: Sequence[tuple[Tensor, PlacedKnee, bool]], size: int, rng: np.random.Generator
 ) -> Tensor:
     """Legs, each of them ``(crop, place, flip)``, before one background."""
-    film = _shading(size, rng) * rng.uniform(0.0, 0.3)
+    film = shading(size, rng) * rng.uniform(0.0, 0.3)
     for crop, place, flip in crops:
         grey, cover = lay(crop, place.region, Leg.draw(rng), size, flip=flip)
         film = film * (1 - cover) + grey * cover
@@ -124,16 +124,35 @@ def expose(film: Film, rng: np.random.Generator) -> Film:
     low = rng.uniform(0.0, 0.25)
     pixels = low + (rng.uniform(low + 0.35, 1.0) - low) * pixels
     if rng.random() < 0.3:
-        pixels = pixels * (0.75 + 0.25 * _shading(size, rng))
+        pixels = pixels * (0.75 + 0.25 * shading(size, rng))
     if rng.random() < 0.3:
-        blurred = F.avg_pool2d(pixels[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-        pixels = pixels + rng.uniform(-0.6, 1.0) * (blurred - pixels)
+        pixels = resharpen(pixels, rng)
     noise = torch.from_numpy(rng.standard_normal((size, size), dtype=np.float32))
     pixels = (pixels + noise * rng.choice([0.0, 0.01, 0.03])).clamp(0, 1)
+    return add_marks(film, pixels, rng)
+
+
+def resharpen(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blur or sharpen by what the nearest pixels differ."""
+    blurred = F.avg_pool2d(pixels[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    return pixels + rng.uniform(-0.6, 1.0) * (blurred - pixels)
+
+
+def add_marks(
+    film: Film, pixels: Tensor, rng: np.random.Generator, *, spared: Sequence[Region] = ()
+) -> Film:
+    """Perhaps collimation, letters, inversion and a frame.
+
+    Args:
+        film: whose knees and content hold.
+        pixels: its exposed grey values, ``(S, S)`` 0..1.
+        rng: draws.
+        spared: squares that collimation and letters keep clear of.
+    """
     if rng.random() < 0.4:
-        pixels = _collimated(pixels, film.content, rng)
+        pixels = _collimated(pixels, film.content, rng, spared)
     if rng.random() < 0.5:
-        pixels = _lettered(pixels, film.content, rng)
+        pixels = _lettered(pixels, film.content, rng, spared)
     inverted = bool(rng.random() < 0.25)
     if inverted:
         pixels = 1 - pixels
@@ -145,7 +164,7 @@ def expose(film: Film, rng: np.random.Generator) -> Film:
     return Film(canvas, film.content, film.knees, inverted)
 
 
-def _shading(size: int, rng: np.random.Generator) -> Tensor:
+def shading(size: int, rng: np.random.Generator) -> Tensor:
     """Smooth grey values 0..1, ``(S, S)``."""
     coarse = torch.from_numpy(rng.random((1, 1, 3, 3), dtype=np.float32))
     smooth: Tensor = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
@@ -153,15 +172,26 @@ def _shading(size: int, rng: np.random.Generator) -> Tensor:
 
 
 def _collimated(
-    pixels: Tensor, content: tuple[int, int, int, int], rng: np.random.Generator
+    pixels: Tensor,
+    content: tuple[int, int, int, int],
+    rng: np.random.Generator,
+    spared: Sequence[Region],
 ) -> Tensor:
     """Black or dim outside of a rectangle that may cut into the film by a tenth on each side."""
     left, top, right, bottom = content
     reach = 0.1 * np.array([right - left, bottom - top, right - left, bottom - top])
+    for x0, y0, x1, y1 in map(_around, spared):
+        reach = np.minimum(reach, np.maximum(0, [x0 - left, y0 - top, right - x1, bottom - y1]))
     cuts = (rng.uniform(0, 1, 4) * reach).astype(int)
     lit = torch.zeros_like(pixels)
     lit[top + cuts[1] : bottom - cuts[3], left + cuts[0] : right - cuts[2]] = 1
     return pixels * lit + float(rng.choice([0.0, 0.02, 0.1])) * (1 - lit)
+
+
+def _around(region: Region) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a turned square."""
+    x, y = zip(*region.corners(), strict=True)
+    return min(x), min(y), max(x), max(y)
 
 
 def _bordered(
@@ -177,15 +207,42 @@ def _bordered(
 
 
 def _lettered(
-    pixels: Tensor, content: tuple[int, int, int, int], rng: np.random.Generator
+    pixels: Tensor,
+    content: tuple[int, int, int, int],
+    rng: np.random.Generator,
+    spared: Sequence[Region],
 ) -> Tensor:
     """One or two letters somewhere; they tell nothing of the side."""
     left, top, right, bottom = content
     picture = Image.fromarray((pixels.numpy() * 255).astype(np.uint8))
     pen = ImageDraw.Draw(picture)
+    written = []
     for _ in range(rng.integers(1, 3)):
         height = max(6, int(rng.uniform(0.03, 0.1) * (bottom - top)))
         place = (rng.uniform(left, right - height), rng.uniform(top, bottom - height))
         word = str(rng.choice(["L", "R", "AP", "PA", "R 12", "L WB"]))
-        pen.text(place, word, int(rng.integers(170, 256)), ImageFont.load_default(height))
-    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+        grey, font = int(rng.integers(170, 256)), ImageFont.load_default(height)
+        box = pen.textbbox(place, word, font=font)
+        if all(_clear(box, _around(region)) for region in spared):
+            pen.text(place, word, grey, font)
+            written.append(tuple(round(c) for c in box))
+    if not written:
+        return pixels
+    drawn = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+    if not spared:
+        return drawn
+    marked = pixels.clone()
+    for (
+        x0,
+        y0,
+        x1,
+        y1,
+    ) in written:  # elsewhere the eight bits of the pen would only cost grey values
+        inside = (slice(max(0, y0), y1 + 1), slice(max(0, x0), x1 + 1))
+        marked[inside] = drawn[inside]
+    return marked
+
+
+def _clear(box: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two rectangles (left, top, right, bottom) do not touch."""
+    return box[2] < other[0] or other[2] < box[0] or box[3] < other[1] or other[3] < box[1]
