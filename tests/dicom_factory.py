@@ -23,7 +23,10 @@ CODECS = {
     uid.JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
     uid.JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
     uid.JPEGLSLossless: gdcm.TransferSyntax.JPEGLSLossless,
+    uid.JPEGLSNearLossless: gdcm.TransferSyntax.JPEGLSNearLossless,
 }
+NEAR = 2
+"""How far a near-lossless value may lie from the one it stands for."""
 
 
 def write_dicom(path: Path, pixels: np.ndarray, **options: Any) -> Path:
@@ -109,7 +112,10 @@ def codestream(pixels: np.ndarray, bits: int, transfer_syntax: uid.UID) -> bytes
     match transfer_syntax:
         case uid.JPEG2000Lossless:
             return bytes(encode_array(pixels, bits_stored=bits, photometric_interpretation=2))
-        case uid.JPEGBaseline8Bit:
+        case uid.JPEG2000:
+            given = {"bits_stored": bits, "photometric_interpretation": 2}
+            return bytes(encode_array(pixels, **given, compression_ratios=[8]))
+        case uid.JPEGBaseline8Bit | uid.JPEGExtended12Bit if bits == 8:
             stream = io.BytesIO()
             Image.fromarray(pixels).save(stream, "JPEG", quality=95)
             return stream.getvalue()
@@ -142,6 +148,11 @@ def _encoded_by_gdcm(pixels: np.ndarray, bits: int, codec: int) -> bytes:
         reader.SetFileName(str(plain))
         change = gdcm.ImageChangeTransferSyntax()
         change.SetTransferSyntax(gdcm.TransferSyntax(codec))
+        near = gdcm.JPEGLSCodec()
+        if codec == gdcm.TransferSyntax.JPEGLSNearLossless:
+            near.SetLossless(False)
+            near.SetLossyError(NEAR)
+            change.SetUserCodec(near)
         writer = gdcm.ImageWriter()
         writer.SetFileName(str(packed))
         done = reader.Read()
