@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import subprocess
 import traceback
@@ -277,36 +276,3 @@ def test_a_key_that_keeps_no_secret_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidKey):
             Pseudonyms.from_option(option)
     assert kellgren("grade", EXAMPLES, "--pseudonym", "short") == 2
-
-
-def test_observations_are_of_the_rows(tmp_path: Path, bundle: Bundle) -> None:
-    write_dicom(tmp_path / "film.dcm", knee(), bits=12, **complete(DX))
-    given = ["grade", tmp_path / "film.dcm", "--model", bundle.folder, "--pseudonym", KEY]
-    given += ["--json", tmp_path / "t.json"]
-
-    assert kellgren(*given, "--fhir", tmp_path / "all.json") == 0
-    assert kellgren(*given, "--fhir", tmp_path / "each") == 0
-
-    (row,) = json.loads((tmp_path / "t.json").read_text())["readings"]
-    collection = json.loads((tmp_path / "all.json").read_text())
-    assert (collection["resourceType"], collection["type"]) == ("Bundle", "collection")
-    (entry,) = collection["entry"]
-    one = entry["resource"]
-    (path,) = (tmp_path / "each").iterdir()
-    assert json.loads(path.read_text()) == one
-    assert path.stem == one["id"] == entry["fullUrl"].removeprefix("urn:uuid:")
-    assert (one["resourceType"], one["status"]) == ("Observation", "preliminary")
-    assert one["code"]["coding"][0]["code"] == "KL"
-    assert one["valueCodeableConcept"]["coding"][0]["code"] == f"KL{row['grade']}"
-    assert one["bodySite"]["coding"][0]["code"] == "6757004"
-    assert one["subject"]["identifier"]["value"] == row["patient"]
-    shares = [part["valueQuantity"]["value"] for part in one["component"][:5]]
-    assert shares == row["probabilities"]
-    assert "not a medical device" in one["note"][0]["text"]
-
-
-def test_fhir_and_dicom_speak_of_the_same_scheme() -> None:
-    from kellgren.dicom_output.vocabulary import SCHEME_UID
-    from kellgren.fhir import SYSTEM
-
-    assert f"urn:oid:{SCHEME_UID}" == SYSTEM
