@@ -22,7 +22,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from command_line import EXAMPLES, command, environment
+from command_line import EXAMPLES, ROOT, command, environment
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
 
@@ -92,7 +92,7 @@ class AnswerPeer:
     def __init__(self) -> None:
         self.got: list[tuple[str, str, str, str]] = []
         self.kept: list[Dataset] = []
-        self.called = threading.Event()
+        self.refused: set[str] = set()
         station = AE("ARCHIVE")
         station.supported_contexts = AllStoragePresentationContexts
         self._station = station
@@ -107,6 +107,8 @@ class AnswerPeer:
 
     def _store(self, event: evt.Event) -> int:
         made = event.dataset
+        if made.SOPInstanceUID in self.refused:
+            return 0xC000
         content = hashlib.sha256(event.encoded_dataset(include_meta=False)).hexdigest()
         self.got.append((made.StudyInstanceUID, made.Modality, made.SOPInstanceUID, content))
         self.kept.append(made)
@@ -175,6 +177,13 @@ class Routing(Talking):
         super().__init__([sys.executable, script, *given])
 
 
+def documented_settings() -> dict[str, Any]:
+    """What docs/how-to/connect-a-pacs.md adds to Orthanc's configuration."""
+    page = (ROOT / "docs" / "how-to" / "connect-a-pacs.md").read_text("utf-8")
+    settings: dict[str, Any] = json.loads(page.split("```json\n")[1].split("```")[0])
+    return settings
+
+
 class Orthanc:
     """A real Orthanc with an empty archive, set up as the how-to page has it."""
 
@@ -182,7 +191,7 @@ class Orthanc:
         self.dicom_port, http_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{http_port}"
         folder.mkdir(parents=True)
-        settings = json.loads((ORTHANC_EXAMPLES / "kellgren.json").read_text())
+        settings = documented_settings()
         settings["DicomModalities"]["kellgren"][2] = kellgren_port
         settings |= {
             "StorageDirectory": str(folder / "archive"),

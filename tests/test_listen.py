@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import struct
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +36,7 @@ from kellgren.listen.spool import MOST_ATTEMPTS, Spool, SpoolInUse, counts
 from kellgren.listen.station import Station
 from kellgren.pipeline import Ensemble
 from pacs import (
+    ORTHANC_EXAMPLES,
     AnswerPeer,
     Listening,
     Routing,
@@ -43,6 +47,7 @@ from pacs import (
     send,
     write_films,
 )
+from test_docs import parse
 
 # pynetdicom leaves the sockets of connections that failed to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -302,6 +307,37 @@ def test_orthanc_gets_answers_to_its_films_although_the_station_was_away(
     assert len(studies) == 2
     for found in studies.values():
         assert sorted(kind for kind, _ in found) == ["DX", *KINDS]
+
+
+@pytest.mark.skipif(not has_orthanc(), reason="Orthanc is not installed")
+def test_a_film_that_is_never_taken_holds_up_no_other(
+    tmp_path: Path, peer: AnswerPeer, knee: np.ndarray
+) -> None:
+    films = write_films(tmp_path / "films", knee, 3)
+    identifiers = [str(dcmread(film).SOPInstanceUID) for film in films]
+    peer.refused.add(identifiers[0])
+    with orthanc(tmp_path / "orthanc", Peer.parse(peer.address).port) as server:
+        for film in films:
+            server.upload(film)
+        with Routing(server.url, tmp_path / "state.json") as route:
+            assert eventually(lambda: {it for _, _, it, _ in peer.got} == set(identifiers[1:]))
+            route.kill()
+        peer.refused.clear()
+        with Routing(server.url, tmp_path / "state.json"):
+            assert eventually(lambda: {it for _, _, it, _ in peer.got} == set(identifiers))
+
+
+def test_the_services_call_what_exists() -> None:
+    units = sorted(ORTHANC_EXAMPLES.glob("*.service"))
+    starts = [re.search(r"^ExecStart=(\S+)(.*)$", unit.read_text(), re.M) for unit in units]
+    listen, route = (start.groups() for start in starts if start)
+    assert listen[0] == "/opt/kellgren/bin/kellgren"
+    parse("kellgren" + listen[1])
+    script = ORTHANC_EXAMPLES / "route_films.py"
+    told = subprocess.run([sys.executable, script, "--help"], capture_output=True, check=True)
+    assert route[1].split()[0] == "/opt/kellgren/route_films.py"
+    for option in re.findall(r"--\w+", route[1]):
+        assert option.encode() in told.stdout
 
 
 @pytest.mark.parametrize("place", ["reading", "outbox", "done"])
