@@ -8,8 +8,10 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,7 +252,7 @@ def test_a_full_disk_costs_no_film_an_attempt(
 
     monkeypatch.setattr(station_module, "write_object", write_if_there_is_room)
     send(station.port, write_films(tmp_path / "films", knee, 1))
-    full = "the spool cannot be written (No space left on device): next try in a minute"
+    full = "the spool cannot be used (No space left on device): next try in a minute"
     assert eventually(lambda: said.count(full) > MOST_ATTEMPTS)
     is_full = False
     assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 1)
@@ -364,6 +366,39 @@ def test_what_a_death_leaves_in_two_places_is_tidied_up(tmp_path: Path, place: s
     assert not again.receive("k" * 32, b"film")
     assert [*(tmp_path / "reading").iterdir()] == []
     again.close()
+
+
+def test_films_that_arrive_or_leave_while_one_looks_disturb_nobody(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, MODEL)
+    spool.receive("k" * 32, b"film")
+    (tmp_path / "received" / f".{'j' * 32}.0.half.dcm").write_bytes(b"half a fi")
+    (tmp_path / "received" / f"{'i' * 32}.0.dcm").symlink_to("claimed since it was listed")
+
+    assert [path.name for path in spool.waiting()] == [f"{'k' * 32}.0.dcm"]
+    spool.close()
+
+
+def test_many_senders_and_readers_meet_in_one_spool(tmp_path: Path) -> None:
+    spool, claims, read = Spool(tmp_path, MODEL), threading.Lock(), []
+    keys = [f"{number:032x}" for number in range(120)]
+
+    def reader() -> None:
+        while len(read) < len(keys):
+            with claims:
+                film = next(iter(spool.waiting()), None)
+                claimed = None if film is None else spool.claim(film)
+            if claimed is not None:
+                read.append(claimed.name)
+                spool.finish(claimed, "refused", reason="test")
+
+    with ThreadPoolExecutor(6) as pool:
+        readers = [pool.submit(reader) for _ in range(2)]
+        sent = [pool.map(lambda key: spool.receive(key, b"film"), keys[n::4]) for n in range(4)]
+        assert all(is_new for part in sent for is_new in part)
+        for one in readers:
+            one.result(60)
+    assert sorted(read) == [f"{key}.1.dcm" for key in keys]
+    spool.close()
 
 
 def test_a_film_that_ends_the_process_every_time_is_given_up(tmp_path: Path) -> None:

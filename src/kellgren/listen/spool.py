@@ -14,6 +14,7 @@ death leaves in two places is tidied up at the next start.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -86,7 +87,7 @@ class Spool:
 
     def waiting(self) -> list[Path]:
         """Films to be read, in the order of their arrival."""
-        return _by_age((self.folder / "received").glob("*.dcm"))
+        return _by_age((self.folder / "received").glob("[!.]*.dcm"))  # the others are being written
 
     def claim(self, film: Path) -> Path:
         """Begin to read a film; its new path."""
@@ -202,7 +203,11 @@ def _attempts(film: Path) -> int:
 
 
 def _by_age(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: path.stat().st_mtime_ns)
+    ages = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # it moved on while we looked
+            ages[path] = path.stat().st_mtime_ns
+    return sorted(ages, key=lambda path: ages[path])
 
 
 def _remove(place: Path) -> None:

@@ -87,30 +87,35 @@ class Station:
 
     def _read_all(self) -> None:
         while not self._stopping.is_set():
-            film = self._claimed()
-            if film is None:
-                self._work.wait(_LONGEST_PAUSE_S)
-                self._work.clear()
-                continue
             try:
-                self._read(film)
-            except Exception as error:  # one film must not end the station
-                self._leave(film, error)
+                if not self._read_next():
+                    self._work.wait(_LONGEST_PAUSE_S)
+                    self._work.clear()
+            except OSError as error:  # the disk's fault, and a dead loop would mend nothing
+                self._tell(f"the spool cannot be used ({error.strerror}): next try in a minute")
+                self._stopping.wait(_LONGEST_PAUSE_S)
 
-    def _leave(self, film: Path, error: Exception) -> None:
-        """Put a film back whose reading ended with an error."""
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-            self._tell(f"the spool cannot be written ({error.strerror}): next try in a minute")
-            self._spool.unclaim(film)
-            self._stopping.wait(_LONGEST_PAUSE_S)
-        else:
+    def _read_next(self) -> bool:
+        """Read the film that has waited longest; whether there was one."""
+        film = self._claimed()
+        if film is None:
+            return False
+        try:
+            self._read(film)
+        except Exception as error:  # one film must not end the station
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                self._spool.unclaim(film)
+                raise
             self._tell(f"reading {film.name[:8]} stopped with {type(error).__name__}")
             self._spool.give_back(film)
+        return True
 
     def _claimed(self) -> Path | None:
         with self._claims:
-            film = next(iter(self._spool.waiting()), None)
-            return None if film is None else self._spool.claim(film)
+            waiting = self._spool.waiting()
+            if len(waiting) > 1:
+                self._work.set()  # there is more, for whoever sleeps
+            return self._spool.claim(waiting[0]) if waiting else None
 
     def _read(self, film: Path) -> None:
         name = film.name[:8]
@@ -161,5 +166,7 @@ class Station:
             except Undelivered as error:
                 trouble = f"{self._peer} takes no {folder.name[:8]}: {error}"
             except OSError as error:
-                trouble = f"the spool cannot be written ({error.strerror})"
+                trouble = f"the spool cannot be used ({error.strerror})"
+            except Exception as error:  # one answer must not end this loop
+                trouble = f"sending {folder.name[:8]} stopped with {type(error).__name__}"
         return trouble
