@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def _send(waiting: list[Path], peer: Peer, ae_title: str, tell: Callable[[str], 
         station.add_requested_context(sop_class, _SYNTAXES)
     association = station.associate(peer.host, peer.port, ae_title=peer.title)
     if not association.is_established:
-        raise PeerAway(_why_not(association))
+        raise PeerAway(_why_not(association, peer))
     try:
         taken = {context.abstract_syntax for context in association.accepted_contexts}
         for path in waiting:
@@ -125,8 +126,12 @@ def _send(waiting: list[Path], peer: Peer, ae_title: str, tell: Callable[[str], 
         association.release()
 
 
-def _why_not(association: Association) -> str:
-    """In the words of the standard, which quote nobody."""
+def _why_not(association: Association, peer: Peer) -> str:
+    """In the words of the standard or the system, which quote nobody."""
     if association.is_rejected and association.acceptor.primitive is not None:
         return f"it rejects us: {association.acceptor.primitive.reason_str}"
-    return "no connection"
+    try:
+        socket.create_connection((peer.host, peer.port), timeout=10).close()
+    except OSError as error:
+        return f"no connection: {error.strerror or error}"
+    return "it does not answer in DICOM"
