@@ -523,6 +523,11 @@ def test_what_is_published_is_the_same_to_the_last_byte(
     assert table.splitlines()[0] == ",".join(COLUMNS)
     assert len(table.splitlines()) == 321
     assert str(tmp_path) not in table
+    for name in ("ensemble", "ensemble_paired", "weak-64", "strong-64"):  # others can score them
+        published = tmp_path / "one" / "oof" / f"{name}.csv.gz"
+        few = ("--resamples", "100", "--json", tmp_path / "scores.json")
+        assert kellgren("evaluate", published, "--labels", labels, *few) == 0
+        assert json.loads((tmp_path / "scores.json").read_text())["knees"] == 320
     card = one["model_card.md"].decode()
     assert "Not a medical device" in card
     assert "| strong-64 | tiny | 64 | 2 |" in card

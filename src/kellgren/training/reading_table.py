@@ -36,13 +36,23 @@ def write_readings(
         read_with: the name of the other knee's image where that had a say, else empty.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
     for knee, row, fellow in zip(knees, probabilities, read_with or [""] * len(knees), strict=True):
-        grade = Grade(int(row.argmax()))
-        said = (*(f"{share:.6f}" for share in row), grade.label, certainty(row))
-        rest = (*likely_grades(row), "", "", fellow)
-        writer.writerow((knee.image.name, knee.side.value, int(grade), *said, *rest))
+        grade, (low, high) = Grade(int(row.argmax())), likely_grades(row)
+        writer.writerow(
+            {
+                "image": knee.image.name,
+                "side": knee.side.value,
+                "grade": int(grade),
+                **{f"p{number}": f"{share:.6f}" for number, share in enumerate(row)},
+                "name": grade.label,
+                "certainty": certainty(row),
+                "likely_low": int(low),
+                "likely_high": int(high),
+                "read_with": fellow,
+            }
+        )
     content = text.getvalue().encode()
     with replaced_whole(path) as temporary, temporary.open("wb") as stream:
         if path.suffix == ".gz":
