@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -78,6 +78,7 @@ def test_a_film_as_detectors_deliver_it_holds_all_that_its_crop_showed() -> None
     assert lost[True] < 0.9 * lost[False]
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.floats(0.001, 0.05), st.floats(-0.002, 0.002), st.integers(0, 999))
 def test_noise_is_measured_on_top_of_shading(noise: float, slope: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
