@@ -130,7 +130,7 @@ def synthetic_films(
         )
         tally["seen" if film.inverted else "false"] += turned
         _compare(film, read, knees, crops, tally)
-        if number % 50 == 49:
+        if number % 20 == 19:
             print(f"{number + 1} films: {tally}", file=sys.stderr, flush=True)
     share("knee found", tally["found"], tally["knees"])
     share("side right, both knees on the film", tally["side"], tally["told"])

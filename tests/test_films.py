@@ -15,12 +15,12 @@ from PIL import Image
 
 from command_line import EXAMPLES, kellgren
 from dicom_factory import full_range, write_dicom
-from kellgren import Ensemble, Side
+from kellgren import Ensemble, Side, films
 from kellgren.errors import NotAKneeFilm
 from kellgren.films import FoundKnee, find_knees
 from kellgren.gates import check_exposure, check_implant, share_outside
 from kellgren.localise import cut
-from kellgren.localiser import Localiser
+from kellgren.localiser import Finding, Localiser
 from kellgren.naming import patient_and_side
 from kellgren.preprocess import Plane, Region
 from kellgren.radiograph import Radiograph, read_radiograph
@@ -74,6 +74,15 @@ def test_a_turned_crop_is_turned_back_without_loss(quarters: int, localiser: Loc
 
     np.testing.assert_array_equal(knee.crop.pixels, whole)
     assert verdicts(knee)["view"] == "warning"
+
+
+def test_what_is_hardly_a_knee_has_no_say_in_which_way_round_the_film_is() -> None:
+    region, features = Region((50.0, 50.0), 40.0), np.zeros(48, np.float32)
+    knee = Finding(region, 0.76, 0.5, 0.99, features)
+    chance = Finding(region, 0.36, 0.5, 0.02, features)
+    assert films._inverted([knee, chance], 0.47) == pytest.approx(0.99)
+    assert films._inverted([chance], 0.47) == pytest.approx(0.02)
+    assert films._inverted([], 0.47) == 0
 
 
 def test_an_inverted_crop_is_corrected(localiser: Localiser) -> None:

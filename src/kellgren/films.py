@@ -90,21 +90,23 @@ def find_knees(
 def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Finding], Check]:
     """Grey values with bright bone, the knees found in them, and what was done for it."""
     findings = localiser.find(pixels)
-    probability = _inverted(findings)
+    probability = _inverted(findings, localiser.card.least_confidence)
     if probability < _SURELY_INVERTED:
         return pixels, findings, check_inversion(was_inverted=False, probability=probability)
     turned = np.float32(1) - pixels
     again = localiser.find(turned)
-    if not again or _inverted(again) > _SURELY_INVERTED:
+    if not again or _inverted(again, localiser.card.least_confidence) > _SURELY_INVERTED:
         return pixels, findings, Check("inversion", "unknown", "bone may be dark or bright")
     return turned, again, check_inversion(was_inverted=True, probability=probability)
 
 
-def _inverted(findings: list[Finding]) -> float:
-    weights = [finding.confidence for finding in findings]
+def _inverted(findings: list[Finding], least: float) -> float:
+    """Probability that bone is dark; doubtful knees have a say only where all are doubtful."""
+    sure = [finding for finding in findings if finding.confidence >= least] or findings
+    weights = [finding.confidence for finding in sure]
     if not sum(weights):
         return 0.0
-    return float(np.average([finding.inverted for finding in findings], weights=weights))
+    return float(np.average([finding.inverted for finding in sure], weights=weights))
 
 
 def _examine(
