@@ -25,7 +25,7 @@ from kellgren.pipeline import Ensemble
 from kellgren.similar import SimilarKnees, Source, joined, network_checksums
 
 HERE = Path(__file__).parents[1]
-PICTURE, QUALITY = 224, 60  # pixels, WebP
+PICTURE, QUALITY = 256, 78  # pixels, WebP
 SOURCE = Source(
     name="Knee Osteoarthritis Severity Grading Dataset",
     licence="CC BY 4.0",

@@ -7,16 +7,22 @@ is skipped.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from command_line import EXAMPLES
+from dicom_factory import write_dicom
+from dicom_headers import CR, DX, complete
 from web_room import Room, hand_in, reading_room
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -24,6 +30,7 @@ pytestmark = pytest.mark.skipif(
     not CHROMIUM.exists(), reason="Chromium is not installed: apt install chromium"
 )
 KNEES = sorted(EXAMPLES.glob("*.png"))
+FILM = Path(__file__).parent / "data" / "frames" / "both.png"
 PATIENCE_MS = 120_000
 PICTURES = os.environ.get("KELLGREN_PICTURES")
 AXE = Path(os.environ.get("KELLGREN_AXE", ".")) / "axe.min.js"
@@ -119,10 +126,48 @@ def page(room: Room, chromium: Browser) -> Iterator[Page]:
     assert [complaint for complaint in complaints if "status of 404" not in complaint] == []
 
 
-def drop(page: Page, files: list[Path]) -> None:
+def choose(page: Page, files: list[Path]) -> None:
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name=re.compile("Choose films|Add films")).click()
     chooser.value.set_files(files)
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drag files or folders from the desktop over the page and let go, as a mouse does."""
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for step in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": step, "x": 400, "y": 300, "data": data})
+        if step == "dragOver":
+            expect(page.get_by_text("Drop to read")).to_be_visible()
+    expect(page.get_by_text("Drop to read")).to_be_hidden()
+    devtools.detach()
+
+
+def twenty_knees(folder: Path) -> list[Path]:
+    """The ten examples, and ten films made of them: DICOM, TIFF and JPEG, some mirrored."""
+    folder.mkdir()
+    made = []
+    for number, knee in enumerate(KNEES):
+        (folder / knee.name).write_bytes(knee.read_bytes())
+        with Image.open(knee) as opened:
+            picture = opened.convert("L")
+        if number < 4:
+            deep = np.asarray(picture).astype(np.uint16) * 16
+            header = complete(DX if number % 2 else CR, knee.stem[-1])
+            made.append(write_dicom(folder / f"film {number}", deep, bits=12, **header))
+            continue
+        other = "R" if knee.stem[-1] == "L" else "L"
+        made.append(folder / f"{9000 + number}{other}{('.tiff', '.jpg')[number % 2]}")
+        ImageOps.mirror(picture).save(made[-1])
+    return [*(folder / knee.name for knee in KNEES), *made]
+
+
+def empty(room: Room) -> None:
+    """Delete all that other tests left."""
+    with room.client() as client:
+        for case in client.get("/api/v1/cases", params={"limit": 1000}).json()["cases"]:
+            client.delete(case["url"])
 
 
 def picture(page: Page, name: str) -> None:
@@ -147,20 +192,44 @@ def no_barriers(page: Page) -> None:
     assert seen == [], json.dumps(seen, indent=1)
 
 
-def test_a_new_reader_drops_twenty_knees_and_reads(page: Page) -> None:
+def test_an_example_is_graded_at_once(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first minute of a new reader. How long it took is printed, and asserted nowhere."""
     page.goto("/")
     expect(page.get_by_role("heading", name="Drop knee X-rays here")).to_be_visible()
     expect(page.get_by_text("Research software, not a medical device.")).to_be_visible()
     expect(page.locator("#status")).to_have_text("Ready", timeout=PATIENCE_MS)
     picture(page, "empty")
     no_barriers(page)
-    drop(page, KNEES)
-    expect(page.locator("a.row.graded")).to_have_count(len(KNEES), timeout=PATIENCE_MS)
-    drop(page, KNEES)
-    expect(page.locator("a.row.graded")).to_have_count(2 * len(KNEES), timeout=PATIENCE_MS)
-    for knee in KNEES:
-        expect(page.get_by_text(knee.name)).to_have_count(2)
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        page.get_by_role("button", name="Try an example").click()
+        expect(page.locator("a.row .chip")).to_be_visible()
+        seconds.append(time.monotonic() - began)
+        page.locator("a.row").click()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("button", name="Try an example")).to_be_visible()
+    with capsys.disabled():
+        print(f"\nexample pressed to grade on screen: {min(seconds):.2f} to {max(seconds):.2f} s")
+
+
+def test_a_new_reader_drops_twenty_knees_and_reads(page: Page, tmp_path: Path) -> None:
+    knees = twenty_knees(tmp_path / "films")
+    (tmp_path / "films" / "notes.txt").write_text("in a folder, other things are passed over")
+    page.goto("/")
+    drop(page, *knees[:3])
+    expect(page.locator("a.row.graded")).to_have_count(3)
+    for knee in knees[:3]:
+        expect(page.get_by_text(knee.name)).to_have_count(1)
+    drop(page, tmp_path / "films")
+    expect(page.locator("a.row.graded")).to_have_count(23)
+    for knee in knees[3:]:
+        expect(page.get_by_text(knee.name, exact=True)).to_have_count(1)
+    expect(page.get_by_text("notes.txt")).to_have_count(0)
     expect(page.locator("#status")).to_have_text("Ready", timeout=PATIENCE_MS)
+    choose(page, KNEES[:2])
+    expect(page.locator("a.row.graded")).to_have_count(25)
     picture(page, "work-list")
     no_barriers(page)
 
@@ -169,7 +238,24 @@ def test_a_new_reader_drops_twenty_knees_and_reads(page: Page) -> None:
     expect(chips.first).to_be_visible()
     assert {chip[-1] for chip in chips.all_text_contents()} == {"4"}
     page.reload()
-    expect(page.locator("a.row.graded")).to_have_count(2 * len(KNEES))
+    expect(page.locator("a.row.graded")).to_have_count(25)
+
+
+def test_a_film_of_both_knees_is_one_case(page: Page) -> None:
+    page.goto("/")
+    drop(page, FILM)
+    row = page.locator("a.row.graded", has_text=FILM.name)
+    expect(row.locator(".chip")).to_have_count(2)
+    row.click()
+    expect(page.locator(".pane[data-ready]")).to_have_count(2)
+    tabs = page.locator(".tabs button")
+    expect(tabs).to_have_count(2)
+    first = page.locator(".probabilities").inner_text()
+    tabs.nth(1).click()
+    expect(tabs.nth(1)).to_be_focused()
+    expect(page.locator(".probabilities")).not_to_have_text(first)
+    picture(page, "film")
+    no_barriers(page)
 
 
 def test_a_case_is_looked_at(page: Page, room: Room) -> None:
@@ -227,7 +313,7 @@ def test_a_case_is_looked_at(page: Page, room: Room) -> None:
     expect(slope).to_have_attribute("slope", "1.0000")
 
     # An atlas knee takes the other pane.
-    page.locator(".atlas button").first.click()
+    page.locator(".strip button").first.click()
     expect(page.locator(".pane.reference")).to_have_count(1)
     page.get_by_role("button", name="Close this knee").click()
     expect(page.locator(".pane.reference")).to_have_count(0)
@@ -240,6 +326,40 @@ def test_a_case_is_looked_at(page: Page, room: Room) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="Work-list")).to_be_visible()
+
+
+def test_similar_graded_knees_stand_beside_a_case(page: Page, room: Room) -> None:
+    with room.client() as client:
+        [case] = hand_in(client, EXAMPLES / "9866738R.png")
+        found = client.get(case["knees"][0]["similar"]).json()
+    assert len(found["knees"]) == 6
+    assert "Chen 2018" in found["credit"]
+    assert "9866738" not in json.dumps(found)  # the film itself is in the index
+    far = [knee["distance"] for knee in found["knees"]]
+    assert far == sorted(far)
+    page.goto(case["page"])
+    expect(page.locator(".pane[data-ready]")).to_have_count(1)
+    expect(page.get_by_role("button", name="Atlas", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    page.keyboard.press("s")
+    knees = page.locator(".strip button")
+    expect(knees).to_have_count(6)
+    expect(page.locator(".atlas .small")).to_contain_text("CC BY 4.0")
+    grades = [chip[-1] for chip in page.locator(".strip .chip").all_text_contents()]
+    assert grades == [str(knee["grade"]) for knee in found["knees"]]
+    expect(page.locator("#say")).to_have_text(
+        f"The most similar knees have the grades {', '.join(grades)}"
+    )
+    knees.nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".pane.reference[data-ready]")).to_have_count(1)
+    expect(page.locator(".pane.reference")).to_contain_text(found["knees"][1]["file"])
+    expect(knees.nth(1)).to_have_attribute("aria-pressed", "true")
+    picture(page, "similar")
+    no_barriers(page)
+    page.get_by_role("button", name="Atlas", exact=True).click()
+    expect(page.get_by_role("button", name="Atlas", exact=True)).to_be_focused()
 
 
 def test_everything_goes_by_keyboard(page: Page, room: Room) -> None:
@@ -307,17 +427,24 @@ def test_no_name_runs(page: Page, room: Room) -> None:
 
 
 def test_a_study_is_read_blind_by_keys_and_goes_on_after_a_reload(page: Page, room: Room) -> None:
+    """Keys alone, from the form to the table; the pointer is used for no step."""
+    empty(room)
     with room.client() as client:
-        cases = hand_in(client, *KNEES[:4])
+        hand_in(client, *KNEES[:4])
     page.goto("/studies")
+    page.locator("#study-name").focus()
     picture(page, "studies")
     no_barriers(page)
+    page.keyboard.type("Pilot")
+    page.keyboard.press("Tab")
+    page.keyboard.type("A\nB")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Pilot")).to_be_visible()
     with room.client() as client:
-        chosen = [case["id"] for case in cases]
-        study = client.post(
-            "/api/v1/studies", json={"name": "Pilot", "readers": ["A", "B"], "cases": chosen}
-        ).json()
-    page.goto(study["readers"][0]["page"])
+        [study] = client.get("/api/v1/studies").json()
+    page.get_by_role("link", name="Read as A").focus()
+    page.keyboard.press("Enter")
     counter = page.locator(".case-top .words")
     for place, key in enumerate(("2", "u"), start=1):
         expect(counter).to_have_text(f"{place} of 4")
@@ -352,6 +479,15 @@ def test_a_study_is_read_blind_by_keys_and_goes_on_after_a_reload(page: Page, ro
     expect(page.locator(".row.settle").first).to_be_visible()
     picture(page, "agreement")
     no_barriers(page)
+    settle = page.get_by_role("group", name="Agreed grade").first.get_by_role("button", name="3")
+    settle.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="3", pressed=True).first).to_be_visible()
+    page.get_by_role("link", name="CSV").focus()
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV").click()
-    assert Path(download.value.path()).read_text().startswith("image,patient,side,grade")
+        page.keyboard.press("Enter")
+    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8").splitlines()))
+    assert len(rows) == 4
+    assert [row["A first"] for row in rows].count("U") == 1
+    assert {row["B final"] for row in rows} == {"2"}
+    assert "3" in {row["grade"] for row in rows}

@@ -1,0 +1,84 @@
+"""Make the documentation's pictures again: after a change of the default model, or of the page.
+
+    python scripts/remake_pictures.py --data kneeKL299
+
+docs/pictures/graded-knee.png is the sheet of an example knee, report.png the evaluation of the
+default model's out-of-fold predictions, the others are screenshots by tests/test_web_page.py. Needs
+Debian's Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from kellgren import Ensemble
+from kellgren.bundle import default_bundle
+
+HERE = Path(__file__).parents[1]
+PICTURES = HERE / "docs" / "pictures"
+CHROMIUM = "/usr/bin/chromium"
+REPORT = {"width": 885, "height": 1125}
+SCREENS = ("work-list", "case", "similar", "study", "agreement")
+
+
+def keep(content: bytes, name: str) -> None:
+    """A PNG with a palette of its own: a third of the size."""
+    with Image.open(io.BytesIO(content)) as picture:
+        flat = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    flat.save(PICTURES / name, optimize=True)
+
+
+def report(data: Path, folder: Path) -> bytes:
+    """The first screen of the default model's evaluation."""
+    page = folder / "report.html"
+    table = default_bundle() / "out_of_fold.csv"
+    words = ["evaluate", str(table), "--labels", str(data), "--html", str(page)]
+    subprocess.run([sys.executable, "-m", "kellgren", *words], check=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport=REPORT)
+        tab.goto(page.as_uri())
+        picture = tab.screenshot()
+        browser.close()
+    return picture
+
+
+def screens(folder: Path) -> None:
+    """Screenshots of the reading room, those that the documentation shows."""
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(HERE / "tests" / "test_web_page.py")],
+        check=True,
+        cwd=HERE,
+        env={**os.environ, "KELLGREN_PICTURES": str(folder)},
+    )
+    for name in SCREENS:
+        for path in folder.glob(f"{name}-*.jpg"):
+            (PICTURES / path.name).write_bytes(path.read_bytes())
+
+
+def main() -> None:
+    """Make them all, or those that need no data."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="published data, for report.png")
+    parser.add_argument("--no-screens", action="store_true", help="leave the reading room's")
+    options = parser.parse_args()
+    [reading] = Ensemble.default().read(HERE / "examples" / "9177337R.png")
+    keep(reading.overlay(), "graded-knee.png")
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.data is not None:
+            keep(report(options.data, Path(scratch)), "report.png")
+        if not options.no_screens:
+            screens(Path(scratch))
+
+
+if __name__ == "__main__":
+    main()
