@@ -386,7 +386,7 @@ def live(server: Server, films: list[Film], rng: random.Random, ledger: Ledger) 
             return
         if status == 202:
             ledger.accepted[found["cases"][0]["url"]] = film
-        time.sleep(rng.uniform(0.0, 0.8))
+        time.sleep(rng.uniform(0.0, 1.2))
 
 
 def kills(count: int, workers: int) -> bool:
@@ -400,7 +400,7 @@ def kills(count: int, workers: int) -> bool:
             ledger.note(server)
             sender = threading.Thread(target=live, args=(server, films, rng, ledger))
             sender.start()
-            time.sleep(rng.uniform(0.05, 4))
+            time.sleep(rng.uniform(0.05, 7))
             graders = server.graders()
             server.stop(signal.SIGKILL)
             sender.join()

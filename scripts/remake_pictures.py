@@ -30,13 +30,6 @@ REPORT = {"width": 885, "height": 1125}
 SCREENS = ("work-list", "case", "similar", "study", "agreement")
 
 
-def keep(content: bytes, name: str) -> None:
-    """A PNG with a palette of its own: a third of the size."""
-    with Image.open(io.BytesIO(content)) as picture:
-        flat = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
-    flat.save(PICTURES / name, optimize=True)
-
-
 def report(data: Path, folder: Path) -> bytes:
     """The first screen of the default model's evaluation."""
     page = folder / "report.html"
@@ -71,11 +64,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="published data, for report.png")
     parser.add_argument("--no-screens", action="store_true", help="leave the reading room's")
     options = parser.parse_args()
-    [reading] = Ensemble.default().read(HERE / "examples" / "9177337R.png")
-    keep(reading.overlay(), "graded-knee.png")
+    [reading] = Ensemble.default(threads=1).read(HERE / "examples" / "9511862R.png")
+    (PICTURES / "graded-knee.png").write_bytes(reading.overlay())
     with tempfile.TemporaryDirectory() as scratch:
         if options.data is not None:
-            keep(report(options.data, Path(scratch)), "report.png")
+            with Image.open(io.BytesIO(report(options.data, Path(scratch)))) as picture:
+                # A page of text and lines: a palette of its own costs nothing but bytes.
+                flat = picture.convert("RGB").quantize(256)
+            flat.save(PICTURES / "report.png", optimize=True)
         if not options.no_screens:
             screens(Path(scratch))
 

@@ -65,21 +65,19 @@ window.addEventListener("popstate", show);
 document.getElementById("help").addEventListener("click", keySheet);
 
 const veil = document.getElementById("drop");
-let depth = 0;
 const carriesFiles = (event) => [...event.dataTransfer.types].includes("Files");
 addEventListener("dragenter", (event) => {
-  if (!carriesFiles(event)) return;
-  depth += 1;
-  veil.hidden = false;
+  if (carriesFiles(event)) veil.hidden = false;
 });
-addEventListener("dragleave", () => {
-  depth = Math.max(0, depth - 1);
-  veil.hidden = depth === 0;
+// Elements are entered and left all the time, and lists are drawn anew under the pointer; only who
+// leaves the window goes nowhere else.
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) veil.hidden = true;
 });
+addEventListener("pointermove", () => { veil.hidden = true; });
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", async (event) => {
   event.preventDefault();
-  depth = 0;
   veil.hidden = true;
   const files = await api.filesOf(event.dataTransfer);
   if (files.length && location.pathname !== "/") go("/");
