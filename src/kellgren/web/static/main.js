@@ -67,10 +67,11 @@ document.getElementById("help").addEventListener("click", keySheet);
 const veil = document.getElementById("drop");
 const carriesFiles = (event) => [...event.dataTransfer.types].includes("Files");
 addEventListener("dragenter", (event) => {
+  event.preventDefault(); // else a drop right after the pointer came to another element is refused
   if (carriesFiles(event)) veil.hidden = false;
 });
-// Elements are entered and left all the time, and lists are drawn anew under the pointer; only who
-// leaves the window goes nowhere else.
+// The veil takes the drop: the list below is drawn anew under the pointer, and what falls on an
+// element that was just replaced falls nowhere. Who leaves the window enters nothing else.
 addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) veil.hidden = true;
 });
@@ -80,6 +81,8 @@ addEventListener("drop", async (event) => {
   event.preventDefault();
   veil.hidden = true;
   const files = await api.filesOf(event.dataTransfer);
+  await started;
+  if (!room.about) return;
   if (files.length && location.pathname !== "/") go("/");
   send(files);
 });
@@ -164,4 +167,4 @@ async function start() {
   watchGraders();
 }
 
-start();
+const started = start();
