@@ -73,7 +73,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     ensemble = Ensemble.open(options.bundle, threads=1)
-    kept, vectors = [], []
+    kept, features = [], []
     for knee in held_out(options.bundle, index(options.data)):
         try:
             [reading] = ensemble.read(knee.image)
@@ -81,10 +81,10 @@ def main() -> None:
             print(f"left out: {refusal}")
             continue
         kept.append(knee)
-        vectors.append(joined(reading.features))
+        features.append(reading.features)
         if len(kept) % 100 == 0:
             print(f"{len(kept)} knees", flush=True)
-    every = np.stack(vectors).astype(np.float64)
+    every = np.stack([joined(parts) for parts in features]).astype(np.float64)
     centre, axes = principal_axes(every, options.axes)
     found = SimilarKnees(
         source=SOURCE,
@@ -101,18 +101,17 @@ def main() -> None:
     spread = np.var(every - centre, axis=0).sum()
     share = np.var((every - centre) @ axes, axis=0).sum() / spread
     print(f"{len(kept)} knees, {size / 1e6:.1f} MB, {share:.0%} of the variance")
-    agreement(found, kept, vectors)
+    agreement(found, kept, features)
 
 
-def agreement(found: SimilarKnees, kept: list[Knee], vectors: list[np.ndarray]) -> None:
+def agreement(
+    found: SimilarKnees, kept: list[Knee], features: list[tuple[np.ndarray, ...]]
+) -> None:
     """Print how the six nearest of other patients are graded."""
     same = near = 0
-    networks = len(found.networks)
-    for knee, vector in zip(kept, vectors, strict=True):
+    for knee, parts in zip(kept, features, strict=True):
         own = knee.patient
-        others = found.nearest(
-            np.split(vector, networks), 6, lambda patient, own=own: patient == own
-        )
+        others = found.nearest(parts, 6, lambda patient, own=own: patient == own)
         apart = [abs(int(other.grade) - int(knee.grade or 0)) for other in others]
         same += sum(one == 0 for one in apart)
         near += sum(one <= 1 for one in apart)

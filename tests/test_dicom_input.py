@@ -77,6 +77,24 @@ def read(tmp_path: Path, pixels: np.ndarray, **options: Any) -> Radiograph:
     return read_radiograph(write_dicom(tmp_path / "knee.dcm", pixels, **options))
 
 
+def encoded(
+    tmp_path: Path, knee: np.ndarray, transfer_syntax: uid.UID, bits: int, photometric: str
+) -> Radiograph:
+    """A knee of 8 bits, written in one encoding over its whole range, and read back."""
+    top = 2**bits - 1
+    stored = np.rint(knee / 255 * top).astype(np.uint8 if bits == 8 else np.uint16)
+    if photometric == "MONOCHROME1":
+        stored = (top - stored).astype(stored.dtype)
+    return read(
+        tmp_path,
+        stored,
+        bits=bits,
+        transfer_syntax=transfer_syntax,
+        PhotometricInterpretation=photometric,
+        **full_range(bits),
+    )
+
+
 def refused(tmp_path: Path, pixels: np.ndarray, **options: Any) -> str:
     with pytest.raises(UnreadableRadiograph) as caught:
         read(tmp_path, pixels, **options)
@@ -97,17 +115,7 @@ def test_one_knee_in_every_encoding_gives_the_same_pixels_and_reading(
     photometric: str,
 ) -> None:
     top = 2**bits - 1
-    stored = np.rint(knee / 255 * top).astype(np.uint8 if bits == 8 else np.uint16)
-    if photometric == "MONOCHROME1":
-        stored = (top - stored).astype(stored.dtype)
-    radiograph = read(
-        tmp_path,
-        stored,
-        bits=bits,
-        transfer_syntax=transfer_syntax,
-        PhotometricInterpretation=photometric,
-        **full_range(bits),
-    )
+    radiograph = encoded(tmp_path, knee, transfer_syntax, bits, photometric)
     assert radiograph.pixels.dtype == np.float32
     # Half a step of the stored depth, and what float32 rounds.
     assert np.abs(radiograph.pixels - knee / np.float32(255)).max() <= 0.5 / top + 1e-6
@@ -139,18 +147,7 @@ def test_one_knee_in_every_lossy_encoding_is_read_nearly(
     most: float,
     photometric: str,
 ) -> None:
-    top = 2**bits - 1
-    stored = np.rint(knee / 255 * top).astype(np.uint8 if bits == 8 else np.uint16)
-    if photometric == "MONOCHROME1":
-        stored = (top - stored).astype(stored.dtype)
-    radiograph = read(
-        tmp_path,
-        stored,
-        bits=bits,
-        transfer_syntax=transfer_syntax,
-        PhotometricInterpretation=photometric,
-        **full_range(bits),
-    )
+    radiograph = encoded(tmp_path, knee, transfer_syntax, bits, photometric)
     error = np.abs(radiograph.pixels - knee / np.float32(255)).max()
     assert 0 < error <= most + 1e-6
     assert (radiograph.bit_depth, radiograph.warnings) == (bits, ())

@@ -17,7 +17,7 @@ from kellgren.evaluation.knees import GradedKnees, Tallies, Tally
 from kellgren.grades import Grade
 
 PER_GRADE = ("precision", "recall", "f1", "auc", "average_precision")
-_AREAS = ("auc_grade2", "average_precision_grade2")
+_AREAS = ("auc", "average_precision", "auc_grade2", "average_precision_grade2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def score(
     shares = errors(tallies.confusion)
 
     def known(key: str) -> Estimate:
-        return (bootstrap.area if key in _AREAS else bootstrap.estimate)(draws[key])
+        return _estimated(bootstrap, key, draws[key])
 
     def perhaps(key: str) -> Estimate | None:
         return known(key) if key in draws else None
@@ -168,6 +168,11 @@ def score(
     )
 
 
+def _estimated(bootstrap: PatientBootstrap, key: str, draws: FloatArray) -> Estimate:
+    """From (1 + R,) draws of a metric; areas under curves have intervals of their own kind."""
+    return (bootstrap.area if key in _AREAS else bootstrap.estimate)(draws)
+
+
 def _ece(bootstrap: PatientBootstrap, tallies: Tallies) -> Estimate | None:
     if tallies.bins is None:
         return None
@@ -182,20 +187,20 @@ def _per_grade(
 ) -> tuple[GradeScore, ...]:
     support = tallies.confusion[0].sum(axis=-1)
 
-    def of(key: str, grade: Grade) -> Estimate:
-        return bootstrap.estimate(draws[key][:, grade])
+    def known(key: str, grade: Grade) -> Estimate:
+        return _estimated(bootstrap, key, draws[key][:, grade])
 
-    def area(key: str, grade: Grade) -> Estimate | None:
-        return bootstrap.area(draws[key][:, grade]) if key in draws else None
+    def perhaps(key: str, grade: Grade) -> Estimate | None:
+        return known(key, grade) if key in draws else None
 
     return tuple(
         GradeScore(
             grade=grade,
-            precision=of("precision", grade),
-            recall=of("recall", grade),
-            f1=of("f1", grade),
-            auc=area("auc", grade),
-            average_precision=area("average_precision", grade),
+            precision=known("precision", grade),
+            recall=known("recall", grade),
+            f1=known("f1", grade),
+            auc=perhaps("auc", grade),
+            average_precision=perhaps("average_precision", grade),
             support=int(support[grade]),
         )
         for grade in Grade

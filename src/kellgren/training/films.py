@@ -225,20 +225,15 @@ def _lettered(
         box = pen.textbbox(place, word, font=font)
         if all(_clear(box, _around(region)) for region in spared):
             pen.text(place, word, grey, font)
-            written.append(tuple(round(c) for c in box))
+            x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
+            written.append((slice(y0, y1 + 1), slice(x0, x1 + 1)))
     if not written:
         return pixels
     drawn = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
     if not spared:
         return drawn
     marked = pixels.clone()
-    for (
-        x0,
-        y0,
-        x1,
-        y1,
-    ) in written:  # elsewhere the eight bits of the pen would only cost grey values
-        inside = (slice(max(0, y0), y1 + 1), slice(max(0, x0), x1 + 1))
+    for inside in written:  # elsewhere the eight bits of the pen would only cost grey values
         marked[inside] = drawn[inside]
     return marked
 
