@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,19 @@ def test_an_inverted_crop_is_corrected(localiser: Localiser) -> None:
     assert verdicts(knee)["inversion"] == "warning"
 
 
+def test_where_only_the_negative_shows_a_knee_it_is_the_film(localiser: Localiser) -> None:
+    crop = read_radiograph(KNEES[0]).pixels
+    film = np.full((500, 700), crop.min(), np.float32)
+    film[100 : 100 + crop.shape[0], 250 : 250 + crop.shape[1]] = crop
+    dark = np.float32(0.12) * (1 - film)  # inverted, and hardly any contrast
+    assert localiser.find(dark) == []
+    (knee,) = find(dark, localiser)
+
+    assert verdicts(knee)["inversion"] == "warning"
+    assert knee.crop.region is not None
+    assert math.dist(knee.crop.region.centre, (400, 250)) < 30
+
+
 # --- whole films -----------------------------------------------------------------------------
 
 
@@ -165,9 +179,10 @@ def test_what_is_no_knee_is_refused(kind: str, localiser: Localiser) -> None:
         "black": lambda: np.eye(300, dtype=np.float32) * 0.01,
     }.get(kind, lambda: photograph(kind))()
 
-    with pytest.raises(NotAKneeFilm, match="refused") as caught:
-        find(pixels, localiser)
-    assert "--force" in caught.value.remedy
+    for shown in (pixels, 1 - pixels):
+        with pytest.raises(NotAKneeFilm, match="refused") as caught:
+            find(shown, localiser)
+        assert "--force" in caught.value.remedy
 
 
 def test_a_refusal_can_be_overruled_and_is_marked(tmp_path: Path) -> None:

@@ -88,16 +88,28 @@ def find_knees(
 
 
 def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Finding], Check]:
-    """Grey values with bright bone, the knees found in them, and what was done for it."""
+    """Grey values with bright bone, the knees found in them, and what was done for it.
+
+    The negative is looked at where bone seems dark, and where no knee is surely found: on a dark
+    film of little contrast, inverted, only the negative shows one.
+    """
+    least = localiser.card.least_confidence
     findings = localiser.find(pixels)
-    probability = _inverted(findings, localiser.card.least_confidence)
-    if probability < _SURELY_INVERTED:
+    probability, sure = _inverted(findings, least), _any_sure(findings, least)
+    if sure and probability < _SURELY_INVERTED:
         return pixels, findings, check_inversion(was_inverted=False, probability=probability)
     turned = np.float32(1) - pixels
     again = localiser.find(turned)
-    if not again or _inverted(again, localiser.card.least_confidence) > _SURELY_INVERTED:
-        return pixels, findings, Check("inversion", "unknown", "bone may be dark or bright")
-    return turned, again, check_inversion(was_inverted=True, probability=probability)
+    still = _inverted(again, least)
+    if again and still <= _SURELY_INVERTED <= probability:
+        return turned, again, check_inversion(was_inverted=True, probability=probability)
+    if not sure and _any_sure(again, least) and still <= 1 - _SURELY_INVERTED:
+        return turned, again, check_inversion(was_inverted=True, probability=1 - still)
+    return pixels, findings, Check("inversion", "unknown", "bone may be dark or bright")
+
+
+def _any_sure(findings: list[Finding], least: float) -> bool:
+    return any(finding.confidence >= least for finding in findings)
 
 
 def _inverted(findings: list[Finding], least: float) -> float:
