@@ -212,6 +212,16 @@ def test_a_card_of_format_1_grades_as_it_always_did(copy: Path) -> None:
         np.testing.assert_allclose(card.combiner.combine([softmax(logits)]), then, atol=1e-12)
 
 
+def test_a_card_of_format_2_levels_nothing(copy: Path) -> None:
+    def age(card: dict[str, Any]) -> None:
+        card.update(format=2)
+        for member in card["members"]:
+            member["preprocess"].pop("level", None)
+
+    edit(copy, age)
+    assert not any(member.preprocess.level for member in open_bundle(copy).card.members)
+
+
 # --- writing -------------------------------------------------------------------------------------
 
 

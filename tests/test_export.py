@@ -11,9 +11,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
-from kellgren.architectures import Member
+from kellgren.architectures import Member, find
 from kellgren.errors import TrainingError
 from kellgren.training.export import export_onnx
+from kellgren.training.exported import load_exported
 
 SIZE = 32
 
@@ -159,3 +160,61 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TrainingError, match="cannot be written"):
         export_onnx(small_member(), SIZE, tmp_path / "file" / "member.onnx")
+
+
+# --- and back ------------------------------------------------------------------------------------
+
+
+def learnt_statistics(member: Member, images: Tensor) -> Member:
+    """Batch normalisations as after some training: none is the identity."""
+    with torch.no_grad():
+        for module in member.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 2.0)
+                nn.init.normal_(module.bias, std=0.3)
+                module.momentum = None  # the statistics of these images, whole
+        member.train()(images)
+    return member.eval()
+
+
+@pytest.mark.parametrize("name", [None, "resnet50_v2_stage3", "efficientnet_lite2"])
+def test_an_exported_member_computes_and_learns_as_before(name: str | None, tmp_path: Path) -> None:
+    def new() -> Member:
+        return small_member() if name is None else find(name).build(5)
+
+    size = SIZE if name is None else 64
+    images = torch.randn(8, 3, size, size)
+    member = learnt_statistics(new(), images)
+    export_onnx(member, size, tmp_path / "member.onnx")
+    again = new()
+    load_exported(again, tmp_path / "member.onnx", images)
+    again.dropout.p = 0.0
+    with torch.no_grad():
+        expected = member(images)
+        np.testing.assert_allclose(again(images), expected, rtol=1e-3, atol=1e-3)
+        # learning, it normalises by the batch: what was measured on the images must fit that
+        np.testing.assert_allclose(again.train()(images), expected, atol=5e-2)
+
+
+def test_a_member_of_another_architecture_is_not_taken_for_it(tmp_path: Path) -> None:
+    export_onnx(small_member(), SIZE, tmp_path / "member.onnx")
+    with pytest.raises(TrainingError, match=r"member\.onnx: cannot be brought back"):
+        load_exported(
+            find("resnet50_v2_stage3").build(5), tmp_path / "member.onnx", torch.randn(2, 3, 64, 64)
+        )
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", None])
+def test_a_damaged_file_is_named(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "member.onnx").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"member\.onnx: cannot be brought back"):
+        load_exported(small_member(), tmp_path / "member.onnx", torch.randn(2, 3, SIZE, SIZE))
+
+
+def test_weights_that_compute_something_else_are_refused(tmp_path: Path) -> None:
+    """Layers of the right shapes in another order would fit without a word."""
+    path = tmp_path / "member.onnx"
+    export_onnx(small_member(nn.Sigmoid()), SIZE, path)
+    with pytest.raises(TrainingError, match="brought back, its logits differ"):
+        load_exported(small_member(nn.ReLU()), path, torch.randn(2, 3, SIZE, SIZE))

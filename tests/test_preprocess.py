@@ -13,7 +13,7 @@ from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Grade, Side
 from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
-from kellgren.preprocess import KneeCrop, Plane, Preprocess
+from kellgren.preprocess import KneeCrop, Plane, Preprocess, levelled
 from kellgren.radiograph import PixelSpacing, Radiograph, read_radiograph
 from kellgren.training.data import load_planes
 
@@ -147,3 +147,47 @@ def test_training_sees_what_grading_sees() -> None:
 def test_a_knee_that_cannot_be_read_stops_loading() -> None:
     with pytest.raises(UnreadableRadiograph, match="does not exist"):
         load_planes([knee("9511862L"), knee("0000000L")], preprocess())
+
+
+# --- exposure taken out --------------------------------------------------------------------------
+
+
+def real_pixels() -> Plane:
+    return read_radiograph(EXAMPLES / "9511862L.png").pixels
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0.3, 0.9), st.floats(0, 1), st.floats(0.7, 1.5))
+def test_a_knee_exposed_otherwise_is_levelled_to_the_same(
+    contrast: float, place: float, power: float
+) -> None:
+    pixels = real_pixels()
+    dark, bright = np.percentile(pixels, (1, 99))
+    share = np.clip((pixels - dark) / (bright - dark), 0, 1)
+    other = place * (1 - contrast) + contrast * share**power
+    np.testing.assert_allclose(levelled(other.astype(np.float32)), levelled(share), atol=0.02)
+
+
+def test_levelled_grey_values_keep_their_order_and_fill_the_range() -> None:
+    pixels = real_pixels()
+    even = levelled(pixels)
+    order = np.argsort(pixels, axis=None)
+    assert (np.diff(even.ravel()[order]) >= 0).all()
+    assert (even.min(), even.max()) >= (0.0, 0.9)
+    np.testing.assert_allclose(np.percentile(even, (1, 50, 99)), (0.05, 0.68, 0.95), atol=0.01)
+    assert even.dtype == np.float32
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.4, 1.0])
+def test_levelling_makes_no_contrast_of_nothing(grey: float) -> None:
+    flat = np.full((40, 40), grey, dtype=np.float32)
+    faint = np.clip(flat + np.random.default_rng(0).normal(0, 0.001, flat.shape), 0, 1)
+    assert np.isfinite(levelled(flat)).all()
+    assert levelled(faint.astype(np.float32)).std() < 0.1
+
+
+def test_only_a_member_that_wants_it_sees_levelled_planes() -> None:
+    crop = KneeCrop(real_pixels(), Side.RIGHT)
+    plain, level = preprocess(), Preprocess(size=64, mean=HALF, std=HALF, level=True)
+    np.testing.assert_array_equal(levelled(plain.plane(crop)), level.plane(crop))
+    assert not np.allclose(plain.plane(crop), level.plane(crop), atol=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from command_line import EXAMPLES, environment, finished, kellgren, rows
@@ -23,8 +25,10 @@ from kellgren.errors import TrainingError
 from kellgren.manifest import Knee, write_manifest
 from kellgren.splits import load_folds, save_folds
 from kellgren.training.checkpoint import read_history
-from kellgren.training.loop import is_finished, train
+from kellgren.training.data import load_planes
+from kellgren.training.loop import Watcher, augmented, disagreement, is_finished, train
 from kellgren.training.member_run import begin, trained_network
+from kellgren.training.outcome import finish
 from tiny_training import (
     FOLDS,
     HEAD_THEN_ALL,
@@ -268,6 +272,66 @@ def test_a_finished_run_can_be_refined_on_the_same_fold_alone(
     leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=0), start_from=out)
     with pytest.raises(TrainingError, match="another run"):
         train(leaking)
+
+
+def test_a_run_whose_checkpoint_was_deleted_is_refined_from_its_member(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    recipe, out = tiny_recipe(ONE_CYCLE, epochs=(2,)), tmp_path / "first"
+    first = tiny_run(recipe, knees, out, fold=0)
+    assert train(first)
+    finish(first, FOLDS, 0)
+    learnt = trained_network(first)
+    first.checkpoint.unlink()
+
+    second = replace(tiny_run(recipe, knees, tmp_path / "second", fold=0), start_from=out)
+    begun = begin(second).network.eval()
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        np.testing.assert_allclose(begun(images), learnt(images), atol=1e-2)  # stored by halves
+    origin = json.loads((tmp_path / "second" / "origin.json").read_text())
+    assert origin["started_from"] == f"2 epochs of {recipe.name}, which started from random weights"
+    leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=1), start_from=out)
+    with pytest.raises(TrainingError, match="learnt from other knees or another fold"):
+        train(leaking)
+    (out / "member.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"member\.json: is not readable \(KeyError\)"):
+        begin(second)
+
+
+# --- two looks that must agree -------------------------------------------------------------------
+
+
+def test_disagreement_is_jensen_and_shannon_s_divergence() -> None:
+    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)) * 2
+    one, other = logits.softmax(1).double().view(2, 3, 5).numpy()
+    expected = np.mean([jensenshannon(a, b) ** 2 for a, b in zip(one, other, strict=True)])
+    assert float(disagreement(logits, 2)) == pytest.approx(expected, rel=1e-4)
+    assert float(disagreement(logits[:3].repeat(2, 1), 2)) == pytest.approx(0, abs=1e-6)
+    surely = torch.eye(5)[[0, 1, 4, 4, 0, 1]] * 200
+    assert float(disagreement(surely, 2)) == pytest.approx(math.log(2), rel=1e-4)
+
+
+def test_two_looks_of_a_batch_are_changed_in_two_ways_and_pulled_together(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Counting(Watcher):
+        def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
+            told.append((epoch, steps))
+
+    apart = {}
+    for name, weight in (("free", 1e-6), ("bound", 50.0)):
+        recipe = tiny_recipe(ONE_CYCLE, epochs=(6,), batch=4, consistency=weight)
+        run = tiny_run(recipe, knees, tmp_path / name)
+        assert train(run, watcher=Counting())
+        network, rng = trained_network(run).eval(), np.random.default_rng(0)
+        planes = np.tile(load_planes(knees, run.preprocess(32)), (2, 1, 1))
+        with torch.no_grad():
+            apart[name] = float(disagreement(network(augmented(run, planes, rng)), 2))
+    assert {steps for _, steps in told} == {9 // 2}  # nine knees to learn from, two a step
+    assert apart["bound"] < apart["free"] / 2
 
 
 def test_a_frozen_stem_stays_what_it_was(knees: list[Knee], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kellgren.errors import BundleError
 from kellgren.files import written_whole
 from kellgren.preprocess import Preprocess
 
-FORMAT = 2
+FORMAT = 3
 CARD = "card.json"
 
 

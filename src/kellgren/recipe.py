@@ -36,6 +36,7 @@ class Network(_Part):
     pretrained: bool = True
     freeze_stem: bool = False
     mirror_left: bool = True
+    level: bool = False
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None  # None: the network's own
 
 
@@ -107,7 +108,14 @@ class Augmentation(_Part):
 
 
 class Recipe(_Part):
-    """Everything that decides what a training run computes, but for the data and the fold."""
+    """Everything that decides what a training run computes, but for the data and the fold.
+
+    Attributes:
+        batch: pictures a step.
+        average: decay of the weights' running average; 0: none is kept.
+        consistency: above 0, a batch shows half as many knees, each of them twice, changed in
+            two ways, and so much counts how far what is said of the two lies apart.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     seed: Annotated[int, Field(ge=0)] = 42
@@ -119,12 +127,18 @@ class Recipe(_Part):
     schedule: Annotated[OneCycle | HeadThenAll, Field(discriminator="name")]
     targets: Targets
     augmentation: Augmentation
+    consistency: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
 
     @model_validator(mode="after")
     def _early_stopping_needs_one_stage(self) -> Self:
         if isinstance(self.schedule, HeadThenAll) and len(self.stages) > 1:
             raise ValueError("the head-then-all schedule trains in one stage, at one size")
         return self
+
+    @property
+    def looks(self) -> int:
+        """How often a batch shows each of its knees."""
+        return 2 if self.consistency else 1
 
     @property
     def epochs(self) -> int:
@@ -164,8 +178,13 @@ class Recipe(_Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over every value: two recipes with the same hash describe the same run."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 over every value: two recipes with the same hash describe the same run.
+
+        A recipe that uses none of the keys that came later keeps the hash it had before them.
+        """
+        unused = {} if self.network.level else {"network": {"level"}}
+        unused |= {} if self.consistency else {"consistency": True}
+        return hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
 
 
 def shipped_recipes() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -110,7 +111,7 @@ def _one_epoch(
     rng = np.random.default_rng([recipe.seed, epoch])
     torch.manual_seed(int(rng.integers(2**63)))
     learnt = np.flatnonzero(~run.held_out)
-    batches = learnt[epoch_order(len(learnt), recipe.batch, rng)]
+    batches = learnt[epoch_order(len(learnt), recipe.batch // recipe.looks, rng)]
     watcher.epoch_begins(epoch, recipe.epochs, planes.shape[1], len(batches))
     targets = torch.from_numpy(target_table(recipe.targets, GRADE_COUNT)[_grades(run)])
     state.network.train()
@@ -118,7 +119,7 @@ def _one_epoch(
     for number, batch in enumerate(batches):
         progress = (epoch + number / len(batches)) / recipe.epochs
         rate = rate_at(recipe.schedule, epoch, progress)
-        images = augmented(run, planes[batch], rng)
+        images = augmented(run, np.tile(planes[batch], (recipe.looks, 1, 1)), rng)
         losses.append(learn(run, state, images, targets[batch], rate))
         watcher.step(losses[-1])
     record = {
@@ -153,7 +154,7 @@ def learn(
     Args:
         run: whose device and recipe.
         state: its network, optimiser and average change.
-        images: ``(N, 3, S, S)`` normalised, on the device.
+        images: ``(L * N, 3, S, S)`` normalised, on the device: L looks at N knees, look by look.
         targets: ``(N, grades)`` distributions.
         rate: learning rate of this step.
 
@@ -166,8 +167,11 @@ def learn(
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     with run.device.autocast():
-        logits = state.network(images)
-    loss = functional.cross_entropy(logits.float(), targets.to(logits.device))
+        logits = state.network(images).float()
+    looks = len(images) // len(targets)
+    loss = functional.cross_entropy(logits, targets.to(logits.device).repeat(looks, 1))
+    if run.recipe.consistency:
+        loss = loss + run.recipe.consistency * disagreement(logits, looks)
     value = float(loss.detach())
     if not np.isfinite(value):
         raise TrainingError(
@@ -182,6 +186,21 @@ def learn(
     if isinstance(state.average, AveragedModel):
         state.average.update_parameters(state.network)
     return value
+
+
+def disagreement(logits: torch.Tensor, looks: int) -> torch.Tensor:
+    """How far the distributions of several looks at a knee lie apart, in nats, over the knees.
+
+    Jensen and Shannon's divergence (Lin 1991): the mean over the looks of the Kullback-Leibler
+    divergence from their mean. 0 where all looks say the same, at most the logarithm of L.
+
+    Args:
+        logits: ``(L * N, grades)``, look by look.
+        looks: L.
+    """
+    said = functional.log_softmax(logits, dim=1).view(looks, -1, logits.shape[1])
+    mean = said.logsumexp(dim=0) - math.log(looks)
+    return (said.exp() * (said - mean)).sum(dim=2).mean()
 
 
 def _judge(run: MemberRun, state: RunState, planes: Planes) -> dict[str, Any]:

@@ -26,9 +26,14 @@ from kellgren.training.checkpoint import (
     load_learnt_weights,
     read_history,
 )
+from kellgren.training.data import load_planes
 from kellgren.training.device import Device
-from kellgren.training.run_folder import BEST, CHECKPOINT
+from kellgren.training.exported import load_exported
+from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
 from kellgren.training.schedule import optimiser_for
+
+_MEASURED = 128
+"""How many knees give an exported member's batch normalisations their statistics."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class MemberRun:
             mean=source.mean,
             std=source.std,
             mirror_left=self.recipe.network.mirror_left,
+            level=self.recipe.network.level,
         )
 
 
@@ -171,11 +177,38 @@ def restore(run: MemberRun) -> RunState:
 
 def _continue(run: MemberRun, earlier: Path, state: RunState) -> str:
     """Take over the weights that another run came to; say how far it was, and from where."""
-    epochs = load_learnt_weights(state.network, earlier / run.checkpoint.name, run.data_hash)
+    checkpoint = earlier / CHECKPOINT
+    if not checkpoint.exists() and (earlier / MODEL).exists():
+        return _continue_exported(run, earlier, state)
+    epochs = load_learnt_weights(state.network, checkpoint, run.data_hash)
+    origin = _facts(earlier / "origin.json", "started_from")["started_from"]
+    return f"{epochs} epochs of another recipe, which started from {origin}"
+
+
+def _continue_exported(run: MemberRun, earlier: Path, state: RunState) -> str:
+    """The same from the member that a finished run left, where its checkpoint was deleted."""
+    facts = _facts(earlier / FACTS, "data", "preprocess", "started_from", "recipe")
+    if facts["data"] != run.data_hash:
+        raise TrainingError(
+            earlier / FACTS, "learnt from other knees or another fold", "Name a run of this fold"
+        )
+    seen = Preprocess.model_validate(facts["preprocess"])
+    learnt = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if not out]
+    planes = load_planes(learnt[:_MEASURED], seen)
+    images = torch.from_numpy(seen.normalise(planes.astype(np.float32) / np.float32(255)))
+    load_exported(state.network, earlier / MODEL, images)
+    epochs = sum(stage["epochs"] for stage in facts["recipe"]["stages"])
+    return (
+        f"{epochs} epochs of {facts['recipe']['name']}, which started from {facts['started_from']}"
+    )
+
+
+def _facts(path: Path, *keys: str) -> dict[str, Any]:
+    """A run's JSON file with these keys."""
     try:
-        origin = json.loads((earlier / "origin.json").read_text("utf-8"))
-        return f"{epochs} epochs of another recipe, which started from {origin['started_from']}"
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return {key: facts[key] for key in keys}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            earlier, f"has no readable origin.json ({type(error).__name__})", "Name a whole run"
+            path, f"is not readable ({type(error).__name__})", "Name a whole run"
         ) from None

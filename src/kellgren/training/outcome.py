@@ -88,6 +88,7 @@ def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> fl
         "recipe_hash": run.recipe.hash,
         "started_from": origin["started_from"],
         "held_out_fold": fold,
+        "data": run.data_hash,
         "knees": len(learnt),
         "patients": len({knee.patient for knee in learnt}),
         "sources": sorted({knee.source for knee in run.knees}),

@@ -1,0 +1,177 @@
+"""Back from a member's ONNX file to a network that can learn on, where no checkpoint is left."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from kellgren.architectures import Member
+from kellgren.errors import TrainingError
+
+_TOLERANCE = 1e-3
+_BATCH = 16
+Moments = list[tuple[Tensor, Tensor]]
+Layer = nn.Conv2d | nn.BatchNorm2d | nn.Linear
+Values = dict[str, npt.NDArray[np.float32]]
+
+
+def load_exported(network: Member, path: Path, images: Tensor) -> None:
+    """Fill a network with the weights of an exported member.
+
+    Exporting folds each batch normalisation into the convolution before it. Its weights come
+    back as a normalisation by what the images' own features measure, and the affine map that
+    undoes it: the network computes what the file computes, and learns on as any other does.
+
+    Args:
+        network: of the same architecture; changed in place, left in evaluation mode.
+        path: of the ONNX file.
+        images: ``(N, 3, S, S)`` normalised knees to measure features on; S that of the file.
+
+    Raises:
+        TrainingError: not such a file, of another network, or one that does not compute the same.
+    """
+    network.eval()
+    try:
+        model = _model(path)
+        undone = _fill(_layers(network, images[:1]), _nodes(model), _values(model))
+    except (IndexError, KeyError, ValueError, RuntimeError) as error:
+        raise TrainingError(
+            path,
+            f"cannot be brought back into a network ({type(error).__name__})",
+            "Name a member of the same architecture, or a run with its checkpoint",
+        ) from None
+    _measure(network, images, undone)
+    _check(network, path, images)
+
+
+def _model(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path)
+    except Exception as error:  # of protobuf, whose own classes are not onnx's to promise
+        raise ValueError(type(error).__name__) from error
+
+
+def _layers(network: Member, image: Tensor) -> list[tuple[Layer, Layer | None]]:
+    """Layers with weights in the order images pass them, and whose output each one takes."""
+    passed: list[tuple[Layer, Layer | None]] = []
+    outputs: list[tuple[Tensor, Layer]] = []  # kept, so that no other tensor takes one's place
+
+    def note(layer: Layer, taken: tuple[Tensor], given: Tensor) -> None:
+        before = [earlier for output, earlier in outputs if output is taken[0]]
+        passed.append((layer, before[0] if before else None))
+        outputs.append((given, layer))
+
+    hooks = [
+        module.register_forward_hook(note)
+        for module in network.modules()
+        if isinstance(module, Layer)
+    ]
+    with torch.no_grad():
+        network(image)
+    _remove(hooks)
+    return passed
+
+
+def _values(model: onnx.ModelProto) -> Values:
+    """The weights by the names that the layers know them by, halved ones as float32 again."""
+    values = {i.name: numpy_helper.to_array(i).astype(np.float32) for i in model.graph.initializer}
+    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    return values | {c.output[0]: values[c.input[0]] for c in casts if c.input[0] in values}
+
+
+def _nodes(model: onnx.ModelProto) -> deque[onnx.NodeProto]:
+    kinds = ("Conv", "BatchNormalization", "Gemm")
+    return deque(node for node in model.graph.node if node.op_type in kinds)
+
+
+def _fill(
+    layers: list[tuple[Layer, Layer | None]], nodes: deque[onnx.NodeProto], values: Values
+) -> list[nn.BatchNorm2d]:
+    """Give each layer its weights; which normalisations were folded, as all after convolutions."""
+    biases: dict[Layer, Tensor] = {}
+    undone = []
+    for layer, before in layers:
+        if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+            _undo(layer, before, biases[before])
+            undone.append(layer)
+            continue
+        found = [torch.from_numpy(values[name].copy()) for name in nodes.popleft().input[1:]]
+        if isinstance(layer, nn.BatchNorm2d):
+            names = ("weight", "bias", "running_mean", "running_var")
+            layer.load_state_dict(dict(zip(names, found, strict=True)), strict=False)
+        else:
+            biases[layer] = found[1] if len(found) > 1 else torch.zeros(len(found[0]))
+            own = {"weight": found[0], "bias": biases[layer]}
+            layer.load_state_dict(own if layer.bias is not None else {"weight": found[0]})
+    if nodes:
+        raise ValueError("the file has more layers than the network")
+    return undone
+
+
+def _undo(layer: nn.BatchNorm2d, before: nn.Conv2d, bias: Tensor) -> None:
+    """Make a normalisation do nothing but add what had been folded into the layer before it."""
+    if before.bias is not None:
+        nn.init.zeros_(before.bias)
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    with torch.no_grad():
+        layer.running_mean.zero_()
+        layer.running_var.fill_(1 - layer.eps)
+        layer.weight.fill_(1.0)
+        layer.bias.copy_(bias)
+
+
+def _measure(network: Member, images: Tensor, undone: list[nn.BatchNorm2d]) -> None:
+    """Give each of these normalisations the statistics of the images, computing the same."""
+    measured: list[Moments] = [[] for _ in undone]
+    hooks = [
+        layer.register_forward_pre_hook(_keeper(kept))
+        for layer, kept in zip(undone, measured, strict=True)
+    ]
+    with torch.no_grad():
+        for start in range(0, len(images), _BATCH):
+            network(images[start : start + _BATCH])
+        _remove(hooks)
+        for layer, moments in zip(undone, measured, strict=True):
+            mean, square = (torch.stack(kind).mean(dim=0) for kind in zip(*moments, strict=True))
+            variance = (square - mean**2).clamp_min(1e-8)
+            names = ("running_mean", "running_var", "weight", "bias")
+            learnt = (mean, variance, (variance + layer.eps).sqrt(), layer.bias + mean)
+            layer.load_state_dict(dict(zip(names, learnt, strict=True)), strict=False)
+
+
+def _keeper(kept: Moments) -> Callable[[nn.Module, tuple[Tensor]], None]:
+    def keep(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        (features,) = inputs
+        kept.append((features.mean((0, 2, 3)), (features**2).mean((0, 2, 3))))
+
+    return keep
+
+
+def _check(network: Member, path: Path, images: Tensor) -> None:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(["logits"], {"image": images[:2].numpy()})
+    with torch.no_grad():
+        apart = np.abs(network(images[:2]).numpy() - expected)
+    difference = float((apart / np.maximum(1, np.abs(expected))).max())
+    if not difference <= _TOLERANCE:
+        raise TrainingError(
+            path,
+            f"brought back, its logits differ by {difference:.2g}",
+            "Name a run with its checkpoint",
+        )
+
+
+def _remove(hooks: list[RemovableHandle]) -> None:
+    for hook in hooks:
+        hook.remove()
