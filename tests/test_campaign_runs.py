@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -30,10 +29,8 @@ from tiny_training import (
     assert_same_weights,
     campaign_on_a_full_disk,
     campaign_on_a_leash,
-    copied_knees,
     processes_that_know,
     tiny_recipe,
-    tiny_world,
 )
 
 PATIENCE = 300  # seconds: only a hang takes so long, however busy the machine
@@ -50,20 +47,12 @@ RUN_LEAVES = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("small_world")
 
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     return processes_that_know("kellgren.training.campaign.runner")
-
-
-@pytest.fixture(scope="module")
-def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
-    return copied_knees(tmp_path_factory.mktemp("knees"))
 
 
 class Diary(CampaignWatcher):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +22,12 @@ from kellgren.training.loop import train
 from kellgren.training.outcome import finish
 from kellgren.training.prepare import prepare
 from kellgren.voting import hard_vote, mix_vote, soft_vote, softmax
-from tiny_training import FOLDS, copied_knees, tiny_world
+from tiny_training import FOLDS
 
 SIZE = 64
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_world() -> Iterator[None]:
-    with tiny_world():
-        yield
-
-
-@pytest.fixture(scope="module")
-def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
-    return copied_knees(tmp_path_factory.mktemp("knees"))
+pytestmark = pytest.mark.usefixtures("small_world")
 
 
 def toy(recipe: Recipe) -> Recipe:

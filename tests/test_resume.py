@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -30,7 +29,6 @@ from tiny_training import (
     tensors,
     tiny_recipe,
     tiny_run,
-    tiny_world,
     train_on_a_full_disk,
     train_on_a_leash,
 )
@@ -40,20 +38,12 @@ RECIPE = tiny_recipe(ONE_CYCLE, epochs=(3, 3))
 PAPER = tiny_recipe(HEAD_THEN_ALL, epochs=(4,))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("small_world")
 
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     return processes_that_know("kellgren.training.loop")
-
-
-@pytest.fixture(scope="module")
-def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
-    return copied_knees(tmp_path_factory.mktemp("knees"))
 
 
 @pytest.fixture(scope="module")

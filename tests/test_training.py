@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,11 +33,9 @@ from tiny_training import (
     HEAD_THEN_ALL,
     ONE_CYCLE,
     TINY,
-    copied_knees,
     tensors,
     tiny_recipe,
     tiny_run,
-    tiny_world,
 )
 
 RECIPE = """
@@ -58,15 +55,7 @@ LEFT_BEHIND = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_world() -> Iterator[None]:
-    with tiny_world():
-        yield
-
-
-@pytest.fixture(scope="session")
-def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
-    return copied_knees(tmp_path_factory.mktemp("knees"))
+pytestmark = pytest.mark.usefixtures("small_world")
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -1,0 +1,32 @@
+"""What several files of tests share: how many threads they use, and a small world to train in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kellgren.manifest import Knee
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads each would only wait
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def small_world() -> Iterator[None]:
+    """The tiny network is known, and chance is put back after."""
+    from tiny_training import tiny_world
+
+    with tiny_world():
+        yield
+
+
+@pytest.fixture(scope="session")
+def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
+    """Twelve graded knees of twelve patients."""
+    from tiny_training import copied_knees
+
+    return copied_knees(tmp_path_factory.mktemp("knees"))
