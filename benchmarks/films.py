@@ -29,6 +29,7 @@ from PIL import Image
 from kellgren import Ensemble
 from kellgren.bundle import default_bundle
 from kellgren.errors import KellgrenError, NotAKneeFilm
+from kellgren.evaluation.comparison import Grades, compare
 from kellgren.evaluation.metrics import accuracy, qwk
 from kellgren.films import find_knees
 from kellgren.grades import Side
@@ -50,6 +51,7 @@ INVERTED = frozenset({"9564189", "9567704", "9602703", "9619739", "9790812"})
 """Patients of fold 0 whose knees were published with dark bone, both of each, seen by eye."""
 PARTS = ("frames", "timing", "others", "crops", "erased", "films")
 Expose = Callable[[Film, np.random.Generator], Film]
+Graded = tuple[Knee, int, int]
 
 
 def share(name: str, good: int, of: int) -> None:
@@ -121,6 +123,7 @@ def synthetic_films(
     tally = dict.fromkeys(
         ("knees", "found", "told", "side", "inverted", "seen", "upright", "false", "same", "one"), 0
     )
+    graded: list[Graded] = []
     for number in range(count):
         film = show(maker.lay_film(rng), rng)
         read = _read(film, ensemble, folder / "film.png")
@@ -129,7 +132,7 @@ def synthetic_films(
             c.name == "inversion" and c.verdict == "warning" for r in read for c in r.checks
         )
         tally["seen" if film.inverted else "false"] += turned
-        _compare(film, read, knees, crops, tally)
+        graded += _compare(film, read, knees, crops, tally)
         if number % 20 == 19:
             print(f"{number + 1} films: {tally}", file=sys.stderr, flush=True)
     share("knee found", tally["found"], tally["knees"])
@@ -138,6 +141,25 @@ def synthetic_films(
     share("other film taken for inverted", tally["false"], tally["upright"])
     share("grade as of the crop, where found", tally["same"], tally["found"])
     share("grade within one, where found", tally["one"], tally["found"])
+    against_labels(graded)
+
+
+def against_labels(graded: list[Graded]) -> None:
+    """What a film costs, and what a change of grade means: by the label, not by the crop."""
+    if not graded:
+        return
+    labels = np.array([knee.grade for knee, _, _ in graded])
+    film, crop = (np.array([grades[at] for grades in graded]) for at in (1, 2))
+    told = compare(labels, Grades(film), Grades(crop), [knee.patient for knee, _, _ in graded])
+    for key in ("accuracy", "qwk", "mae"):
+        found, gap = told.metrics[key], told.metrics[key].difference
+        between = f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        line = f"{key} by the label: film, crop, difference"
+        print(f"{line:<58} {found.this:.3f} {found.other:.3f} {between}")
+    moved = film != crop
+    for name, grades in (("film", film), ("crop", crop)):
+        line = f"of changed grades, the {name}'s is the label's"
+        share(line, int((grades == labels)[moved].sum()), int(moved.sum()))
 
 
 def film_maker(knees: list[Knee], size: int, *, detector: bool) -> FilmMaker:
@@ -164,7 +186,9 @@ def _compare(
     knees: list[Knee],
     crops: Crops,
     tally: dict[str, int],
-) -> None:
+) -> list[Graded]:
+    """Each knee that was found, with its grade on the film and as the crop."""
+    graded = []
     left, top, right, bottom = film.content
     whole = Region(((right - left) / 2, (bottom - top) / 2), float(right - left))
     for knee in film.knees:
@@ -176,10 +200,14 @@ def _compare(
             tally["told"] += bool(near)
             tally["side"] += bool(near) and near[0].side is knees[knee.crop].side
         if near:
-            off = abs(own_grade(near[0]) - crops.grade(knees[knee.crop].image))
+            graded.append(
+                (knees[knee.crop], own_grade(near[0]), crops.grade(knees[knee.crop].image))
+            )
+            off = abs(graded[-1][1] - graded[-1][2])
             tally["found"] += 1
             tally["same"] += off == 0
             tally["one"] += off <= 1
+    return graded
 
 
 def own_grade(reading: KneeReading) -> int:

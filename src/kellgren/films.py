@@ -90,35 +90,48 @@ def find_knees(
 def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Finding], Check]:
     """Grey values with bright bone, the knees found in them, and what was done for it.
 
-    The negative is looked at where bone seems dark, and where no knee is surely found: on a dark
-    film of little contrast, inverted, only the negative shows one.
+    The negative is looked at where a knee's bone seems dark, and where nothing is found: on a dark
+    film of little contrast, inverted, only the negative shows a knee.
     """
-    least = localiser.card.least_confidence
     findings = localiser.find(pixels)
-    probability, sure = _inverted(findings, least), _any_sure(findings, least)
-    if sure and probability < _SURELY_INVERTED:
+    trusted = _trusted(findings, localiser)
+    probability = _inverted(trusted)
+    if findings and all(finding.inverted < _SURELY_INVERTED for finding in trusted):
         return pixels, findings, check_inversion(was_inverted=False, probability=probability)
     turned = np.float32(1) - pixels
     again = localiser.find(turned)
-    still = _inverted(again, least)
+    still = _inverted(_trusted(again, localiser))
     if again and still <= _SURELY_INVERTED <= probability:
         return turned, again, check_inversion(was_inverted=True, probability=probability)
-    if not sure and _any_sure(again, least) and still <= 1 - _SURELY_INVERTED:
+    if _shows_knee(again, localiser) and not _shows_knee(findings, localiser):
         return turned, again, check_inversion(was_inverted=True, probability=1 - still)
+    if probability < _SURELY_INVERTED:
+        return pixels, findings, check_inversion(was_inverted=False, probability=probability)
     return pixels, findings, Check("inversion", "unknown", "bone may be dark or bright")
 
 
-def _any_sure(findings: list[Finding], least: float) -> bool:
-    return any(finding.confidence >= least for finding in findings)
+def _trusted(findings: list[Finding], localiser: Localiser) -> list[Finding]:
+    """Doubtful knees have a say only where all are doubtful."""
+    least = localiser.card.least_confidence
+    return [finding for finding in findings if finding.confidence >= least] or findings
 
 
-def _inverted(findings: list[Finding], least: float) -> float:
-    """Probability that bone is dark; doubtful knees have a say only where all are doubtful."""
-    sure = [finding for finding in findings if finding.confidence >= least] or findings
-    weights = [finding.confidence for finding in sure]
+def _inverted(findings: list[Finding]) -> float:
+    """Probability that bone is dark, each finding counting by its confidence."""
+    weights = [finding.confidence for finding in findings]
     if not sum(weights):
         return 0.0
-    return float(np.average([finding.inverted for finding in sure], weights=weights))
+    return float(np.average([finding.inverted for finding in findings], weights=weights))
+
+
+def _shows_knee(findings: list[Finding], localiser: Localiser) -> bool:
+    """Whether one of them is a knee with bright bone, by what the gates ask."""
+    return any(
+        finding.confidence >= localiser.card.least_confidence
+        and localiser.distance(finding) <= localiser.card.most_distance
+        and finding.inverted <= 1 - _SURELY_INVERTED
+        for finding in findings
+    )
 
 
 def _examine(
