@@ -91,7 +91,7 @@ def test_what_is_hardly_a_knee_has_no_say_in_which_way_round_the_film_is(
 
 
 def test_a_letter_taken_for_a_bright_knee_does_not_hide_that_the_film_is_inverted() -> None:
-    """As on a film of the benchmark: letters, 0.49 sure, spoke against the knee, 0.77 sure."""
+    """As seen on a synthetic film: letters, 0.49 sure, spoke against the knee, 0.77 sure."""
 
     class MisledByLetters(Localiser):
         def find(self, pixels: Plane) -> list[Finding]:
