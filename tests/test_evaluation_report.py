@@ -209,4 +209,5 @@ def test_a_broken_bundle_or_a_folder_in_the_way_is_told_before_any_work(tmp_path
     table, labels = study(tmp_path)
     assert kellgren(*words_of(table, labels, tmp_path / "none", tmp_path / "r.html")) == 3
     assert kellgren(*words_of(table, labels, tiny, tmp_path)) == 2
-    assert "is a folder" in capsys.readouterr().err
+    said = capsys.readouterr().err.replace("│", "").split()  # as wide as the terminal
+    assert "is a folder; name a file in it" in " ".join(said)

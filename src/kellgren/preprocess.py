@@ -128,4 +128,4 @@ def levelled(plane: Plane) -> Plane:
     tone = min(max((middle - dark) / contrast, 1e-3), 1 - 1e-3)
     power = min(max(math.log(_MIDDLE) / math.log(tone), 1 / _STRONGEST), _STRONGEST)
     even = _DARK + (_BRIGHT - _DARK) * share**power
-    return np.clip(even, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(even, 0.0, 1.0), dtype=np.float32)

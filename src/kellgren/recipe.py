@@ -182,7 +182,7 @@ class Recipe(_Part):
 
         A recipe that uses none of the keys that came later keeps the hash it had before them.
         """
-        unused = {} if self.network.level else {"network": {"level"}}
+        unused: dict[str, Any] = {} if self.network.level else {"network": {"level"}}
         unused |= {} if self.consistency else {"consistency": True}
         return hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
 
