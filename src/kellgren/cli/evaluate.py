@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from json import dumps
 from pathlib import Path
@@ -25,6 +26,26 @@ MapKnees = Annotated[
         min=0, help="On how many knees the report tries whether the maps matter; 0: none."
     ),
 ]
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A table scored, and compared with another one where there is one."""
+
+    name: str
+    other: str
+    matched: MatchedKnees
+    scores: Scores
+    words: tuple[BandScore, ...]
+    comparison: Comparison | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.scores.to_dict(),
+            "certainty": [word.to_dict() for word in self.words],
+            "coverage": self.matched.coverage.to_dict(),
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
+        }
 
 
 def evaluate(
@@ -58,33 +79,32 @@ def evaluate(
 ) -> None:
     """Score predicted grades against true ones, each metric with its 95 % interval."""
     from kellgren import terminal
-    from kellgren.evaluation import compare_matched, render
+    from kellgren.evaluation import render
 
     ensemble = None if html is None else _ensemble(model)
     _refuse_folders(json, html)
-    chance: dict[str, Any] = {"resamples": resamples, "seed": seed}
     truth = _labels(labels)
+    found = _evaluated(predictions, against, truth, {"resamples": resamples, "seed": seed})
+    terminal.out.print(render(found.scores, found.matched.coverage, found.comparison))
+    if json is not None:
+        _write(dumps(found.to_dict(), indent=2, allow_nan=False) + "\n", json)
+    if html is not None and ensemble is not None:
+        cases, maps = _looked_at(found.matched, truth, ensemble, map_knees, seed)
+        _write(_page(found, cases, maps, ensemble.model["name"]), html)
+
+
+def _evaluated(
+    predictions: Path, against: Path | None, truth: list[Label], chance: dict[str, Any]
+) -> _Evaluated:
+    from kellgren.evaluation import compare_matched
+
     matched = _matched(predictions, truth)
-    scores = _scores(matched, chance)
-    words = _words(matched, chance)
-    comparison = None
+    scores, words, comparison = _scores(matched, chance), _words(matched, chance), None
     if against is not None:
         other = _matched(against, truth)
-        comparison = compare_matched(matched, other, permutations=resamples, **chance)
-    terminal.out.print(render(scores, matched.coverage, comparison))
-    if json is not None:
-        content = {
-            **scores.to_dict(),
-            "certainty": [word.to_dict() for word in words],
-            "coverage": matched.coverage.to_dict(),
-            "comparison": None if comparison is None else comparison.to_dict(),
-        }
-        _write(dumps(content, indent=2, allow_nan=False) + "\n", json)
-    if html is not None and ensemble is not None:
-        tables = predictions.name, "" if against is None else against.name
-        cases, maps = _looked_at(matched, truth, ensemble, map_knees, seed)
-        page = _page(tables, matched, (scores, words, comparison), (cases, maps, ensemble))
-        _write(page, html)
+        comparison = compare_matched(matched, other, permutations=chance["resamples"], **chance)
+    name, other_name = predictions.name, "" if against is None else against.name
+    return _Evaluated(name, other_name, matched, scores, words, comparison)
 
 
 def _ensemble(model: Path | None) -> Ensemble:
@@ -128,30 +148,24 @@ def _looked_at(
     return cases, maps
 
 
-def _page(
-    tables: tuple[str, str],
-    matched: MatchedKnees,
-    found: tuple[Scores, tuple[BandScore, ...], Comparison | None],
-    seen: tuple[list[Case], MapTest | None, Ensemble],
-) -> str:
+def _page(found: _Evaluated, cases: list[Case], maps: MapTest | None, model: str) -> str:
     from kellgren.evaluation import GradedKnees
     from kellgren.report import Report, html_page
 
-    scores, words, comparison = found
-    cases, maps, ensemble = seen
+    matched = found.matched
     report = Report(
-        name=tables[0],
-        scores=scores,
+        name=found.name,
+        scores=found.scores,
         coverage=matched.coverage,
         knees=GradedKnees.checked(
             matched.truth, matched.predicted, matched.probabilities, matched.patients
         ),
-        words=words,
+        words=found.words,
         cases=cases,
-        model=f"model {ensemble.model['name']}",
+        model=f"model {model}",
         map_test=maps,
-        comparison=comparison,
-        other=tables[1],
+        comparison=found.comparison,
+        other=found.other,
     )
     return html_page(report)
 
