@@ -279,7 +279,7 @@ def test_a_run_whose_checkpoint_was_deleted_is_refined_from_its_member(
     with torch.no_grad():
         np.testing.assert_allclose(begun(images), learnt(images), atol=1e-2)  # stored by halves
     origin = json.loads((tmp_path / "second" / "origin.json").read_text())
-    assert origin["started_from"] == f"2 epochs of {recipe.name}, which started from random weights"
+    assert origin["started_from"] == "a whole run of tiny, which started from random weights"
     leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=1), start_from=out)
     with pytest.raises(TrainingError, match="learnt from other knees or another fold"):
         train(leaking)

@@ -105,7 +105,7 @@ def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Findi
         return turned, again, check_inversion(was_inverted=True, probability=probability)
     if _shows_knee(again, localiser) and not _shows_knee(findings, localiser):
         return turned, again, check_inversion(was_inverted=True, probability=1 - still)
-    if probability < _SURELY_INVERTED:
+    if findings and probability < _SURELY_INVERTED:
         return pixels, findings, check_inversion(was_inverted=False, probability=probability)
     return pixels, findings, Check("inversion", "unknown", "bone may be dark or bright")
 

@@ -35,7 +35,8 @@ def load_exported(network: Member, path: Path, images: Tensor) -> None:
     Args:
         network: of the same architecture; changed in place, left in evaluation mode.
         path: of the ONNX file.
-        images: ``(N, 3, S, S)`` normalised knees to measure features on; S that of the file.
+        images: ``(N, 3, S, S)`` normalised knees to measure features on, where the network is; S
+            that of the file.
 
     Raises:
         TrainingError: not such a file, of another network, or one that does not compute the same.
@@ -160,9 +161,9 @@ def _keeper(kept: Moments) -> Callable[[nn.Module, tuple[Tensor]], None]:
 
 def _check(network: Member, path: Path, images: Tensor) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(["logits"], {"image": images[:2].numpy()})
+    (expected,) = session.run(["logits"], {"image": images[:2].cpu().numpy()})
     with torch.no_grad():
-        apart = np.abs(network(images[:2]).numpy() - expected)
+        apart = np.abs(network(images[:2]).cpu().numpy() - expected)
     difference = float((apart / np.maximum(1, np.abs(expected))).max())
     if not difference <= _TOLERANCE:
         raise TrainingError(

@@ -196,11 +196,8 @@ def _continue_exported(run: MemberRun, earlier: Path, state: RunState) -> str:
     learnt = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if not out]
     planes = load_planes(learnt[:_MEASURED], seen)
     images = torch.from_numpy(seen.normalise(planes.astype(np.float32) / np.float32(255)))
-    load_exported(state.network, earlier / MODEL, images)
-    epochs = sum(stage["epochs"] for stage in facts["recipe"]["stages"])
-    return (
-        f"{epochs} epochs of {facts['recipe']['name']}, which started from {facts['started_from']}"
-    )
+    load_exported(state.network, earlier / MODEL, images.to(run.device.name))
+    return f"a whole run of {facts['recipe']['name']}, which started from {facts['started_from']}"
 
 
 def _facts(path: Path, *keys: str) -> dict[str, Any]:
