@@ -496,7 +496,9 @@ def test_files_that_are_no_table_are_refused(tmp_path, content, problem):
 
 
 @pytest.mark.parametrize(
-    "content", [b"image,grade\na,1\n", gzip.compress(b"x" * 100)[:-20], gzip.compress(b"x") + b"y"]
+    "content",
+    [b"image,grade\na,1\n", gzip.compress(b"x" * 100)[:-20], gzip.compress(b"x") + b"y"],
+    ids=["not packed", "cut off", "something after it"],  # the bytes hold the second of packing
 )
 def test_damaged_archives_are_refused(tmp_path, content):
     path = tmp_path / "predictions.csv.gz"
