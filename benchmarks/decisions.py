@@ -10,15 +10,11 @@ rounded mean. Differences are from the most probable grade, paired, 95 % interva
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
+from stored import asked_for
 
 from kellgren.evaluation.comparison import Grades, compare
-from kellgren.manifest import index
-from kellgren.training.out_of_fold import predicted
 
 POWERS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0)
 MEASURES = ("accuracy", "qwk", "macro_f1", "mae")
@@ -34,17 +30,9 @@ def least_cost(probabilities: npt.NDArray[np.float64], power: float) -> npt.NDAr
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("predictions", type=Path)
-    words.add_argument("--labels", type=Path, required=True)
-    given = words.parse_args()
-
-    knees = {str(knee.image): knee for knee in index(given.labels) if knee.grade is not None}
-    said = predicted(given.predictions, knees.values())
-    kept = [knees[image] for image in said]
+    kept, probabilities = asked_for(__doc__)
     truth = np.array([int(knee.grade or 0) for knee in kept])
     patients = [knee.patient for knee in kept]
-    probabilities = np.array(list(said.values()), dtype=np.float64)
     likeliest = least_cost(probabilities, 0.0)
 
     print(f"{len(kept)} knees\npower  grade 1  " + "".join(f"{m:<30}" for m in MEASURES))

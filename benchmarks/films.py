@@ -201,10 +201,9 @@ def _compare(
             tally["told"] += bool(near)
             tally["side"] += bool(near) and near[0].side is knees[knee.crop].side
         if near:
-            graded.append(
-                (knees[knee.crop], own_grade(near[0]), crops.grade(knees[knee.crop].image))
-            )
-            off = abs(graded[-1][1] - graded[-1][2])
+            on_film, as_crop = own_grade(near[0]), crops.grade(knees[knee.crop].image)
+            graded.append((knees[knee.crop], on_film, as_crop))
+            off = abs(on_film - as_crop)
             tally["found"] += 1
             tally["same"] += off == 0
             tally["one"] += off <= 1

@@ -7,31 +7,20 @@ PREDICTIONS is a table with image and p0 to p4, such as a bundle's out_of_fold.c
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
+from stored import asked_for
 
 from kellgren.both_knees import other_knees
 from kellgren.choosing import MEASURES
 from kellgren.estimating import estimate
-from kellgren.manifest import index
-from kellgren.training.out_of_fold import predicted
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("predictions", type=Path)
-    words.add_argument("--labels", type=Path, required=True)
-    given = words.parse_args()
-
-    knees = {str(knee.image): knee for knee in index(given.labels) if knee.grade is not None}
-    said = predicted(given.predictions, knees.values())
-    kept = [knees[image] for image in said]
+    kept, probabilities = asked_for(__doc__)
     truth = np.array([int(knee.grade or 0) for knee in kept])
     patients = [knee.patient for knee in kept]
     other = other_knees(patients, [knee.side for knee in kept])
-    members = np.array([list(said.values())])
+    members = probabilities[None]
     found = estimate(["stored"], members, truth, patients, other, rules=("soft",))
 
     print(f"{len(kept)} knees, {(other >= 0).sum()} with a fellow; {found.both_knees}")

@@ -33,7 +33,7 @@ HOMES = {
     "uvicorn": ("web/", "cli/serve.py"),
     "filelock": ("training/",),
     "gdcm": ("dicom_", "isolated_decoder"),
-    "onnxruntime": ("runtime.py", "localiser.py", "training/export"),
+    "onnxruntime": ("runtime.py", "localiser.py", "training/export.py"),
     "openvino": ("runtime.py",),
     "typer": ("cli/",),
     "rich": ("terminal.py", "cli/", "evaluation/report.py"),

@@ -51,12 +51,12 @@ def export_onnx(member: Member, size: int, path: Path, *, half_storage: bool = F
     try:
         with replaced_whole(path) as draft:
             model = _traced(network, size, draft)
-            difference = _difference(model, network, size)
+            difference = difference_of(model, network, size)
             if not difference <= LOGIT_TOLERANCE:  # so that not-a-number is refused too
                 raise _differs(path, difference)
             if half_storage:
                 store_half(model)
-                difference = _difference(model, network, size)
+                difference = difference_of(model, network, size)
             onnx.save_model(model, draft)
     except OSError as error:
         raise CannotKeep(
@@ -139,8 +139,14 @@ def store_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
-def _difference(model: onnx.ModelProto, network: Member, size: int) -> float:
-    """Largest difference of the model's logits from the network's, relative to max(1, |logit|)."""
+def difference_of(model: onnx.ModelProto, network: Member, size: int) -> float:
+    """Largest difference of a model's logits from a network's, relative to max(1, ``|logit|``).
+
+    Args:
+        model: exported, of the same architecture.
+        network: on the CPU, in evaluation mode.
+        size: input height and width in pixels.
+    """
     images = _sample_images(size)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from kellgren.architectures import Member
 from kellgren.errors import TrainingError
+from kellgren.training.export import difference_of
 
 _TOLERANCE = 1e-3
 _BATCH = 16
@@ -52,7 +53,13 @@ def load_exported(network: Member, path: Path, images: Tensor) -> None:
             "Name a member of the same architecture, or a run with its checkpoint",
         ) from None
     _measure(network, images, undone)
-    _check(network, path, images)
+    difference = difference_of(model, copy.deepcopy(network).cpu(), images.shape[-1])
+    if not difference <= _TOLERANCE:
+        raise TrainingError(
+            path,
+            f"brought back, its logits differ by {difference:.2g}",
+            "Name a run with its checkpoint",
+        )
 
 
 def _model(path: Path) -> onnx.ModelProto:
@@ -157,20 +164,6 @@ def _keeper(kept: Moments) -> Callable[[nn.Module, tuple[Tensor]], None]:
         kept.append((features.mean((0, 2, 3)), (features**2).mean((0, 2, 3))))
 
     return keep
-
-
-def _check(network: Member, path: Path, images: Tensor) -> None:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(["logits"], {"image": images[:2].cpu().numpy()})
-    with torch.no_grad():
-        apart = np.abs(network(images[:2]).cpu().numpy() - expected)
-    difference = float((apart / np.maximum(1, np.abs(expected))).max())
-    if not difference <= _TOLERANCE:
-        raise TrainingError(
-            path,
-            f"brought back, its logits differ by {difference:.2g}",
-            "Name a run with its checkpoint",
-        )
 
 
 def _remove(hooks: list[RemovableHandle]) -> None:

@@ -72,6 +72,11 @@ class MemberRun:
         return self.out / BEST
 
     @property
+    def learnt(self) -> list[Knee]:
+        """The knees that are learnt from."""
+        return [knee for knee, out in zip(self.knees, self.held_out, strict=True) if not out]
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed."""
         return {"recipe": self.recipe.hash, "data": self.data_hash}
@@ -193,8 +198,7 @@ def _continue_exported(run: MemberRun, earlier: Path, state: RunState) -> str:
             earlier / FACTS, "learnt from other knees or another fold", "Name a run of this fold"
         )
     seen = Preprocess.model_validate(facts["preprocess"])
-    learnt = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if not out]
-    planes = load_planes(learnt[:_MEASURED], seen)
+    planes = load_planes(run.learnt[:_MEASURED], seen)
     images = torch.from_numpy(seen.normalise(planes.astype(np.float32) / np.float32(255)))
     load_exported(state.network, earlier / MODEL, images.to(run.device.name))
     return f"a whole run of {facts['recipe']['name']}, which started from {facts['started_from']}"

@@ -79,7 +79,6 @@ def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> fl
             weight=network.head.weight.detach().numpy(),
             bias=network.head.bias.detach().numpy(),
         )
-    learnt = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if not out]
     origin = json.loads((run.out / "origin.json").read_text("utf-8"))
     facts = {
         "architecture": run.recipe.network.architecture,
@@ -89,8 +88,8 @@ def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> fl
         "started_from": origin["started_from"],
         "held_out_fold": fold,
         "data": run.data_hash,
-        "knees": len(learnt),
-        "patients": len({knee.patient for knee in learnt}),
+        "knees": len(run.learnt),
+        "patients": len({knee.patient for knee in run.learnt}),
         "sources": sorted({knee.source for knee in run.knees}),
         "device": str(run.device),
         "export_difference": difference,
