@@ -42,8 +42,9 @@ function show() {
   window.scrollTo(0, 0);
 }
 
+// Only an open dialog: one just closed keeps the focus until the next frame, and the key is the page's.
 function typing(target) {
-  return target.closest?.("input, textarea, select, dialog") && target.type !== "range" && target.type !== "checkbox";
+  return target.closest?.("input, textarea, select, dialog[open]") && target.type !== "range" && target.type !== "checkbox";
 }
 
 document.addEventListener("keydown", (event) => {
