@@ -42,7 +42,7 @@ SWITCHES = [
 ]
 expect.set_options(timeout=PATIENCE_MS)
 WIDE, NARROW = (1280, 800), (390, 844)
-# A closed sheet keeps the focus until the next frame is drawn: a key pressed by then is the page's all the same.
+# A closed sheet keeps the focus until the next frame; a key pressed by then is the page's.
 CLOSED_AND_AT_ONCE_ESCAPE = """() => {
     document.querySelector("dialog").close();
     const press = new KeyboardEvent("keydown", { key: "Escape", bubbles: true });
