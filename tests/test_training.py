@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from kellgren.bundle import open_bundle
 from kellgren.errors import TrainingError
 from kellgren.manifest import Knee, write_manifest
 from kellgren.splits import load_folds, save_folds
+from kellgren.training.average import decay_at, move_average
 from kellgren.training.checkpoint import read_history
 from kellgren.training.data import load_planes
 from kellgren.training.loop import Watcher, augmented, disagreement, is_finished, train
@@ -244,7 +246,7 @@ def test_a_run_ends_in_its_average(knees: list[Knee], tmp_path: Path) -> None:
     run = tiny_run(tiny_recipe(ONE_CYCLE, epochs=(1,)), knees, tmp_path)
     assert train(run)
     saved, network = tensors(run.checkpoint), trained_network(run).state_dict()
-    assert all(torch.equal(saved[f"average/module.{n}"], v) for n, v in network.items())
+    assert all(torch.equal(saved[f"average/{n}"], v) for n, v in network.items())
     assert not torch.equal(saved["network/head.weight"], network["head.weight"])
 
 
@@ -257,7 +259,7 @@ def test_a_finished_run_can_be_refined_on_the_same_fold_alone(
 
     refined = replace(tiny_run(recipe, knees, tmp_path / "second"), start_from=out)
     for name, value in begin(refined).network.state_dict().items():
-        assert torch.equal(value, learnt[f"average/module.{name}"])
+        assert torch.equal(value, learnt[f"average/{name}"])
     leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=0), start_from=out)
     with pytest.raises(TrainingError, match="another run"):
         train(leaking)
@@ -349,3 +351,36 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(
     with pytest.raises(TrainingError, match=r"the loss became nan.*--resume"):
         train(run)
     assert not run.checkpoint.exists()
+
+
+def test_the_average_forgets_the_weights_that_training_began_with() -> None:
+    """What a recipe shipped before averaged over three epochs and lagged behind its network."""
+    steps, recipe = 165, 0.998
+    kept = 1.0
+    for step in range(2 * steps):
+        decay = decay_at(step, recipe, steps)
+        assert 1 / (1 - decay) <= steps / 2 + 1e-9
+        kept *= decay
+    assert decay_at(0, recipe, steps) == pytest.approx(0.1)
+    assert kept < 0.02
+    assert decay_at(10_000, 0.9, steps) == 0.9
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_average_of_a_tiny_epoch_is_the_network_or_near_it(steps: int) -> None:
+    assert 0 <= decay_at(5, 0.99, steps) <= 0.4
+
+
+def test_the_average_moves_as_its_definition_says() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    average = copy.deepcopy(network)
+    before = {name: value.clone() for name, value in average.state_dict().items()}
+    network(torch.randn(8, 3, 5, 5, generator=torch.Generator().manual_seed(1)) * 3)
+    with torch.no_grad():
+        network[0].weight.add_(1.0)
+    move_average(average, network, 0.75)
+    for name, value in average.state_dict().items():
+        new = network.state_dict()[name]
+        moves = value.is_floating_point()
+        expected = before[name] * 0.75 + new * 0.25 if moves else new
+        assert torch.allclose(value, expected), name

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from kellgren.architectures import Member
 from kellgren.errors import CannotKeep, TrainingError
 from kellgren.files import replaced_whole
 
-FORMAT = 1
+FORMAT = 2  # 1: the average had another horizon and other names
 Tensors = dict[str, torch.Tensor]
 
 
@@ -33,7 +32,7 @@ class RunState:
     """
 
     network: Member
-    average: nn.Module | None
+    average: Member | None
     optimiser: torch.optim.Optimizer
     history: list[dict[str, Any]]
 
@@ -137,9 +136,7 @@ def load_learnt_weights(network: Member, path: Path, data_hash: str) -> int:
     history = read_history(path, {"data": data_hash})
     try:
         parts = _parts(path)
-        prefix = "module."
-        average = {k.removeprefix(prefix): v for k, v in parts["average"].items() if prefix in k}
-        network.load_state_dict(average or parts["network"])
+        network.load_state_dict(parts["average"] or parts["network"])
         return len(history)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from None

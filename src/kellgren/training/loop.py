@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
 from kellgren.errors import TrainingError
 from kellgren.evaluation.metrics import accuracy, macro_f1, mae, qwk
@@ -21,6 +20,7 @@ from kellgren.files import written_whole
 from kellgren.grades import GRADE_COUNT
 from kellgren.recipe import HeadThenAll, Recipe
 from kellgren.training.augment import apply, draw
+from kellgren.training.average import decay_at, move_average
 from kellgren.training.checkpoint import RunState, save_checkpoint
 from kellgren.training.data import Planes, epoch_order, load_planes, target_table
 from kellgren.training.member_run import MemberRun, begin, has_begun, restore
@@ -121,6 +121,10 @@ def _one_epoch(
         rate = rate_at(recipe.schedule, epoch, progress)
         images = augmented(run, np.tile(planes[batch], (recipe.looks, 1, 1)), rng)
         losses.append(learn(run, state, images, targets[batch], rate))
+        if state.average is not None:
+            done = epoch * len(batches) + number
+            decay = decay_at(done, recipe.average, len(batches))
+            move_average(state.average, state.network, decay)
         watcher.step(losses[-1])
     record = {
         "epoch": epoch + 1,
@@ -149,11 +153,11 @@ def _normalised(run: MemberRun, images: torch.Tensor) -> torch.Tensor:
 def learn(
     run: MemberRun, state: RunState, images: torch.Tensor, targets: torch.Tensor, rate: float
 ) -> float:
-    """One step: forward, backward, optimiser, average.
+    """One step: forward, backward, optimiser.
 
     Args:
         run: whose device and recipe.
-        state: its network, optimiser and average change.
+        state: its network and optimiser change.
         images: ``(L * N, 3, S, S)`` normalised, on the device: L looks at N knees, look by look.
         targets: ``(N, grades)`` distributions.
         rate: learning rate of this step.
@@ -183,8 +187,6 @@ def learn(
     if clip is not None:
         nn.utils.clip_grad_norm_(state.network.parameters(), clip)
     state.optimiser.step()
-    if isinstance(state.average, AveragedModel):
-        state.average.update_parameters(state.network)
     return value
 
 

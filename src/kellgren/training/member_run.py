@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kellgren.architectures import Member, find
 from kellgren.errors import TrainingError
@@ -20,6 +19,7 @@ from kellgren.grades import GRADE_COUNT
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.recipe import HeadThenAll, Recipe
+from kellgren.training.average import average_of
 from kellgren.training.checkpoint import (
     RunState,
     load_checkpoint,
@@ -103,8 +103,7 @@ def trained_network(run: MemberRun) -> Member:
     history = read_history(path, run.identity)
     state = _blank(run, epoch=max(0, len(history) - 1))
     load_checkpoint(state, path)
-    network = getattr(state.average, "module", state.network)
-    assert isinstance(network, Member)
+    network = state.average or state.network
     return network.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
@@ -133,13 +132,7 @@ def _blank(run: MemberRun, epoch: int) -> RunState:
     network = network.to(run.device.name).to(memory_format=torch.channels_last)
     if options.freeze_stem:
         network.freeze_stem()
-    average: AveragedModel | None = None
-    if run.recipe.average:
-        average = AveragedModel(
-            network,
-            multi_avg_fn=get_ema_multi_avg_fn(run.recipe.average),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        )
+    average = average_of(network) if run.recipe.average else None
     return RunState(network, average, optimiser_for(network, run.recipe.schedule, epoch), [])
 
 
@@ -158,8 +151,8 @@ def begin(run: MemberRun) -> RunState:
     elif run.recipe.network.pretrained:
         source = find(run.recipe.network.architecture)
         origin = source.pretrained(state.network, run.weights_dir)
-    if isinstance(state.average, AveragedModel):
-        state.average.module.load_state_dict(state.network.state_dict())
+    if state.average is not None:
+        state.average.load_state_dict(state.network.state_dict())
     with written_whole(run.out / "origin.json") as stream:
         json.dump({"started_from": origin, **run.identity}, stream)
     return state
