@@ -48,8 +48,9 @@ def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
         decay: share of the average that stays, 0..1.
     """
     pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
-    moving = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
-    torch._foreach_lerp_(*map(list, zip(*moving, strict=True)), 1.0 - decay)
+    means = [mean for mean, _ in pairs if mean.is_floating_point()]
+    news = [new for _, new in pairs if new.is_floating_point()]
+    torch._foreach_lerp_(means, news, 1.0 - decay)
     for mean, new in pairs:
         if not mean.is_floating_point():
             mean.copy_(new)
