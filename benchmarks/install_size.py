@@ -19,7 +19,6 @@ from packaging.utils import parse_wheel_filename
 
 LOCK = Path(__file__).parents[1] / "uv.lock"
 PYTHON = (3, 12)
-EXTRAS = ("", "report", "fast", "cluster", "train")
 SYSTEMS = {  # the markers' sys_platform, platform_system and platform_machine
     "Linux, x86-64": ("linux", "Linux", "x86_64"),
     "Linux, ARM": ("linux", "Linux", "aarch64"),
@@ -118,6 +117,6 @@ if __name__ == "__main__":
     for package in tomllib.loads(LOCK.read_text("utf-8"))["package"]:
         packages.setdefault(package["name"], []).append(package)
     print("| | " + " | ".join(SYSTEMS) + " |")
-    for extra in EXTRAS:
+    for extra in ("", *packages["kellgren"][0]["optional-dependencies"]):
         row = [total(packages, extra, system) for system in SYSTEMS]
         print(f"| {f'`[{extra}]`' if extra else 'without an extra'} | " + " | ".join(row) + " |")
