@@ -91,7 +91,11 @@ def test_the_site_loads_nothing_from_another_host(site: Path) -> None:
 
 
 def append(page: str, text: str) -> Callable[[Path], object]:
-    return lambda tree: (tree / "docs" / page).open("a", encoding="utf-8").write(text)
+    def damage(tree: Path) -> None:
+        path = tree / "docs" / page
+        path.write_text((path.read_text("utf-8") if path.exists() else "") + text, "utf-8")
+
+    return damage
 
 
 @pytest.mark.parametrize(
