@@ -54,6 +54,34 @@ def test_every_page_is_on_the_site_and_can_be_searched(site: Path) -> None:
     assert any(entry["location"] == "glossary.html#backbone" for entry in found)
 
 
+def test_lists_and_tables_are_shown_as_such(site: Path) -> None:
+    """The site wants an empty line before a list or a table; GitHub does not."""
+    broken = re.compile(r"<p>(?:(?!</p>).)*\n(?:- |\| )", re.DOTALL)
+    assert broken.search("<p><b>So:</b>\n- one\n- two</p>")
+    pages = sorted(site.rglob("*.html"))
+    assert [str(page) for page in pages if broken.search(page.read_text("utf-8"))] == []
+
+
+def test_each_decision_has_its_date_and_status_as_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    known = re.compile(
+        r"^# (\d+)\. .+\n\nDate: (\d{4}-\d\d-\d\d)\. Status: (accepted|superseded by .+)\.\n"
+    )
+    listed = re.findall(
+        r"^\| (\d+) \| \[.+?\]\((.+?)\) \| (.+?) \| (.+) \|$",
+        (folder / "README.md").read_text("utf-8"),
+        flags=re.MULTILINE,
+    )
+    stated = []
+    for page in sorted(folder.glob("[0-9]*.md")):
+        found = known.match(page.read_text("utf-8"))
+        assert found is not None, page
+        assert int(found[1]) == int(page.name[:4])
+        stated.append((found[1], page.name, found[2], found[3]))
+    assert len(stated) > 10
+    assert listed == stated
+
+
 class Loaded(HTMLParser):
     """The addresses that a page has loaded without a click."""
 
