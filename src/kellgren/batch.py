@@ -20,8 +20,8 @@ from kellgren.files import replaced_whole, written_whole
 from kellgren.grades import Grade, Side
 from kellgren.journal import COLUMNS, Journal, Row
 from kellgren.pairing import Known, in_pairs
+from kellgren.picture import SUFFIXES
 from kellgren.pipeline import Ensemble, KneeReading
-from kellgren.radiograph import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
