@@ -31,8 +31,8 @@ from kellgren.dicom_output.segmentation import evidence_mask
 from kellgren.dicom_output.source import Source, read_source
 from kellgren.errors import UnanswerableSource
 from kellgren.grades import Grade, Side
+from kellgren.knee import Region
 from kellgren.pipeline import Ensemble, KneeReading
-from kellgren.preprocess import Region
 from kellgren.radiograph import read_radiograph
 
 WHOLE = (None,)

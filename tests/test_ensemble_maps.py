@@ -16,8 +16,8 @@ from command_line import EXAMPLES, kellgren
 from kellgren.explain import activation_map, ensemble_maps, heat, regridded
 from kellgren.faithfulness import blur, faithfulness
 from kellgren.grades import Grade, Side
+from kellgren.knee import KneeCrop
 from kellgren.pipeline import Ensemble
-from kellgren.preprocess import KneeCrop
 from kellgren.runtime import MemberOutput
 
 KNEES = sorted(EXAMPLES.glob("*.png"))

@@ -24,10 +24,11 @@ from kellgren.ensemble import Panel
 from kellgren.errors import BundleError, MissingExtra
 from kellgren.explain import activation_map, ensemble_maps, heat
 from kellgren.grades import Side
+from kellgren.knee import KneeCrop
 from kellgren.localise import whole_knee
 from kellgren.naming import patient_and_side
 from kellgren.pipeline import Ensemble
-from kellgren.preprocess import KneeCrop, Preprocess
+from kellgren.preprocess import Preprocess
 from kellgren.radiograph import read_radiograph
 from kellgren.runtime import MemberOutput, MemberRuntime
 from kellgren.training.export import export_onnx

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.bundle import Bundle
-from kellgren.preprocess import KneeCrop
+from kellgren.knee import KneeCrop
 from kellgren.runtime import Engine, MemberOutput, MemberRuntime, Precision
 from kellgren.voting import softmax
 

@@ -17,10 +17,10 @@ from kellgren.ensemble import Opinion, Panel
 from kellgren.explain import Map, ensemble_maps, heat
 from kellgren.films import FoundKnee, find_knees
 from kellgren.grades import Grade, Side
+from kellgren.knee import KneeCrop
 from kellgren.localiser import Localiser
 from kellgren.naming import patient_and_side
 from kellgren.overlay import Caption, draw_overlay, png_bytes
-from kellgren.preprocess import KneeCrop
 from kellgren.radiograph import read_radiograph
 from kellgren.runtime import Engine, Precision
 from kellgren.sides import claims
