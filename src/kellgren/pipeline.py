@@ -13,7 +13,6 @@ from kellgren import __version__
 from kellgren.bundle import Bundle, default_bundle, open_bundle
 from kellgren.calibration import certainty, likely_grades
 from kellgren.checks import Check
-from kellgren.ensemble import Opinion, Panel
 from kellgren.explain import Map, ensemble_maps, heat
 from kellgren.films import FoundKnee, find_knees
 from kellgren.grades import Grade, Side
@@ -21,6 +20,7 @@ from kellgren.knee import KneeCrop
 from kellgren.localiser import Localiser
 from kellgren.naming import patient_and_side
 from kellgren.overlay import Caption, draw_overlay, png_bytes
+from kellgren.panel import Opinion, Panel
 from kellgren.radiograph import read_radiograph
 from kellgren.runtime import Engine, Precision
 from kellgren.sides import claims
