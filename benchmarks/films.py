@@ -29,6 +29,7 @@ from PIL import Image
 
 from kellgren import Ensemble
 from kellgren.bundle import default_bundle
+from kellgren.ensemble import KneeReading
 from kellgren.errors import KellgrenError, NotAKneeFilm
 from kellgren.evaluation.comparison import Grades, compare
 from kellgren.evaluation.metrics import accuracy, qwk
@@ -37,7 +38,6 @@ from kellgren.grades import Side
 from kellgren.knee import Plane, Region
 from kellgren.localiser import Localiser
 from kellgren.manifest import Knee, for_training, index
-from kellgren.pipeline import KneeReading
 from kellgren.radiograph import read_radiograph
 from kellgren.splits import make_folds
 from kellgren.training.exposures import Exposure, ExposureRoom, exposure_of

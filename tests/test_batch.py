@@ -21,8 +21,8 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, kellgren, rows
 from dicom_factory import full_range, write_dicom
 from kellgren.batch import OverlayFolder, collect, grade_batch, grade_files, write_csv
+from kellgren.ensemble import Ensemble
 from kellgren.journal import Journal
-from kellgren.pipeline import Ensemble
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
 BATCH = 240

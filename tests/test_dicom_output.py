@@ -29,10 +29,10 @@ from kellgren.dicom_output.answer import answer, write_object
 from kellgren.dicom_output.common import outline, question
 from kellgren.dicom_output.segmentation import evidence_mask
 from kellgren.dicom_output.source import Source, read_source
+from kellgren.ensemble import Ensemble, KneeReading
 from kellgren.errors import UnanswerableSource
 from kellgren.grades import Grade, Side
 from kellgren.knee import Region
-from kellgren.pipeline import Ensemble, KneeReading
 from kellgren.radiograph import read_radiograph
 
 WHOLE = (None,)

@@ -12,13 +12,13 @@ __version__ = version("kellgren")
 __all__ = ["Ensemble", "Grade", "KellgrenError", "KneeReading", "Side", "__version__"]
 
 if TYPE_CHECKING:
+    from kellgren.ensemble import Ensemble, KneeReading
     from kellgren.errors import KellgrenError
     from kellgren.grades import Grade, Side
-    from kellgren.pipeline import Ensemble, KneeReading
 
 _HOMES = {
-    "Ensemble": "kellgren.pipeline",
-    "KneeReading": "kellgren.pipeline",
+    "Ensemble": "kellgren.ensemble",
+    "KneeReading": "kellgren.ensemble",
     "Grade": "kellgren.grades",
     "Side": "kellgren.grades",
     "KellgrenError": "kellgren.errors",

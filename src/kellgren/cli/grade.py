@@ -10,10 +10,10 @@ import typer
 
 if TYPE_CHECKING:
     from kellgren.batch import ReadingFolder
+    from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
     from kellgren.journal import Row
     from kellgren.pairing import Known
-    from kellgren.pipeline import Ensemble
     from kellgren.pseudonym import Pseudonyms
 
 EXAMPLES = (
@@ -99,8 +99,8 @@ def grade(
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren import terminal
     from kellgren.bundle import default_bundle
+    from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
-    from kellgren.pipeline import Ensemble
 
     paths, known = _listed(paths)
     images = collected(paths, csv, json, overlay, dicom_out)
