@@ -29,7 +29,6 @@ from PIL import Image
 
 from kellgren import Ensemble
 from kellgren.bundle import default_bundle
-from kellgren.ensemble import KneeReading
 from kellgren.errors import KellgrenError, NotAKneeFilm
 from kellgren.evaluation.comparison import Grades, compare
 from kellgren.evaluation.metrics import accuracy, qwk
@@ -39,6 +38,7 @@ from kellgren.knee import Plane, Region
 from kellgren.localiser import Localiser
 from kellgren.manifest import Knee, for_training, index
 from kellgren.radiograph import read_radiograph
+from kellgren.reading import KneeReading
 from kellgren.splits import make_folds
 from kellgren.training.exposures import Exposure, ExposureRoom, exposure_of
 from kellgren.training.film_maker import FilmMaker, erased

@@ -12,13 +12,14 @@ __version__ = version("kellgren")
 __all__ = ["Ensemble", "Grade", "KellgrenError", "KneeReading", "Side", "__version__"]
 
 if TYPE_CHECKING:
-    from kellgren.ensemble import Ensemble, KneeReading
+    from kellgren.ensemble import Ensemble
     from kellgren.errors import KellgrenError
     from kellgren.grades import Grade, Side
+    from kellgren.reading import KneeReading
 
 _HOMES = {
     "Ensemble": "kellgren.ensemble",
-    "KneeReading": "kellgren.ensemble",
+    "KneeReading": "kellgren.reading",
     "Grade": "kellgren.grades",
     "Side": "kellgren.grades",
     "KellgrenError": "kellgren.errors",

@@ -15,13 +15,14 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
 
-from kellgren.ensemble import Ensemble, KneeReading
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.files import replaced_whole, written_whole
 from kellgren.grades import Grade, Side
 from kellgren.journal import COLUMNS, Journal, Row
 from kellgren.pairing import Known, in_pairs
 from kellgren.picture import SUFFIXES
+from kellgren.reading import KneeReading
 
 
 @dataclass(frozen=True, slots=True)

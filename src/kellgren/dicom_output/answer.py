@@ -12,9 +12,9 @@ from kellgren.dicom_output.presentation import presentation_state
 from kellgren.dicom_output.report import structured_report
 from kellgren.dicom_output.segmentation import segmentation
 from kellgren.dicom_output.source import Source, read_source
-from kellgren.ensemble import KneeReading
 from kellgren.errors import KellgrenError
 from kellgren.files import replaced_whole
+from kellgren.reading import KneeReading
 
 
 def answer(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:

@@ -14,9 +14,9 @@ from pydicom import Dataset
 
 from kellgren.dicom_output.source import Source
 from kellgren.dicom_output.vocabulary import unique_id
-from kellgren.ensemble import KneeReading
 from kellgren.grades import Side
 from kellgren.knee import Region
+from kellgren.reading import KneeReading
 
 MANUFACTURER = "kellgren project"
 MODEL_NAME = "kellgren (research software)"

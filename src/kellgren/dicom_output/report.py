@@ -21,8 +21,8 @@ from kellgren.dicom_output.common import (
     stand_in,
 )
 from kellgren.dicom_output.source import Source
-from kellgren.ensemble import KneeReading
 from kellgren.grades import Grade, Side
+from kellgren.reading import KneeReading
 
 _LATERALITY = {Side.LEFT: codes.SCT.Left, Side.RIGHT: codes.SCT.Right, Side.UNKNOWN: None}
 

@@ -30,8 +30,8 @@ from kellgren.dicom_output.common import (
     stand_in,
 )
 from kellgren.dicom_output.source import Source
-from kellgren.ensemble import KneeReading
 from kellgren.grades import Side
+from kellgren.reading import KneeReading
 
 THRESHOLD = 0.5
 """Share of the map's largest value from which a pixel belongs to the segment."""

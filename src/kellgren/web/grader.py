@@ -22,11 +22,12 @@ from PIL import Image
 
 from kellgren.batch import Outcome, grade_file
 from kellgren.bundle import default_bundle
-from kellgren.ensemble import Ensemble, KneeReading
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.explain import heat
 from kellgren.grades import Side
 from kellgren.overlay import heat_colours, png_bytes
+from kellgren.reading import KneeReading
 from kellgren.similar import SimilarKnees
 
 LARGEST_PICTURE, MAP_SIDE = 2048, 192  # longest side in pixels of what the page shows
