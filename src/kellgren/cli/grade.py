@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kellgren.batch import ReadingFolder
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
-    from kellgren.journal import Row
+    from kellgren.output.tables import Row
     from kellgren.pairing import Known
     from kellgren.pseudonym import Pseudonyms
 
@@ -236,8 +236,9 @@ def _graded(
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren import terminal
-    from kellgren.batch import grade_batch, write_csv, write_json
+    from kellgren.batch import grade_batch
     from kellgren.journal import Journal
+    from kellgren.output.tables import write_csv, write_json
 
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(
