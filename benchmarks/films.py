@@ -34,11 +34,11 @@ from kellgren.evaluation.comparison import Grades, compare
 from kellgren.evaluation.metrics import accuracy, qwk
 from kellgren.films import find_knees
 from kellgren.grades import Side
+from kellgren.knee import Plane, Region
 from kellgren.localiser import Localiser
 from kellgren.manifest import Knee, for_training, index
-from kellgren.pipeline import KneeReading
-from kellgren.preprocess import Plane, Region
 from kellgren.radiograph import read_radiograph
+from kellgren.reading import KneeReading
 from kellgren.splits import make_folds
 from kellgren.training.exposures import Exposure, ExposureRoom, exposure_of
 from kellgren.training.film_maker import FilmMaker, erased

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from kellgren.bundle import default_bundle
+from kellgren.ensemble import Ensemble
 from kellgren.errors import NotAKneeFilm
 from kellgren.manifest import Knee, index
-from kellgren.pipeline import Ensemble
 from kellgren.similar import SimilarKnees, Source, joined, network_checksums
 
 HERE = Path(__file__).parents[1]

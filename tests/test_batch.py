@@ -20,9 +20,10 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, kellgren, rows
 from dicom_factory import full_range, write_dicom
-from kellgren.batch import OverlayFolder, collect, grade_batch, grade_files, write_csv
+from kellgren.batch import OverlayFolder, collect, grade_batch, grade_files
+from kellgren.ensemble import Ensemble
 from kellgren.journal import Journal
-from kellgren.pipeline import Ensemble
+from kellgren.output.tables import write_csv
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
 BATCH = 240

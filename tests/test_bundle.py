@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
 from kellgren.bundle import CARD, FORMAT, Bundle, open_bundle, write_bundle
+from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError, InvalidPredictions, TrainingError
 from kellgren.grades import Grade, Side
-from kellgren.journal import COLUMNS
 from kellgren.manifest import Knee, write_manifest
-from kellgren.pipeline import Ensemble
+from kellgren.output.tables import COLUMNS
 from kellgren.preprocess import Preprocess
 from kellgren.training.assemble import build_bundle
 from kellgren.voting import softmax

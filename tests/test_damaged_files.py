@@ -27,7 +27,8 @@ from pydicom.encaps import encapsulate
 
 from dicom_factory import CANARY, dicom_bytes, full_range, lut_item
 from kellgren.errors import UnreadableRadiograph
-from kellgren.radiograph import SUFFIXES, Radiograph, read_radiograph
+from kellgren.picture import SUFFIXES
+from kellgren.radiograph import Radiograph, read_radiograph
 
 MUTATIONS = int(os.environ.get("KELLGREN_MUTATIONS", "2000"))
 # Seconds of processor time, so that a busy machine fails nothing.

@@ -24,11 +24,11 @@ from dicom_factory import (
     lut_item,
     write_dicom,
 )
+from kellgren.ensemble import Ensemble
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Side
+from kellgren.knee import KneeCrop
 from kellgren.listen.receiver import TRANSFER_SYNTAXES
-from kellgren.pipeline import Ensemble
-from kellgren.preprocess import KneeCrop
 from kellgren.radiograph import Radiograph, read_radiograph
 
 EXAMPLE = next((Path(__file__).parent.parent / "examples").glob("*.png"))

@@ -29,11 +29,12 @@ from kellgren.dicom_output.answer import answer, write_object
 from kellgren.dicom_output.common import outline, question
 from kellgren.dicom_output.segmentation import evidence_mask
 from kellgren.dicom_output.source import Source, read_source
+from kellgren.ensemble import Ensemble
 from kellgren.errors import UnanswerableSource
 from kellgren.grades import Grade, Side
-from kellgren.pipeline import Ensemble, KneeReading
-from kellgren.preprocess import Region
+from kellgren.knee import Region
 from kellgren.radiograph import read_radiograph
+from kellgren.reading import KneeReading
 
 WHOLE = (None,)
 PAIR = (Region((220, 110), 200, 4.0), Region((70, 100), 180, -3.0))  # the second leaves the picture

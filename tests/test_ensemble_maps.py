@@ -13,11 +13,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
+from kellgren.ensemble import Ensemble
 from kellgren.explain import activation_map, ensemble_maps, heat, regridded
 from kellgren.faithfulness import blur, faithfulness
 from kellgren.grades import Grade, Side
-from kellgren.pipeline import Ensemble
-from kellgren.preprocess import KneeCrop
+from kellgren.knee import KneeCrop
 from kellgren.runtime import MemberOutput
 
 KNEES = sorted(EXAMPLES.glob("*.png"))

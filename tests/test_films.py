@@ -21,10 +21,10 @@ from kellgren import Ensemble, Side, films
 from kellgren.errors import NotAKneeFilm
 from kellgren.films import FoundKnee, find_knees
 from kellgren.gates import check_exposure, check_implant, share_outside
+from kellgren.knee import Plane, Region
 from kellgren.localise import cut
 from kellgren.localiser import Finding, Localiser
 from kellgren.naming import patient_and_side
-from kellgren.preprocess import Plane, Region
 from kellgren.radiograph import Radiograph, read_radiograph
 from kellgren.sides import agree, check_side, places
 

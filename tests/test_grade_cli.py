@@ -18,7 +18,7 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, finished, kellgren, rows
 from kellgren.bundle import Bundle
-from kellgren.radiograph import SUFFIXES
+from kellgren.picture import SUFFIXES
 
 KNEE = EXAMPLES / "9177337L.png"
 HEADER = "image,side,grade,p0,p1,p2,p3,p4,"

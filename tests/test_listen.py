@@ -31,13 +31,13 @@ from dicom_headers import CANARIES, CR, DX, complete
 from kellgren import dicom_input
 from kellgren.bundle import Bundle
 from kellgren.dicom_output.answer import write_object
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.listen import receiver
 from kellgren.listen import station as station_module
 from kellgren.listen.sender import InvalidPeer, Peer
 from kellgren.listen.spool import MOST_ATTEMPTS, Spool, SpoolInUse, counts
 from kellgren.listen.station import Station
-from kellgren.pipeline import Ensemble
 from pacs import (
     ORTHANC_EXAMPLES,
     AnswerPeer,

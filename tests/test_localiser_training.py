@@ -14,10 +14,10 @@ from PIL import Image
 from command_line import EXAMPLES
 from kellgren.errors import BundleError, InvalidManifest
 from kellgren.grades import Grade, Side
+from kellgren.knee import Region
 from kellgren.localise import cut
 from kellgren.localiser import CARD, SIDE_NETWORK, Localiser
 from kellgren.manifest import Knee
-from kellgren.preprocess import Region
 from kellgren.training.exposures import Exposure, ExposureRoom, exposure_of
 from kellgren.training.film_maker import BoxedFrame, FilmMaker, frame_film
 from kellgren.training.films import Film, PlacedKnee, add_marks

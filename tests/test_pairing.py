@@ -15,10 +15,10 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
 from kellgren.batch import grade_batch, grade_files
 from kellgren.both_knees import BothKnees
+from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
 from kellgren.journal import Journal
 from kellgren.pairing import in_pairs
-from kellgren.pipeline import Ensemble
 
 BOTH = BothKnees(sharpness=1.1, agreement=3.0, bias=(0.1, 0.0, -0.1, 0.0, 0.0))
 KNEES = sorted(EXAMPLES.glob("*.png"))

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from examples_truth import EXAMPLES
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Grade, Side
+from kellgren.knee import KneeCrop, Plane
 from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
-from kellgren.preprocess import KneeCrop, Plane, Preprocess, levelled
+from kellgren.preprocess import Preprocess, levelled
 from kellgren.radiograph import PixelSpacing, Radiograph, read_radiograph
 from kellgren.training.data import load_planes
 

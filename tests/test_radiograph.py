@@ -16,7 +16,8 @@ from PIL import Image
 
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Side
-from kellgren.radiograph import MIN_SIDE, SUFFIXES, Refusal, check_size, read_radiograph
+from kellgren.picture import MIN_SIDE, SUFFIXES, Refusal, check_size
+from kellgren.radiograph import read_radiograph
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.png"))
 ONE_GREY_LEVEL_OF_16_BITS = 1 / 65535

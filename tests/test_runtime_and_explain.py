@@ -20,14 +20,15 @@ from onnx import TensorProto, helper
 from command_line import EXAMPLES, kellgren
 from kellgren.architectures import Member
 from kellgren.bundle import default_bundle, open_bundle
-from kellgren.ensemble import Panel
+from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError, MissingExtra
 from kellgren.explain import activation_map, ensemble_maps, heat
 from kellgren.grades import Side
+from kellgren.knee import KneeCrop
 from kellgren.localise import whole_knee
 from kellgren.naming import patient_and_side
-from kellgren.pipeline import Ensemble
-from kellgren.preprocess import KneeCrop, Preprocess
+from kellgren.panel import Panel
+from kellgren.preprocess import Preprocess
 from kellgren.radiograph import read_radiograph
 from kellgren.runtime import MemberOutput, MemberRuntime
 from kellgren.training.export import export_onnx

@@ -15,8 +15,8 @@ from PIL import Image
 from bundle_factory import make_bundle
 from examples_truth import EXAMPLES, GRADES
 from kellgren.bundle import Bundle, default_bundle, open_bundle
+from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError
-from kellgren.pipeline import Ensemble
 from kellgren.similar import CARD, CODES, PICTURES, SAME_FILM, SimilarKnees, Source, joined
 
 SOURCE = Source("none", "none", "none", "none")

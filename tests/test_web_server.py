@@ -23,8 +23,8 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment
 from dicom_factory import CANARY, dicom_bytes
 from dicom_headers import CANARIES, CR, DX, SOURCE_UIDS, complete
-from kellgren.batch import json_text
-from kellgren.pipeline import Ensemble
+from kellgren.ensemble import Ensemble
+from kellgren.output.tables import json_text
 from kellgren.web.entries import Upload
 from kellgren.web.grader import read_case
 from kellgren.web.store import Store

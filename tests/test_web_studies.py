@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
+from kellgren.ensemble import Ensemble
 from kellgren.manifest import index
-from kellgren.pipeline import Ensemble
 from kellgren.web.app import Room
 from kellgren.web.entries import Answer, KneePictures, Upload
 from kellgren.web.grader import read_case

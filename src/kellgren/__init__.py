@@ -12,13 +12,14 @@ __version__ = version("kellgren")
 __all__ = ["Ensemble", "Grade", "KellgrenError", "KneeReading", "Side", "__version__"]
 
 if TYPE_CHECKING:
+    from kellgren.ensemble import Ensemble
     from kellgren.errors import KellgrenError
     from kellgren.grades import Grade, Side
-    from kellgren.pipeline import Ensemble, KneeReading
+    from kellgren.reading import KneeReading
 
 _HOMES = {
-    "Ensemble": "kellgren.pipeline",
-    "KneeReading": "kellgren.pipeline",
+    "Ensemble": "kellgren.ensemble",
+    "KneeReading": "kellgren.reading",
     "Grade": "kellgren.grades",
     "Side": "kellgren.grades",
     "KellgrenError": "kellgren.errors",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
-import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,13 +11,15 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
 
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
-from kellgren.files import replaced_whole, written_whole
+from kellgren.files import replaced_whole
 from kellgren.grades import Grade, Side
-from kellgren.journal import COLUMNS, Journal, Row
+from kellgren.journal import Journal
+from kellgren.output.tables import Row
 from kellgren.pairing import Known, in_pairs
-from kellgren.pipeline import Ensemble, KneeReading
-from kellgren.radiograph import SUFFIXES
+from kellgren.picture import SUFFIXES
+from kellgren.reading import KneeReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +158,6 @@ def _grade_units(
             under_way += submit(1)
 
 
-def write_csv(rows: Iterable[Row], path: Path) -> None:
-    """Write the table of readings; ``-`` is standard output."""
-    _write(csv_text(rows), path)
-
-
-def write_json(rows: Iterable[Row], model: dict[str, str], path: Path) -> None:
-    """Write all readings as one JSON document; ``-`` is standard output."""
-    _write(json_text(rows, model), path)
-
-
-def json_text(rows: Iterable[Row], model: dict[str, str]) -> str:
-    """All readings as one JSON document."""
-    content = {
-        "notice": "Research software, not a medical device.",
-        "model": model,
-        "readings": [{k: v for k, v in row.items() if k != "model"} for row in rows],
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
 class ReadingFolder(Protocol):
     """Where something is written for each file that was graded."""
 
@@ -277,26 +255,3 @@ def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
     mine = [row for row in journal.rows if row["image"] in unit]
     known = {row["image"] for row in mine}
     return known == set(unit) and all(row["read_with"] in (None, *unit) for row in mine)
-
-
-def csv_text(rows: Iterable[Row]) -> str:
-    """The table of readings."""
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        flat = dict(row)
-        if row["grade"] is not None:
-            flat.update({f"p{g}": f"{p:.6f}" for g, p in enumerate(row["probabilities"])})
-            flat["likely_low"], flat["likely_high"] = row["likely"]
-            flat["warnings"] = "; ".join(row["warnings"])
-        writer.writerow(flat)
-    return stream.getvalue()
-
-
-def _write(text: str, path: Path) -> None:
-    if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    with written_whole(path) as stream:
-        stream.write(text)

@@ -11,7 +11,7 @@ from typing import Any
 from pydicom import Dataset
 
 from kellgren.grades import Side
-from kellgren.radiograph import PLAUSIBLE_MM, PixelSpacing, Refusal
+from kellgren.picture import PLAUSIBLE_MM, PixelSpacing, Refusal
 
 
 class Header:

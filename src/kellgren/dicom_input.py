@@ -25,7 +25,7 @@ from kellgren.dicom_parsing import (
     parsed_picture,
 )
 from kellgren.isolated_decoder import decode_isolated
-from kellgren.radiograph import Picture, Refusal
+from kellgren.picture import Picture, Refusal
 
 _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}

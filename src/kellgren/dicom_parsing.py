@@ -16,7 +16,7 @@ from pydicom import Dataset, dcmread, uid
 
 from kellgren.dicom_header import Header
 from kellgren.errors import UnreadableRadiograph
-from kellgren.radiograph import (
+from kellgren.picture import (
     MAX_FILE_BYTES,
     Refusal,
     check_size,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kellgren.preprocess import KneeCrop
+from kellgren.knee import KneeCrop
 
 Floats = npt.NDArray[np.floating]
 Plane = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.grades import Side
-from kellgren.preprocess import KneeCrop, Plane, Region
+from kellgren.knee import KneeCrop, Plane, Region
 
 LONGEST = 1200  # pixels of the picture's longer side
 _COLOURS = {

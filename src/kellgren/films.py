@@ -18,9 +18,9 @@ from kellgren.gates import (
     share_outside,
 )
 from kellgren.grades import Side
+from kellgren.knee import KneeCrop, Plane
 from kellgren.localise import cut_knee, whole_knee
 from kellgren.localiser import Finding, Localiser, is_whole
-from kellgren.preprocess import KneeCrop, Plane
 from kellgren.radiograph import Radiograph
 from kellgren.sides import PLACE, agree, check_side, places
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from kellgren.checks import Check
+from kellgren.knee import Plane, Region
 from kellgren.localiser import Finding, Localiser
-from kellgren.preprocess import Plane, Region
 
 _FLAT = 0.02  # standard deviation of grey values below which nothing can be seen
 _CLIPPED = 0.75  # share of a knee's pixels at the darkest or brightest value

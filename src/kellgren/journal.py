@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from kellgren.files import written_whole
-
-Row = dict[str, Any]
-COLUMNS = (
-    *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
-    *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with", "patient"),
-)
-"""Of a table of readings."""
+from kellgren.output.tables import Row
 
 
 class Journal:

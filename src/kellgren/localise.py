@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from kellgren.grades import Side
-from kellgren.preprocess import KneeCrop, Plane, Region
+from kellgren.knee import KneeCrop, Plane, Region
 from kellgren.radiograph import Radiograph
 
 

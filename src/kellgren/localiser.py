@@ -19,8 +19,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kellgren.errors import BundleError
+from kellgren.knee import Plane, Region
 from kellgren.localise import cut
-from kellgren.preprocess import Plane, Region
 
 CARD, NETWORK, SIDE_NETWORK = "card.json", "localiser.onnx", "side.onnx"
 MOST_KNEES = 2

@@ -12,10 +12,10 @@ from kellgren.errors import KellgrenError
 from kellgren.film_picture import draw_film
 from kellgren.films import FoundKnee, find_knees
 from kellgren.grades import Side
+from kellgren.knee import Plane, Region
 from kellgren.localiser import Localiser
 from kellgren.naming import patient_and_side
 from kellgren.overlay import png_bytes
-from kellgren.preprocess import Plane, Region
 from kellgren.radiograph import read_radiograph
 from kellgren.sides import claims
 

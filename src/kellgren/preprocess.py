@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.grades import Side
+from kellgren.knee import KneeCrop as KneeCrop
+from kellgren.knee import Plane as Plane
+from kellgren.knee import Region as Region
 
-Plane = npt.NDArray[np.float32]
 _PERCENTILES = (1, 50, 99)
 _DARK, _BRIGHT = 0.05, 0.95  # where the first and the last of them come to lie
 _MIDDLE = 0.7  # how far from dark to bright the median lies on a usual knee
 _LEAST_CONTRAST = 0.05
 _STRONGEST = 2.5  # exponent of the tone curve
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """The square of a radiograph that one knee was cut from.
-
-    Attributes:
-        centre: (x, y) in pixels of the radiograph as it was read, the picture's corner being 0, 0.
-        width: of the square, in the same pixels.
-        angle: degrees by which the square is turned clockwise against the picture.
-    """
-
-    centre: tuple[float, float]
-    width: float
-    angle: float = 0.0
-
-    def corners(self) -> tuple[tuple[float, float], ...]:
-        """Top left, top right, bottom right and bottom left, as the cut shows them: (x, y)."""
-        turn, half = math.radians(self.angle), self.width / 2
-        across = (half * math.cos(turn), half * math.sin(turn))
-        down = (-across[1], across[0])
-        x, y = self.centre
-        return tuple(
-            (x + right * across[0] + below * down[0], y + right * across[1] + below * down[1])
-            for right, below in ((-1, -1), (1, -1), (1, 1), (-1, 1))
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "centre": [round(value, 1) for value in self.centre],
-            "width": round(self.width, 1),
-            "angle": round(self.angle, 2),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class KneeCrop:
-    """One knee, cut from a radiograph.
-
-    Attributes:
-        pixels: ``(H, W)`` float32, 0..1, bone bright.
-        side: which knee of the patient.
-        mm_per_pixel: ``None`` where the file gave no spacing.
-        region: where it was cut; ``None``: the picture is the knee, whole.
-    """
-
-    pixels: Plane
-    side: Side
-    mm_per_pixel: float | None = None
-    region: Region | None = None
 
 
 class Preprocess(BaseModel):

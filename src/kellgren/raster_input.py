@@ -9,8 +9,8 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
+from kellgren.picture import MAX_PIXELS, PLAUSIBLE_MM, Picture, PixelSpacing, Refusal, check_size
 from kellgren.quiet import native_stderr_silenced
-from kellgren.radiograph import MAX_PIXELS, PLAUSIBLE_MM, Picture, PixelSpacing, Refusal, check_size
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bit depths that X-ray detectors deliver."""

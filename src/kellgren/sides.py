@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from kellgren.checks import Check
 from kellgren.grades import Side
-from kellgren.preprocess import Region
+from kellgren.knee import Region
 
 PLACE = "its place on the film"
 _SURE = 0.97

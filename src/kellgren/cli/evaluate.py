@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from kellgren.ensemble import Ensemble
     from kellgren.evaluation import BandScore, Comparison, Label, MatchedKnees, Scores
-    from kellgren.pipeline import Ensemble
     from kellgren.report import Case, MapTest
 
 EXAMPLES = (
@@ -116,7 +116,7 @@ def _ensemble(model: Path | None) -> Ensemble:
     """
     from kellgren.bundle import default_bundle
     from kellgren.cli.extras import needs_report_extra
-    from kellgren.pipeline import Ensemble
+    from kellgren.ensemble import Ensemble
 
     with needs_report_extra():
         import kellgren.report  # noqa: F401

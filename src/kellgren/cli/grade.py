@@ -10,10 +10,10 @@ import typer
 
 if TYPE_CHECKING:
     from kellgren.batch import ReadingFolder
+    from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
-    from kellgren.journal import Row
+    from kellgren.output.tables import Row
     from kellgren.pairing import Known
-    from kellgren.pipeline import Ensemble
     from kellgren.pseudonym import Pseudonyms
 
 EXAMPLES = (
@@ -99,8 +99,8 @@ def grade(
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren import terminal
     from kellgren.bundle import default_bundle
+    from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
-    from kellgren.pipeline import Ensemble
 
     paths, known = _listed(paths)
     images = collected(paths, csv, json, overlay, dicom_out)
@@ -236,8 +236,9 @@ def _graded(
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren import terminal
-    from kellgren.batch import grade_batch, write_csv, write_json
+    from kellgren.batch import grade_batch
     from kellgren.journal import Journal
+    from kellgren.output.tables import write_csv, write_json
 
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(

@@ -57,9 +57,9 @@ def listen(
         raise typer.BadParameter("say where answers go: --answer-to HOST:PORT/AET")
     _check_station(ae_title, host)
     from kellgren.bundle import default_bundle
+    from kellgren.ensemble import Ensemble
     from kellgren.listen.sender import Peer
     from kellgren.listen.station import Station
-    from kellgren.pipeline import Ensemble
 
     # pydicom's warnings quote the value they are about; silence is of a process, not a thread.
     warnings.simplefilter("ignore")

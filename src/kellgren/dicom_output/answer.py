@@ -14,7 +14,7 @@ from kellgren.dicom_output.segmentation import segmentation
 from kellgren.dicom_output.source import Source, read_source
 from kellgren.errors import KellgrenError
 from kellgren.files import replaced_whole
-from kellgren.pipeline import KneeReading
+from kellgren.reading import KneeReading
 
 
 def answer(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:

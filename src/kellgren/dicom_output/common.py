@@ -15,8 +15,8 @@ from pydicom import Dataset
 from kellgren.dicom_output.source import Source
 from kellgren.dicom_output.vocabulary import unique_id
 from kellgren.grades import Side
-from kellgren.pipeline import KneeReading
-from kellgren.preprocess import Region
+from kellgren.knee import Region
+from kellgren.reading import KneeReading
 
 MANUFACTURER = "kellgren project"
 MODEL_NAME = "kellgren (research software)"

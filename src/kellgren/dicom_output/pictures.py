@@ -21,7 +21,7 @@ from kellgren.dicom_output.common import (
     question,
 )
 from kellgren.dicom_output.source import Source
-from kellgren.pipeline import KneeReading
+from kellgren.reading import KneeReading
 
 
 def secondary_captures(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:

@@ -24,7 +24,7 @@ from kellgren.dicom_output.common import (
 )
 from kellgren.dicom_output.source import Source
 from kellgren.dicom_output.vocabulary import RESEARCH_WORDS
-from kellgren.pipeline import KneeReading
+from kellgren.reading import KneeReading
 
 _LAYER = "KELLGREN"
 _TEXT_SHARE = 0.12  # of the box's height, along its lower edge

@@ -22,7 +22,7 @@ from kellgren.dicom_output.common import (
 )
 from kellgren.dicom_output.source import Source
 from kellgren.grades import Grade, Side
-from kellgren.pipeline import KneeReading
+from kellgren.reading import KneeReading
 
 _LATERALITY = {Side.LEFT: codes.SCT.Left, Side.RIGHT: codes.SCT.Right, Side.UNKNOWN: None}
 

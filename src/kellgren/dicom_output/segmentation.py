@@ -31,7 +31,7 @@ from kellgren.dicom_output.common import (
 )
 from kellgren.dicom_output.source import Source
 from kellgren.grades import Side
-from kellgren.pipeline import KneeReading
+from kellgren.reading import KneeReading
 
 THRESHOLD = 0.5
 """Share of the map's largest value from which a pixel belongs to the segment."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from kellgren.dicom_output.answer import answer, write_object
 from kellgren.dicom_output.source import read_source
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.listen.receiver import Receiver
 from kellgren.listen.sender import Peer, PeerAway, Undelivered, deliver
 from kellgren.listen.spool import Spool
-from kellgren.pipeline import Ensemble
 
 _LONGEST_PAUSE_S = 60.0
 _SHORTEST_PAUSE_S = 0.5

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kellgren.ensemble import Ensemble
 from kellgren.evaluation import Estimate, Label, MatchedKnees
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
 from kellgren.evaluation.confusion import FloatArray, IntArray
 from kellgren.faithfulness import Curves, faithfulness
-from kellgren.pipeline import Ensemble
 from kellgren.report.worst import look
 
 STEPS = 6

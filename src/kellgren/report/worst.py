@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.evaluation import Label, MatchedKnees
 from kellgren.explain import heat
 from kellgren.grades import Grade, Side
 from kellgren.overlay import blend
-from kellgren.pipeline import Ensemble, KneeReading
+from kellgren.reading import KneeReading
 
 MOST = 12
 _LARGEST = 320  # pixels of a picture's longer side: sharp on a card, small in a file

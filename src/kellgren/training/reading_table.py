@@ -17,8 +17,8 @@ import numpy.typing as npt
 from kellgren.calibration import certainty, likely_grades
 from kellgren.files import replaced_whole
 from kellgren.grades import Grade
-from kellgren.journal import COLUMNS
 from kellgren.manifest import Knee
+from kellgren.output.tables import COLUMNS
 
 
 def write_readings(

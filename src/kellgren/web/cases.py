@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from kellgren.batch import csv_text, json_text
+from kellgren.output.tables import csv_text, json_text
 from kellgren.web.bell import Bell
 from kellgren.web.entries import NOT_GRADED, OPEN_STATES, Filter, QueueFull, Upload
 from kellgren.web.pool import Pool

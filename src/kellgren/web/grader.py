@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,15 +23,16 @@ from PIL import Image
 
 from kellgren.batch import Outcome, grade_file
 from kellgren.bundle import default_bundle
+from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.explain import heat
 from kellgren.grades import Side
 from kellgren.overlay import heat_colours, png_bytes
-from kellgren.pipeline import Ensemble, KneeReading
+from kellgren.reading import KneeReading
 from kellgren.similar import SimilarKnees
 
 LARGEST_PICTURE, MAP_SIDE = 2048, 192  # longest side in pixels of what the page shows
-FIRST_LOOK = Path(__file__).parent / "static" / "atlas" / "9589486R.png"
+FIRST_LOOK = Path(str(resources.files("kellgren"))) / "web" / "static" / "atlas" / "9589486R.png"
 SIMILAR = 24  # knees kept for each: those of its own patient are left out when they are shown
 NICENESS = 5  # so that HTTP is answered while every core grades
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from kellgren.grades import Side
 from kellgren.naming import patient_and_side
-from kellgren.radiograph import SUFFIXES
+from kellgren.picture import SUFFIXES
 
 LONGEST_NAME = 120
 _DIGITS = 12

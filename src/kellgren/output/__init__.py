@@ -1,0 +1,1 @@
+"""Readings in the language of whoever asks: tables, records, archives."""
