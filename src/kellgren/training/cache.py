@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
-from kellgren.training.decoding import STEPS, Planes, Rest, Sums, checksum, decode_into, decoded
+from kellgren.training.decoding import STEPS, Planes, Rest, checksum, decode_into, decoded
 
 _FORMAT = b"kellgren planes 1\n"
 _PAGE = 4096
@@ -47,7 +47,7 @@ class Store:
 
 
 def cache_folder() -> Path:
-    """``cache`` in KELLGREN_HOME, or the place where this system's users keep what can be remade."""
+    """``cache`` in KELLGREN_HOME, or where this system's users keep what can be made again."""
     home = os.environ.get("KELLGREN_HOME")
     if home:
         return Path(home) / "cache"
@@ -98,7 +98,9 @@ def cached_store(
     return found
 
 
-def memory_store(knees: Sequence[Knee], preprocess: Preprocess, advance: Advance) -> Store:
+def memory_store(
+    knees: Sequence[Knee], preprocess: Preprocess, advance: Advance = lambda done, of: None
+) -> Store:
     """Decode knees in this process, into memory.
 
     Raises:
@@ -180,7 +182,7 @@ def _build(
     count, size = len(knees), preprocess.size
     sums_at, planes_at, rest_at = _starts(count, size)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    draft = Path(name)
+    draft = Path(name)  # readable by its owner alone: these are pictures of patients
     try:
         with open(handle, "r+b") as stream:
             _reserve(stream, rest_at + count * size * size)
