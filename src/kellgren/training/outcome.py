@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.architectures import Member
 from kellgren.evaluation import Scores, score
 from kellgren.files import replaced_whole, written_whole
 from kellgren.manifest import Knee
@@ -34,7 +35,7 @@ Advance = Callable[[int, int], None]
 def finish(
     run: MemberRun,
     folds: Folds | None,
-    fold: int | None,
+    fold: int | None = None,
     advance: Advance = lambda done, of: None,
 ) -> Scores | None:
     """Write all that a trained run leaves: member, head, facts, scores, out-of-fold predictions.
@@ -63,22 +64,20 @@ def finish(
     written = _write_member(run, preprocess)
     store = load_store(run.knees, preprocess)
     held_out = np.flatnonzero(run.held_out)
-    logits = predict(written.network, store, held_out, preprocess, run.device.name, advance)
-    some = _evenly(held_out if len(held_out) else np.arange(len(run.knees)))
-    expected = logits[np.searchsorted(held_out, some)]
-    if not len(held_out):
-        expected = predict(written.network, store, some, preprocess, run.device.name)
-    check = check_file(run.out, preprocess, store.exact(some), expected[:, 0])
+    asked = held_out if len(held_out) else evenly(np.arange(len(run.knees)))
+    logits = predict(written.network, store, asked, preprocess, run.device.name, advance)
+    some = evenly(np.arange(len(asked)))
+    check = check_file(run.out, preprocess, store.exact(asked[some]), logits[some, 0])
     counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else _NO_FOLDS
     facts = {"held_out_fold": fold, "export_difference": written.difference, "export_check": check}
-    _write_facts(run, preprocess, facts | counted)
+    write_facts(run, preprocess, facts | counted)
     if fold is None:
         return None
-    return _write_scores(run, held_out, softmax(logits.mean(axis=1)), fold)
+    return write_scores(run, held_out, softmax(logits.mean(axis=1)), fold)
 
 
-def _evenly(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """At most 64 of them, from all over the data set, in order."""
+def evenly(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """At most 64 of them, from all over, in order."""
     places = np.linspace(0, len(positions) - 1, min(CHECKED, len(positions)))
     return positions[places.round().astype(np.int64)]
 
@@ -87,16 +86,21 @@ def _write_member(run: MemberRun, preprocess: Preprocess) -> Exported:
     """The trained member as ONNX, large weights as float16, and its head beside it."""
     network = trained_network(run)
     written = export(network, preprocess.size, run.out / MODEL, half_storage=True)
+    write_head(run, network)
+    return written
+
+
+def write_head(run: MemberRun, network: Member) -> None:
+    """The linear layer, which explanations read."""
     with replaced_whole(run.out / HEAD) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
             weight=network.head.weight.detach().numpy(),
             bias=network.head.bias.detach().numpy(),
         )
-    return written
 
 
-def _write_facts(run: MemberRun, preprocess: Preprocess, more: dict[str, Any]) -> None:
+def write_facts(run: MemberRun, preprocess: Preprocess, more: dict[str, Any]) -> None:
     """What a bundle's card will need."""
     origin = json.loads((run.out / "origin.json").read_text("utf-8"))
     facts = {
@@ -117,12 +121,20 @@ def _write_facts(run: MemberRun, preprocess: Preprocess, more: dict[str, Any]) -
         json.dump(facts, stream, indent=2)
 
 
-def _write_scores(
+def write_scores(
     run: MemberRun,
     held_out: npt.NDArray[np.int64],
     found: npt.NDArray[np.float64],
     fold: int,
 ) -> Scores:
+    """Score the held-out knees, write scores and predictions; the last that a run leaves.
+
+    Args:
+        run: to whose folder they go.
+        held_out: ``(n,)`` positions of the knees.
+        found: ``(n, 5)`` probabilities.
+        fold: that is held out.
+    """
     knees = [run.knees[position] for position in held_out]
     truth = [int(knee.grade or 0) for knee in knees]
     scores = score(truth, found.argmax(axis=1), found, [knee.patient for knee in knees])

@@ -59,7 +59,7 @@ class Verified:
         run: its folder.
         agreement: with the predictions that torch left.
         scores: of the file.
-        stored: accuracy and QWK of the predictions that torch left.
+        stored: of the predictions that torch left.
     """
 
     run: Path
