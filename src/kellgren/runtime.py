@@ -86,6 +86,10 @@ class MemberRuntime:
         else:
             self._infer = _onnxruntime(model, threads)
 
+    def logits(self, planes: Floats) -> Floats:
+        """Of one look at planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
+        return self._infer(self.preprocess.normalise(planes))[0]
+
     def examine(self, crop: KneeCrop, *, mirror: bool = True) -> MemberOutput:
         """Look at a knee.
 

@@ -79,6 +79,47 @@ def member(
     terminal.err.print(f"written: {run.out}", style="dim")
 
 
+@app.command(epilog="kellgren train verify campaign --data kneeKL299")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or of a campaign.")],
+    data: Annotated[Path, typer.Option(help="Data it was trained with, wherever it lies now.")],
+) -> None:
+    """Grade held-out knees with the exported files on the processor; compare with what torch said.
+
+    Exit code 1: a file's probabilities differ by more than 0.001, or a grade does.
+    """
+    from kellgren import terminal
+    from kellgren.cli.extras import needs_train_extra
+    from kellgren.manifest import for_training, index
+
+    with needs_train_extra():
+        from kellgren.training.verify import Verified, finished_runs
+        from kellgren.training.verify import verify as graded_again
+
+        knees, good = for_training(index(data), data), True
+
+        def one(run: Path) -> Verified:
+            with terminal.progress(run.name) as bar:
+                task = bar.add_task("", total=None, now="")
+                return graded_again(
+                    run, knees, lambda n, of: bar.update(task, completed=n, total=of)
+                )
+
+        for run in finished_runs(folder):
+            found = one(run)
+            good = good and found.agreement.holds
+            terminal.out.print(
+                f"{run.name}: {found.agreement.knees} knees, probabilities differ by at most "
+                f"{found.agreement.difference:.1e}, grades of {found.agreement.other_grades}; "
+                f"accuracy {found.scores.accuracy.value:.4f}, QWK {found.scores.qwk.value:.4f} "
+                f"(torch {found.stored.accuracy.value:.4f}, {found.stored.qwk.value:.4f})",
+                style=None if found.agreement.holds else "red",
+                markup=False,
+                soft_wrap=True,
+            )
+    raise typer.Exit(0 if good else 1)
+
+
 @app.command(epilog="kellgren train recipes")
 def recipes() -> None:
     """List the shipped recipes."""

@@ -1,43 +1,75 @@
-"""Knees as a network trains on them: decoded once for each input size, then kept in memory."""
+"""Knees as a network trains on them: decoded once for each input size, then shared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from kellgren.errors import TrainingError
-from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
-from kellgren.radiograph import read_radiograph
 from kellgren.recipe import Targets
+from kellgren.training.cache import Advance, Store, cache_folder, cached_store, memory_store
+from kellgren.training.decoding import Planes
 
-Planes = npt.NDArray[np.uint8]
-Advance = Callable[[int, int], None]
+__all__ = ["Planes", "epoch_order", "load_planes", "load_store", "target_table"]
+
+FEW = 64
+"""Below so many knees, starting processes and keeping a file costs more than decoding does."""
+_MOST_PROCESSES = 16
 
 
 def load_planes(
     knees: Sequence[Knee], preprocess: Preprocess, advance: Advance = lambda done, of: None
 ) -> Planes:
-    """Read, orient and resize every knee exactly as grading does.
+    """Read, orient and resize every knee exactly as grading does; once a machine, see `load_store`.
 
     Args:
         knees: of the manifest.
         preprocess: of the member; its ``size`` S decides the shape.
-        advance: told how many of how many are done.
+        advance: told how many of how many are done; not at all where they are cached.
 
     Returns:
         ``(N, S, S)`` uint8: a quarter of the memory of float32, a step of 1/255 away from it.
+        It may be a map of a file; writing to it does not change the file.
 
     Raises:
         UnreadableRadiograph: an image that does not decode.
-        TrainingError: the planes do not fit in memory.
+        TrainingError: the planes do not fit in memory, or a decoding process was killed.
     """
+    return load_store(knees, preprocess, advance).planes
+
+
+def load_store(
+    knees: Sequence[Knee], preprocess: Preprocess, advance: Advance = lambda done, of: None
+) -> Store:
+    """The same with what rounding to 1/255 leaves out.
+
+    From 64 knees on they are decoded by processes into a file in `cache_folder` that all jobs and
+    runners share. Where it cannot be written, memory serves, with a warning.
+
+    Raises:
+        UnreadableRadiograph: an image that does not decode.
+        TrainingError: the planes do not fit in memory, or a decoding process was killed.
+    """
+    if len(knees) >= FEW:
+        folder = cache_folder()
+        try:
+            return cached_store(knees, preprocess, folder, advance, _processes())
+        except OSError as error:
+            warnings.warn(
+                f"{folder}: decoded knees cannot be kept there ({error.strerror or error}); this "
+                "job decodes them into memory for itself. Free some disk space, or name another "
+                "folder in KELLGREN_HOME.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     try:
-        planes = np.empty((len(knees), preprocess.size, preprocess.size), dtype=np.uint8)
+        return memory_store(knees, preprocess, advance)
     except MemoryError:
         raise TrainingError(
             f"{len(knees)} knees at {preprocess.size} pixels",
@@ -45,15 +77,11 @@ def load_planes(
             "Train at a smaller size or on a larger machine",
         ) from None
 
-    def load(position: int) -> None:
-        knee = knees[position]
-        crop = whole_knee(read_radiograph(knee.image), knee.side)
-        planes[position] = np.rint(preprocess.plane(crop) * 255.0)
 
-    with ThreadPoolExecutor() as pool:
-        for done, _ in enumerate(pool.map(load, range(len(knees))), start=1):
-            advance(done, len(knees))
-    return planes
+def _processes() -> int:
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return min(cores, _MOST_PROCESSES)
 
 
 def target_table(targets: Targets, grades: int) -> npt.NDArray[np.float32]:

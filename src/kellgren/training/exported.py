@@ -13,16 +13,15 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from kellgren.architectures import Member
 from kellgren.errors import TrainingError
 from kellgren.training.export import difference_of
+from kellgren.training.folding import Layer, layers_in_order, remove, undo
 
 _TOLERANCE = 1e-3
 _BATCH = 16
 Moments = list[tuple[Tensor, Tensor]]
-Layer = nn.Conv2d | nn.BatchNorm2d | nn.Linear
 Values = dict[str, npt.NDArray[np.float32]]
 
 
@@ -45,7 +44,7 @@ def load_exported(network: Member, path: Path, images: Tensor) -> None:
     network.eval()
     try:
         model = _model(path)
-        undone = _fill(_layers(network, images[:1]), _nodes(model), _values(model))
+        undone = _fill(layers_in_order(network, images[:1]), _nodes(model), _values(model))
     except (IndexError, KeyError, ValueError, RuntimeError) as error:
         raise TrainingError(
             path,
@@ -69,27 +68,6 @@ def _model(path: Path) -> onnx.ModelProto:
         raise ValueError(type(error).__name__) from error
 
 
-def _layers(network: Member, image: Tensor) -> list[tuple[Layer, Layer | None]]:
-    """Layers with weights in the order images pass them, and whose output each one takes."""
-    passed: list[tuple[Layer, Layer | None]] = []
-    outputs: list[tuple[Tensor, Layer]] = []  # kept, so that no other tensor takes one's place
-
-    def note(layer: Layer, taken: tuple[Tensor], given: Tensor) -> None:
-        before = [earlier for output, earlier in outputs if output is taken[0]]
-        passed.append((layer, before[0] if before else None))
-        outputs.append((given, layer))
-
-    hooks = [
-        module.register_forward_hook(note)
-        for module in network.modules()
-        if isinstance(module, Layer)
-    ]
-    with torch.no_grad():
-        network(image)
-    _remove(hooks)
-    return passed
-
-
 def _values(model: onnx.ModelProto) -> Values:
     """The weights by the names that the layers know them by, halved ones as float32 again."""
     values = {i.name: numpy_helper.to_array(i).astype(np.float32) for i in model.graph.initializer}
@@ -110,7 +88,7 @@ def _fill(
     undone = []
     for layer, before in layers:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
-            _undo(layer, before, biases[before])
+            undo(layer, before, biases[before])
             undone.append(layer)
             continue
         found = [torch.from_numpy(values[name].copy()) for name in nodes.popleft().input[1:]]
@@ -126,19 +104,6 @@ def _fill(
     return undone
 
 
-def _undo(layer: nn.BatchNorm2d, before: nn.Conv2d, bias: Tensor) -> None:
-    """Make a normalisation do nothing but add what had been folded into the layer before it."""
-    if before.bias is not None:
-        nn.init.zeros_(before.bias)
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    with torch.no_grad():
-        layer.running_mean.zero_()
-        layer.running_var.fill_(1 - layer.eps)
-        layer.weight.fill_(1.0)
-        layer.bias.copy_(bias)
-
-
 def _measure(network: Member, images: Tensor, undone: list[nn.BatchNorm2d]) -> None:
     """Give each of these normalisations the statistics of the images, computing the same."""
     measured: list[Moments] = [[] for _ in undone]
@@ -149,7 +114,7 @@ def _measure(network: Member, images: Tensor, undone: list[nn.BatchNorm2d]) -> N
     with torch.no_grad():
         for start in range(0, len(images), _BATCH):
             network(images[start : start + _BATCH])
-        _remove(hooks)
+        remove(hooks)
         for layer, moments in zip(undone, measured, strict=True):
             mean, square = (torch.stack(kind).mean(dim=0) for kind in zip(*moments, strict=True))
             variance = (square - mean**2).clamp_min(1e-8)
@@ -164,8 +129,3 @@ def _keeper(kept: Moments) -> Callable[[nn.Module, tuple[Tensor]], None]:
         kept.append((features.mean((0, 2, 3)), (features**2).mean((0, 2, 3))))
 
     return keep
-
-
-def _remove(hooks: list[RemovableHandle]) -> None:
-    for hook in hooks:
-        hook.remove()

@@ -20,13 +20,13 @@ from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.recipe import HeadThenAll, Recipe
 from kellgren.training.average import average_of
+from kellgren.training.cache import memory_store
 from kellgren.training.checkpoint import (
     RunState,
     load_checkpoint,
     load_learnt_weights,
     read_history,
 )
-from kellgren.training.data import load_planes
 from kellgren.training.device import Device
 from kellgren.training.exported import load_exported
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
@@ -100,11 +100,10 @@ def trained_network(run: MemberRun) -> Member:
         TrainingError: the checkpoint is damaged or belongs to another run.
     """
     path = run.best if isinstance(run.recipe.schedule, HeadThenAll) else run.checkpoint
-    history = read_history(path, run.identity)
-    state = _blank(run, epoch=max(0, len(history) - 1))
-    load_checkpoint(state, path)
-    network = state.average or state.network
-    return network.cpu().to(memory_format=torch.contiguous_format).eval()
+    read_history(path, run.identity)
+    network = _built(run)
+    load_learnt_weights(network, path, run.data_hash)
+    return network.eval()
 
 
 def has_begun(run: MemberRun, resume: bool) -> bool:
@@ -124,16 +123,20 @@ def has_begun(run: MemberRun, resume: bool) -> bool:
 
 
 def _blank(run: MemberRun, epoch: int) -> RunState:
-    source, options = find(run.recipe.network.architecture), run.recipe.network
     torch.manual_seed(run.recipe.seed)
-    network = source.build(GRADE_COUNT)
-    if options.dropout is not None:
-        network.dropout.p = options.dropout
-    network = network.to(run.device.name).to(memory_format=torch.channels_last)
-    if options.freeze_stem:
+    network = _built(run).to(run.device.name).to(memory_format=torch.channels_last)
+    if run.recipe.network.freeze_stem:
         network.freeze_stem()
     average = average_of(network) if run.recipe.average else None
     return RunState(network, average, optimiser_for(network, run.recipe.schedule, epoch), [])
+
+
+def _built(run: MemberRun) -> Member:
+    """The network with the recipe's dropout, random weights, on the processor."""
+    network = find(run.recipe.network.architecture).build(GRADE_COUNT)
+    if run.recipe.network.dropout is not None:
+        network.dropout.p = run.recipe.network.dropout
+    return network
 
 
 def begin(run: MemberRun) -> RunState:
@@ -191,7 +194,7 @@ def _continue_exported(run: MemberRun, earlier: Path, state: RunState) -> str:
             earlier / FACTS, "learnt from other knees or another fold", "Name a run of this fold"
         )
     seen = Preprocess.model_validate(facts["preprocess"])
-    planes = load_planes(run.learnt[:_MEASURED], seen)
+    planes = memory_store(run.learnt[:_MEASURED], seen).planes  # too few to keep in a cache
     images = torch.from_numpy(seen.normalise(planes.astype(np.float32) / np.float32(255)))
     load_exported(state.network, earlier / MODEL, images.to(run.device.name))
     return f"a whole run of {facts['recipe']['name']}, which started from {facts['started_from']}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.architectures import Member
 from kellgren.evaluation import Scores, score
 from kellgren.files import replaced_whole, written_whole
-from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
-from kellgren.radiograph import read_radiograph
-from kellgren.runtime import MemberRuntime
 from kellgren.splits import Folds
-from kellgren.training.export import export_onnx
+from kellgren.training.data import load_store
+from kellgren.training.export import Exported, export
 from kellgren.training.member_run import MemberRun, trained_network
+from kellgren.training.predicting import predict
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD, SCORES
+from kellgren.training.verify import check_file
 from kellgren.voting import softmax
 
 COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold")
+CHECKED = 64
+_NO_FOLDS = {"folds": 1, "folds_hash": "none"}
 Advance = Callable[[int, int], None]
 
 
 def finish(
     run: MemberRun,
     folds: Folds | None,
-    fold: int | None,
+    fold: int | None = None,
     advance: Advance = lambda done, of: None,
 ) -> Scores | None:
     """Write all that a trained run leaves: member, head, facts, scores, out-of-fold predictions.
 
-    ``oof.csv`` comes last: where it lies, the run is finished.
+    The held-out knees are predicted by torch on the run's device, with the weights rounded as the
+    member's file holds them. The file itself grades 64 of them on the processor, to see that it
+    is that network; `kellgren train verify` has it grade all.
+
+    ``oof.csv`` comes last: where it lies, the run is finished. A run that holds nothing out is
+    finished where its facts lie, ``member.json``.
+
+    Args:
+        run: whose training has ended.
+        folds: that deal the patients; ``None``: there are none.
+        fold: that is held out; ``None``: none is, as for a final member.
+        advance: told how many held-out knees of how many are predicted.
 
     Returns:
         The scores on the held-out knees; ``None`` where none are held out.
@@ -47,38 +60,48 @@ def finish(
         TrainingError: the exported member grades otherwise than the trained network does.
         CannotKeep: a file cannot be written.
     """
-    counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else {"folds": 1}
-    export_member(run, fold, {"folds_hash": "none"} | counted)
+    preprocess = run.preprocess(run.recipe.final_size)
+    written = _write_member(run, preprocess)
+    store = load_store(run.knees, preprocess)
+    held_out = np.flatnonzero(run.held_out)
+    asked = held_out if len(held_out) else evenly(np.arange(len(run.knees)))
+    logits = predict(written.network, store, asked, preprocess, run.device.name, advance)
+    some = evenly(np.arange(len(asked)))
+    check = check_file(run.out, preprocess, store.exact(asked[some]), logits[some, 0])
+    counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else _NO_FOLDS
+    facts = {"held_out_fold": fold, "export_difference": written.difference, "export_check": check}
+    write_facts(run, preprocess, facts | counted)
     if fold is None:
         return None
-    knees = [knee for knee, out in zip(run.knees, run.held_out, strict=True) if out]
-    found = predict_held_out(run, knees, advance)
-    truth = [int(knee.grade or 0) for knee in knees]
-    scores = score(truth, found.argmax(axis=1), found, [knee.patient for knee in knees])
-    with written_whole(run.out / SCORES) as stream:
-        json.dump(scores.to_dict(), stream, indent=2)
-    _write_predictions(knees, found, fold, run.out / OUT_OF_FOLD)
-    return scores
+    return write_scores(run, held_out, softmax(logits.mean(axis=1)), fold)
 
 
-def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> float:
-    """Write the trained member as ONNX, its head, and the facts a bundle's card will need.
+def evenly(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """At most 64 of them, from all over, in order."""
+    places = np.linspace(0, len(positions) - 1, min(CHECKED, len(positions)))
+    return positions[places.round().astype(np.int64)]
 
-    The weights are stored as float16 and computed with in float32. The out-of-fold predictions
-    come from this very file, so whatever the rounding costs is in their scores.
 
-    Returns:
-        The largest difference of a logit from torch, relative to max(1, its size).
-    """
+def _write_member(run: MemberRun, preprocess: Preprocess) -> Exported:
+    """The trained member as ONNX, large weights as float16, and its head beside it."""
     network = trained_network(run)
-    preprocess = run.preprocess(run.recipe.final_size)
-    difference = export_onnx(network, preprocess.size, run.out / MODEL, half_storage=True)
+    written = export(network, preprocess.size, run.out / MODEL, half_storage=True)
+    write_head(run, network)
+    return written
+
+
+def write_head(run: MemberRun, network: Member) -> None:
+    """The linear layer, which explanations read."""
     with replaced_whole(run.out / HEAD) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
             weight=network.head.weight.detach().numpy(),
             bias=network.head.bias.detach().numpy(),
         )
+
+
+def write_facts(run: MemberRun, preprocess: Preprocess, more: dict[str, Any]) -> None:
+    """What a bundle's card will need."""
     origin = json.loads((run.out / "origin.json").read_text("utf-8"))
     facts = {
         "architecture": run.recipe.network.architecture,
@@ -86,35 +109,39 @@ def export_member(run: MemberRun, fold: int | None, folds: dict[str, Any]) -> fl
         "recipe": run.recipe.model_dump(mode="json"),
         "recipe_hash": run.recipe.hash,
         "started_from": origin["started_from"],
-        "held_out_fold": fold,
         "data": run.data_hash,
         "knees": len(run.learnt),
         "patients": len({knee.patient for knee in run.learnt}),
         "sources": sorted({knee.source for knee in run.knees}),
         "device": str(run.device),
-        "export_difference": difference,
         "versions": versions(),
-        **folds,
+        **more,
     }
     with written_whole(run.out / FACTS) as stream:
         json.dump(facts, stream, indent=2)
-    return difference
 
 
-def predict_held_out(
-    run: MemberRun, knees: Sequence[Knee], advance: Advance = lambda done, of: None
-) -> npt.NDArray[np.float64]:
-    """Grade knees with the exported member, as `kellgren grade` would.
+def write_scores(
+    run: MemberRun,
+    held_out: npt.NDArray[np.int64],
+    found: npt.NDArray[np.float64],
+    fold: int,
+) -> Scores:
+    """Score the held-out knees, write scores and predictions; the last that a run leaves.
 
-    Returns:
-        ``(N, 5)`` probabilities, uncalibrated, in the order of the knees.
+    Args:
+        run: to whose folder they go.
+        held_out: ``(n,)`` positions of the knees.
+        found: ``(n, 5)`` probabilities.
+        fold: that is held out.
     """
-    found = np.empty((len(knees), 5))
-    preprocess = run.preprocess(run.recipe.final_size)
-    for done, probabilities in enumerate(_graded(run, knees, preprocess)):
-        found[done] = probabilities
-        advance(done + 1, len(knees))
-    return found
+    knees = [run.knees[position] for position in held_out]
+    truth = [int(knee.grade or 0) for knee in knees]
+    scores = score(truth, found.argmax(axis=1), found, [knee.patient for knee in knees])
+    with written_whole(run.out / SCORES) as stream:
+        json.dump(scores.to_dict(), stream, indent=2)
+    _write_predictions(knees, found, fold, run.out / OUT_OF_FOLD)
+    return scores
 
 
 def _write_predictions(
@@ -127,19 +154,6 @@ def _write_predictions(
         for knee, row in zip(knees, found, strict=True):
             numbers = [f"{p:.6f}" for p in row]
             writer.writerow((knee.image, knee.side.value, int(row.argmax()), *numbers, fold))
-
-
-def _graded(
-    run: MemberRun, knees: Sequence[Knee], preprocess: Preprocess
-) -> Iterator[npt.NDArray[np.float64]]:
-    member = MemberRuntime(run.out / MODEL, run.out / HEAD, preprocess, threads=1)
-
-    def grade(knee: Knee) -> npt.NDArray[np.float64]:
-        crop = whole_knee(read_radiograph(knee.image), knee.side)
-        return softmax(member.examine(crop).logits)
-
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(grade, knees)
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:

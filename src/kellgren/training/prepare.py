@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from kellgren.architectures import find
 from kellgren.grades import GRADE_COUNT
@@ -48,7 +49,8 @@ def prepare(
         held_out = folds.held_out(knees, fold)
         if not (out / CHECKPOINT).exists():  # else they are another run's, or equal
             save_folds(folds, out / "folds.json")
-    network = find(recipe.network.architecture).build(GRADE_COUNT)
+    with torch.device("meta"):  # its layers are looked at, its weights are nobody's yet
+        network = find(recipe.network.architecture).build(GRADE_COUNT)
     return MemberRun(
         recipe=recipe,
         knees=knees,
