@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kellgren.architectures import find
-from kellgren.grades import GRADE_COUNT
 from kellgren.manifest import Knee
 from kellgren.recipe import Recipe
 from kellgren.splits import Folds, save_folds
@@ -48,7 +46,6 @@ def prepare(
         held_out = folds.held_out(knees, fold)
         if not (out / CHECKPOINT).exists():  # else they are another run's, or equal
             save_folds(folds, out / "folds.json")
-    network = find(recipe.network.architecture).build(GRADE_COUNT)
     return MemberRun(
         recipe=recipe,
         knees=knees,
@@ -56,6 +53,6 @@ def prepare(
         data_hash=data_hash(knees, folds, fold),
         out=out,
         weights_dir=weights_dir,
-        device=choose_device(recipe.precision, network),
+        device=choose_device(recipe.precision, recipe.network.architecture),
         start_from=start_from,
     )
