@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from kellgren.errors import TrainingError
 from kellgren.manifest import Knee
-from kellgren.training.checkpoint import read_history
+from kellgren.training.checkpoint import FORMAT, read_history
 from kellgren.training.loop import train
 from kellgren.training.member_run import MemberRun, trained_network
 from tiny_training import (
@@ -208,7 +208,7 @@ def test_a_checkpoint_from_before_checksums_is_read(begun: MemberRun, whole: Mem
 
 
 def test_a_newer_checkpoint_is_refused(begun: MemberRun) -> None:
-    newer = metadata(begun.checkpoint) | {"format": "2"}
+    newer = metadata(begun.checkpoint) | {"format": str(FORMAT + 1)}
     save_file(tensors(begun.checkpoint), begun.checkpoint, newer)
     with pytest.raises(TrainingError, match=r"has another checkpoint format.*new folder"):
         read_history(begun.checkpoint, begun.identity)

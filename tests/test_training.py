@@ -24,10 +24,12 @@ from kellgren.bundle import open_bundle
 from kellgren.errors import TrainingError
 from kellgren.manifest import Knee, write_manifest
 from kellgren.splits import load_folds, save_folds
-from kellgren.training.average import decay_at, move_average
+from kellgren.training.augment import draw
+from kellgren.training.average import decay_at, move_average, paired
+from kellgren.training.batches import on_device
 from kellgren.training.checkpoint import read_history
 from kellgren.training.data import load_planes
-from kellgren.training.loop import Watcher, augmented, disagreement, is_finished, train
+from kellgren.training.loop import Watcher, disagreement, is_finished, train
 from kellgren.training.member_run import begin, trained_network
 from kellgren.training.outcome import finish
 from tiny_training import (
@@ -317,10 +319,12 @@ def test_two_looks_of_a_batch_are_changed_in_two_ways_and_pulled_together(
         recipe = tiny_recipe(ONE_CYCLE, epochs=(6,), batch=4, consistency=weight)
         run = tiny_run(recipe, knees, tmp_path / name)
         assert train(run, watcher=Counting())
-        network, rng = trained_network(run).eval(), np.random.default_rng(0)
-        planes = np.tile(load_planes(knees, run.preprocess(32)), (2, 1, 1))
+        network, chance = trained_network(run).eval(), torch.Generator().manual_seed(0)
+        stage = on_device(run, load_planes(knees, run.preprocess(32)))
+        change = draw(recipe.augmentation, 1, 2 * len(knees), chance).of_step(0)
+        images = stage.augmented(torch.arange(len(knees)), change, chance)
         with torch.no_grad():
-            apart[name] = float(disagreement(network(augmented(run, planes, rng)), 2))
+            apart[name] = float(disagreement(network(images), 2))
     assert {steps for _, steps in told} == {9 // 2}  # nine knees to learn from, two a step
     assert apart["bound"] < apart["free"] / 2
 
@@ -378,7 +382,7 @@ def test_the_average_moves_as_its_definition_says() -> None:
     network(torch.randn(8, 3, 5, 5, generator=torch.Generator().manual_seed(1)) * 3)
     with torch.no_grad():
         network[0].weight.add_(1.0)
-    move_average(average, network, 0.75)
+    move_average(paired(average, network), 0.75)
     for name, value in average.state_dict().items():
         new = network.state_dict()[name]
         moves = value.is_floating_point()

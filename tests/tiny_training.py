@@ -153,7 +153,7 @@ class _Leash(CampaignWatcher):
     def __init__(self, line: Connection) -> None:
         self.line = line
 
-    def step(self, loss: float) -> None:
+    def step(self, loss: float | None) -> None:
         self.line.send("step")
         self.line.recv()
 

@@ -34,9 +34,10 @@ class Bars(Watcher):
         done, total = epoch * steps, epochs * steps
         self.bar.update(self.learning, completed=done, total=total, visible=True)
 
-    def step(self, loss: float) -> None:
-        """One batch further."""
-        self.bar.update(self.learning, advance=1, now=f"{self.now}, loss {loss:.3f}")
+    def step(self, loss: float | None) -> None:
+        """One batch further; until a loss is known, the last epoch's is in its line above."""
+        told = "" if loss is None else f", loss {loss:.3f}"
+        self.bar.update(self.learning, advance=1, now=f"{self.now}{told}")
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
         """A line an epoch."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kellgren.architectures import Member
 
@@ -36,21 +37,43 @@ def average_of(network: Member) -> Member:
     return average.requires_grad_(False).eval()
 
 
+class Pairs(NamedTuple):
+    """The tensors of an average and, in the same order, those of the network that it follows."""
+
+    means: list[Tensor]
+    news: list[Tensor]
+    counts: list[Tensor]
+    new_counts: list[Tensor]
+
+
+def paired(average: nn.Module, network: nn.Module) -> Pairs:
+    """List what an average follows, once for many steps: to ask a network for it takes time.
+
+    Args:
+        average: of the network's architecture, on its device.
+        network: whose tensors keep their places in memory for as long as the list is used.
+    """
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    floating = [pair for pair in pairs if pair[0].is_floating_point()]
+    counted = [pair for pair in pairs if not pair[0].is_floating_point()]
+    return Pairs(
+        means=[mean for mean, _ in floating],
+        news=[new for _, new in floating],
+        counts=[mean for mean, _ in counted],
+        new_counts=[new for _, new in counted],
+    )
+
+
 @torch.no_grad()
-def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the average towards a network: weights and batch statistics; counters are copied.
+def move_average(pairs: Pairs, decay: float) -> None:
+    """Move the average towards its network: weights and batch statistics; counters are copied.
 
     A handful of kernels whatever the number of layers, and nothing that waits for the device.
 
     Args:
-        average: changed in place.
-        network: of the same architecture, on the same device.
+        pairs: the average's tensors change in place.
         decay: share of the average that stays, 0..1.
     """
-    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
-    means = [mean for mean, _ in pairs if mean.is_floating_point()]
-    news = [new for _, new in pairs if new.is_floating_point()]
-    torch._foreach_lerp_(means, news, 1.0 - decay)
-    for mean, new in pairs:
-        if not mean.is_floating_point():
-            mean.copy_(new)
+    torch._foreach_lerp_(pairs.means, pairs.news, 1.0 - decay)
+    if pairs.counts:
+        torch._foreach_copy_(pairs.counts, pairs.new_counts)

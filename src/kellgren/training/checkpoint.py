@@ -1,4 +1,4 @@
-"""A run's state on disk, after every epoch: tensors and JSON, nothing that must be unpickled."""
+"""A run's state on disk: tensors and JSON, nothing that must be unpickled."""
 
 from __future__ import annotations
 
@@ -37,6 +37,39 @@ class RunState:
     history: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a network and its average were after an epoch: no optimiser, so none goes on from it.
+
+    Attributes:
+        tensors: on the training device, by part and name.
+        history: one record per epoch until then.
+    """
+
+    tensors: Tensors
+    history: list[dict[str, Any]]
+
+
+def weights_of(state: RunState) -> Weights:
+    """A copy of a state's weights as they are now."""
+    copies = {name: value.detach().clone() for name, value in _learnt(state).items()}
+    return Weights(copies, list(state.history))
+
+
+def save_weights(weights: Weights, identity: dict[str, Any], path: Path) -> None:
+    """Write weights whole or not at all, in the form of a checkpoint without an optimiser.
+
+    Args:
+        weights: after an epoch.
+        identity: what the run is.
+        path: of the file to replace.
+
+    Raises:
+        CannotKeep: the disk is full or the folder cannot be written; the last file stays.
+    """
+    _write(weights.tensors, weights.history, identity, path)
+
+
 def save_checkpoint(state: RunState, identity: dict[str, Any], path: Path) -> None:
     """Write the state whole or not at all.
 
@@ -48,19 +81,29 @@ def save_checkpoint(state: RunState, identity: dict[str, Any], path: Path) -> No
     Raises:
         CannotKeep: the disk is full or the folder cannot be written; the last checkpoint stays.
     """
+    tensors = _learnt(state)
+    for number, slots in state.optimiser.state_dict()["state"].items():
+        for slot, value in slots.items():
+            tensors[f"optimiser/{number}/{slot}"] = torch.as_tensor(value)
+    _write(tensors, state.history, identity, path)
+
+
+def _learnt(state: RunState) -> Tensors:
     tensors = {f"network/{name}": value for name, value in state.network.state_dict().items()}
     if state.average is not None:
         tensors |= {f"average/{name}": value for name, value in state.average.state_dict().items()}
-    saved = state.optimiser.state_dict()
-    for number, slots in saved["state"].items():
-        for slot, value in slots.items():
-            tensors[f"optimiser/{number}/{slot}"] = torch.as_tensor(value)
+    return tensors
+
+
+def _write(
+    tensors: Tensors, history: list[dict[str, Any]], identity: dict[str, Any], path: Path
+) -> None:
     metadata = {
         "format": str(FORMAT),
         "identity": json.dumps(identity, sort_keys=True),
-        "history": json.dumps(state.history),
+        "history": json.dumps(history),
     }
-    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata["sha256"] = _digest(whole, metadata)
     try:
         with replaced_whole(path) as temporary:
@@ -70,7 +113,7 @@ def save_checkpoint(state: RunState, identity: dict[str, Any], path: Path) -> No
             path,
             f"the checkpoint cannot be written ({error})",
             "Free some disk space; the same command (train member: with --resume) goes on from the "
-            "epoch before",
+            "last one that was",
         ) from None
 
 
@@ -162,7 +205,7 @@ def _digest(tensors: Tensors, metadata: dict[str, str]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

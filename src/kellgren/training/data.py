@@ -16,7 +16,7 @@ from kellgren.recipe import Targets
 from kellgren.training.cache import Advance, Store, cache_folder, cached_store, memory_store
 from kellgren.training.decoding import Planes
 
-__all__ = ["Planes", "epoch_order", "load_planes", "load_store", "target_table"]
+__all__ = ["Planes", "load_planes", "load_store", "target_table"]
 
 FEW = 64
 """Below so many knees, starting processes and keeping a file costs more than decoding does."""
@@ -93,14 +93,3 @@ def target_table(targets: Targets, grades: int) -> npt.NDArray[np.float32]:
         mass = np.full((grades, grades), targets.smoothing / grades)
         mass += np.eye(grades) * (1.0 - targets.smoothing)
     return np.asarray(mass / mass.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def epoch_order(count: int, batch: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """A shuffled order cut into full batches: ``(batches, batch)`` positions.
-
-    What does not fill a batch sits this epoch out; another order, another one left out. A set
-    smaller than a batch makes one batch of all of it.
-    """
-    order = rng.permutation(count)
-    batch = min(batch, count)
-    return order[: count // batch * batch].reshape(-1, batch)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
+
+from kellgren.architectures import Architecture, find
+from kellgren.grades import GRADE_COUNT
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,24 @@ class Device:
             return nullcontext()
         return torch.autocast(self.name, torch.bfloat16)
 
+    @property
+    def is_processor(self) -> bool:
+        """Whether the host itself computes, so that reading a result waits for nothing."""
+        return self.name == "cpu"
+
+    def settle(self) -> None:
+        """Let the GPU's library try its convolutions, and keep the fastest for each shape.
+
+        A run asks for the same shapes thousands of times; only two or three differ.
+        """
+        if not self.is_processor:
+            torch.backends.cudnn.benchmark = True
+
     def __str__(self) -> str:
         return f"{self.name}, {'bf16' if self.bf16 else 'fp32'}"
 
 
-def choose_device(precision: str, network: nn.Module) -> Device:
+def choose_device(precision: str, architecture: str) -> Device:
     """The GPU if there is one, and bf16 where it makes this network faster.
 
     On a CPU that multiplies bf16 in hardware, dense convolutions gain 2x to 3x; depthwise ones
@@ -39,16 +56,26 @@ def choose_device(precision: str, network: nn.Module) -> Device:
 
     Args:
         precision: ``auto``, ``fp32`` or ``bf16``.
-        network: to be trained.
+        architecture: of the network to be trained. It is built only where it decides: on such a
+            CPU, and once however many runs there are.
+
+    Raises:
+        InvalidRecipe: the architecture is not known.
     """
+    source = find(architecture)
     if torch.cuda.is_available():
         return Device("cuda", precision != "fp32" and torch.cuda.is_bf16_supported())
-    depthwise = any(
+    if precision != "auto":
+        return Device("cpu", precision == "bf16")
+    return Device("cpu", _cpu_multiplies_bf16() and not _is_depthwise(source))
+
+
+@cache
+def _is_depthwise(source: Architecture) -> bool:
+    return any(
         isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
-        for layer in network.modules()
+        for layer in source.build(GRADE_COUNT).modules()
     )
-    helps = _cpu_multiplies_bf16() and not depthwise
-    return Device("cpu", precision == "bf16" or (precision == "auto" and helps))
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
 from kellgren.errors import TrainingError
 from kellgren.evaluation.metrics import accuracy, macro_f1, mae, qwk
-from kellgren.files import written_whole
 from kellgren.grades import GRADE_COUNT
 from kellgren.recipe import HeadThenAll, Recipe
-from kellgren.training.augment import apply, draw
-from kellgren.training.average import decay_at, move_average
-from kellgren.training.checkpoint import RunState, save_checkpoint
-from kellgren.training.data import Planes, epoch_order, load_planes, target_table
+from kellgren.training.augment import draw
+from kellgren.training.average import decay_at, move_average, paired
+from kellgren.training.batches import DeviceKnees, epoch_order, on_device
+from kellgren.training.checkpoint import RunState
+from kellgren.training.data import load_planes, target_table
+from kellgren.training.keeping import Keeper
 from kellgren.training.member_run import MemberRun, begin, has_begun, restore
-from kellgren.training.run_folder import LOG
 from kellgren.training.schedule import optimiser_for, rate_at, starts_afresh
-
-_EVALUATION_BATCH = 32
 
 
 class Watcher:
@@ -39,11 +35,11 @@ class Watcher:
     def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
         """An epoch, counted from 0, is about to take so many steps."""
 
-    def step(self, loss: float) -> None:
-        """A batch was learnt."""
+    def step(self, loss: float | None) -> None:
+        """A batch was learnt; its loss is not known where to read it would hold the device up."""
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
-        """An epoch was scored and saved."""
+        """An epoch was scored; on a processor it is saved, too."""
 
 
 def train(
@@ -55,35 +51,40 @@ def train(
 ) -> bool:
     """Train until the recipe's end, or until the time is up.
 
-    Chance in an epoch depends on the seed and the epoch's number alone, so a run that was killed
-    and resumed ends in the weights of one that was not.
+    Chance in an epoch depends on the seed and the epoch's number alone, so on a processor a run
+    that was killed and resumed ends in the weights of one that was not. On an accelerator, whose
+    sums come in any order, it ends in weights like those, and a kill costs the epochs since the
+    last checkpoint, at most `keeping.SAVE_EVERY_S` and an epoch.
 
     Returns:
         Whether the run is finished; if not, the same call with ``resume`` goes on.
 
     Raises:
         TrainingError: a run lies in the folder already and ``resume`` is off; a checkpoint is
-            damaged or of another run; the loss is not finite; the disk is full.
+            damaged or of another run; the loss is not finite; the disk is full. What was kept
+            before stays, and nothing of the epoch that failed is kept.
     """
     watcher = watcher or Watcher()
     began = time.monotonic()
     state = restore(run) if has_begun(run, resume) else begin(run)
-    planes: Planes | None = None
+    run.device.settle()
+    keeper = Keeper(run, goes_on=bool(state.history))
+    knees: DeviceKnees | None = None
     while not is_finished(run.recipe, state.history):
         epoch = len(state.history)
         epoch_began = time.monotonic()
-        if planes is None or planes.shape[1] != run.recipe.size_of(epoch):
-            planes = load_planes(
-                run.knees, run.preprocess(run.recipe.size_of(epoch)), watcher.loading
-            )
-        record = _one_epoch(run, state, planes, epoch, watcher)
+        if knees is None or knees.size != run.recipe.size_of(epoch):
+            preprocess = run.preprocess(run.recipe.size_of(epoch))
+            knees = on_device(run, load_planes(run.knees, preprocess, watcher.loading))
+        record = _one_epoch(run, state, knees, epoch, watcher)
         record["minutes"] = (time.monotonic() - epoch_began) / 60
         state.history.append(record)
-        _save(run, state)
+        keeper.epoch_ended(state)
         watcher.epoch_ends(record)
         spent = (time.monotonic() - began) / 60
         if max_minutes is not None and spent + record["minutes"] > max_minutes:
             break
+    keeper.keep(state)
     return is_finished(run.recipe, state.history)
 
 
@@ -103,91 +104,85 @@ def is_finished(recipe: Recipe, history: Sequence[dict[str, Any]]) -> bool:
 
 
 def _one_epoch(
-    run: MemberRun, state: RunState, planes: Planes, epoch: int, watcher: Watcher
+    run: MemberRun, state: RunState, knees: DeviceKnees, epoch: int, watcher: Watcher
 ) -> dict[str, Any]:
-    recipe = run.recipe
+    recipe, device = run.recipe, run.device
     if starts_afresh(recipe.schedule, epoch):
         state.optimiser = optimiser_for(state.network, recipe.schedule, epoch)
-    rng = np.random.default_rng([recipe.seed, epoch])
-    torch.manual_seed(int(rng.integers(2**63)))
-    learnt = np.flatnonzero(~run.held_out)
-    batches = learnt[epoch_order(len(learnt), recipe.batch // recipe.looks, rng)]
-    watcher.epoch_begins(epoch, recipe.epochs, planes.shape[1], len(batches))
-    targets = torch.from_numpy(target_table(recipe.targets, GRADE_COUNT)[_grades(run)])
+    generator = _chance(run, epoch)
+    learnt = torch.from_numpy(np.flatnonzero(~run.held_out)).to(device.name)
+    order = learnt[epoch_order(len(learnt), recipe.batch // recipe.looks, generator)]
+    steps, pictures = len(order), order.shape[1] * recipe.looks
+    changes = draw(recipe.augmentation, steps, pictures, generator)
+    followed = None if state.average is None else paired(state.average, state.network)
+    watcher.epoch_begins(epoch, recipe.epochs, knees.size, steps)
     state.network.train()
     losses = []
-    for number, batch in enumerate(batches):
-        progress = (epoch + number / len(batches)) / recipe.epochs
-        rate = rate_at(recipe.schedule, epoch, progress)
-        images = augmented(run, np.tile(planes[batch], (recipe.looks, 1, 1)), rng)
-        losses.append(learn(run, state, images, targets[batch], rate))
-        if state.average is not None:
-            done = epoch * len(batches) + number
-            decay = decay_at(done, recipe.average, len(batches))
-            move_average(state.average, state.network, decay)
-        watcher.step(losses[-1])
-    record = {
-        "epoch": epoch + 1,
-        "size": int(planes.shape[1]),
-        "rate": rate,
-        "loss": float(np.mean(losses)),
-    }
-    return record | _judge(run, state, planes)
+    for step in range(steps):
+        rate = rate_at(recipe.schedule, epoch, (epoch + step / steps) / recipe.epochs)
+        images = knees.augmented(order[step], changes.of_step(step), generator)
+        targets = knees.targets.index_select(0, order[step])
+        losses.append(learn(run, state, images, targets, rate))
+        if followed is not None:
+            move_average(followed, decay_at(epoch * steps + step, recipe.average, steps))
+        watcher.step(_finite(run, losses[-1]) if device.is_processor else None)
+    loss = _finite(run, torch.stack(losses).double().mean())
+    record = {"epoch": epoch + 1, "size": knees.size, "rate": rate, "loss": loss}
+    return record | _judge(run, state, knees)
 
 
-def augmented(run: MemberRun, planes: Planes, rng: np.random.Generator) -> torch.Tensor:
-    """A batch of planes, changed as the recipe allows, as the network's input on its device."""
-    change = draw(run.recipe.augmentation, len(planes), rng)
-    images = torch.from_numpy(planes).to(run.device.name)[:, None].float() / 255.0
-    return _normalised(run, apply(images, change))
+def _chance(run: MemberRun, epoch: int) -> torch.Generator:
+    """The generator of an epoch's order and changes; dropout's, torch's own, begins anew too."""
+    seeds = np.random.SeedSequence([run.recipe.seed, epoch]).generate_state(2, np.uint64)
+    torch.manual_seed(int(seeds[0]))
+    return torch.Generator(run.device.name).manual_seed(int(seeds[1]))
 
 
-def _normalised(run: MemberRun, images: torch.Tensor) -> torch.Tensor:
-    """The same arithmetic as `Preprocess.normalise`, on the device."""
-    preprocess = run.preprocess(images.shape[-1])
-    mean = images.new_tensor(preprocess.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(preprocess.std).view(1, 3, 1, 1)
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+def _finite(run: MemberRun, loss: torch.Tensor) -> float:
+    """Read a loss; on an accelerator that waits for all that was asked of it before.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
+    value = float(loss)
+    if not math.isfinite(value):
+        raise TrainingError(
+            run.out, f"the loss became {value}", "Lower the rate or train in fp32, then --resume"
+        )
+    return value
 
 
 def learn(
     run: MemberRun, state: RunState, images: torch.Tensor, targets: torch.Tensor, rate: float
-) -> float:
-    """One step: forward, backward, optimiser.
+) -> torch.Tensor:
+    """One step: forward, backward, optimiser. Nothing in it waits for the device.
 
     Args:
         run: whose device and recipe.
         state: its network and optimiser change.
         images: ``(L * N, 3, S, S)`` normalised, on the device: L looks at N knees, look by look.
-        targets: ``(N, grades)`` distributions.
+        targets: ``(N, grades)`` distributions, on the device.
         rate: learning rate of this step.
 
     Returns:
-        The loss before the step.
-
-    Raises:
-        TrainingError: the loss is not finite.
+        The loss before the step, a scalar on the device.
     """
-    for group in state.optimiser.param_groups:
+    groups = state.optimiser.param_groups
+    for group in groups:
         group["lr"] = rate
     with run.device.autocast():
         logits = state.network(images).float()
     looks = len(images) // len(targets)
-    loss = functional.cross_entropy(logits, targets.to(logits.device).repeat(looks, 1))
+    loss = functional.cross_entropy(logits, targets.repeat(looks, 1))
     if run.recipe.consistency:
         loss = loss + run.recipe.consistency * disagreement(logits, looks)
-    value = float(loss.detach())
-    if not np.isfinite(value):
-        raise TrainingError(
-            run.out, f"the loss became {value}", "Lower the rate or train in fp32, then --resume"
-        )
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     clip = getattr(run.recipe.schedule, "clip_norm", None)
     if clip is not None:
-        nn.utils.clip_grad_norm_(state.network.parameters(), clip)
+        nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
     state.optimiser.step()
-    return value
+    return loss.detach()
 
 
 def disagreement(logits: torch.Tensor, looks: int) -> torch.Tensor:
@@ -205,20 +200,23 @@ def disagreement(logits: torch.Tensor, looks: int) -> torch.Tensor:
     return (said.exp() * (said - mean)).sum(dim=2).mean()
 
 
-def _judge(run: MemberRun, state: RunState, planes: Planes) -> dict[str, Any]:
-    """Score the held-out knees as they are, one look each."""
+def _judge(run: MemberRun, state: RunState, knees: DeviceKnees) -> dict[str, Any]:
+    """Score the held-out knees as they are, one look each; read from the device once.
+
+    All batches are as large as those that are learnt from, the last one filled up with knees from
+    the first: another shape would make an accelerator search for its fastest convolutions again.
+    """
     judged = np.flatnonzero(run.held_out)
     if not len(judged):
         return {}
     network = (state.network if state.average is None else state.average).eval()
-    logits = []
+    batch = min(run.recipe.batch, len(judged))
+    filled = np.resize(judged, (math.ceil(len(judged) / batch), batch))
     with torch.inference_mode(), run.device.autocast():
-        for start in range(0, len(judged), _EVALUATION_BATCH):
-            chosen = planes[judged[start : start + _EVALUATION_BATCH]]
-            images = torch.from_numpy(chosen).to(run.device.name)[:, None].float() / 255.0
-            logits.append(network(_normalised(run, images)).float().cpu())
-    scored = torch.cat(logits)
-    truth = _grades(run)[judged]
+        batches = torch.from_numpy(filled).to(run.device.name)
+        logits = [network(knees.as_they_are(chosen)).float() for chosen in batches]
+    scored = torch.cat(logits)[: len(judged)].cpu()
+    truth = np.array([int(run.knees[position].grade or 0) for position in judged.tolist()])
     targets = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT)[truth])
     graded = scored.argmax(dim=1).numpy()
     return {
@@ -228,17 +226,3 @@ def _judge(run: MemberRun, state: RunState, planes: Planes) -> dict[str, Any]:
         "qwk": qwk(truth, graded),
         "mae": mae(truth, graded),
     }
-
-
-def _grades(run: MemberRun) -> npt.NDArray[np.int64]:
-    return np.array([int(knee.grade or 0) for knee in run.knees])
-
-
-def _save(run: MemberRun, state: RunState) -> None:
-    """The best first: killed before the checkpoint is, the run does the epoch, and both, again."""
-    losses = [record.get("held_out_loss", 0.0) for record in state.history]
-    if isinstance(run.recipe.schedule, HeadThenAll) and losses[-1] == min(losses):
-        save_checkpoint(state, run.identity, run.best)
-    save_checkpoint(state, run.identity, run.checkpoint)
-    with written_whole(run.out / LOG) as stream:
-        stream.writelines(json.dumps(record) + "\n" for record in state.history)

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from kellgren.architectures import find
-from kellgren.grades import GRADE_COUNT
 from kellgren.manifest import Knee
 from kellgren.recipe import Recipe
 from kellgren.splits import Folds, save_folds
@@ -49,8 +46,6 @@ def prepare(
         held_out = folds.held_out(knees, fold)
         if not (out / CHECKPOINT).exists():  # else they are another run's, or equal
             save_folds(folds, out / "folds.json")
-    with torch.device("meta"):  # its layers are looked at, its weights are nobody's yet
-        network = find(recipe.network.architecture).build(GRADE_COUNT)
     return MemberRun(
         recipe=recipe,
         knees=knees,
@@ -58,6 +53,6 @@ def prepare(
         data_hash=data_hash(knees, folds, fold),
         out=out,
         weights_dir=weights_dir,
-        device=choose_device(recipe.precision, network),
+        device=choose_device(recipe.precision, recipe.network.architecture),
         start_from=start_from,
     )

@@ -40,8 +40,10 @@ def optimiser_for(
 
     The head-then-all schedule freezes all but ``network.head`` in its first epoch; as in the
     paper's procedure, the second epoch starts with a fresh optimiser. A stem frozen for good
-    stays so.
+    stays so. On a GPU one kernel steps all layers; a CPU's such kernel would end a resumed run in
+    other weights to the bit (docs/decisions/0003), so there each layer is stepped by itself.
     """
+    fused = next(network.parameters()).is_cuda
     if isinstance(schedule, HeadThenAll):
         network.stem.requires_grad_(epoch > 0 and not network.stem_is_frozen)
         network.body.requires_grad_(epoch > 0)
@@ -49,6 +51,7 @@ def optimiser_for(
             [p for p in network.parameters() if p.requires_grad],
             lr=schedule.head_rate,
             weight_decay=0.0 if epoch == 0 else schedule.weight_decay,
+            fused=fused,
         )
     changed = [p for p in network.parameters() if p.requires_grad]
     return torch.optim.AdamW(
@@ -57,6 +60,7 @@ def optimiser_for(
             {"params": [p for p in changed if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=schedule.peak_rate,
+        fused=fused,
     )
 
 
