@@ -17,6 +17,7 @@ from test_architectures import PAPER
 WHOLE = """
 name = "mine"
 folds = { count = 3, seed = 7 }
+finals = true
 
 [[members]]
 recipe = "lite2"
@@ -25,6 +26,7 @@ sizes = [224, 288]
 [[members]]
 name = "slow"
 recipe = "lite2"
+priority = 2
 change = { batch = 8, network = { architecture = "densenet161" }, augmentation = { rotation = 3 } }
 """
 
@@ -49,13 +51,38 @@ def test_the_paper_s_campaign_is_the_paper_s() -> None:
         }
 
 
-def test_ours_has_three_backbones_at_five_folds() -> None:
+def test_ours_has_six_backbones_of_which_four_come_first() -> None:
     campaign = read_campaign("default")
-    assert campaign.folds == 5
-    backbones = {recipe.network.architecture for recipe in campaign.recipes}
-    assert backbones == {"efficientnet_lite2", "inception_v3_mixed7a", "resnet50_v2_stage3"}
-    assert not any(recipe.network.freeze_stem for recipe in campaign.recipes)
-    assert set(shipped_campaigns()) == {"default", "paper", "paper-from-scratch"}
+    assert (campaign.folds, campaign.finals, campaign.machine) == (5, True, "accelerator")
+    found = [(r.name, r.final_size, priority) for r, priority in campaign.by_priority()]
+    first = [("inception", 384), ("dinov2", 392), ("resnet101_v2", 384), ("lite2", 320)]
+    assert found == [*((*one, 1) for one in first), ("xception", 384, 0), ("b4", 380, 0)]
+    assert len({recipe.network.architecture for recipe in campaign.recipes}) == 6
+
+
+def test_the_processor_s_campaign_has_two() -> None:
+    campaign = read_campaign("processor")
+    assert (campaign.finals, campaign.machine) == (True, "processor")
+    assert [(r.name, r.final_size) for r in campaign.recipes] == [
+        ("inception", 288),
+        ("lite2", 256),
+    ]
+    inception = campaign.recipes[0]
+    assert (inception.epochs, inception.batch, inception.average) == (8, 32, 0.98)
+
+
+def test_every_shipped_campaign_can_be_read() -> None:
+    assert set(shipped_campaigns()) == {
+        *("default", "processor", "fast", "quick", "paper", "paper-from-scratch"),
+    }
+    for name in shipped_campaigns():
+        found = read_campaign(name)
+        assert found.finals or name == "paper"
+        for recipe in found.recipes:
+            assert not recipe.network.freeze_stem
+            assert recipe.average in (0.0, 0.98, 0.99)
+    (student,) = read_campaign("fast").recipes
+    assert (student.network.architecture, student.final_size) == ("efficientnet_lite2", 224)
 
 
 def test_a_file_becomes_one_recipe_for_each_member_and_size(tmp_path: Path) -> None:
@@ -65,13 +92,14 @@ def test_a_file_becomes_one_recipe_for_each_member_and_size(tmp_path: Path) -> N
     assert found == [("lite2", 224), ("lite2", 288), ("slow", 256)]
     small, large, slow = campaign.recipes
     base = read_recipe("lite2")
-    assert [stage.size for stage in small.stages] == [160, 192, 224]  # of 176, 224 and 256
-    assert [stage.size for stage in large.stages] == [192, 256, 288]
+    assert [stage.size for recipe in (small, large) for stage in recipe.stages] == [224, 288]
     assert slow.augmentation.rotation == 3
     assert slow.augmentation.scale == base.augmentation.scale  # the rest of a table stays
     assert (slow.batch, slow.network.architecture) == (8, "densenet161")
     assert slow.stages == base.stages
     assert len({recipe.hash for recipe in campaign.recipes}) == 3
+    assert (campaign.finals, campaign.priorities) == (True, (0, 0, 2))
+    assert [recipe.name for recipe, _ in campaign.by_priority()] == ["slow", "lite2", "lite2"]
 
 
 def test_sizes_given_on_the_way_replace_all(tmp_path: Path) -> None:
@@ -84,7 +112,7 @@ def test_a_recipe_may_lie_beside_its_campaign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (Path(__file__).parents[1] / "src/kellgren/recipes/lite2.toml").read_text("utf-8")
-    (tmp_path / "own.toml").write_text(text.replace("batch = 16", "batch = 4"))
+    (tmp_path / "own.toml").write_text(text.replace("batch = 32", "batch = 4"))
     path = written(tmp_path, 'name = "mine"\n[[members]]\nrecipe = "own.toml"\n')
     monkeypatch.chdir(tmp_path.parent)
     assert read_campaign(path).recipes[0].batch == 4
@@ -133,6 +161,9 @@ def test_the_stages_keep_their_proportion(size: int, stages: list[int]) -> None:
         ("rotation = 3", "rotate = 3", "member slow: augmentation.rotate is not a key"),
         ("batch = 8", "batch = 1", "member slow: batch: input should be greater"),
         ('name = "slow"', 'name = "slow', "is not TOML"),
+        ("finals = true", "finals = 5", "finals: input should be a valid boolean"),
+        ("finals = true", 'machine = "tpu"', "machine: input should be 'accelerator'"),
+        ("priority = 2", "priority = 0.5", "members.1.priority: input should be a valid integer"),
         (WHOLE[WHOLE.index("[[") :], "members = []", "members: tuple should have at least 1 item"),
     ],
 )
@@ -147,7 +178,7 @@ def test_a_typo_is_an_error_that_names_the_key(
 
 
 def test_what_is_no_campaign_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidCampaign, match=r"nothing: cannot be read.*default, paper"):
+    with pytest.raises(InvalidCampaign, match=r"nothing: cannot be read.*default, fast, paper"):
         read_campaign("nothing")
     with pytest.raises(InvalidRecipe, match="lite9"):
         read_campaign(written(tmp_path, WHOLE.replace('"lite2"', '"lite9"')))

@@ -451,7 +451,8 @@ def test_the_command_trains_reports_failures_and_goes_on(
     said = capsys.readouterr()
     assert said.out == ""
     assert "2 jobs finished" in said.err
-    assert said.err.count("has never been pretrained") == 4  # when it happens, and at the end
+    assert said.err.count("has never been pretrained") == 3  # when it happens, and at the end
+    assert "failed: 2 jobs: tiny: has never been pretrained" in said.err
     assert states(out) == ["done", "failed", "done", "failed"]
 
     (tmp_path / "mine.toml").write_text(text)

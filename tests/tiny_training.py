@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -20,13 +23,18 @@ from torch import Tensor, nn
 
 from kellgren.architectures import ARCHITECTURES, Architecture, Member
 from kellgren.errors import CannotKeep, TrainingError, WeightsUnavailable
+from kellgren.evaluation import Scores
 from kellgren.grades import Grade
 from kellgren.manifest import Knee
 from kellgren.naming import patient_and_side
 from kellgren.recipe import Recipe
 from kellgren.splits import Folds
 from kellgren.training.campaign import Campaign
-from kellgren.training.campaign.runner import CampaignWatcher, run_campaign
+from kellgren.training.campaign.plan import Job
+from kellgren.training.campaign.runner import CampaignWatcher, Ending, run_campaign
+from kellgren.training.campaign.session import Session
+from kellgren.training.campaign.survey import JobStatus
+from kellgren.training.campaign.team import run_together
 from kellgren.training.device import Device
 from kellgren.training.identity import data_hash
 from kellgren.training.loop import train
@@ -191,6 +199,74 @@ def campaign_on_a_leash(
     with tiny_world():
         ending = run_campaign(campaign, knees, folder, watcher=_Leash(line))
     line.send([job.name for job in ending.finished])
+
+
+def campaign_in_tiny_world(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path, **how: Any
+) -> Ending:
+    """What a runner of a team does, where the tiny network is known."""
+    with tiny_world():
+        return run_campaign(campaign, knees, folder, **how)
+
+
+class _Mortal(CampaignWatcher):
+    """Tells on what it is told, and ends or stops the process after an epoch of a job."""
+
+    def __init__(self, other: CampaignWatcher, end: Callable[[], None]) -> None:
+        self.other, self.end = other, end
+
+    def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
+        self.other.job_begins(job, statuses)
+
+    def epoch_ends(self, record: dict[str, Any]) -> None:
+        self.other.epoch_ends(record)
+        self.end()
+
+    def job_ends(self, job: Job, scores: Scores | None) -> None:
+        self.other.job_ends(job, scores)
+
+
+def campaign_that_dies(
+    deaths: int,
+    notes: Path,
+    campaign: Campaign,
+    knees: Sequence[Knee],
+    folder: Path,
+    *,
+    watcher: CampaignWatcher,
+    **how: Any,
+) -> Ending:
+    """The same, but as often as asked for the process is killed after an epoch."""
+
+    def end() -> None:
+        for number in range(deaths):
+            with suppress(FileExistsError):
+                (notes / str(number)).touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with tiny_world():
+        return run_campaign(campaign, knees, folder, watcher=_Mortal(watcher, end), **how)
+
+
+def campaign_that_waits(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path, **how: Any
+) -> Ending:
+    """The same, but it stands still after the first epoch, with its lock in hand."""
+    watcher = _Mortal(how.pop("watcher"), lambda: time.sleep(600))
+    with tiny_world():
+        return run_campaign(campaign, knees, folder, watcher=watcher, **how)
+
+
+def team_that_waits(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path, line: Connection
+) -> None:
+    """Two runners, each of which stands still; how this process ended, where it can say so."""
+    with tiny_world():
+        try:
+            session = Session.begun(None, 2)
+            run_together(campaign, knees, folder, session, work=campaign_that_waits)
+        except KeyboardInterrupt:
+            line.send("interrupted")
 
 
 def campaign_on_a_full_disk(

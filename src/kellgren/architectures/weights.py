@@ -64,6 +64,22 @@ class WeightSource:
             part.load_state_dict({key: renamed[key] for key in _loadable(part)}, strict=False)
         return f"ImageNet weights from {origin}"
 
+    def available(self, weights_dir: Path | None) -> str:
+        """Where the weights would come from; nothing is downloaded, and no tensor is read.
+
+        Returns:
+            The file's name with its credit, or what would be downloaded.
+
+        Raises:
+            WeightsUnavailable: there is no such file, it is no safetensors file, or nobody offers
+                the weights for download.
+        """
+        if weights_dir is not None:
+            return self._described(self._found(weights_dir))
+        if self.download is None:
+            raise self._unavailable(self.network, "has no weights that can be downloaded")
+        return f"download: {self.download.__doc__ or self.network}"
+
     def _fetch(self) -> tuple[str, Weights]:
         if self.download is None:
             raise self._unavailable(self.network, "has no weights that can be downloaded")
@@ -76,18 +92,32 @@ class WeightSource:
             ) from error
 
     def _read(self, folder: Path) -> tuple[str, Weights]:
+        found = self._found(folder)
+        described = self._described(found)
+        try:
+            with safe_open(found, framework="pt") as file:
+                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise self._unavailable(found, f"cannot be read as safetensors ({error})") from error
+        return described, weights
+
+    def _found(self, folder: Path) -> Path:
+        """The one file of that pattern."""
         found = sorted(folder.glob(self.pattern))
         if len(found) != 1:
             problem = f"{len(found) or 'no'} files match {self.pattern}, expected one"
             raise self._unavailable(folder, problem)
+        return found[0]
+
+    def _described(self, path: Path) -> str:
+        """A file's name with its source and licence, where its header states them."""
         try:
-            with safe_open(found[0], framework="pt") as file:
+            with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
-                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise self._unavailable(found[0], f"cannot be read as safetensors ({error})") from error
+            raise self._unavailable(path, f"cannot be read as safetensors ({error})") from error
         credit = "; ".join(about[key] for key in ("source", "licence") if key in about)
-        return f"{found[0].name} ({credit})" if credit else found[0].name, weights
+        return f"{path.name} ({credit})" if credit else path.name
 
     def _our_key(self, key: str) -> str:
         container, _, rest = key.partition(".")
@@ -115,6 +145,7 @@ def from_torchvision(network: str) -> Download:
         weights = {_modern_key(key): tensor for key, tensor in _downloaded(best.url).items()}
         return f"torchvision {best}", weights
 
+    download.__doc__ = f"torchvision {network}"  # what `WeightSource.available` says
     return download
 
 
@@ -133,6 +164,7 @@ def from_timm(network: str) -> Download:
             raise LookupError(f"timm lists no release of {network}")
         return f"timm {network}", _downloaded(published.url)
 
+    download.__doc__ = f"timm {network}"
     return download
 
 

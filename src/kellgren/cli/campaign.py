@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kellgren.manifest import Knee
+    from kellgren.training.campaign import Campaign
     from kellgren.training.campaign.runner import Ending
 
-ENSEMBLE = "kellgren train ensemble default --data kneeKL299 --out campaign --max-minutes 480"
+ENSEMBLE = "kellgren train ensemble processor --data kneeKL299 --out campaign --runners 2"
 STATUS = "kellgren train status campaign"
 MERGE = "kellgren train merge elsewhere/campaign --out campaign"
 SIZES = "kellgren train sizes campaign --picture sizes.png"
@@ -21,7 +25,7 @@ _Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.")]
 def ensemble(
     campaign: Annotated[str, typer.Argument(help="TOML file, or name of a shipped campaign.")],
     data: Annotated[Path, typer.Option(help="Folder of graded knees, or a manifest.")],
-    out: Annotated[Path, typer.Option(help="Folder of the campaign, new or begun.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the campaign, new or begun.")] = None,
     sizes: Annotated[
         str | None, typer.Option(help="Every member at these instead: 224,288,384.")
     ] = None,
@@ -29,49 +33,82 @@ def ensemble(
         Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after an epoch before this is exceeded.")
+        float | None,
+        typer.Option(min=0, help="For all runners; no job is begun that cannot end in it."),
     ] = None,
+    runners: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share this machine's device.")
+    ] = 1,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show jobs and weights; train nothing.")
+    ] = False,
 ) -> None:
     """Train every member at every size on every fold; the same command goes on where it stopped.
 
-    Exit code 1: a job failed; the others are done.
+    Exit code 1: a job failed; the others are done. With --plan: some weights cannot be had.
     """
-    from kellgren import terminal
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
-        from kellgren.cli.campaign_bars import CampaignBars
+        from kellgren.cli.campaign_plan import show_plan
         from kellgren.manifest import for_training, index
         from kellgren.training.campaign import read_campaign
-        from kellgren.training.campaign.runner import run_campaign
 
         chosen = read_campaign(campaign, _sizes(sizes))
         knees = for_training(index(data), data)
-        with terminal.progress("") as bar:
-            ending = run_campaign(
-                chosen,
-                knees,
-                out,
-                weights_dir=weights_dir,
-                max_minutes=max_minutes,
-                watcher=CampaignBars(bar),
-            )
+        if plan:
+            complete = show_plan(chosen, knees, out, weights_dir)
+            raise typer.Exit(0 if complete else SOME_FAILED)
+        if out is None:
+            raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
+        ending = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
     _tell(ending, out)
     raise typer.Exit(SOME_FAILED if ending.failed else 0)
 
 
-def campaigns() -> None:
-    """List the shipped campaigns."""
+def _trained(
+    campaign: Campaign,
+    knees: Sequence[Knee],
+    out: Path,
+    weights_dir: Path | None,
+    max_minutes: float | None,
+    runners: int,
+) -> Ending:
+    """Train by one runner in this process, or by several in their own."""
     from kellgren import terminal
+    from kellgren.cli.campaign_bars import CampaignBars
+    from kellgren.cli.campaign_team import shown
+    from kellgren.training.campaign.runner import run_campaign
+    from kellgren.training.campaign.session import Session
+    from kellgren.training.campaign.team import run_together
+
+    session = Session.begun(max_minutes, runners)
+    if runners > 1:
+        with shown(session) as team:
+            return run_together(
+                campaign, knees, out, session, weights_dir=weights_dir, watcher=team
+            )
+    with terminal.progress("") as bar:
+        return run_campaign(
+            campaign,
+            knees,
+            out,
+            weights_dir=weights_dir,
+            watcher=CampaignBars(bar),
+            session=session,
+        )
+
+
+def campaigns() -> None:
+    """List the shipped campaigns: what each trains, on which machine, from which weights."""
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
+        from kellgren.cli.campaign_plan import show_campaign
         from kellgren.training.campaign import read_campaign, shipped_campaigns
 
         for name in shipped_campaigns():
-            found = read_campaign(name)
-            members = ", ".join(f"{r.name} at {r.final_size}" for r in found.recipes)
-            terminal.out.print(f"{name}: {found.folds} folds of {members}", soft_wrap=True)
+            show_campaign(name, read_campaign(name))
 
 
 def status(
@@ -80,7 +117,7 @@ def status(
 ) -> None:
     """Where every job stands, how good it is, and what is left; looking disturbs nobody."""
     from kellgren import terminal
-    from kellgren.cli.campaign_tables import duration, status_table
+    from kellgren.cli.campaign_tables import show_failures, status_table, what_is_left
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
@@ -88,15 +125,10 @@ def status(
 
         found = survey(folder)
     terminal.out.print(status_table(found))
-    for one in found:
-        if one.problem is not None:
-            line = f"failed: {one.job.name}: {one.problem}"
-            terminal.out.print(line, style="red", markup=False, soft_wrap=True)
+    problems = {one.job.name: one.problem for one in found if one.problem is not None}
+    show_failures(problems, folder, terminal.out)
+    terminal.out.print(what_is_left(found))
     minutes, more = minutes_left(found)
-    done = sum(one.state == "done" for one in found)
-    left = f"{duration(minutes)} left" if minutes or more else "nothing left"
-    unknown = ", and jobs of which nothing was measured yet" if more else ""
-    terminal.out.print(f"{done} of {len(found)} jobs done, {left}{unknown}")
     content = {
         "jobs": [one.to_dict() for one in found],
         "minutes_left": round(minutes, 2),
@@ -173,10 +205,9 @@ def _sizes(given: str | None) -> list[int]:
 
 def _tell(ending: Ending, out: Path) -> None:
     from kellgren import terminal
+    from kellgren.cli.campaign_tables import show_failures
 
-    for name, reason in ending.failed.items():
-        line = f"failed: {name}: {reason}"
-        terminal.err.print(line, style="red", markup=False, soft_wrap=True)
+    show_failures(ending.failed, out, terminal.err)
     if ending.failed:
         terminal.err.print("The other jobs are not touched by this; the same command tries again.")
     for job in ending.elsewhere:

@@ -39,7 +39,7 @@ class CampaignBars(Bars, CampaignWatcher):
             total=sum(status.job.recipe.epochs for status in statuses),
             visible=True,
         )
-        self.title = f"{job.member} {job.size} f{job.fold}: "
+        self.title = f"{job.words}: "
         terminal.err.print(f"{job.name} ({done + 1} of {len(statuses)})", style="dim", markup=False)
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
@@ -47,9 +47,10 @@ class CampaignBars(Bars, CampaignWatcher):
         super().epoch_ends(record)
         self.bar.update(self.plan, advance=1)
 
-    def job_ends(self, job: Job, scores: Scores) -> None:
+    def job_ends(self, job: Job, scores: Scores | None) -> None:
         """A line a job."""
-        told = f"{job.name}: accuracy {scores.accuracy}, QWK {scores.qwk}"
+        known = "trained" if scores is None else f"accuracy {scores.accuracy}, QWK {scores.qwk}"
+        told = f"{job.name}: {known}"
         terminal.err.print(told, markup=False, soft_wrap=True)
 
     def job_fails(self, job: Job, reason: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +22,8 @@ _STYLES = {"done": "green", "running": "bold", "paused": "yellow", "failed": "re
 def duration(minutes: float) -> str:
     """Minutes as people say them: ``45 min``, ``3 h 05 min``, ``2 d 4 h``."""
     whole = round(minutes)
+    if not whole:
+        return "less than a minute"
     hours, rest = divmod(whole, 60)
     if hours >= 48:
         return f"{hours // 24} d {hours % 24} h"
@@ -40,7 +45,7 @@ def status_table(statuses: Sequence[JobStatus]) -> Table:
         table.add_row(
             status.job.member,
             str(status.job.size),
-            str(status.job.fold),
+            "final" if status.job.fold is None else str(status.job.fold),
             Text(status.state, style=_STYLES.get(status.state, "dim")),
             f"{status.epochs_done}/{status.job.recipe.epochs}",
             _score(status.accuracy),
@@ -49,6 +54,41 @@ def status_table(statuses: Sequence[JobStatus]) -> Table:
             "-" if status.state == "done" else "?" if left is None else f"{left:.0f}",
         )
     return table
+
+
+def what_is_left(statuses: Sequence[JobStatus]) -> str:
+    """How many jobs are done, how many failed, and how long the rest will take."""
+    count = Counter(status.state for status in statuses)
+    words = [f"{count['done']} of {len(statuses)} jobs done"]
+    if count["failed"]:
+        words.append(f"{count['failed']} failed")
+    known = [status.minutes_left for status in statuses if status.minutes_left is not None]
+    if count["done"] == len(statuses):
+        words.append("nothing left")
+    elif any(known):
+        words.append(f"about {duration(sum(known))} left for one runner")
+    if unknown := len(statuses) - len(known):
+        words.append(f"time of {unknown} unknown: none like them was measured yet")
+    return ", ".join(words)
+
+
+def show_failures(problems: Mapping[str, str], folder: Path, console: Console) -> None:
+    """Print failed jobs by cause.
+
+    Args:
+        problems: reasons by the job's name.
+        folder: of the campaign.
+        console: to print on.
+    """
+    from kellgren.training.campaign.failures import by_cause
+
+    for cause, names in by_cause(problems, folder).items():
+        who = names[0] if len(names) == 1 else f"{len(names)} jobs"
+        line = f"failed: {who}: {cause}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
+        if len(names) > 1:
+            told = f"  {', '.join(names)}"
+            console.print(told, style="red", markup=False, soft_wrap=True)
 
 
 def sizes_table(member: MemberSizes) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.progress import Progress
@@ -41,19 +42,19 @@ class Bars(Watcher):
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
         """A line an epoch."""
-        scores = ", ".join(
-            f"{name} {record[key]:.3f}"
-            for name, key in (("accuracy", "accuracy"), ("QWK", "qwk"))
-            if key in record
-        )
-        terminal.err.print(
-            f"{self.title}epoch {record['epoch']}: loss {record['loss']:.3f}"
-            + (f", held out: {scores}" if scores else "")
-            + f" ({record['minutes']:.1f} min)"
-        )
+        terminal.err.print(f"{self.title}{epoch_words(record)}")
 
     def predicting(self, done: int, total: int) -> None:
         """Held-out knees are graded by the finished member."""
         self.bar.update(self.learning, visible=False)
         now = f"{self.title}held-out knees"
         self.bar.update(self.reading, completed=done, total=total, visible=done < total, now=now)
+
+
+def epoch_words(record: Mapping[str, Any]) -> str:
+    """An epoch's record as a line."""
+    names = (("accuracy", "accuracy"), ("QWK", "qwk"))
+    scores = ", ".join(f"{name} {record[key]:.3f}" for name, key in names if key in record)
+    held_out = f", held out: {scores}" if scores else ""
+    loss, minutes = record["loss"], record["minutes"]
+    return f"epoch {record['epoch']}: loss {loss:.3f}{held_out} ({minutes:.1f} min)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,8 @@ from kellgren.errors import InvalidCampaign
 from kellgren.recipe import Recipe, Size, in_words, read_recipe
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Priority = Annotated[int, Field(ge=-1000, le=1000, description="higher ones are trained first")]
+Machine = Literal["accelerator", "processor"]
 _REMEDY = "docs/reference/campaigns.md lists every key"
 
 
@@ -31,12 +33,15 @@ class _Member(_Part):
     recipe: str
     name: Name | None = None
     sizes: tuple[Size, ...] = ()
+    priority: Priority = 0
     change: dict[str, Any] = {}
 
 
 class _File(_Part):
     name: Name
     folds: _Folds = _Folds()
+    finals: bool = False
+    machine: Machine = "accelerator"
     members: Annotated[tuple[_Member, ...], Field(min_length=1)]
 
 
@@ -50,12 +55,23 @@ class Campaign:
         seed: of their deal.
         recipes: one for each member and size, in the order of the file; a recipe's ``name`` is
             the member's, its ``final_size`` the size, and no two have both in common.
+        finals: whether each member is trained on all knees too, after its folds.
+        priorities: of the recipes, one each, higher ones first; empty: all alike.
+        machine: for which the campaign was made.
     """
 
     name: str
     folds: int
     seed: int
     recipes: tuple[Recipe, ...]
+    finals: bool = False
+    priorities: tuple[int, ...] = ()
+    machine: Machine = "accelerator"
+
+    def by_priority(self) -> list[tuple[Recipe, int]]:
+        """Each recipe with its priority, the highest first, equal ones in the file's order."""
+        priorities = self.priorities or (0,) * len(self.recipes)
+        return sorted(zip(self.recipes, priorities, strict=True), key=lambda pair: -pair[1])
 
 
 def shipped_campaigns() -> tuple[str, ...]:
@@ -84,8 +100,11 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
     except ValidationError as error:
         raise InvalidCampaign(source, in_words(error, "campaign"), _REMEDY) from None
     recipes: list[Recipe] = []
+    priorities: list[int] = []
     for member in content.members:
-        recipes += _recipes(source, path.parent, member, tuple(sizes) or member.sizes)
+        found = _recipes(source, path.parent, member, tuple(sizes) or member.sizes)
+        recipes += found
+        priorities += [member.priority] * len(found)
     seen: set[tuple[str, int]] = set()
     for recipe in recipes:
         if (recipe.name, recipe.final_size) in seen:
@@ -95,7 +114,15 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
                 "Give each member a name of its own",
             )
         seen.add((recipe.name, recipe.final_size))
-    return Campaign(content.name, content.folds.count, content.folds.seed, tuple(recipes))
+    return Campaign(
+        content.name,
+        content.folds.count,
+        content.folds.seed,
+        tuple(recipes),
+        content.finals,
+        tuple(priorities),
+        content.machine,
+    )
 
 
 def _found(source: Path | str) -> tuple[Path, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,40 +15,50 @@ from kellgren.files import written_whole
 from kellgren.manifest import Knee
 from kellgren.recipe import Recipe, in_words
 from kellgren.splits import Folds, load_folds, make_folds, save_folds
-from kellgren.training.campaign.description import Campaign, Name
+from kellgren.training.campaign.description import Campaign, Name, Priority
+from kellgren.training.campaign.job import JOBS as JOBS
+from kellgren.training.campaign.job import Job as Job
+from kellgren.training.campaign.job import fold_words
 from kellgren.training.identity import data_hash
-from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
 
 PLAN, FOLDS = "campaign.json", "folds.json"
-JOBS, LOCKS, FAILURES = "jobs", "locks", "failures"
+LOCKS, FAILURES = "locks", "failures"
 
 
 class PlannedJob(BaseModel):
-    """One member at one size with one fold held out; its recipe by hash."""
+    """One member at one size with one fold held out, or none: a final; its recipe by hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     member: Name
     size: int
-    fold: Annotated[int, Field(ge=0)]
+    fold: Annotated[int, Field(ge=0)] | None
     recipe_hash: str
+    priority: Priority = 0
+
+    @property
+    def key(self) -> tuple[str, int, int | None, str]:
+        """What the job is; its priority says only when it is done."""
+        return self.member, self.size, self.fold, self.recipe_hash
 
 
 class Plan(BaseModel):
     """All jobs of a campaign, in the order in which they are done.
 
     Attributes:
+        format: 1 knew neither finals nor priorities.
         name: of the campaign.
         folds: how many.
         folds_hash: of the folds' deal.
         data_hash: of the knees, their patients, sides and grades.
         recipes: by their hash.
-        jobs: fold by fold, each with every member at every size.
+        jobs: by priority; of equal ones fold by fold, each with every member at every size, and
+            the finals after the last fold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     name: Name
     folds: int
     folds_hash: str
@@ -58,44 +67,11 @@ class Plan(BaseModel):
     jobs: tuple[PlannedJob, ...]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a campaign.
-
-    Attributes:
-        member: its name.
-        size: of its input, pixels.
-        fold: held out.
-        recipe: how it is trained.
-        run: folder of the run, whether it has begun or not.
-    """
-
-    member: str
-    size: int
-    fold: int
-    recipe: Recipe
-    run: Path
-
-    @property
-    def recipe_hash(self) -> str:
-        """SHA-256 of the recipe: equal on every machine."""
-        return self.recipe.hash
-
-    @property
-    def name(self) -> str:
-        """The run's folder: member, size, fold, and the start of the recipe's hash."""
-        return self.run.name
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run left all that it promises; each file is whole or not there."""
-        return all((self.run / name).exists() for name in (MODEL, HEAD, FACTS, OUT_OF_FOLD))
-
-
 def open_campaign(campaign: Campaign, knees: Sequence[Knee], folder: Path) -> Folds:
     """Write a campaign's plan and folds into a folder, or go on with those that lie there.
 
-    A plan may grow: members, sizes and recipes of other members are added to those it has.
+    A plan may grow: members, sizes, finals and recipes of other members are added to those it
+    has. Its jobs take the campaign's priorities.
 
     Args:
         campaign: to be done.
@@ -107,47 +83,88 @@ def open_campaign(campaign: Campaign, knees: Sequence[Knee], folder: Path) -> Fo
             the members at the same size; it stays as it is.
     """
     with plan_lock(folder):
-        known = read_plan(folder) if (folder / PLAN).exists() else None
-        if known is None or not (folder / FOLDS).exists():
-            folds = make_folds(knees, campaign.folds, campaign.seed)
-        else:
-            folds = load_folds(folder / FOLDS)
-        if (folds.count, folds.seed) != (campaign.folds, campaign.seed):
-            raise TrainingError(
-                folder,
-                f"holds a campaign of {folds.count} folds, seed {folds.seed}; "
-                f"asked for are {campaign.folds}, seed {campaign.seed}",
-                "Name another --out folder",
-            )
-        plan = _planned(campaign, folds, data_hash(knees, None, None))
-        if known is not None:
-            plan = joined(known, plan, folder)
+        plan, folds, known = planned(campaign, knees, folder)
         if plan != known or not (folder / FOLDS).exists():
             save_folds(folds, folder / FOLDS)
             write_plan(plan, folder)
     return folds
 
 
-def _planned(campaign: Campaign, folds: Folds, data: str) -> Plan:
+def planned(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path | None
+) -> tuple[Plan, Folds, Plan | None]:
+    """The plan that a campaign makes of a folder, which stays as it is.
+
+    Args:
+        campaign: to be done.
+        knees: graded.
+        folder: whose plan grows; ``None``, or one without a plan: a new one.
+
+    Returns:
+        The plan, the folds, and the folder's plan as it is.
+
+    Raises:
+        TrainingError: as `open_campaign`.
+    """
+    known = read_plan(folder) if folder is not None and (folder / PLAN).exists() else None
+    if folder is None or known is None or not (folder / FOLDS).exists():
+        folds = make_folds(knees, campaign.folds, campaign.seed)
+    else:
+        folds = load_folds(folder / FOLDS)
+    if folder is not None and (folds.count, folds.seed) != (campaign.folds, campaign.seed):
+        raise TrainingError(
+            folder,
+            f"holds a campaign of {folds.count} folds, seed {folds.seed}; "
+            f"asked for are {campaign.folds}, seed {campaign.seed}",
+            "Name another --out folder",
+        )
+    plan = _new_plan(campaign, folds, data_hash(knees, None, None))
+    if folder is not None and known is not None:
+        plan = _with_priorities_of(plan, joined(known, plan, folder))
+    return plan, folds, known
+
+
+def _new_plan(campaign: Campaign, folds: Folds, data: str) -> Plan:
+    held_out: list[int | None] = [*range(folds.count), *([None] if campaign.finals else [])]
     return Plan(
         name=campaign.name,
         folds=folds.count,
         folds_hash=folds.hash,
         data_hash=data,
         recipes={recipe.hash: recipe for recipe in campaign.recipes},
-        jobs=_fold_by_fold(
+        jobs=_in_order(
             PlannedJob(
-                member=recipe.name, size=recipe.final_size, fold=fold, recipe_hash=recipe.hash
+                member=recipe.name,
+                size=recipe.final_size,
+                fold=fold,
+                recipe_hash=recipe.hash,
+                priority=priority,
             )
-            for recipe in campaign.recipes
-            for fold in range(folds.count)
+            for recipe, priority in campaign.by_priority()
+            for fold in held_out
         ),
     )
 
 
-def _fold_by_fold(jobs: Iterable[PlannedJob]) -> tuple[PlannedJob, ...]:
-    """Every member on fold 0 first: wherever a campaign stops, its members can be compared."""
-    return tuple(sorted(jobs, key=lambda job: job.fold))
+def _in_order(jobs: Iterable[PlannedJob]) -> tuple[PlannedJob, ...]:
+    """By priority, then every member on fold 0 first, finals last.
+
+    Wherever a campaign stops, the members of one priority can be compared.
+    """
+
+    def order(job: PlannedJob) -> tuple[int, bool, int]:
+        return -job.priority, job.fold is None, job.fold or 0
+
+    return tuple(sorted(jobs, key=order))
+
+
+def _with_priorities_of(new: Plan, plan: Plan) -> Plan:
+    """The plan, in which the jobs that a newer one has too are as urgent as they are there."""
+    urgent = {job.key: job.priority for job in new.jobs}
+    jobs = (
+        job.model_copy(update={"priority": urgent.get(job.key, job.priority)}) for job in plan.jobs
+    )
+    return plan.model_copy(update={"jobs": _in_order(jobs)})
 
 
 def joined(plan: Plan, other: Plan, folder: Path) -> Plan:
@@ -184,11 +201,13 @@ def joined(plan: Plan, other: Plan, folder: Path) -> Plan:
                 f"(hash {job.recipe_hash[:8]}) than in the campaign ({known[:8]})",
                 "Give the member another name, or name another folder",
             )
-    new = [job for job in other.jobs if job not in plan.jobs]
+    here = {job.key for job in plan.jobs}
+    new = [job for job in other.jobs if job.key not in here]
     return plan.model_copy(
         update={
+            "format": 2,
             "recipes": plan.recipes | other.recipes,
-            "jobs": _fold_by_fold([*plan.jobs, *new]),
+            "jobs": _in_order([*plan.jobs, *new]),
         }
     )
 
@@ -233,17 +252,25 @@ def all_jobs(folder: Path) -> list[Job]:
     Raises:
         TrainingError: the folder holds no readable plan.
     """
-    plan = read_plan(folder)
+    return jobs_of(read_plan(folder), folder)
+
+
+def jobs_of(plan: Plan, folder: Path) -> list[Job]:
+    """The jobs of a plan that lies, or would lie, in a folder, in order."""
     return [
         Job(
             job.member,
             job.size,
             job.fold,
             plan.recipes[job.recipe_hash],
-            folder / JOBS / f"{job.member}-{job.size}-f{job.fold}-{job.recipe_hash[:8]}",
+            folder / JOBS / _folder_name(job),
         )
         for job in plan.jobs
     ]
+
+
+def _folder_name(job: PlannedJob) -> str:
+    return f"{job.member}-{job.size}-{fold_words(job.fold)}-{job.recipe_hash[:8]}"
 
 
 def finished_jobs(folder: Path) -> list[Job]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 
 from kellgren.architectures import find
 from kellgren.errors import CannotKeep, KellgrenError
 from kellgren.evaluation import Scores
 from kellgren.manifest import Knee
 from kellgren.splits import Folds
+from kellgren.training.campaign.costs import keep_beside
 from kellgren.training.campaign.description import Campaign
-from kellgren.training.campaign.failures import forget_failure, keep_failure
+from kellgren.training.campaign.failures import forget_failure, has_failed_in, keep_failure
 from kellgren.training.campaign.plan import Job, all_jobs, job_lock, open_campaign
-from kellgren.training.campaign.survey import JobStatus, survey
+from kellgren.training.campaign.session import Session
+from kellgren.training.campaign.survey import JobStatus, history_of, survey
 from kellgren.training.checkpoint import read_history
 from kellgren.training.loop import Watcher, train
 from kellgren.training.outcome import draw_curves, finish
@@ -38,8 +39,8 @@ class CampaignWatcher(Watcher):
     def predicting(self, done: int, total: int) -> None:
         """A held-out knee was graded by the finished member."""
 
-    def job_ends(self, job: Job, scores: Scores) -> None:
-        """A job is finished."""
+    def job_ends(self, job: Job, scores: Scores | None) -> None:
+        """A job is finished; a final has no scores."""
 
     def job_fails(self, job: Job, reason: str) -> None:
         """A job cannot go on; the others do."""
@@ -70,6 +71,7 @@ def run_campaign(
     weights_dir: Path | None = None,
     max_minutes: float | None = None,
     watcher: CampaignWatcher | None = None,
+    session: Session | None = None,
 ) -> Ending:
     """Do all jobs of a campaign that are not done, in the plan's order.
 
@@ -82,22 +84,24 @@ def run_campaign(
         knees: graded; all of the data set.
         folder: of the campaign, new or begun.
         weights_dir: where ImageNet weights lie; ``None`` downloads them.
-        max_minutes: stop after an epoch before this is exceeded; the first epoch always runs.
+        max_minutes: stop after an epoch before this is exceeded, and begin no job that cannot
+            end in what is left, as its sisters' times say; the first epoch always runs.
         watcher: to be told.
+        session: of this and other runners, instead of one with ``max_minutes``.
 
     Raises:
         InvalidRecipe: an architecture that is not known, before anything begins.
         TrainingError: the folder holds another campaign's plan.
         CannotKeep: the disk is full or read-only; what was written before stays.
     """
+    session = session or Session.begun(max_minutes)
     for recipe in campaign.recipes:
         find(recipe.network.architecture)
     try:
         folds = open_campaign(campaign, knees, folder)
-        wanted = {recipe.hash for recipe in campaign.recipes}
-        jobs = [job for job in all_jobs(folder) if job.recipe_hash in wanted]
-        runner = _Runner(knees, folds, folder, weights_dir, watcher or CampaignWatcher())
-        return runner.work(jobs, max_minutes)
+        jobs = jobs_to_do(campaign, folder)
+        runner = _Runner(knees, folds, folder, weights_dir, watcher or CampaignWatcher(), session)
+        return runner.work(jobs)
     except OSError as error:
         raise CannotKeep(
             error.filename or folder,
@@ -106,70 +110,107 @@ def run_campaign(
         ) from error
 
 
-@dataclass(frozen=True)
+def jobs_to_do(campaign: Campaign, folder: Path) -> list[Job]:
+    """A campaign's own jobs among those of a folder's plan, done or not, in its order."""
+    wanted = {recipe.hash for recipe in campaign.recipes}
+    return [job for job in all_jobs(folder) if job.recipe_hash in wanted]
+
+
+@dataclass
 class _Runner:
     knees: Sequence[Knee]
     folds: Folds
     folder: Path
     weights_dir: Path | None
     watcher: CampaignWatcher
+    session: Session
+    ending: Ending = field(default_factory=Ending)
+    cut_off: set[str] = field(default_factory=set)
 
-    def work(self, jobs: Sequence[Job], max_minutes: float | None) -> Ending:
-        ending, began = Ending(), time.monotonic()
-        while claimed := self._claim(jobs, ending.failed):
-            job, lock = claimed
-            with lock:
-                statuses = survey(self.folder)
-                left = None
-                if max_minutes is not None:
-                    left = max_minutes - (time.monotonic() - began) / 60
-                    ending.paused = bool(ending.finished) and left < _next_epoch(job, statuses)
-                if not ending.paused:
-                    self.watcher.job_begins(job, statuses)
-                    self._try(job, left, ending)
-            if ending.paused:
-                break
-        ours = {*ending.failed, *(job.name for job in ending.finished)}
-        rest = [job for job in jobs if not job.is_finished and job.name not in ours]
-        return replace(ending, elsewhere=[] if ending.paused else rest)
-
-    def _claim(
-        self, jobs: Sequence[Job], failed: Container[str]
-    ) -> tuple[Job, AbstractContextManager[object]] | None:
-        """The first job that is to be done and nobody is at, with its lock; ``None``: no such."""
-        for job in jobs:
-            if job.name in failed or job.is_finished:
-                continue
+    def work(self, jobs: Sequence[Job]) -> Ending:
+        wanted = {job.name for job in jobs}
+        while claimed := self._claim(wanted):
+            job, lock, statuses = claimed
             try:
-                lock = job_lock(self.folder, job).acquire(timeout=_PATIENCE_S)
-            except Timeout:
-                continue
-            if not job.is_finished:  # else another runner finished it since we looked
-                return job, lock
-            with lock:
-                pass
+                self.watcher.job_begins(job, statuses)
+                self._try(job)
+            finally:
+                lock.release()
+        ours = {*self.ending.failed, *(job.name for job in self.ending.finished)}
+        rest = [job for job in jobs if self._is_open(job) and job.name not in ours]
+        self.ending.elsewhere = [] if self.ending.paused else rest
+        return self.ending
+
+    def _claim(self, wanted: Container[str]) -> tuple[Job, BaseFileLock, list[JobStatus]] | None:
+        """The first job that is to be done, fits the time and has nobody at it, with its lock.
+
+        A runner that has done nothing yet takes a job even if it cannot end in time: else a job
+        that is a little too long for every session would never be trained.
+        """
+        statuses = survey(self.folder)
+        still = [one for one in statuses if one.job.name in wanted and self._is_open(one.job)]
+        fitting = [one.job for one in still if self.session.has_room_for(one)]
+        found = self._locked(fitting)
+        if found is None and self._has_done_nothing:
+            found = self._locked([one.job for one in still])
+        if found is None:
+            self.ending.paused |= len(fitting) < len(still)
+            return None
+        return *found, statuses
+
+    @property
+    def _has_done_nothing(self) -> bool:
+        return not (self.ending.finished or self.ending.failed or self.cut_off)
+
+    def _is_open(self, job: Job) -> bool:
+        """Whether the job is neither finished nor given up by this session."""
+        given_up = job.name in self.ending.failed or job.name in self.cut_off
+        return not (
+            given_up or job.is_finished or has_failed_in(self.folder, job, self.session.name)
+        )
+
+    def _locked(self, jobs: Sequence[Job]) -> tuple[Job, BaseFileLock] | None:
+        """The first of the jobs that can be locked.
+
+        Patience comes second: whoever holds a lock for long is at work, and whoever only looks
+        whether it is free holds it for a moment.
+        """
+        for patience in (0.0, _PATIENCE_S):
+            for job in jobs:
+                lock = job_lock(self.folder, job)
+                try:
+                    lock.acquire(timeout=patience)
+                except Timeout:
+                    continue
+                if self._is_open(job):  # else another runner ended it since we looked
+                    return job, lock
+                lock.release()
         return None
 
-    def _try(self, job: Job, minutes: float | None, ending: Ending) -> None:
+    def _try(self, job: Job) -> None:
         """Go on with a job; note in the ending what became of it."""
         forget_failure(self.folder, job)
         try:
-            scores = self._go_on(job, minutes)
+            done, scores = self._go_on(job)
         except CannotKeep:
             raise
         except (KellgrenError, MemoryError, RuntimeError) as error:  # torch's are the last
             reason = " ".join(str(error).split()) or type(error).__name__
-            ending.failed[job.name] = reason
-            keep_failure(self.folder, job, reason)
+            self.ending.failed[job.name] = reason
+            keep_failure(self.folder, job, reason, self.session.name)
             self.watcher.job_fails(job, reason)
             return
-        ending.paused = scores is None
-        if scores is not None:
-            ending.finished.append(job)
-            self.watcher.job_ends(job, scores)
+        if not done:
+            self.ending.paused = True
+            self.cut_off.add(job.name)
+            return
+        self.ending.finished.append(job)
+        self.watcher.job_ends(job, scores)
 
-    def _go_on(self, job: Job, minutes: float | None) -> Scores | None:
-        """Train and finish a job; ``None``: the time was up before."""
+    def _go_on(self, job: Job) -> tuple[bool, Scores | None]:
+        """Train and finish a job: whether it is done, and its scores where it has any."""
+        began = time.monotonic()
+        before = len(history_of(job))
         run = prepare(
             job.recipe,
             self.knees,
@@ -178,13 +219,12 @@ class _Runner:
             fold=job.fold,
             weights_dir=self.weights_dir,
         )
-        done = train(run, resume=True, max_minutes=minutes, watcher=self.watcher)
-        draw_curves(read_history(run.checkpoint, run.identity), run.out / CURVES)
-        return finish(run, self.folds, job.fold, self.watcher.predicting) if done else None
-
-
-def _next_epoch(job: Job, statuses: Sequence[JobStatus]) -> float:
-    """Minutes that one more epoch of a job will take, on an average of those it has left."""
-    (status,) = (status for status in statuses if status.job.name == job.name)
-    epochs = job.recipe.epochs - status.epochs_done
-    return status.minutes_left / epochs if status.minutes_left and epochs else 0.0
+        done = train(run, resume=True, max_minutes=self.session.minutes_left, watcher=self.watcher)
+        history = read_history(run.checkpoint, run.identity)
+        draw_curves(history, run.out / CURVES)
+        if not done:
+            return False, None
+        scores = finish(run, self.folds, job.fold, self.watcher.predicting)
+        epochs = sum(float(record["minutes"]) for record in history[before:])
+        keep_beside(self.folder, job, (time.monotonic() - began) / 60 - epochs)
+        return True, scores

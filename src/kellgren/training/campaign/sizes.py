@@ -140,6 +140,8 @@ def compare_sizes(folder: Path) -> list[MemberSizes]:
     scores: dict[str, dict[int, dict[int, float]]] = {}
     minutes: dict[str, dict[int, list[float]]] = {}
     for job in finished_jobs(folder):
+        if job.fold is None:  # a final has nothing that it was scored on
+            continue
         history = history_of(job)
         qwk = scores_of(job, history)["qwk"]
         by_size = scores.setdefault(job.member, {}).setdefault(job.size, {})

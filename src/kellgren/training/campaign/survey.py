@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 from filelock import Timeout
 
-from kellgren.recipe import Recipe
+from kellgren.training.campaign.costs import Costs, measured_costs
 from kellgren.training.campaign.failures import reason_of_failure
-from kellgren.training.campaign.plan import Job, all_jobs, job_lock
+from kellgren.training.campaign.plan import Job, job_lock, jobs_of, read_plan
 from kellgren.training.run_folder import CHECKPOINT, LOG, SCORES
 
 State = Literal["waiting", "running", "paused", "done", "failed"]
-Costs = Mapping[int, float]  # minutes an epoch by size
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class JobStatus:
             the last epoch, with one; ``None`` before there is any.
         qwk: likewise.
         minutes: spent on its epochs.
-        minutes_left: expected, at most, as early stopping may end it; ``None``: nothing alike
-            was measured yet.
+        minutes_left: expected by what its sisters took, at most, as early stopping may end it;
+            ``None``: none of them was measured yet.
         problem: why it failed.
     """
 
@@ -51,6 +50,7 @@ class JobStatus:
             "member": self.job.member,
             "size": self.job.size,
             "fold": self.job.fold,
+            "final": self.job.fold is None,
             "recipe_hash": self.job.recipe_hash,
             "state": self.state,
             "epochs_done": self.epochs_done,
@@ -69,9 +69,10 @@ def survey(folder: Path) -> list[JobStatus]:
     Raises:
         TrainingError: the folder holds no readable plan.
     """
-    jobs = all_jobs(folder)
+    plan = read_plan(folder)
+    jobs = jobs_of(plan, folder)
     histories = [history_of(job) for job in jobs]
-    costs = {job.member: _costs(job.member, jobs, histories) for job in jobs}
+    costs = measured_costs(folder, jobs, histories, plan.folds)
     return [
         _status(folder, job, history, costs[job.member])
         for job, history in zip(jobs, histories, strict=True)
@@ -104,43 +105,12 @@ def scores_of(job: Job, history: Sequence[Mapping[str, Any]]) -> dict[str, float
         return {name: last.get(name) for name in ("accuracy", "qwk")}
 
 
-def expected_minutes(recipe: Recipe, epochs: range, costs: Costs) -> float | None:
-    """How long some epochs of a recipe will take.
-
-    An epoch at a size that was never measured is taken from the nearest one that was, in
-    proportion to the pixels.
-
-    Args:
-        recipe: whose stages give each epoch's size.
-        epochs: counted from 0.
-        costs: measured.
-    """
-    if not costs:
-        return None
-    return sum(_at(recipe.size_of(epoch), costs) for epoch in epochs)
-
-
-def _at(size: int, costs: Costs) -> float:
-    nearest = min(costs, key=lambda measured: (abs(measured - size), measured))
-    return costs[nearest] * (size / nearest) ** 2
-
-
-def _costs(member: str, jobs: Sequence[Job], histories: Sequence[list[dict[str, Any]]]) -> Costs:
-    """Mean minutes an epoch of a member at each size, over all of its runs."""
-    measured: dict[int, list[float]] = {}
-    for job, history in zip(jobs, histories, strict=True):
-        for record in history if job.member == member else ():
-            if "minutes" in record and "size" in record:
-                measured.setdefault(int(record["size"]), []).append(float(record["minutes"]))
-    return {size: sum(minutes) / len(minutes) for size, minutes in measured.items()}
-
-
 def _status(
     folder: Path, job: Job, history: Sequence[Mapping[str, Any]], costs: Costs
 ) -> JobStatus:
     problem = reason_of_failure(folder, job)
     state = _state(folder, job, problem)
-    left = expected_minutes(job.recipe, range(len(history), job.recipe.epochs), costs)
+    left = costs.expected(job, len(history))
     scores = scores_of(job, history)
     return JobStatus(
         job=job,
