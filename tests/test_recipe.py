@@ -309,6 +309,26 @@ def test_keys_that_came_later_leave_the_hash_of_recipes_without_them() -> None:
     assert len({lite2.hash, levelled.hash, bound.hash}) == 3
 
 
+def of_patches(*sizes: int) -> dict[str, Any]:
+    stages = [{"epochs": 1, "size": size} for size in sizes]
+    return {"stages": stages, "network": {"architecture": "dinov2_vits14"}}
+
+
+@pytest.mark.parametrize(("size", "near"), [(384, "378 or 392"), (33, "42"), (224 + 13, "224 or")])
+def test_a_transformer_takes_whole_patches(size: int, near: str) -> None:
+    with pytest.raises(ValidationError, match=f"instead of {size} choose {near}"):
+        recipe(**of_patches(392, size))
+    assert recipe(**of_patches(224, 392)).final_size == 392
+
+
+def test_at_another_size_the_stages_of_a_transformer_stay_whole_patches() -> None:
+    grown = recipe(**of_patches(42, 224, 392))
+    assert [stage.size for stage in grown.at_size(448).stages] == [42, 252, 448]
+    assert [stage.size for stage in grown.at_size(56).stages] == [42, 42, 56]
+    with pytest.raises(ValidationError, match="choose 434 or 448"):
+        grown.at_size(440)
+
+
 def test_a_batch_of_two_looks_has_room_for_a_knee() -> None:
     assert read_recipe("lite2").looks == 1
     assert read_recipe("lite2-film").looks == 2

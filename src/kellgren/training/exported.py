@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,13 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from kellgren.architectures import Member
 from kellgren.errors import TrainingError
+from kellgren.training.batch_statistics import measure, remove
 from kellgren.training.export import difference_of
 
 _TOLERANCE = 1e-3
-_BATCH = 16
-Moments = list[tuple[Tensor, Tensor]]
 Layer = nn.Conv2d | nn.BatchNorm2d | nn.Linear
 Values = dict[str, npt.NDArray[np.float32]]
 
@@ -52,7 +49,7 @@ def load_exported(network: Member, path: Path, images: Tensor) -> None:
             f"cannot be brought back into a network ({type(error).__name__})",
             "Name a member of the same architecture, or a run with its checkpoint",
         ) from None
-    _measure(network, images, undone)
+    measure(network, images, undone)
     difference = difference_of(model, copy.deepcopy(network).cpu(), images.shape[-1])
     if not difference <= _TOLERANCE:
         raise TrainingError(
@@ -86,7 +83,7 @@ def _layers(network: Member, image: Tensor) -> list[tuple[Layer, Layer | None]]:
     ]
     with torch.no_grad():
         network(image)
-    _remove(hooks)
+    remove(hooks)
     return passed
 
 
@@ -137,35 +134,3 @@ def _undo(layer: nn.BatchNorm2d, before: nn.Conv2d, bias: Tensor) -> None:
         layer.running_var.fill_(1 - layer.eps)
         layer.weight.fill_(1.0)
         layer.bias.copy_(bias)
-
-
-def _measure(network: Member, images: Tensor, undone: list[nn.BatchNorm2d]) -> None:
-    """Give each of these normalisations the statistics of the images, computing the same."""
-    measured: list[Moments] = [[] for _ in undone]
-    hooks = [
-        layer.register_forward_pre_hook(_keeper(kept))
-        for layer, kept in zip(undone, measured, strict=True)
-    ]
-    with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            network(images[start : start + _BATCH])
-        _remove(hooks)
-        for layer, moments in zip(undone, measured, strict=True):
-            mean, square = (torch.stack(kind).mean(dim=0) for kind in zip(*moments, strict=True))
-            variance = (square - mean**2).clamp_min(1e-8)
-            names = ("running_mean", "running_var", "weight", "bias")
-            learnt = (mean, variance, (variance + layer.eps).sqrt(), layer.bias + mean)
-            layer.load_state_dict(dict(zip(names, learnt, strict=True)), strict=False)
-
-
-def _keeper(kept: Moments) -> Callable[[nn.Module, tuple[Tensor]], None]:
-    def keep(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        (features,) = inputs
-        kept.append((features.mean((0, 2, 3)), (features**2).mean((0, 2, 3))))
-
-    return keep
-
-
-def _remove(hooks: list[RemovableHandle]) -> None:
-    for hook in hooks:
-        hook.remove()
