@@ -9,6 +9,7 @@ import socket
 import time
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,7 +104,8 @@ def test_dinov2_gives_the_published_patch_tokens(size: int) -> None:
 
     torch.manual_seed(0)
     name = "vit_small_patch14_dinov2"
-    network = timm.create_model(name, num_classes=0, img_size=518, dynamic_img_size=True).eval()
+    network: Any = timm.create_model(name, num_classes=0, img_size=518, dynamic_img_size=True)
+    network.eval()
     with torch.no_grad():
         for key, parameter in network.named_parameters():
             if "gamma" in key:  # so that attention counts

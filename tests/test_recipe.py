@@ -306,7 +306,11 @@ def test_keys_that_came_later_leave_the_hash_of_recipes_without_them() -> None:
     changed["network"]["level"] = True
     levelled = Recipe.model_validate(changed)
     bound = Recipe.model_validate(lite2.model_dump() | {"consistency": 1.0})
-    assert len({lite2.hash, levelled.hash, bound.hash}) == 3
+    taught = [
+        Recipe.model_validate(lite2.model_dump() | {"teacher": {"source": "masters"} | more})
+        for more in ({}, {"weight": 0.4}, {"temperature": 2.0}, {"source": "others"})
+    ]
+    assert len({lite2.hash, levelled.hash, bound.hash, *(r.hash for r in taught)}) == 7
 
 
 def of_patches(*sizes: int) -> dict[str, Any]:

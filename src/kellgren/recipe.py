@@ -82,6 +82,20 @@ class Targets(_Part):
     smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
+class Teacher(_Part):
+    """Whose predictions the targets are mixed with.
+
+    Attributes:
+        source: folder of a campaign, a run or a bundle, from the working directory.
+        weight: share of the teacher's distribution; the rest is the label's.
+        temperature: above 1 flattens the teacher's distribution, below 1 sharpens it.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    temperature: Annotated[float, Field(gt=0.0, le=20.0)] = 1.0
+
+
 class Augmentation(_Part):
     """Ranges of the random changes; zero switches one off.
 
@@ -129,6 +143,7 @@ class Recipe(_Part):
     network: Network
     schedule: Annotated[OneCycle | HeadThenAll, Field(discriminator="name")]
     targets: Targets
+    teacher: Teacher | None = None
     augmentation: Augmentation
     consistency: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
 
@@ -201,6 +216,7 @@ class Recipe(_Part):
         """
         unused: dict[str, Any] = {} if self.network.level else {"network": {"level"}}
         unused |= {} if self.consistency else {"consistency": True}
+        unused |= {} if self.teacher else {"teacher": True}
         return hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
 
 

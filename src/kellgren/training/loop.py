@@ -26,6 +26,7 @@ from kellgren.training.data import Planes, epoch_order, load_planes, target_tabl
 from kellgren.training.member_run import MemberRun, begin, has_begun, restore
 from kellgren.training.run_folder import LOG
 from kellgren.training.schedule import optimiser_for, rate_at, starts_afresh
+from kellgren.training.soft_targets import targets_for
 
 _EVALUATION_BATCH = 32
 
@@ -113,7 +114,7 @@ def _one_epoch(
     learnt = np.flatnonzero(~run.held_out)
     batches = learnt[epoch_order(len(learnt), recipe.batch // recipe.looks, rng)]
     watcher.epoch_begins(epoch, recipe.epochs, planes.shape[1], len(batches))
-    targets = torch.from_numpy(target_table(recipe.targets, GRADE_COUNT)[_grades(run)])
+    targets = torch.from_numpy(targets_for(run, watcher.loading))
     state.network.train()
     losses = []
     for number, batch in enumerate(batches):

@@ -33,6 +33,7 @@ from kellgren.training.device import Device
 from kellgren.training.exported import load_exported
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
 from kellgren.training.schedule import optimiser_for
+from kellgren.training.teachers import Teacher
 
 _MEASURED = 128
 """How many knees give batch normalisations their statistics, where these are not known."""
@@ -52,6 +53,7 @@ class MemberRun:
         device: where and in which precision to compute.
         start_from: folder of another run of the same network, data and fold, whose weights
             this one begins with; ``None``: ImageNet's or random ones, as the recipe says.
+        teacher: whose predictions are part of the targets; ``None``: the labels alone are.
     """
 
     recipe: Recipe
@@ -62,6 +64,7 @@ class MemberRun:
     weights_dir: Path | None
     device: Device
     start_from: Path | None = None
+    teacher: Teacher | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -81,7 +84,8 @@ class MemberRun:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed."""
-        return {"recipe": self.recipe.hash, "data": self.data_hash}
+        identity = {"recipe": self.recipe.hash, "data": self.data_hash}
+        return identity | ({"teacher": self.teacher.identity} if self.teacher else {})
 
     def preprocess(self, size: int) -> Preprocess:
         """What the member sees at a size."""
