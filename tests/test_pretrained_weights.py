@@ -19,8 +19,11 @@ from torchvision.models import get_model
 
 from kellgren.architectures import Member, find, weights
 from kellgren.errors import WeightsUnavailable
+from kellgren.manifest import Knee
 from kellgren.training.batch_statistics import measure
+from kellgren.training.member_run import begin
 from test_architectures import GRADES, PAPER
+from tiny_training import ONE_CYCLE, tiny_recipe, tiny_run
 
 FROM_TIMM = {
     "efficientnet_b4": "EfficientNet-B4, Google; Apache-2.0",
@@ -233,6 +236,38 @@ def test_measured_normalisations_compute_the_same_and_train_from_there(tmp_path:
     assert (unfolded - folded).abs().max() <= 1e-3 * folded.abs().max()
     assert (learning - folded).std() <= 0.02 * spread
     assert (astray - folded).std() > 0.5 * spread
+
+
+def test_a_run_begins_with_normalisations_measured_on_its_own_knees(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    save_file(
+        folded_resnet(torch.Generator().manual_seed(0)), tmp_path / "resnet101_v2.safetensors"
+    )
+    run = dataclasses.replace(
+        tiny_run(
+            tiny_recipe(
+                ONE_CYCLE,
+                network={"architecture": "resnet101_v2_block3", "pretrained": True},
+                average=0.9,
+            ),
+            knees,
+            tmp_path / "run",
+        ),
+        weights_dir=tmp_path,
+    )
+    plain = find("resnet101_v2_block3").build(GRADES).eval()
+    find("resnet101_v2_block3").pretrained(plain, tmp_path)
+
+    state = begin(run)
+    assert state.average is not None
+    before, after = copied(plain), copied(state.average)
+    means = [key for key in after if key.endswith("running_mean")]
+    assert len(means) == 3 * 30 + 1
+    assert all(before[key].abs().max() == 0 < after[key].abs().max() for key in means)
+    with torch.no_grad():
+        expected, ours = plain.features(an_image(64)), state.average.eval().features(an_image(64))
+    assert (ours - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
 def trunk_file(folder: Path, *, without: str = "", metadata: dict[str, str] | None = None) -> Path:
