@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kellgren.architectures import ARCHITECTURES, Member, architecture, find, weights
 from kellgren.errors import InvalidRecipe
+from kellgren.recipe import PATCHES
 from kellgren.training.export import export_onnx
 
 GRADES = 5
@@ -25,11 +26,21 @@ PAPER = (
     "wide_resnet50_2",
     "shufflenet_v2_x2_0",
 )
-TRUNKS = ("inception_v3_mixed7a", "resnet50_v2_stage3", "efficientnet_b4", "efficientnet_lite2")
+TRUNKS = (
+    "inception_v3_mixed7a",
+    "resnet50_v2_stage3",
+    "resnet101_v2_block3",
+    "efficientnet_b4",
+    "efficientnet_lite2",
+    "xception",
+    "dinov2_vits14",
+)
 
 
 def small_size(name: str) -> int:
     """Pixels that keep the tests quick; Inception does not pad, so it needs more of them."""
+    if name in PATCHES:
+        return 4 * PATCHES[name]
     return 128 if name.startswith("inception") else 64
 
 
@@ -126,7 +137,16 @@ def check_export(member: Member, size: int, path: Path) -> None:
     path.unlink()  # pytest would keep a gigabyte of them
 
 
-def test_the_eight_of_the_paper_and_the_four_trunks_are_known() -> None:
+@pytest.mark.parametrize("name", ["xception", "resnet101_v2_block3", "dinov2_vits14"])
+@torch.no_grad()
+def test_one_network_takes_pictures_of_several_sizes(name: str) -> None:
+    member = find(name).build(GRADES).eval()
+    step = PATCHES.get(name, 32)
+    for size in (4 * step, 5 * step, 6 * step):
+        assert member.features(images(1, size)).shape[2:] == (size // step, size // step)
+
+
+def test_the_eight_of_the_paper_and_the_seven_trunks_are_known() -> None:
     assert set(ARCHITECTURES) == {*PAPER, *TRUNKS}
 
 

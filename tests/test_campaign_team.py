@@ -189,9 +189,7 @@ def test_runners_end_when_their_parent_is_killed(knees: list[Knee], tmp_path: Pa
     until(tmp_path / "c", 0)  # the system has freed their locks: they are gone
 
 
-def test_an_interrupt_ends_all_and_the_next_call_goes_on(
-    knees: list[Knee], tmp_path: Path
-) -> None:
+def test_an_interrupt_ends_all_and_the_next_call_goes_on(knees: list[Knee], tmp_path: Path) -> None:
     folder = tmp_path / "c"
     process, line = waiting_team(knees, folder)
     assert process.pid is not None

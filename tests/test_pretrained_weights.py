@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
+import hashlib
+import io
 import socket
 import time
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +19,17 @@ from torchvision.models import get_model
 
 from kellgren.architectures import Member, find, weights
 from kellgren.errors import WeightsUnavailable
+from kellgren.manifest import Knee
+from kellgren.training.batch_statistics import measure
+from kellgren.training.member_run import begin
 from test_architectures import GRADES, PAPER
+from tiny_training import ONE_CYCLE, tiny_recipe, tiny_run
+
+FROM_TIMM = {
+    "efficientnet_b4": "EfficientNet-B4, Google; Apache-2.0",
+    "efficientnet_lite2": "EfficientNet-Lite2, Google; Apache-2.0",
+    "xception": "Xception, Keras Applications; MIT",
+}
 
 
 def an_image(size: int) -> Tensor:
@@ -37,12 +51,12 @@ def published(name: str) -> tuple[nn.Module, nn.Linear]:
     else:
         import timm
 
-        network = timm.create_model(f"tf_{name}")
+        network = timm.create_model("legacy_xception" if name == "xception" else f"tf_{name}")
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     return network.eval(), last
 
 
-@pytest.mark.parametrize("name", sorted({*PAPER, "efficientnet_b4", "efficientnet_lite2"}))
+@pytest.mark.parametrize("name", sorted({*PAPER, *FROM_TIMM}))
 def test_published_weights_give_the_published_features(name: str) -> None:
     torch.manual_seed(0)
     network, last = published(name)
@@ -53,7 +67,8 @@ def test_published_weights_give_the_published_features(name: str) -> None:
     source = dataclasses.replace(known.pretrained, download=lambda: ("here", network.state_dict()))
     member = known.build(GRADES).eval()
 
-    assert source(member, None) == "ImageNet weights from here"
+    credit = f" ({FROM_TIMM[name]})" if name in FROM_TIMM else ""
+    assert source(member, None) == f"ImageNet weights from here{credit}"
     batch = an_image(64)
     with torch.no_grad():
         network(batch)
@@ -84,6 +99,175 @@ def test_inception_is_torchvisions_but_for_the_padding_in_its_means(
     padded_result, unpadded_result = seen
     assert torch.equal(ours, unpadded_result)
     assert (ours - padded_result).abs().max() > 1e-3 * ours.abs().max()
+
+
+@pytest.mark.parametrize("size", [84, 518])
+def test_dinov2_gives_the_published_patch_tokens(size: int) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    name = "vit_small_patch14_dinov2"
+    network: Any = timm.create_model(name, num_classes=0, img_size=518, dynamic_img_size=True)
+    network.eval()
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if "gamma" in key:  # so that attention counts
+                parameter.fill_(1.0)
+            elif "embed" in key or "token" in key:
+                parameter.normal_(std=0.5)
+    known = find("dinov2_vits14")
+    assert isinstance(known.pretrained, weights.WeightSource)
+    source = dataclasses.replace(known.pretrained, download=lambda: ("here", network.state_dict()))
+    member = known.build(GRADES).eval()
+
+    about = source(member, None)
+    assert about == "LVD-142M weights from here (DINOv2 ViT-S/14, Meta; Apache-2.0)"
+    with torch.no_grad():
+        tokens = network.forward_features(an_image(size))[:, 1:]
+        ours = member.features(an_image(size)).flatten(2).transpose(1, 2)
+    assert ours.shape == tokens.shape
+    assert (ours - tokens).abs().max() <= 1e-4 * tokens.abs().max()
+
+
+def test_a_dinov2_of_another_grid_is_refused() -> None:
+    known = find("dinov2_vits14")
+    assert isinstance(known.pretrained, weights.WeightSource)
+    member = known.build(GRADES)
+    timms = {key.removeprefix("encoder."): value for key, value in member.body.state_dict().items()}
+    timms |= member.stem.state_dict()
+    timms["pos_embed"] = torch.zeros(1, 1 + 16 * 16, 384)
+    source = dataclasses.replace(known.pretrained, download=lambda: ("here", timms))
+    with pytest.raises(WeightsUnavailable, match=r"other shapes .* in patch_embed\.positions"):
+        source(member, None)
+    del timms["pos_embed"]
+    with pytest.raises(WeightsUnavailable, match=r"lacks .*encoder\."):
+        source(member, None)
+
+
+def folded_resnet(chance: torch.Generator) -> dict[str, Tensor]:
+    """A file as ResNet-101 v2 is published: every normalisation a scale and a shift."""
+
+    def conv(out: int, into: int, kernel: int) -> dict[str, Tensor]:
+        spread = (2 / (into * kernel**2)) ** 0.5
+        weight = torch.randn(out, into, kernel, kernel, generator=chance) * spread
+        return {"weight": weight, "bias": torch.randn(out, generator=chance) * 0.1}
+
+    def scale_and_shift(count: int) -> dict[str, Tensor]:
+        scale = 0.2 + torch.rand(count, generator=chance) * 0.3
+        return {"weight": scale, "bias": torch.randn(count, generator=chance) * 0.1}
+
+    parts = {"conv1": conv(64, 3, 7), "norm": scale_and_shift(1024)}
+    into = 64
+    for block, (units, width) in enumerate(((3, 64), (4, 128), (23, 256))):
+        for unit in range(units):
+            name = f"blocks.{block}.{unit}"
+            parts[f"{name}.preact"] = scale_and_shift(into)
+            if unit == 0:
+                parts[f"{name}.shortcut"] = conv(4 * width, into, 1)
+            parts[f"{name}.conv1"] = conv(width, into, 1)
+            parts[f"{name}.conv2"] = conv(width, width, 3)
+            parts[f"{name}.conv3"] = conv(4 * width, width, 1)
+            into = 4 * width
+    return {f"{part}.{key}": value for part, keys in parts.items() for key, value in keys.items()}
+
+
+def as_published(file: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The folded network, written down a second time, with TensorFlow's padding spelt out."""
+
+    def conv(name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+        weight, bias = file[f"{name}.weight"], file[f"{name}.bias"]
+        return nn.functional.conv2d(x, weight, bias, stride, padding)
+
+    def active(name: str, x: Tensor) -> Tensor:
+        scale, shift = (file[f"{name}.{key}"][:, None, None] for key in ("weight", "bias"))
+        return (x * scale + shift).relu()
+
+    x = conv("conv1", x, 2, 3)
+    before = x.shape[-1] % 2
+    x = nn.functional.pad(x, (before, 1, before, 1), value=-torch.inf)
+    x = nn.functional.max_pool2d(x, 3, 2)
+    for block, units in enumerate((3, 4, 23)):
+        for unit in range(units):
+            name, stride = f"blocks.{block}.{unit}", 2 if unit == units - 1 else 1
+            seen = active(f"{name}.preact", x)
+            passed = x if unit else conv(f"{name}.shortcut", seen, stride)
+            inner = conv(f"{name}.conv1", seen).relu()
+            inner = conv(f"{name}.conv2", inner, stride, 1).relu()
+            x = nn.functional.max_pool2d(passed, 1, stride if unit else 1)
+            x = x + conv(f"{name}.conv3", inner)
+    return active("norm", x)
+
+
+@pytest.mark.parametrize("size", [64, 70])  # after the first layer: even, odd
+def test_the_folded_resnet_computes_what_it_was_published_to(size: int, tmp_path: Path) -> None:
+    file = folded_resnet(torch.Generator().manual_seed(0))
+    save_file(file, tmp_path / "resnet101_v2.safetensors")
+    known = find("resnet101_v2_block3")
+    member = known.build(GRADES).eval()
+    about = known.pretrained(member, tmp_path)
+    assert about.endswith("resnet101_v2.safetensors (ResNet-101 v2, TF-slim; Apache-2.0)")
+    with torch.no_grad():
+        expected = as_published(file, an_image(size))
+        ours = member.features(an_image(size))
+    assert ours.shape == expected.shape
+    assert expected.abs().max() > 0
+    assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_measured_normalisations_compute_the_same_and_train_from_there(tmp_path: Path) -> None:
+    """Without statistics of their own, their first batch would change every feature."""
+    save_file(
+        folded_resnet(torch.Generator().manual_seed(0)), tmp_path / "resnet101_v2.safetensors"
+    )
+    known = find("resnet101_v2_block3")
+    member = known.build(GRADES).eval()
+    known.pretrained(member, tmp_path)
+    assert known.measured
+    blank = copy.deepcopy(member)
+    images = torch.randn(16, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    layers = [layer for layer in member.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+    measure(member, images, layers)
+
+    with torch.no_grad():
+        folded, unfolded = blank.features(images), member.features(images)
+        learning, astray = member.train().features(images), blank.train().features(images)
+    spread = folded.std()
+    assert (unfolded - folded).abs().max() <= 1e-3 * folded.abs().max()
+    assert (learning - folded).std() <= 0.02 * spread
+    assert (astray - folded).std() > 0.5 * spread
+
+
+def test_a_run_begins_with_normalisations_measured_on_its_own_knees(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    save_file(
+        folded_resnet(torch.Generator().manual_seed(0)), tmp_path / "resnet101_v2.safetensors"
+    )
+    run = dataclasses.replace(
+        tiny_run(
+            tiny_recipe(
+                ONE_CYCLE,
+                network={"architecture": "resnet101_v2_block3", "pretrained": True},
+                average=0.9,
+            ),
+            knees,
+            tmp_path / "run",
+        ),
+        weights_dir=tmp_path,
+    )
+    plain = find("resnet101_v2_block3").build(GRADES).eval()
+    find("resnet101_v2_block3").pretrained(plain, tmp_path)
+
+    state = begin(run)
+    assert state.average is not None
+    before, after = copied(plain), copied(state.average)
+    means = [key for key in after if key.endswith("running_mean")]
+    assert len(means) == 3 * 30 + 1
+    assert all(before[key].abs().max() == 0 < after[key].abs().max() for key in means)
+    with torch.no_grad():
+        expected, ours = plain.features(an_image(64)), state.average.eval().features(an_image(64))
+    assert (ours - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
 def trunk_file(folder: Path, *, without: str = "", metadata: dict[str, str] | None = None) -> Path:
@@ -155,8 +339,13 @@ def test_a_folder_without_usable_weights_is_refused(
 
 def test_weights_that_nobody_publishes_are_asked_for() -> None:
     member = Member({}, body_from="", channels=1, grades=1)
-    with pytest.raises(WeightsUnavailable, match="resnet50_v2_stage3: has no weights that can be"):
-        find("resnet50_v2_stage3").pretrained(member, None)
+    for name, file in (
+        ("resnet50_v2_stage3", "resnet50_v2*.safetensors"),
+        ("resnet101_v2_block3", "resnet101_v2*.safetensors"),
+    ):
+        with pytest.raises(WeightsUnavailable, match=f"{name}: has no weights that can be") as no:
+            find(name).pretrained(member, None)
+        assert file in no.value.remedy
 
 
 @pytest.mark.parametrize("name", ["resnet101", "inception_v3_mixed7a", "efficientnet_lite2"])
@@ -191,6 +380,21 @@ def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def cached_download(home: Path, name: str, content: object) -> None:
     (home / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(content, home / "hub" / "checkpoints" / name)
+
+
+def test_a_download_is_checked_by_the_hash_that_its_name_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    torch.save({"weight": torch.ones(1)}, content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    (tmp_path / "plain.pth").write_bytes(content.getvalue())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    url = (tmp_path / "plain.pth").as_uri()
+
+    with pytest.raises(RuntimeError, match="invalid hash value"):
+        weights._downloaded(url, "0" * 64)
+    assert torch.equal(weights._downloaded(url, digest)["weight"], torch.ones(1))
 
 
 def test_densenets_old_key_names_are_understood(

@@ -306,7 +306,31 @@ def test_keys_that_came_later_leave_the_hash_of_recipes_without_them() -> None:
     changed["network"]["level"] = True
     levelled = Recipe.model_validate(changed)
     bound = Recipe.model_validate(paper.model_dump() | {"consistency": 1.0})
-    assert len({paper.hash, levelled.hash, bound.hash}) == 3
+    taught = [
+        Recipe.model_validate(paper.model_dump() | {"teacher": {"source": "masters"} | more})
+        for more in ({}, {"weight": 0.4}, {"temperature": 2.0}, {"source": "others"})
+    ]
+    assert len({paper.hash, levelled.hash, bound.hash, *(r.hash for r in taught)}) == 7
+
+
+def of_patches(*sizes: int) -> dict[str, Any]:
+    stages = [{"epochs": 1, "size": size} for size in sizes]
+    return {"stages": stages, "network": {"architecture": "dinov2_vits14"}}
+
+
+@pytest.mark.parametrize(("size", "near"), [(384, "378 or 392"), (33, "42"), (224 + 13, "224 or")])
+def test_a_transformer_takes_whole_patches(size: int, near: str) -> None:
+    with pytest.raises(ValidationError, match=f"instead of {size} choose {near}"):
+        recipe(**of_patches(392, size))
+    assert recipe(**of_patches(224, 392)).final_size == 392
+
+
+def test_at_another_size_the_stages_of_a_transformer_stay_whole_patches() -> None:
+    grown = recipe(**of_patches(42, 224, 392))
+    assert [stage.size for stage in grown.at_size(448).stages] == [42, 252, 448]
+    assert [stage.size for stage in grown.at_size(56).stages] == [42, 42, 56]
+    with pytest.raises(ValidationError, match="choose 434 or 448"):
+        grown.at_size(440)
 
 
 def test_a_batch_of_two_looks_has_room_for_a_knee() -> None:

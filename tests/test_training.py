@@ -32,6 +32,7 @@ from kellgren.training.data import load_planes
 from kellgren.training.loop import Watcher, disagreement, is_finished, train
 from kellgren.training.member_run import begin, trained_network
 from kellgren.training.outcome import finish
+from kellgren.training.soft_targets import targets_for
 from tiny_training import (
     FOLDS,
     HEAD_THEN_ALL,
@@ -320,7 +321,7 @@ def test_two_looks_of_a_batch_are_changed_in_two_ways_and_pulled_together(
         run = tiny_run(recipe, knees, tmp_path / name)
         assert train(run, watcher=Counting())
         network, chance = trained_network(run).eval(), torch.Generator().manual_seed(0)
-        stage = on_device(run, load_planes(knees, run.preprocess(32)))
+        stage = on_device(run, load_planes(knees, run.preprocess(32)), targets_for(run))
         change = draw(recipe.augmentation, 1, 2 * len(knees), chance).of_step(0)
         images = stage.augmented(torch.arange(len(knees)), change, chance)
         with torch.no_grad():

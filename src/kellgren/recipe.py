@@ -17,6 +17,9 @@ Size = Annotated[int, Field(ge=_LEAST_SIZE, le=1024, description="input width an
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 
+PATCHES = {"dinov2_vits14": 14}
+"""Networks that cut a picture into patches of so many pixels: their sizes must be multiples."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -79,6 +82,20 @@ class Targets(_Part):
     smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
+class Teacher(_Part):
+    """Whose predictions the targets are mixed with.
+
+    Attributes:
+        source: folder of a campaign, a run or a bundle, from the working directory.
+        weight: share of the teacher's distribution; the rest is the label's.
+        temperature: above 1 flattens the teacher's distribution, below 1 sharpens it.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    temperature: Annotated[float, Field(gt=0.0, le=20.0)] = 1.0
+
+
 class Augmentation(_Part):
     """Ranges of the random changes; zero switches one off.
 
@@ -126,6 +143,7 @@ class Recipe(_Part):
     network: Network
     schedule: Annotated[OneCycle | HeadThenAll, Field(discriminator="name")]
     targets: Targets
+    teacher: Teacher | None = None
     augmentation: Augmentation
     consistency: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
 
@@ -133,6 +151,18 @@ class Recipe(_Part):
     def _early_stopping_needs_one_stage(self) -> Self:
         if isinstance(self.schedule, HeadThenAll) and len(self.stages) > 1:
             raise ValueError("the head-then-all schedule trains in one stage, at one size")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_are_whole_patches(self) -> Self:
+        patch = PATCHES.get(self.network.architecture, 1)
+        for size in (stage.size for stage in self.stages if stage.size % patch):
+            below, above = size // patch * patch, (size // patch + 1) * patch
+            near = f"{below} or {above}" if below >= _LEAST_SIZE else f"{above}"
+            raise ValueError(
+                f"{self.network.architecture} takes sizes that are multiples of {patch}; "
+                f"instead of {size} choose {near}"
+            )
         return self
 
     @property
@@ -162,17 +192,19 @@ class Recipe(_Part):
         """The same run for a member of another size.
 
         The last stage gets that size; earlier ones keep their proportion to it, rounded to
-        multiples of 16.
+        multiples of 16, or of the network's patches.
 
         Raises:
-            ValidationError: the size is not between 32 and 1024.
+            ValidationError: the size is not between 32 and 1024, or not one of the network's.
         """
         if size == self.final_size:
             return self
         share = size / self.final_size
+        step = PATCHES.get(self.network.architecture, 16)
+        least = -(-_LEAST_SIZE // step) * step
         *early, last = (stage.model_dump() for stage in self.stages)
         for stage in early:
-            stage["size"] = min(size, max(_LEAST_SIZE, round(stage["size"] * share / 16) * 16))
+            stage["size"] = min(size, max(least, round(stage["size"] * share / step) * step))
         last["size"] = size
         return Recipe.model_validate(self.model_dump() | {"stages": [*early, last]})
 
@@ -184,6 +216,7 @@ class Recipe(_Part):
         """
         unused: dict[str, Any] = {} if self.network.level else {"network": {"level"}}
         unused |= {} if self.consistency else {"consistency": True}
+        unused |= {} if self.teacher else {"teacher": True}
         return hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
 
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from kellgren.architectures import paper, trunks
+from kellgren.architectures import paper, residual_v2, trunks, vision_transformer
 from kellgren.architectures.member import Member
 from kellgren.architectures.registry import ARCHITECTURES, Architecture, architecture, find
 
-__all__ = ["ARCHITECTURES", "Architecture", "Member", "architecture", "find", "paper", "trunks"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Member",
+    "architecture",
+    "find",
+    "paper",
+    "residual_v2",
+    "trunks",
+    "vision_transformer",
+]

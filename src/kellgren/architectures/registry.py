@@ -15,6 +15,7 @@ Builder = Callable[[int], Member]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+HALF: Triple = (0.5, 0.5, 0.5)  # as mean and as deviation: grey values -1..1
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,12 @@ class Architecture:
     std: Triple
     cam_layer: str  # dotted name of the module that returns the last feature map
     build: Builder  # number of grades -> network, randomly initialised
-    # loads ImageNet weights from a folder or, given None, from the network's publisher; returns
+    # loads pretrained weights from a folder or, given None, from the network's publisher; returns
     # one line for the model card; raises WeightsUnavailable
     pretrained: Callable[[Member, Path | None], str]
+    # whether the published batch normalisations are folded, without statistics of their own:
+    # before training these must be measured on knees
+    measured: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -42,6 +46,7 @@ def architecture(
     pretrained: Callable[[Member, Path | None], str],
     mean: Triple = IMAGENET_MEAN,
     std: Triple = IMAGENET_STD,
+    measured: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated builder under its own name.
 
@@ -54,7 +59,7 @@ def architecture(
         if name in ARCHITECTURES:
             raise ValueError(f"there is already an architecture named {name}")
         ARCHITECTURES[name] = Architecture(
-            name, input_size, mean, std, cam_layer, build, pretrained
+            name, input_size, mean, std, cam_layer, build, pretrained, measured
         )
         return build
 

@@ -14,19 +14,20 @@ from torchvision.models.inception import (
 )
 
 from kellgren.architectures.member import Member
-from kellgren.architectures.registry import architecture
+from kellgren.architectures.registry import HALF, architecture
 from kellgren.architectures.weights import WeightSource, from_timm, from_torchvision
-
-_HALF = (0.5, 0.5, 0.5)
 
 
 @architecture(
     input_size=288,
     cam_layer="body.Mixed_7a",
-    mean=_HALF,
-    std=_HALF,
+    mean=HALF,
+    std=HALF,
     pretrained=WeightSource(
-        "inception_v3_mixed7a", "inception_v3*.safetensors", from_torchvision("inception_v3")
+        "inception_v3_mixed7a",
+        "inception_v3*.safetensors",
+        from_torchvision("inception_v3"),
+        credit="Inception-v3, Google; Apache-2.0",
     ),
 )
 def inception_v3_mixed7a(grades: int) -> Member:
@@ -84,6 +85,7 @@ def resnet50_v2_stage3(grades: int) -> Member:
         "tf_efficientnet_b4*.safetensors",
         from_timm("tf_efficientnet_b4.ns_jft_in1k"),
         containers=("blocks",),
+        credit="EfficientNet-B4, Google; Apache-2.0",
     ),
 )
 def efficientnet_b4(grades: int) -> Member:
@@ -94,18 +96,42 @@ def efficientnet_b4(grades: int) -> Member:
 @architecture(
     input_size=260,
     cam_layer="body.bn2",
-    mean=_HALF,
-    std=_HALF,
+    mean=HALF,
+    std=HALF,
     pretrained=WeightSource(
         "efficientnet_lite2",
         "tf_efficientnet_lite2*.safetensors",
         from_timm("tf_efficientnet_lite2.in1k"),
         containers=("blocks",),
+        credit="EfficientNet-Lite2, Google; Apache-2.0",
     ),
 )
 def efficientnet_lite2(grades: int) -> Member:
     """EfficientNet-Lite2: 1280 channels at stride 32, 4.8 M parameters."""
     return _efficientnet("tf_efficientnet_lite2", channels=1280, grades=grades, dropout=0.3)
+
+
+@architecture(
+    input_size=384,
+    cam_layer="body.act4",
+    mean=HALF,
+    std=HALF,
+    pretrained=WeightSource(
+        "xception",
+        "xception*.safetensors",
+        from_timm("legacy_xception.tf_in1k"),
+        credit="Xception, Keras Applications; MIT",
+    ),
+)
+def xception(grades: int) -> Member:
+    """Xception: 2048 channels at stride 32, 20.8 M parameters; the stem ends at stride 8."""
+    import timm  # slow to import, and most recipes do not need it
+
+    source = timm.create_model("legacy_xception", num_classes=0)
+    stages = {
+        name: stage for name, stage in source.named_children() if name not in ("global_pool", "fc")
+    }
+    return Member(stages, body_from="block3", channels=2048, grades=grades, dropout=0.2)
 
 
 def _efficientnet(name: str, *, channels: int, grades: int, dropout: float) -> Member:

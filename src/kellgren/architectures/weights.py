@@ -22,6 +22,7 @@ from kellgren.architectures.member import Member
 from kellgren.errors import WeightsUnavailable
 
 Weights = Mapping[str, Tensor]
+Adapt = Callable[[Weights], Weights]
 Download = Callable[[], tuple[str, Weights]]  # -> what was fetched, and its tensors
 
 _NETWORK_TIMEOUT_S = 20.0
@@ -38,12 +39,19 @@ class WeightSource:
         download: fetches the publisher's weights; None where nobody offers them for download.
         containers: modules of the publisher that hold stages which are direct parts of our stem
             or body, for example ``features``: the prefix is dropped from the keys.
+        adapt: makes our keys and shapes of the publisher's, where that takes more; comes first,
+            and leaves out what it cannot make, for that is missed by name then.
+        credit: whose network it is, and its licence; for a file that does not say so itself.
+        learnt_from: the pictures that the weights were trained on.
     """
 
     network: str
     pattern: str
     download: Download | None = None
     containers: tuple[str, ...] = ()
+    adapt: Adapt = dict
+    credit: str = ""
+    learnt_from: str = "ImageNet"
 
     def __call__(self, member: Member, weights_dir: Path | None) -> str:
         """Load the weights into stem and body; the head stays as it is.
@@ -58,11 +66,11 @@ class WeightSource:
             origin, weights = self._fetch()
         else:
             origin, weights = self._read(weights_dir)
-        renamed = {self._our_key(key): tensor for key, tensor in weights.items()}
+        renamed = {self._our_key(key): tensor for key, tensor in self.adapt(weights).items()}
         self._check(member, renamed, origin)
         for part in (member.stem, member.body):
             part.load_state_dict({key: renamed[key] for key in _loadable(part)}, strict=False)
-        return f"ImageNet weights from {origin}"
+        return f"{self.learnt_from} weights from {origin}"
 
     def available(self, weights_dir: Path | None) -> str:
         """Where the weights would come from; nothing is downloaded, and no tensor is read.
@@ -85,10 +93,11 @@ class WeightSource:
             raise self._unavailable(self.network, "has no weights that can be downloaded")
         try:
             with _network_timeout():
-                return self.download()
+                origin, weights = self.download()
+            return self._credited(origin, self.credit), weights
         except Exception as error:  # publishers' clients raise errors of many libraries
             raise self._unavailable(
-                self.network, f"its ImageNet weights could not be downloaded ({error})"
+                self.network, f"its {self.learnt_from} weights could not be downloaded ({error})"
             ) from error
 
     def _read(self, folder: Path) -> tuple[str, Weights]:
@@ -117,7 +126,10 @@ class WeightSource:
         except (OSError, SafetensorError) as error:
             raise self._unavailable(path, f"cannot be read as safetensors ({error})") from error
         credit = "; ".join(about[key] for key in ("source", "licence") if key in about)
-        return f"{path.name} ({credit})" if credit else path.name
+        return self._credited(path.name, credit or self.credit)
+
+    def _credited(self, origin: str, credit: str) -> str:
+        return f"{origin} ({credit})" if credit else origin
 
     def _our_key(self, key: str) -> str:
         container, _, rest = key.partition(".")
@@ -149,11 +161,16 @@ def from_torchvision(network: str) -> Download:
     return download
 
 
-def from_timm(network: str) -> Download:
+def from_timm(network: str, sha256: str = "") -> Download:
     """A download of timm's weights of that network and tag, such as ``tf_efficientnet_b4.in1k``.
 
-    They come from timm's releases, whose file names carry a hash. Asking the model hub instead
-    takes nearly a minute to fail off line, and may end in an unchecked pickle.
+    They come from timm's releases, whose file names carry a hash, or from the network's authors.
+    Asking the model hub instead takes nearly a minute to fail off line, and may end in an
+    unchecked pickle.
+
+    Args:
+        network: and its tag.
+        sha256: of the file, where its name does not carry it.
     """
 
     def download() -> tuple[str, Weights]:
@@ -162,16 +179,24 @@ def from_timm(network: str) -> Download:
         published = timm.get_pretrained_cfg(network)
         if published is None or not isinstance(published.url, str):
             raise LookupError(f"timm lists no release of {network}")
-        return f"timm {network}", _downloaded(published.url)
+        return f"timm {network}", _downloaded(published.url, sha256)
 
     download.__doc__ = f"timm {network}"
     return download
 
 
-def _downloaded(url: str) -> Weights:
-    """The tensors at an address whose file name ends in the start of the file's hash."""
+def _downloaded(url: str, sha256: str = "") -> Weights:
+    """The tensors at an address whose file name ends in the start of the file's hash, or of one
+    with a known hash, which its name then carries in the cache.
+    """
+    stem, _, ending = url.rpartition("/")[2].rpartition(".")
     weights: Weights = load_state_dict_from_url(
-        url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        url,
+        map_location="cpu",
+        progress=False,
+        check_hash=True,
+        file_name=f"{stem}-{sha256[:16]}.{ending}" if sha256 else None,
+        weights_only=True,
     )
     return weights
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kellgren.grades import GRADE_COUNT
 from kellgren.training.augment import Draw, apply
-from kellgren.training.data import Planes, target_table
+from kellgren.training.data import Planes
 from kellgren.training.member_run import MemberRun
 
 
@@ -64,23 +64,19 @@ class DeviceKnees:
         return images.contiguous(memory_format=torch.channels_last)
 
 
-def on_device(run: MemberRun, planes: Planes) -> DeviceKnees:
+def on_device(run: MemberRun, planes: Planes, targets: npt.NDArray[np.float32]) -> DeviceKnees:
     """Carry a run's knees to its device.
 
     Args:
         run: whose knees and device.
         planes: ``(K, S, S)``. On a CPU they are used where they lie, a file's pages included.
+        targets: ``(K, grades)`` distributions.
     """
     preprocess = run.preprocess(planes.shape[1])
-    table = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT))
-    grades = torch.tensor([int(knee.grade or 0) for knee in run.knees])
     place = run.device.name
-    with warnings.catch_warnings():  # that the planes of a file cannot be written: nobody does
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        knees = torch.from_numpy(planes)
     return DeviceKnees(
-        planes=knees.to(place),
-        targets=table[grades].to(place),
+        planes=torch.from_numpy(planes).to(place),
+        targets=torch.from_numpy(targets).to(place),
         mean=torch.tensor(preprocess.mean).view(1, 3, 1, 1).to(place),
         std=torch.tensor(preprocess.std).view(1, 3, 1, 1).to(place),
     )

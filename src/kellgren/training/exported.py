@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,11 @@ from torch import Tensor, nn
 
 from kellgren.architectures import Member
 from kellgren.errors import TrainingError
+from kellgren.training.batch_statistics import measure
 from kellgren.training.export import difference_of
-from kellgren.training.folding import Layer, layers_in_order, remove, undo
+from kellgren.training.folding import Layer, layers_in_order, undo
 
 _TOLERANCE = 1e-3
-_BATCH = 16
-Moments = list[tuple[Tensor, Tensor]]
 Values = dict[str, npt.NDArray[np.float32]]
 
 
@@ -51,7 +49,7 @@ def load_exported(network: Member, path: Path, images: Tensor) -> None:
             f"cannot be brought back into a network ({type(error).__name__})",
             "Name a member of the same architecture, or a run with its checkpoint",
         ) from None
-    _measure(network, images, undone)
+    measure(network, images, undone)
     difference = difference_of(model, copy.deepcopy(network).cpu(), images.shape[-1])
     if not difference <= _TOLERANCE:
         raise TrainingError(
@@ -102,30 +100,3 @@ def _fill(
     if nodes:
         raise ValueError("the file has more layers than the network")
     return undone
-
-
-def _measure(network: Member, images: Tensor, undone: list[nn.BatchNorm2d]) -> None:
-    """Give each of these normalisations the statistics of the images, computing the same."""
-    measured: list[Moments] = [[] for _ in undone]
-    hooks = [
-        layer.register_forward_pre_hook(_keeper(kept))
-        for layer, kept in zip(undone, measured, strict=True)
-    ]
-    with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            network(images[start : start + _BATCH])
-        remove(hooks)
-        for layer, moments in zip(undone, measured, strict=True):
-            mean, square = (torch.stack(kind).mean(dim=0) for kind in zip(*moments, strict=True))
-            variance = (square - mean**2).clamp_min(1e-8)
-            names = ("running_mean", "running_var", "weight", "bias")
-            learnt = (mean, variance, (variance + layer.eps).sqrt(), layer.bias + mean)
-            layer.load_state_dict(dict(zip(names, learnt, strict=True)), strict=False)
-
-
-def _keeper(kept: Moments) -> Callable[[nn.Module, tuple[Tensor]], None]:
-    def keep(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        (features,) = inputs
-        kept.append((features.mean((0, 2, 3)), (features**2).mean((0, 2, 3))))
-
-    return keep

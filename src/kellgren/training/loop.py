@@ -24,6 +24,7 @@ from kellgren.training.data import load_planes, target_table
 from kellgren.training.keeping import Keeper
 from kellgren.training.member_run import MemberRun, begin, has_begun, restore
 from kellgren.training.schedule import optimiser_for, rate_at, starts_afresh
+from kellgren.training.soft_targets import targets_for
 
 
 class Watcher:
@@ -75,7 +76,8 @@ def train(
         epoch_began = time.monotonic()
         if knees is None or knees.size != run.recipe.size_of(epoch):
             preprocess = run.preprocess(run.recipe.size_of(epoch))
-            knees = on_device(run, load_planes(run.knees, preprocess, watcher.loading))
+            planes = load_planes(run.knees, preprocess, watcher.loading)
+            knees = on_device(run, planes, targets_for(run, watcher.loading))
         record = _one_epoch(run, state, knees, epoch, watcher)
         record["minutes"] = (time.monotonic() - epoch_began) / 60
         state.history.append(record)

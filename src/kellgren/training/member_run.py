@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from kellgren.architectures import Member, find
 from kellgren.errors import TrainingError
@@ -20,6 +21,7 @@ from kellgren.manifest import Knee
 from kellgren.preprocess import Preprocess
 from kellgren.recipe import HeadThenAll, Recipe
 from kellgren.training.average import average_of
+from kellgren.training.batch_statistics import measure
 from kellgren.training.cache import memory_store
 from kellgren.training.checkpoint import (
     RunState,
@@ -31,9 +33,10 @@ from kellgren.training.device import Device
 from kellgren.training.exported import load_exported
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
 from kellgren.training.schedule import optimiser_for
+from kellgren.training.teachers import Teacher
 
 _MEASURED = 128
-"""How many knees give an exported member's batch normalisations their statistics."""
+"""How many knees give batch normalisations their statistics, where these are not known."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class MemberRun:
         device: where and in which precision to compute.
         start_from: folder of another run of the same network, data and fold, whose weights
             this one begins with; ``None``: ImageNet's or random ones, as the recipe says.
+        teacher: whose predictions are part of the targets; ``None``: the labels alone are.
     """
 
     recipe: Recipe
@@ -60,6 +64,7 @@ class MemberRun:
     weights_dir: Path | None
     device: Device
     start_from: Path | None = None
+    teacher: Teacher | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -79,7 +84,8 @@ class MemberRun:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed."""
-        return {"recipe": self.recipe.hash, "data": self.data_hash}
+        identity = {"recipe": self.recipe.hash, "data": self.data_hash}
+        return identity | ({"teacher": self.teacher.identity} if self.teacher else {})
 
     def preprocess(self, size: int) -> Preprocess:
         """What the member sees at a size."""
@@ -154,6 +160,8 @@ def begin(run: MemberRun) -> RunState:
     elif run.recipe.network.pretrained:
         source = find(run.recipe.network.architecture)
         origin = source.pretrained(state.network, run.weights_dir)
+        if source.measured:
+            _measure(run, state.network)
     if state.average is not None:
         state.average.load_state_dict(state.network.state_dict())
     with written_whole(run.out / "origin.json") as stream:
@@ -194,10 +202,23 @@ def _continue_exported(run: MemberRun, earlier: Path, state: RunState) -> str:
             earlier / FACTS, "learnt from other knees or another fold", "Name a run of this fold"
         )
     seen = Preprocess.model_validate(facts["preprocess"])
-    planes = memory_store(run.learnt[:_MEASURED], seen).planes  # too few to keep in a cache
-    images = torch.from_numpy(seen.normalise(planes.astype(np.float32) / np.float32(255)))
-    load_exported(state.network, earlier / MODEL, images.to(run.device.name))
+    load_exported(state.network, earlier / MODEL, _some_images(run, seen))
     return f"a whole run of {facts['recipe']['name']}, which started from {facts['started_from']}"
+
+
+def _measure(run: MemberRun, network: Member) -> None:
+    """Statistics for normalisations that were published without; the network computes the same."""
+    images = _some_images(run, run.preprocess(run.recipe.size_of(0)))
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    measure(network.eval(), images, layers)
+
+
+def _some_images(run: MemberRun, seen: Preprocess) -> torch.Tensor:
+    """Knees from all over the data set that are learnt from, as the network sees them."""
+    some = run.learnt[:: max(1, len(run.learnt) // _MEASURED)][:_MEASURED]
+    planes = memory_store(some, seen).planes  # too few to keep in a cache
+    images = torch.from_numpy(seen.normalise(planes.astype(np.float32) / np.float32(255)))
+    return images.to(run.device.name)
 
 
 def _facts(path: Path, *keys: str) -> dict[str, Any]:

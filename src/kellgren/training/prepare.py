@@ -14,6 +14,7 @@ from kellgren.training.device import choose_device
 from kellgren.training.identity import data_hash
 from kellgren.training.member_run import MemberRun
 from kellgren.training.run_folder import CHECKPOINT
+from kellgren.training.teachers import find_teacher
 
 
 def prepare(
@@ -40,6 +41,8 @@ def prepare(
     Raises:
         InvalidRecipe: the architecture is not known.
         InvalidManifest: a patient has no fold, or the fold does not exist.
+        TrainingError: the recipe's teacher learnt from what is held out, or is not whole.
+        BundleError: the recipe's teacher is a damaged bundle.
     """
     held_out = np.zeros(len(knees), dtype=bool)
     if folds is not None and fold is not None:
@@ -55,4 +58,5 @@ def prepare(
         weights_dir=weights_dir,
         device=choose_device(recipe.precision, recipe.network.architecture),
         start_from=start_from,
+        teacher=find_teacher(recipe.teacher, knees, folds, fold) if recipe.teacher else None,
     )
