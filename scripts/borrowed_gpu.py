@@ -1,11 +1,12 @@
-"""Train a campaign on a machine borrowed for minutes, through a narrow door.
+r"""Train a campaign on a machine borrowed for minutes, through a narrow door.
 
 For a machine that reaches no network, takes so many megabytes at a time, and gives back a few files
 of so many megabytes. docs/how-to/train-on-a-borrowed-machine.md goes through it.
 
 Here, everything the other machine needs, in loads of at most so many megabytes::
 
-    python scripts/borrowed_gpu.py prepare default --data kneeKL299 --weights-dir weights -o loads
+    python scripts/borrowed_gpu.py prepare default --data kneeKL299 -o loads \
+        --weights weights/*.safetensors
 
 There, once for each load, in any order; then as often as there is time, going on where it stopped::
 
@@ -43,7 +44,6 @@ from typing import IO, Any
 SCRIPT, SOURCE, ORDER = "borrowed_gpu.py", "source.zip", "order.json"
 RECEIVED, CAMPAIGN, SENT = "received", "campaign", "sent"
 MEGABYTE = 1_000_000
-GRACE_MINUTES = 1.0
 
 
 # --- here ----------------------------------------------------------------------------------------
@@ -65,8 +65,8 @@ def prepare(options: argparse.Namespace) -> int:
         order = {
             "campaign": _copy_campaign(options.campaign, plain),
             "data": _pack_data(options.data, packs / "data", piece_bytes),
-            "weights": _pack_weights(options, packs / "weights", piece_bytes),
-            "wheels": _pack_wheels(options.wheels, packs / "wheels", piece_bytes),
+            "weights": _pack_files("weights", options.weights, packs / "weights", piece_bytes),
+            "wheels": _pack_files("wheels", options.wheels, packs / "wheels", piece_bytes),
             "finished": [job.name for job in finished_jobs(options.finished)]
             if options.finished
             else [],
@@ -121,28 +121,6 @@ def _pack_data(data: Path, out: Path, piece_bytes: int) -> str:
     pack_knees(data, out, piece_bytes, training_only=True)
     folder = data.resolve()
     return f"knees/{folder.name}" if data.is_file() else folder.name
-
-
-def _pack_weights(options: argparse.Namespace, out: Path, piece_bytes: int) -> bool:
-    """Pack the ImageNet weights that the campaign's recipes start from."""
-    if options.weights_dir is None:
-        return False
-    from kellgren.architectures import find
-    from kellgren.training.campaign import read_campaign
-
-    found: set[Path] = set()
-    for recipe in read_campaign(options.campaign).recipes:
-        if recipe.network.pretrained:
-            source = find(recipe.network.architecture).pretrained
-            pattern = getattr(source, "pattern", "*.safetensors")
-            found |= set(options.weights_dir.glob(pattern))
-    return _pack_files("weights", sorted(found), out, piece_bytes)
-
-
-def _pack_wheels(folder: Path | None, out: Path, piece_bytes: int) -> bool:
-    return folder is not None and _pack_files(
-        "wheels", sorted(folder.glob("*.whl")), out, piece_bytes
-    )
 
 
 def _pack_files(name: str, paths: Sequence[Path], out: Path, piece_bytes: int) -> bool:
@@ -201,7 +179,7 @@ def train(options: argparse.Namespace) -> int:
     if wrong:
         return _complain(f"missing or damaged: {', '.join(wrong)}: receive their loads again")
     environment = _unpack_all(work, order)
-    code = _go_on(work, order, options, environment)
+    code = _go_on(work, order, options, environment) if options.max_minutes else 0
     packed = _pack_results(work, options, environment)
     return packed or code
 
@@ -284,11 +262,11 @@ def _go_on(
     with _finished_elsewhere(work, order["finished"]):
         process = subprocess.Popen(words, env=environment, process_group=0)
         try:
-            code = process.wait((options.max_minutes + GRACE_MINUTES) * 60)
+            code = process.wait((options.max_minutes + options.grace_minutes) * 60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # the jobs in flight go on from checkpoints
             code = process.wait()
-            print(f"ended after {GRACE_MINUTES:g} minutes over the time", file=sys.stderr)
+            print(f"ended {options.grace_minutes:g} minutes over the time", file=sys.stderr)
         except KeyboardInterrupt:
             os.killpg(process.pid, signal.SIGINT)
             raise
@@ -351,8 +329,12 @@ def _parser() -> argparse.ArgumentParser:
     here.set_defaults(step=prepare)
     here.add_argument("campaign", help="TOML file, or name of a shipped campaign")
     here.add_argument("--data", type=Path, required=True, help="folder of knees, or a manifest")
-    here.add_argument("--weights-dir", type=Path, help="where ImageNet weights lie")
-    here.add_argument("--wheels", type=Path, help="folder of libraries that the machine lacks")
+    here.add_argument(
+        "--weights", type=Path, nargs="+", default=(), help="files of ImageNet weights it needs"
+    )
+    here.add_argument(
+        "--wheels", type=Path, nargs="+", default=(), help="libraries that the machine lacks"
+    )
     here.add_argument("--finished", type=Path, help="campaign whose finished jobs are not redone")
     here.add_argument("--load-mb", type=float, default=60, help="most megabytes of a load (60)")
     here.add_argument("--piece-mb", type=float, default=15, help="most megabytes of a piece (15)")
@@ -366,7 +348,12 @@ def _parser() -> argparse.ArgumentParser:
     there.add_argument("--work", type=Path, required=True, help="folder that stays between calls")
     there.add_argument("--results", type=Path, required=True, help="folder that is fetched")
     there.add_argument("--runners", type=int, default=1, help="jobs at a time (1)")
-    there.add_argument("--max-minutes", type=float, required=True, help="for training")
+    there.add_argument(
+        "--max-minutes", type=float, required=True, help="for training; 0: only pack what is left"
+    )
+    there.add_argument(
+        "--grace-minutes", type=float, default=1, help="over the time, then training is ended (1)"
+    )
     there.add_argument("--piece-mb", type=float, default=15, help="most megabytes a file (15)")
     there.add_argument("--pieces-most", type=int, default=8, help="most files (8)")
     there.add_argument(
