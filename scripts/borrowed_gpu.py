@@ -178,6 +178,8 @@ def train(options: argparse.Namespace) -> int:
     ]
     if wrong:
         return _complain(f"missing or damaged: {', '.join(wrong)}: receive their loads again")
+    if options.results.exists() and any(options.results.iterdir()):
+        return _complain(f"{options.results} is not empty: name a new or empty folder")
     environment = _unpack_all(work, order)
     code = _go_on(work, order, options, environment) if options.max_minutes else 0
     packed = _pack_results(work, options, environment)
@@ -197,8 +199,10 @@ def _unpack_all(work: Path, order: dict[str, Any]) -> dict[str, str]:
         )
         if manifest.name in order["files"]:
             _once(place, manifest.name, lambda draft, pieces=pieces: _untar(pieces, draft))
-    if order["wheels"]:
-        _once(work / "site", order["files"][SOURCE], lambda draft: _install(work / "wheels", draft))
+            if about["name"] == "wheels":
+                _once(
+                    work / "site", manifest.name, lambda draft, place=place: _install(place, draft)
+                )
     paths = [work / "source", work / "site"]
     known = os.environ.get("PYTHONPATH")
     joined = os.pathsep.join([*map(str, paths), *([known] if known else [])])
@@ -337,7 +341,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     here.add_argument("--finished", type=Path, help="campaign whose finished jobs are not redone")
     here.add_argument("--load-mb", type=float, default=60, help="most megabytes of a load (60)")
-    here.add_argument("--piece-mb", type=float, default=15, help="most megabytes of a piece (15)")
+    here.add_argument("--piece-mb", type=float, default=5, help="most megabytes of a piece (5)")
     here.add_argument("-o", "--output", type=Path, required=True, help="folder for the loads")
     into = steps.add_parser("receive", help="there: keep what a load brings")
     into.set_defaults(step=receive)

@@ -175,6 +175,9 @@ def test_what_did_not_arrive_is_named(home: Path, tmp_path: Path) -> None:
     words = ("train", "--work", work, "--results", tmp_path / "r", "--max-minutes", 1)
     assert "receive the first load" in call(script, *words, code=2).stderr
     call(script, "receive", *parts, "--work", work)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "earlier.txt").write_text("earlier results")
+    assert "is not empty" in call(script, *words, code=2).stderr
     lost, damaged = sorted((work / "received").glob("weights-*.part"))[:2]
     lost.unlink()
     damaged.write_bytes(b"damaged")
