@@ -59,6 +59,10 @@ class BundleError(KellgrenError):
     """A model bundle that is missing, damaged, incomplete or written by a newer version."""
 
 
+class InvalidPack(KellgrenError):
+    """A pack with a piece missing or damaged, or with files that it does not list."""
+
+
 class WeightsUnavailable(KellgrenError):
     """Pretrained weights that could not be found or do not fit the network."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kellgren import __version__
-from kellgren.cli import bundle, choose, data, evaluate, grade, listen, locate, serve, train
+from kellgren.cli import bundle, choose, data, evaluate, grade, listen, locate, pack, serve, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 
 SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -30,6 +30,7 @@ app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
 app.add_typer(data.app, name="data")
 train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)
 train.app.command(name="publish", epilog=choose.PUBLISHING)(choose.publish)
+pack.register(train.app, data.app)
 app.add_typer(train.app, name="train")
 app.add_typer(bundle.app, name="bundle")
 

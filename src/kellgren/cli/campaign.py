@@ -1,4 +1,4 @@
-"""`kellgren train`: ensemble, campaigns, status, merge, sizes."""
+"""`kellgren train`: ensemble, campaigns, status, sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ENSEMBLE = "kellgren train ensemble processor --data kneeKL299 --out campaign --runners 2"
 STATUS = "kellgren train status campaign"
-MERGE = "kellgren train merge elsewhere/campaign --out campaign"
 SIZES = "kellgren train sizes campaign --picture sizes.png"
 SOME_FAILED = 1
 _Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.")]
@@ -137,27 +136,6 @@ def status(
     _write(content, json)
 
 
-def merge(
-    others: Annotated[list[Path], typer.Argument(help="Campaign folders of other machines.")],
-    out: Annotated[Path, typer.Option(help="Campaign that takes over what they finished.")],
-) -> None:
-    """Take over finished jobs of the same plan; what is finished here stays."""
-    from kellgren import terminal
-    from kellgren.cli.extras import needs_train_extra
-
-    with needs_train_extra():
-        from kellgren.training.campaign.merge import merge as take_over
-
-        found = take_over(others, out)
-    for name in found.taken:
-        terminal.out.print(f"taken over: {name}", markup=False, soft_wrap=True)
-    for name in found.set_aside:
-        terminal.err.print(f"half-trained run moved to set-aside/{name}", style="dim")
-    for name in found.busy:
-        terminal.err.print(f"left alone, as somebody is at it here: {name}", style="yellow")
-    terminal.out.print(f"{len(found.taken)} taken over, {len(found.kept)} were finished here")
-
-
 def sizes(
     folder: _Folder,
     picture: Annotated[Path | None, typer.Option(help="Draw scores and costs as PNG.")] = None,
@@ -188,7 +166,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=ENSEMBLE)(ensemble)
     app.command(epilog="kellgren train campaigns")(campaigns)
     app.command(epilog=STATUS)(status)
-    app.command(epilog=MERGE)(merge)
     app.command(epilog=SIZES)(sizes)
 
 

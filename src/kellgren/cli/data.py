@@ -1,4 +1,4 @@
-"""`kellgren data`: index, check, folds."""
+"""`kellgren data`: index, check, folds; packing joins from its own file."""
 
 from __future__ import annotations
 

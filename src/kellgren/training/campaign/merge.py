@@ -1,17 +1,22 @@
-"""Takes over what other machines finished of the same plan."""
+"""Takes over what other machines finished of the same plan, from their folders or from packs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import Timeout
 
-from kellgren.errors import TrainingError
+from kellgren.errors import InvalidPack, TrainingError
+from kellgren.pieces import Advance, Pack, draft_in, extract, find_packs, is_pack, verify
 from kellgren.splits import load_folds, save_folds
+from kellgren.training.campaign.pack import SUFFIXES
 from kellgren.training.campaign.plan import (
     FOLDS,
     JOBS,
@@ -28,8 +33,10 @@ from kellgren.training.campaign.plan import (
 )
 from kellgren.training.run_folder import FACTS
 
-SET_ASIDE = "set-aside"
+SET_ASIDE, INCOMPLETE = "set-aside", "incomplete"
 _INCOMING = ".incoming-"
+_RUN_FILE = re.compile(rf"{JOBS}/([a-z0-9][a-z0-9_.-]*)/([A-Za-z0-9][A-Za-z0-9_.-]*)")
+_NO_PROGRESS: Advance = lambda done, of: None  # noqa: E731
 
 
 @dataclass
@@ -37,89 +44,214 @@ class Merged:
     """What a merge did.
 
     Attributes:
-        taken: jobs that were copied.
+        taken: jobs that were taken over whole.
         kept: jobs that the target had finished itself.
         busy: jobs that somebody is at in the target's folder; they stay as they are.
         set_aside: half-trained runs that a finished one replaced, now in ``set-aside/``.
+        incomplete: jobs of which packs brought a part, now in ``incomplete/``; they are not
+            finished until another pack brings the rest.
+        other_runs: jobs of which a pack brought a part, while ``incomplete/`` holds a part of
+            another run of the same job; that one stays.
     """
 
     taken: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+    other_runs: list[str] = field(default_factory=list)
 
 
-def merge(others: Sequence[Path], folder: Path) -> Merged:
-    """Copy the finished jobs of other campaign folders into one.
+@dataclass(frozen=True)
+class _Source:
+    """A campaign's folder, or a pack unpacked into one.
 
-    The target's plan grows by jobs that it lacks; its own finished jobs stay. Nothing is copied
-    before all plans are known to fit, and each run appears whole or not at all.
+    Attributes:
+        folder: laid out as a campaign's.
+        said: what the user named.
+        listed: SHA-256 of every file of the pack's runs, also of those it does not hold;
+            ``None``: not a pack.
+    """
+
+    folder: Path
+    said: Path
+    listed: Mapping[str, str] | None = None
+
+    def jobs(self) -> list[Job]:
+        """The jobs it brings: finished ones, and those of which a pack holds a part."""
+        if self.listed is None:
+            return finished_jobs(self.folder)
+        return [job for job in all_jobs(self.folder) if job.run.is_dir()]
+
+
+def merge(others: Sequence[Path], folder: Path, advance: Advance = _NO_PROGRESS) -> Merged:
+    """Take over the finished jobs of other campaign folders and packs.
+
+    The target's plan grows by jobs that it lacks; its own finished jobs stay. Nothing is taken
+    before all packs are checked and all plans are known to fit, and each run appears whole or not
+    at all. A job of which packs bring a part only is not finished: it is kept in ``incomplete/``
+    until another pack of the same run brings the rest.
 
     Args:
-        others: campaign folders; they stay as they are.
+        others: campaign folders, packs' folders, manifests and pieces; they stay as they are.
         folder: the target; a new one takes the first of the others' plan and folds.
+        advance: is told how many bytes of a pack are read.
 
     Raises:
         TrainingError: a folder without a plan, of other folds, data, or recipes, or a run whose
             facts are not those of its job.
+        InvalidPack: a pack with a piece missing or damaged, or with files that no campaign has.
     """
-    incoming = [job for other in others for job in finished_jobs(other)]
+    campaigns = [path for path in others if (path / PLAN).exists() or not is_pack(path)]
+    packed = [path for path in others if path not in campaigns]
+    packs = find_packs(packed, "campaign") if packed else []
+    for pack in packs:
+        _check_names(pack)
+        verify(pack)
+    with draft_in(folder) as draft:
+        sources = [_Source(path, path) for path in campaigns]
+        for number, pack in enumerate(packs):
+            extract(pack, draft / str(number), advance=advance)
+            sources.append(_unpacked(pack, draft / str(number)))
+        return _merge(sources, folder)
+
+
+def _check_names(pack: Pack) -> None:
+    """A pack holds a plan, folds, and files of runs: nothing else, and nowhere else."""
+    names = [file.name for file in pack.contents.files]
+    runs = [name for name in names if name not in (PLAN, FOLDS)]
+    odd = [
+        name for name in runs if not _RUN_FILE.fullmatch(name) or Path(name).suffix not in SUFFIXES
+    ]
+    if odd or not {PLAN, FOLDS} <= {file.name for file in pack.contents.packed}:
+        problem = f"holds {odd[0]!r}, which is no file of a run" if odd else f"lacks {PLAN}"
+        raise InvalidPack(pack.path, problem, "Make it with train pack")
+
+
+def _unpacked(pack: Pack, folder: Path) -> _Source:
+    known = {job.name for job in all_jobs(folder)}
+    runs = {file.name.split("/")[1] for file in pack.contents.files if "/" in file.name}
+    if runs - known:
+        problem = f"holds {min(runs - known)}, which its plan does not have"
+        raise InvalidPack(pack.path, problem, "Make it with train pack")
+    return _Source(folder, pack.path, {f.name: f.sha256 for f in pack.contents.files})
+
+
+def _merge(sources: Sequence[_Source], folder: Path) -> Merged:
+    incoming = [(source, job) for source in sources for job in source.jobs()]
     with plan_lock(folder):
-        plan = read_plan(folder) if (folder / PLAN).exists() else read_plan(others[0])
-        for other in others:
-            plan = joined(plan, read_plan(other), other)
-        for job in incoming:
-            _check_facts(job, plan)
+        first = sources[0].folder
+        plan = read_plan(folder) if (folder / PLAN).exists() else read_plan(first)
+        for source in sources:
+            plan = joined(plan, read_plan(source.folder), source.said)
+        for source, job in incoming:
+            _check_facts(job, plan, source)
         if not (folder / FOLDS).exists():
-            save_folds(load_folds(others[0] / FOLDS), folder / FOLDS)
+            save_folds(load_folds(first / FOLDS), folder / FOLDS)
         write_plan(plan, folder)
     ours = {job.name: job for job in all_jobs(folder)}
     found = Merged()
-    for job in incoming:
-        _take_over(job, ours[job.name], folder, found)
+    for source, job in incoming:
+        _take_over(job, ours[job.name], folder, source, found)
+    found.incomplete = [
+        name for name in dict.fromkeys(found.incomplete) if (folder / INCOMPLETE / name).exists()
+    ]
     return found
 
 
-def _check_facts(job: Job, plan: Plan) -> None:
+def _check_facts(job: Job, plan: Plan, source: _Source) -> None:
     """A run must be what its place in the plan says."""
     expected = {
         "recipe_hash": job.recipe_hash,
         "held_out_fold": job.fold,
         "folds_hash": plan.folds_hash,
     }
+    where = source.said / JOBS / job.name / FACTS
     try:
         facts = json.loads((job.run / FACTS).read_text("utf-8"))
         different = [key for key, value in expected.items() if facts[key] != value]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            job.run / FACTS, f"cannot be read ({type(error).__name__})", "Copy the run once more"
+            where, f"cannot be read ({type(error).__name__})", "Copy the run once more"
         ) from None
     if different:
         raise TrainingError(
-            job.run,
+            where.parent,
             f"is not the run of its plan (different: {', '.join(different)})",
             "Copy the campaign's folder once more, or leave this run out",
         )
 
 
-def _take_over(theirs: Job, ours: Job, folder: Path, found: Merged) -> None:
+def _take_over(theirs: Job, ours: Job, folder: Path, source: _Source, found: Merged) -> None:
     try:
         with job_lock(folder, ours).acquire(timeout=0):
             if ours.is_finished:
                 found.kept.append(ours.name)
                 return
-            draft = folder / JOBS / f"{_INCOMING}{ours.name}"
-            shutil.rmtree(draft, ignore_errors=True)  # of a merge that was killed
-            shutil.copytree(theirs.run, draft, ignore=shutil.ignore_patterns(".*"))
-            if ours.run.exists():
-                aside = _free_name(folder / SET_ASIDE / ours.name)
-                aside.parent.mkdir(exist_ok=True)
-                ours.run.rename(aside)
-                found.set_aside.append(ours.name)
-            draft.rename(ours.run)
-            found.taken.append(ours.name)
+            with _draft_of(theirs, folder) as draft:
+                part = folder / INCOMPLETE / ours.name
+                is_same_run = _is_part_of(part, source.listed or {})
+                if is_same_run:
+                    _add_lacking(part, draft)
+                if replace(ours, run=draft).is_finished:
+                    _replace_run(draft, ours, folder, found)
+                    if is_same_run:
+                        shutil.rmtree(part)  # every file of it is in the run
+                elif is_same_run or not part.exists():
+                    _keep_part(draft, part)
+                    found.incomplete.append(ours.name)
+                else:
+                    found.other_runs.append(ours.name)
     except Timeout:
         found.busy.append(ours.name)
+
+
+@contextmanager
+def _draft_of(theirs: Job, folder: Path) -> Iterator[Path]:
+    """A copy of a run beside the others; gone afterwards, unless it was moved into its place."""
+    draft = folder / JOBS / f"{_INCOMING}{theirs.name}"
+    shutil.rmtree(draft, ignore_errors=True)  # of a merge that was killed
+    shutil.copytree(theirs.run, draft, ignore=shutil.ignore_patterns(".*"))
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_part_of(part: Path, listed: Mapping[str, str]) -> bool:
+    """Whether the part of a run that lies there is of the run that a pack lists."""
+    return part.is_dir() and all(
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        == listed.get(f"{JOBS}/{part.name}/{path.name}")
+        for path in part.iterdir()
+    )
+
+
+def _add_lacking(part: Path, draft: Path) -> None:
+    for path in part.iterdir():
+        if not (draft / path.name).exists():
+            shutil.copyfile(path, draft / path.name)
+
+
+def _keep_part(draft: Path, part: Path) -> None:
+    """Put the part of a run where it is kept, in place of a smaller part of the same run."""
+    smaller = draft.with_name(f"{draft.name}.smaller")
+    part.parent.mkdir(exist_ok=True)
+    if part.exists():
+        part.rename(smaller)
+    draft.rename(part)
+    shutil.rmtree(smaller, ignore_errors=True)
+
+
+def _replace_run(draft: Path, ours: Job, folder: Path, found: Merged) -> None:
+    """Move a finished run into its place; what lies there is kept aside."""
+    if ours.run.exists():
+        aside = _free_name(folder / SET_ASIDE / ours.name)
+        aside.parent.mkdir(exist_ok=True)
+        ours.run.rename(aside)
+        found.set_aside.append(ours.name)
+    draft.rename(ours.run)
+    found.taken.append(ours.name)
 
 
 def _free_name(path: Path) -> Path:
