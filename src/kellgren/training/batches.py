@@ -71,7 +71,7 @@ def on_device(run: MemberRun, planes: Planes) -> DeviceKnees:
         run: whose knees and device.
         planes: ``(K, S, S)``. On a CPU they are used where they lie, a file's pages included.
     """
-    preprocess = run.preprocess(planes.shape[1])
+    preprocess = run.preprocess(run.recipe.final_size)  # the same at every size
     table = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT))
     grades = torch.tensor([int(knee.grade or 0) for knee in run.knees])
     place = run.device.name
