@@ -72,7 +72,7 @@ def on_device(run: MemberRun, planes: Planes, targets: npt.NDArray[np.float32]) 
         planes: ``(K, S, S)``. On a CPU they are used where they lie, a file's pages included.
         targets: ``(K, grades)`` distributions.
     """
-    preprocess = run.preprocess(planes.shape[1])
+    preprocess = run.preprocess(run.recipe.final_size)  # the same at every size
     place = run.device.name
     return DeviceKnees(
         planes=torch.from_numpy(planes).to(place),
