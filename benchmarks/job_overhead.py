@@ -93,7 +93,9 @@ def measure(options: argparse.Namespace, out: Path, parts: Parts) -> None:
     state.history.append({"epoch": 1, "loss": 1.0})
     with parts.timed("checkpoint written"):
         save_checkpoint(state, run.identity, run.checkpoint)
-    with parts.timed("curves, the first of a process"):
+    with parts.timed("curves, the first of a process", ONCE):
+        outcome.draw_curves(state.history, run.out / CURVES)
+    with parts.timed("curves"):
         outcome.draw_curves(state.history, run.out / CURVES)
     with parts.timed("trained network read"):
         network = trained_network(run)
