@@ -116,7 +116,7 @@ def test_a_convolution_that_is_used_twice_is_not_folded() -> None:
     member.eval()
     with torch.no_grad():
         np.testing.assert_allclose(folded(member, images[:1])(images), member(images), atol=1e-5)
-    assert torch.equal(folded(member, images[:1]).body.a.weight, conv.weight)
+    assert torch.equal(folded(member, images[:1]).state_dict()["body.a.weight"], conv.weight)
 
 
 def test_a_file_of_another_network_is_refused_and_the_run_is_not_finished(

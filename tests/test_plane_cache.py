@@ -270,7 +270,8 @@ def test_few_knees_leave_no_file_and_many_leave_one(
     assert not home.exists()
     told: Told = []
     planes = load_planes(many, SEEN, lambda *at: told.append(at))
-    assert (planes.shape, planes.dtype) == ((len(many), 48, 48), np.uint8)
+    assert planes.shape == (len(many), 48, 48)
+    assert planes.dtype == np.uint8
     assert len(told) == len(many)
     assert len(files(home)) == 1
     load_store(many, SEEN, lambda *_: pytest.fail("decoded again"))

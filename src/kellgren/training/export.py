@@ -71,13 +71,14 @@ def export(member: Member, size: int, path: Path, *, half_storage: bool = False)
     """
     network = copy.deepcopy(member).cpu().float().eval()
     images = _sample_images(size)
-    given = _logits(network, images)
+    stored = given = _logits(network, images)
     if half_storage:
         network = folded(network, images[:1])
-        if not (unfolded := _difference(_logits(network, images), given)) <= LOGIT_TOLERANCE:
-            raise _differs(path, unfolded)
+        moved = _difference(_logits(network, images[:1]), given[:1])
+        if not moved <= LOGIT_TOLERANCE:
+            raise _differs(path, moved)
         halve(network)
-    stored = _logits(network, images) if half_storage else given
+        stored = _logits(network, images)
     try:
         with replaced_whole(path) as draft:
             model = _traced(network, size, draft)

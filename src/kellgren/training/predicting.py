@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +45,7 @@ def predict(
     """
     network = network.to(device).to(memory_format=torch.channels_last)
     found = np.empty((len(chosen), 2, GRADE_COUNT))
-    # float32 in earnest: a GPU would round the factors of a convolution to 10 bits by itself
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.inference_mode(), _whole_float32():
         for start in range(0, len(chosen), _BATCH):
             part = chosen[start : start + _BATCH]
             planes = torch.from_numpy(store.exact(part)).to(device)
@@ -54,6 +54,18 @@ def predict(
             found[start : start + len(part)] = logits.cpu().numpy()
             advance(start + len(part), len(chosen))
     return found
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """A GPU rounds the factors of convolutions to 10 bits, and of products where it was told to."""
+    products = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(products)
 
 
 def _normalised(looks: Tensor, preprocess: Preprocess) -> Tensor:
