@@ -14,7 +14,6 @@ from kellgren.errors import TrainingError
 from kellgren.files import replaced_whole
 from kellgren.localise import whole_knee
 from kellgren.manifest import Knee
-from kellgren.preprocess import KneeCrop
 from kellgren.radiograph import read_radiograph
 from kellgren.runtime import MemberRuntime
 from kellgren.training.int8_storage import store_int8
@@ -53,11 +52,16 @@ def with_int8_weights(
         UnreadableRadiograph: a knee does not decode.
     """
     observed, compared = _dealt(knees, held_out)
-    looks = [_crop(knee) for knee in observed]
     changed = dict(files)
+    members = []
     for member in card.members:
+        stored = _store(files[member.model], member, observed, folder / member.model)
+        members.append(member.model_copy(update={"weights": "int8"}) if stored else member)
         changed[member.model] = folder / member.model
-        _store(files[member.model], member, looks, changed[member.model])
+    if not any(member.weights == "int8" for member in members):
+        raise TrainingError(
+            card.name, "has no layer large enough for int8", "Store them with --weights fp16"
+        )
     check = compare_storage(card, files, changed, compared, out_of_fold=bool(held_out))
     if check.agreement < LEAST_AGREEMENT:
         raise TrainingError(
@@ -67,8 +71,7 @@ def with_int8_weights(
             f"up to {check.largest_shift:.3f}",
             "Store them with --weights fp16",
         )
-    members = tuple(one.model_copy(update={"weights": "int8"}) for one in card.members)
-    return card.model_copy(update={"members": members, "storage": check}), changed
+    return card.model_copy(update={"members": tuple(members), "storage": check}), changed
 
 
 def compare_storage(
@@ -106,7 +109,7 @@ def _graded(
         for member in card.members
     }
     for knee in knees:
-        crop = _crop(knee)
+        crop = whole_knee(read_radiograph(knee.image), knee.side)
         voices = [softmax(networks[of_it].examine(crop).logits) for of_it in card.combiner.members]
         yield card.combiner.combine(voices)[None]
 
@@ -133,13 +136,13 @@ def _dealt(knees: Sequence[Knee], held_out: Sequence[Knee]) -> tuple[list[Knee],
     return observed, compared
 
 
-def _store(path: Path, member: MemberCard, looks: Sequence[KneeCrop], out: Path) -> None:
+def _store(path: Path, member: MemberCard, knees: Sequence[Knee], out: Path) -> int:
+    """Write a member with int8 weights; how many layers have them."""
     sees = member.preprocess
     model = onnx.load(path)
-    store_int8(model, sees.normalise(np.stack([sees.plane(crop) for crop in looks])))
+    crops = (whole_knee(read_radiograph(knee.image), knee.side) for knee in knees)
+    planes = np.stack([sees.plane(crop) for crop in crops])
+    layers = store_int8(model, sees.normalise(planes))
     with replaced_whole(out) as temporary:
         onnx.save_model(model, temporary)
-
-
-def _crop(knee: Knee) -> KneeCrop:
-    return whole_knee(read_radiograph(knee.image), knee.side)
+    return layers
