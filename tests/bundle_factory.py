@@ -51,11 +51,13 @@ def make_bundle(
     return write_bundle(card, files, folder)
 
 
-def write_network(folder: Path, name: str, seed: int, grid: int = 8) -> None:
+def write_network(
+    folder: Path, name: str, seed: int, grid: int = 8, channels: int = CHANNELS
+) -> None:
     """Write an ONNX member and its head, whose features have ``grid`` cells in each direction."""
     rng = np.random.default_rng(seed)
-    kernel = rng.normal(0, 0.6, (CHANNELS, 3, 7, 7)).astype(np.float32)
-    weight = rng.normal(0, 2.0, (5, CHANNELS)).astype(np.float32)
+    kernel = rng.normal(0, 0.6, (channels, 3, 7, 7)).astype(np.float32)
+    weight = rng.normal(0, 2.0, (5, channels)).astype(np.float32)
     bias = rng.normal(0, 0.1, 5).astype(np.float32)
     onnx.save(_network(kernel, weight, bias, grid), folder / f"{name}.onnx")
     np.savez(folder / f"{name}.head.npz", weight=weight, bias=bias)
@@ -76,7 +78,9 @@ def _network(
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 5]),
-        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", CHANNELS, grid, grid]),
+        helper.make_tensor_value_info(
+            "features", TensorProto.FLOAT, ["N", len(kernel), grid, grid]
+        ),
     ]
     graph = helper.make_graph(
         nodes,

@@ -391,12 +391,10 @@ def test_a_campaign_becomes_an_ensemble(campaign: tuple[Path, list[Knee]], tmp_p
 
     assert card.combiner.members == ("strong-64", "weak-64")
     assert card.combiner.weights[0] > card.combiner.weights[1]
-    assert {member.name for member in card.members} == {
-        f"{backbone}-64-f{fold}" for backbone in ("weak", "strong") for fold in (0, 1)
-    }
+    assert {member.name for member in card.members} == {"weak-64-f0", "strong-64-f0"}
     assert card.out_of_fold["knees"] == card.out_of_fold_paired["knees"] == 320
     assert card.out_of_fold["held_out_folds"] == [0, 1]
-    assert (card.data.knees, card.data.patients) == (320, 160)
+    assert (card.data.knees, card.data.patients) == (160, 80)
     assert card.both_knees is not None  # knees that are so alike
     assert card.out_of_fold_paired["gain"]["qwk"]["low"] > 0
     paired = rows(bundle.path("out_of_fold_paired.csv"))
@@ -419,12 +417,12 @@ def test_one_fold_of_each_may_be_shipped_and_the_scores_are_still_of_all(
     campaign: tuple[Path, list[Knee]], tmp_path: Path
 ) -> None:
     folder, knees = campaign
-    card = build_bundle([folder], knees, tmp_path / "model", "ours", folds=[1]).card
+    card = build_bundle([folder], knees, tmp_path / "model", "ours", fold=1).card
     assert {member.trained_folds for member in card.members} == {(0,)}
     assert card.out_of_fold["knees"] == 320
     assert card.data.knees == 160
-    with pytest.raises(TrainingError, match=r"has none of the folds \[4\]"):
-        build_bundle([folder], knees, tmp_path / "other", "ours", folds=[4])
+    with pytest.raises(TrainingError, match=r"has no network of fold 4, only of 0, 1"):
+        build_bundle([folder], knees, tmp_path / "other", "ours", fold=4)
 
 
 def test_runs_that_do_not_belong_together_are_refused(
@@ -540,4 +538,4 @@ def test_what_is_published_is_the_same_to_the_last_byte(
         assert json.loads((tmp_path / "scores.json").read_text())["knees"] == 320
     card = one["model_card.md"].decode()
     assert "Not a medical device" in card
-    assert "| strong-64 | tiny | 64 | 2 |" in card
+    assert "| strong-64 | tiny | 64 | 160 knees of 80 patients: folds 1 of 0 to 1 |" in card

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from kellgren.architectures import Member, find, weights
+from kellgren.architectures.packed import rounding_words
 from kellgren.errors import WeightsUnavailable
 from kellgren.manifest import Knee
 from kellgren.training.batch_statistics import measure
@@ -423,3 +424,14 @@ def test_a_download_that_is_more_than_tensors_is_refused(
     member = find("shufflenet_v2_x2_0").build(GRADES)
     with pytest.raises(WeightsUnavailable, match="could not be downloaded"):
         find("shufflenet_v2_x2_0").pretrained(member, None)
+
+
+def test_weights_that_were_rounded_to_8_bits_say_so() -> None:
+    torch.manual_seed(0)
+    whole = {"small.weight": torch.randn(8, 16), "large.weight": torch.randn(32, 64, 3, 3)}
+    halved = {name: value.half() for name, value in whole.items()}
+    assert rounding_words(whole) == rounding_words(halved) == rounding_words({}) == ""
+    large = whole["large.weight"]
+    scale = large.abs().amax(dim=(1, 2, 3), keepdim=True) / 127
+    packed = {"large.weight": (torch.round(large / scale) * scale).half()}
+    assert rounding_words(packed) == ", rounded to 8 bits with one scale a channel"

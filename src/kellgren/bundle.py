@@ -7,129 +7,17 @@ import json
 import shutil
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from kellgren.both_knees import BothKnees
-from kellgren.combining import Combiner
+from kellgren.card import FORMAT as FORMAT
+from kellgren.card import Card as Card
+from kellgren.card import MemberCard as MemberCard
+from kellgren.card import TrainingData as TrainingData
 from kellgren.errors import BundleError
 from kellgren.files import written_whole
-from kellgren.preprocess import Preprocess
 
-FORMAT = 3
 CARD = "card.json"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MemberCard(_Part):
-    """One network of the bundle.
-
-    Attributes:
-        name: unique in the bundle.
-        backbone: of the vote. Networks of one backbone were trained alike on different folds; the
-            mean of their logits is its voice.
-        architecture: of the registry.
-        model: ONNX file in the bundle.
-        head: NPZ file with the head's weights.
-        preprocess: what the network sees.
-        recipe: that it was trained with, whole.
-        recipe_hash: of that recipe.
-        started_from: the weights that training began with, and their credit.
-        trained_folds: which folds it learnt from; the others it never saw.
-    """
-
-    name: str
-    backbone: str
-    architecture: str
-    model: str
-    head: str
-    preprocess: Preprocess
-    recipe: dict[str, Any]
-    recipe_hash: str
-    started_from: str
-    trained_folds: tuple[int, ...]
-
-
-class TrainingData(_Part):
-    """What the members were trained on, and whom to thank."""
-
-    name: str
-    licence: str
-    credit: str
-    knees: int
-    patients: int
-    folds_hash: str
-    folds: int
-
-
-class Card(_Part):
-    """All that is known of a bundle.
-
-    Attributes:
-        format: of the bundle; a newer one is refused.
-        name: of the bundle.
-        version: of the software that wrote it.
-        grades: what the five outputs mean, in order.
-        scale: which Kellgren-Lawrence version the labels follow.
-        members: the networks.
-        combiner: how the backbones' distributions become one, fitted out of fold.
-        both_knees: what the other knee adds, where it is there; ``None`` where it has not been
-            shown to help.
-        data: what they learnt from.
-        out_of_fold: scores with intervals on knees held out of the members' training, each knee
-            by a combiner that was chosen and fitted without its patient.
-        out_of_fold_paired: the same, read with the other knee, and the gain over reading alone.
-        versions: of the libraries used in training and export.
-        files: SHA-256 of every other file in the bundle.
-        intended_use: and what it is not for.
-        seal: SHA-256 of the card's own text without this value; empty in one written by hand.
-    """
-
-    format: int
-    name: str
-    version: str
-    grades: tuple[str, ...] = Field(min_length=5, max_length=5)
-    scale: str
-    members: tuple[MemberCard, ...] = Field(min_length=1)
-    combiner: Combiner
-    both_knees: BothKnees | None = None
-    data: TrainingData
-    out_of_fold: dict[str, Any]
-    out_of_fold_paired: dict[str, Any] | None = None
-    versions: dict[str, str]
-    files: dict[str, str]
-    intended_use: str
-    seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_format_1(cls, content: Any) -> Any:
-        """A card of format 1 has one member, and its calibration beside it."""
-        if not isinstance(content, dict) or content.get("format") != 1:
-            return content
-        members = content.get("members")
-        if not isinstance(members, list) or len(members) != 1 or not isinstance(members[0], dict):
-            raise ValueError("a card of format 1 must have one member")
-        name = members[0].get("name")
-        combiner = {"members": [name], "weights": [1.0]}
-        for key, there in (("voting", "rule"), ("temperature", "temperature"), ("bias", "bias")):
-            if key in content:
-                combiner[there] = content[key]
-        kept = {k: v for k, v in content.items() if k not in ("voting", "temperature", "bias")}
-        told = {"format": FORMAT, "combiner": combiner}
-        return kept | told | {"members": [{"backbone": name, **members[0]}]}
-
-    @model_validator(mode="after")
-    def _backbones_vote(self) -> Self:
-        if {member.backbone for member in self.members} != set(self.combiner.members):
-            raise ValueError("the combiner's members are not the backbones of the networks")
-        if len({member.name for member in self.members}) != len(self.members):
-            raise ValueError("two networks bear the same name")
-        return self
 
 
 class Bundle:

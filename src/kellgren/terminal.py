@@ -176,10 +176,17 @@ def show_card(card: Card, checksum: str) -> None:
         times = f", {count} networks of different folds" if count > 1 else ""
         sees = f"{member.architecture} at {member.preprocess.size} pixels"
         table.add_row("member", f"{backbone}: {sees}{times}")
+        table.add_row("learnt from", member.learnt_from(card.data.folds))
         table.add_row("started from", member.started_from)
+    if card.storage is not None:
+        table.add_row("weights", card.storage.words)
     data = card.data
-    table.add_row("learnt from", f"{data.knees} knees of {data.patients} patients: {data.name}")
+    table.add_row("data", f"{data.knees} knees of {data.patients} patients: {data.name}")
+    for pictures in data.pictures:
+        table.add_row("pictures", pictures.words)
     table.add_row("credit", f"{data.credit}, {data.licence}")
+    for note in data.notes:
+        table.add_row("note", note)
     if len(card.combiner.members) > 1:
         weights = zip(card.combiner.members, card.combiner.weights, strict=True)
         said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights)

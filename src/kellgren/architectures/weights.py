@@ -19,6 +19,7 @@ from torch.hub import load_state_dict_from_url
 from torchvision.models import get_model_weights
 
 from kellgren.architectures.member import Member
+from kellgren.architectures.packed import rounding_words
 from kellgren.errors import WeightsUnavailable
 
 Weights = Mapping[str, Tensor]
@@ -68,6 +69,7 @@ class WeightSource:
             origin, weights = self._read(weights_dir)
         renamed = {self._our_key(key): tensor for key, tensor in self.adapt(weights).items()}
         self._check(member, renamed, origin)
+        origin += rounding_words(renamed)
         for part in (member.stem, member.body):
             part.load_state_dict({key: renamed[key] for key in _loadable(part)}, strict=False)
         return f"{self.learnt_from} weights from {origin}"

@@ -27,8 +27,12 @@ def build(
     ] = "best",
     fold: Annotated[
         list[int] | None,
-        typer.Option(help="Whose members go in, to save space; may be repeated. Else all."),
+        typer.Option(help="Whose networks go in; else finals, or the lowest fold's."),
     ] = None,
+    weights: Annotated[
+        Literal["fp16", "int8"],
+        typer.Option(help="How they are stored; int8 only if 99.8 % of knees keep their grade."),
+    ] = "fp16",
 ) -> None:
     """Make a bundle of runs: chosen, calibrated and scored on their out-of-fold predictions."""
     from kellgren import terminal
@@ -36,12 +40,23 @@ def build(
     from kellgren.combining import RULES
     from kellgren.manifest import for_training, index
 
+    if fold is not None and len(fold) > 1:
+        raise typer.BadParameter(
+            "several networks of one backbone are less sure than the vote fitted for one: "
+            "train finals, or name one --fold"
+        )
     with needs_train_extra():
         from kellgren.training.assemble import build_bundle
 
         knees = for_training(index(labels), labels)
         rules = RULES if rule == "best" else (rule,)
-        built = build_bundle(runs, knees, output, name, measure=by, rules=rules, folds=fold or None)
+        built = build_bundle(
+            *(runs, knees, output, name),
+            measure=by,
+            rules=rules,
+            fold=fold[0] if fold else None,
+            weights=weights,
+        )
     terminal.show_card(built.card, built.checksum)
 
 

@@ -28,13 +28,13 @@ class Run:
         folder: where it lies.
         facts: what it says of itself.
         backbone: member and size; runs of one backbone differ in the fold alone.
-        fold: which it held out.
+        fold: which it held out; ``None``: it learnt from all knees, and is a final.
     """
 
     folder: Path
     facts: dict[str, Any]
     backbone: str
-    fold: int
+    fold: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,30 +70,35 @@ class OutOfFold:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
-    """The finished runs that folders stand for, by backbone and fold.
+    """The finished runs that held a fold out, by backbone and fold; finals are passed over.
 
     Args:
         paths: of runs, or of campaigns, whose unfinished jobs are passed over.
 
     Raises:
-        TrainingError: a run is not finished, held nothing out, or does not fit the others.
+        TrainingError: a run is not finished or does not fit the others, or none held a fold out.
     """
-    runs: dict[tuple[str, int], Run] = {}
-    for path in paths:
-        for folder in _jobs(path) if (path / JOBS).is_dir() else [path]:
-            run = _read_run(folder)
-            twin = runs.setdefault((run.backbone, run.fold), run)
-            if twin is not run:
-                raise TrainingError(
-                    folder,
-                    f"is {run.backbone} with fold {run.fold} held out, and so is {twin.folder}",
-                    "Name one of them",
-                )
-    found = [runs[key] for key in sorted(runs)]
-    if not found:
-        raise TrainingError(paths[0], "holds no finished run", "Go on with train ensemble")
-    _check_alike(found)
+    finished = _finished(paths)
+    found = [run for run in finished if run.fold is not None]
+    if not found and finished:
+        raise TrainingError(
+            finished[0].folder,
+            "held no knees out to calibrate and score it on",
+            "Train the folds too, and name them or their campaign beside it",
+        )
     return found
+
+
+def find_finals(paths: Sequence[Path]) -> dict[str, Run]:
+    """The finished runs that learnt from all knees, by backbone.
+
+    Args:
+        paths: as of `find_runs`.
+
+    Raises:
+        TrainingError: a run is not finished, or does not fit the others.
+    """
+    return {run.backbone: run for run in _finished(paths) if run.fold is None}
 
 
 def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
@@ -146,12 +151,35 @@ def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.fl
     return dict(zip(matched.images, rows, strict=True))
 
 
+def _finished(paths: Sequence[Path]) -> list[Run]:
+    """Runs by backbone and fold, a final after its folds; all on the same folds."""
+    runs: dict[tuple[str, int | None], Run] = {}
+    for path in paths:
+        for folder in _jobs(path) if (path / JOBS).is_dir() else [path]:
+            run = _read_run(folder)
+            twin = runs.setdefault((run.backbone, run.fold), run)
+            if twin is not run:
+                held = "no fold" if run.fold is None else f"fold {run.fold}"
+                raise TrainingError(
+                    folder,
+                    f"is {run.backbone} with {held} held out, and so is {twin.folder}",
+                    "Name one of them",
+                )
+    found = sorted(runs.values(), key=lambda run: (run.backbone, run.fold is None, run.fold or 0))
+    if not found:
+        raise TrainingError(paths[0], "holds no finished run", "Go on with train ensemble")
+    _check_alike(found)
+    return found
+
+
 def _jobs(campaign: Path) -> list[Path]:
-    promised = (FACTS, OUT_OF_FOLD, MODEL, HEAD)
+    """The finished jobs: a fold's table comes last, and a final, which has none, ends in facts."""
+    promised = (FACTS, MODEL, HEAD)
     return sorted(
         job
         for job in (campaign / JOBS).iterdir()
         if all((job / name).is_file() for name in promised)
+        and ((job / OUT_OF_FOLD).is_file() or _read_run(job).fold is None)
     )
 
 
@@ -163,14 +191,8 @@ def _read_run(folder: Path) -> Run:
             folder, f"has no {FACTS}: the run is not finished", "Go on with train member --resume"
         ) from None
     fold = facts["held_out_fold"]
-    if fold is None:
-        raise TrainingError(
-            folder,
-            "held no knees out to calibrate and score it on",
-            "Train with --fold 0 or another",
-        )
     backbone = f"{facts['recipe']['name']}-{facts['preprocess']['size']}"
-    return Run(folder, facts, backbone, int(fold))
+    return Run(folder, facts, backbone, None if fold is None else int(fold))
 
 
 def _check_alike(runs: Sequence[Run]) -> None:

@@ -12,8 +12,9 @@ from kellgren.bundle import Card
 from kellgren.choosing import Measure
 from kellgren.files import replaced_whole, written_whole
 from kellgren.manifest import Knee
-from kellgren.training.assemble import chosen_runs, estimate_of, make_card, training_data
-from kellgren.training.out_of_fold import find_runs, read_out_of_fold
+from kellgren.training.assemble import chosen_runs, estimate_of
+from kellgren.training.card import make_card, training_data
+from kellgren.training.out_of_fold import find_finals, find_runs, read_out_of_fold
 from kellgren.training.reading_table import write_readings
 
 _HEADLINES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "qwk": "QWK", "mae": "MAE"}
@@ -44,7 +45,7 @@ def publish_results(
     runs = find_runs(paths)
     found = read_out_of_fold(runs, knees)
     estimated = estimate_of(found, measure)
-    chosen = chosen_runs(runs, estimated, None)
+    chosen = chosen_runs(runs, find_finals(paths), estimated)
     card = make_card(name, runs, chosen, training_data(chosen, knees), found, estimated, measure)
     images = [knee.image.name for knee in found.knees]
     fellows = [images[at] if at >= 0 and estimated.both_knees else "" for at in found.other]
@@ -76,6 +77,7 @@ def model_card(card: Card) -> str:
         "",
         "Out of fold, nested: each knee by members and a combiner that never saw its patient; "
         "95 % intervals over patients.",
+        *_shipped(card),
         "",
         "| | each knee alone | with the other knee | gain |",
         "|---|---|---|---|",
@@ -93,28 +95,42 @@ def model_card(card: Card) -> str:
         "",
         "## Members",
         "",
-        "| backbone | architecture | pixels | folds | weight | started from |",
+        "| backbone | architecture | pixels | network learnt from | weight | started from |",
         "|---|---|---|---|---|---|",
     ]
+    data = card.data
     for backbone, weight in zip(card.combiner.members, card.combiner.weights, strict=True):
         networks = [member for member in card.members if member.backbone == backbone]
         one = networks[0]
         lines.append(
-            f"| {backbone} | {one.architecture} | {one.preprocess.size} | {len(networks)} "
+            f"| {backbone} | {one.architecture} | {one.preprocess.size} "
+            f"| {'; '.join(network.learnt_from(data.folds) for network in networks)} "
             f"| {weight:.3f} | {one.started_from} |"
         )
-    data = card.data
     lines += [
         "",
         f"Rule: {card.combiner.rule}, temperature {card.combiner.temperature:.3f}.",
+        *([f"Weights stored as {card.storage.words}."] if card.storage else []),
         "",
         "## Data",
         "",
         f"{data.name}: {data.knees} knees of {data.patients} patients. {data.credit}. "
         f"Licence: {data.licence}. Folds {data.folds_hash[:12]}.",
+        *(f"Pictures: {pictures.words}." for pictures in data.pictures),
+        *data.notes,
         "",
     ]
     return "\n".join(lines)
+
+
+def _shipped(card: Card) -> list[str]:
+    """How the networks of the bundle differ from those that were scored."""
+    if any(len(member.trained_folds) == card.data.folds for member in card.members):
+        return [
+            "The networks that learnt from all folds were not scored: no knee is left to score "
+            "them on. The scores are those of networks by the same recipes, each without a fold."
+        ]
+    return []
 
 
 def _interval(found: Mapping[str, Any] | None) -> str:
