@@ -33,7 +33,7 @@ HOMES = {
     "uvicorn": ("web/", "cli/serve.py"),
     "filelock": ("training/",),
     "gdcm": ("dicom_", "isolated_decoder"),
-    "onnxruntime": ("runtime.py", "localiser.py", "training/export.py"),
+    "onnxruntime": ("runtime.py", "localiser.py", "training/export.py", "training/int8_storage.py"),
     "openvino": ("runtime.py",),
     "typer": ("cli/",),
     "rich": ("terminal.py", "cli/", "evaluation/report.py"),
