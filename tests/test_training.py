@@ -330,6 +330,19 @@ def test_two_looks_of_a_batch_are_changed_in_two_ways_and_pulled_together(
     assert apart["bound"] < apart["free"] / 2
 
 
+def test_planes_of_a_file_are_used_where_they_lie(knees: list[Knee], tmp_path: Path) -> None:
+    """A cache that is mapped into memory cannot be written, and is neither copied nor warned of."""
+    run = tiny_run(tiny_recipe(ONE_CYCLE), knees, tmp_path)
+    planes = load_planes(knees, run.preprocess(32))
+    planes.tofile(tmp_path / "planes")
+    mapped = np.memmap(tmp_path / "planes", np.uint8, mode="r", shape=planes.shape)
+    stage = on_device(run, mapped)
+    assert stage.planes.data_ptr() == mapped.ctypes.data
+    some = torch.tensor([2, 0])
+    expected = run.preprocess(32).normalise(planes[some] / np.float32(255))
+    np.testing.assert_allclose(stage.as_they_are(some), expected, atol=1e-6)
+
+
 def test_a_frozen_stem_stays_what_it_was(knees: list[Knee], tmp_path: Path) -> None:
     frozen = {"architecture": "tiny", "pretrained": False, "freeze_stem": True}
     for name, schedule in (("ours", ONE_CYCLE), ("paper", HEAD_THEN_ALL)):
