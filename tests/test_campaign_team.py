@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -213,7 +214,7 @@ def test_the_table_says_what_each_runner_does(knees: list[Knee], tmp_path: Path)
     notes = Notes()
     session = Session.begun(60, 2)
     run_together(TWO, knees, tmp_path / "c", session, watcher=notes, work=campaign_in_tiny_world)
-    console = Console(width=150, record=True, file=(tmp_path / "shown").open("w"))
+    console = Console(width=150, record=True, file=io.StringIO())
     table = TeamTable(Live(console=console), session)
     seen = ""
     for runner, event in notes.events:
