@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import warnings
 from pathlib import Path
 
 from kellgren.dicom_parsing import read_header
 from kellgren.errors import KellgrenError, UnreadableRadiograph
+from kellgren.library_messages import library_messages_dropped
 
 SHORTEST_KEY = 16
 """Characters. Patient numbers are few: with a key that can be guessed, so can they."""
@@ -59,8 +59,7 @@ class Pseudonyms:
     def of(self, image: Path | str) -> str:
         """The name of a file's patient; empty where the file states none, or is no DICOM file."""
         try:
-            with warnings.catch_warnings():  # pydicom's quote the value they are about
-                warnings.simplefilter("ignore")
+            with library_messages_dropped():
                 patient = str(read_header(image, ["PatientID"]).dataset.get("PatientID") or "")
         except UnreadableRadiograph:
             return ""

@@ -7,7 +7,6 @@ taken over if it is valid and left empty if it is not: a broken birth date stops
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from kellgren.dicom_grey import LookupTable, lookup_table
 from kellgren.dicom_header import Header
 from kellgren.dicom_parsing import read_header
 from kellgren.errors import UnanswerableSource
+from kellgren.library_messages import library_messages_dropped
 
 # Patient and study elements that the answer repeats; those of type 2 are there even when empty.
 _REQUIRED = (
@@ -96,8 +96,7 @@ def read_source(path: Path | str, frame: int = 1) -> Source:
         UnreadableRadiograph: it is no DICOM file, or damaged.
         UnanswerableSource: it does not say which picture of which study it is.
     """
-    with warnings.catch_warnings():  # pydicom's quote the value they are about
-        warnings.simplefilter("ignore")
+    with library_messages_dropped():
         return _source(path, frame)
 
 

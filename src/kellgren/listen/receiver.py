@@ -7,7 +7,6 @@ does not stall; no storage commitment is offered, for this is no archive.
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -44,9 +43,6 @@ TRANSFER_SYNTAXES = [
     uid.JPEGExtended12Bit,
 ]
 """All that is read, and no more: senders that have others transcode, or know it was not taken."""
-
-# It logs application entity titles and identifiers, and quotes what it stumbles over.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
 
 class CannotListen(KellgrenError):

@@ -27,6 +27,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.explain import heat
 from kellgren.grades import Side
+from kellgren.library_messages import silence_dicom_loggers
 from kellgren.overlay import heat_colours, png_bytes
 from kellgren.reading import KneeReading
 from kellgren.similar import SimilarKnees
@@ -157,6 +158,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _confine(int(memory))
+    silence_dicom_loggers()
     requests = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8")
     _serve(requests, answers, Path(model[0]) if model else default_bundle())
 
