@@ -180,11 +180,16 @@ def test_threads_that_read_leave_warnings_and_logging_alone(
 
 def test_a_block_ends_for_its_thread_when_an_error_leaves_it() -> None:
     filters = list(warnings.filters)
-    with pytest.raises(ValueError, match="once"), library_messages_dropped():
+
+    @library_messages_dropped()
+    def nested() -> None:
         with library_messages_dropped():
             warnings.warn("dropped", UserWarning, stacklevel=1)
         warnings.warn("dropped too", UserWarning, stacklevel=1)
         raise ValueError("once")
+
+    with pytest.raises(ValueError, match="once"):
+        nested()
     assert list(warnings.filters) == filters
     with pytest.warns(UserWarning, match="told"):
         warnings.warn("told", UserWarning, stacklevel=1)
