@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
@@ -31,6 +32,7 @@ from kellgren.web.records import (
     Health,
     Problem,
     Session,
+    add_examples,
 )
 from kellgren.web.settings import Settings
 from kellgren.web.store import CaseStore
@@ -81,7 +83,7 @@ class Application:
 
     def asgi(self) -> ASGIApp:
         """All routes, behind the checks that every request passes first."""
-        app = FastAPI(
+        app = _Api(
             title="kellgren reading room",
             version=__version__,
             description=_DESCRIPTION,
@@ -168,6 +170,14 @@ class Application:
             raise HTTPException(401, "That is not this server's token")
         secure = request.headers.get("x-forwarded-proto") == "https"
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description, with whole answers as examples."""
+        if self.openapi_schema is None:
+            add_examples(super().openapi())
+        return super().openapi()
 
 
 class SignIn(BaseModel):

@@ -8,7 +8,6 @@ from importlib import resources
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
-from pydantic.config import JsonDict
 
 from kellgren.bundle import TrainingData
 from kellgren.output.reading_schema import GradedRow, GradeNumber, ReadingRecord, SideLetter
@@ -26,10 +25,13 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def example(name: str) -> ConfigDict:
-    """The configuration of a model whose example is a stored answer of a real server."""
-    extra: JsonDict = {"examples": [_EXAMPLES[name]]}
-    return ConfigDict(json_schema_extra=extra)
+def add_examples(description: dict[str, Any]) -> None:
+    """Put answers of a real server into the API's description, as examples of its models.
+
+    FastAPI would leave out what is null in them.
+    """
+    for name, answer in _EXAMPLES.items():
+        description["components"]["schemas"][name]["examples"] = [answer]
 
 
 class Knee(ApiModel):
@@ -48,8 +50,6 @@ class Knee(ApiModel):
 
 class Case(ApiModel):
     """One uploaded file and its result."""
-
-    model_config = example("Case")
 
     id: str
     """Random; carries nothing of the patient."""
@@ -104,8 +104,6 @@ class Problem(ApiModel):
 class Health(ApiModel):
     """Whether the server can grade."""
 
-    model_config = example("Health")
-
     status: Literal["ok", "starting"]
     graders: NonNegativeInt
     """Ready for a case."""
@@ -144,8 +142,6 @@ class AboutLimits(ApiModel):
 class About(ApiModel):
     """Software, model, scale and limits, for whoever shows readings."""
 
-    model_config = example("About")
-
     software: str
     """`kellgren` and its version."""
     notice: str
@@ -159,8 +155,6 @@ class About(ApiModel):
 
 class Session(ApiModel):
     """Whether this server asks for a token, and whether the client has shown it."""
-
-    model_config = example("Session")
 
     token_needed: bool
     signed_in: bool
@@ -182,8 +176,6 @@ class SimilarKnee(ApiModel):
 
 class SimilarList(ApiModel):
     """The graded knees most similar to one, nearest first; none of the same patient."""
-
-    model_config = example("SimilarList")
 
     knees: list[SimilarKnee]
     note: str

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, field_
 
 from kellgren.output.reading_schema import GradeNumber, ReadingRecord, SideLetter
 from kellgren.web.names import printable
-from kellgren.web.records import ApiModel, example
+from kellgren.web.records import ApiModel
 
 GradeOrUngradable = Annotated[int | None, Field(ge=0, le=4)]
 
@@ -147,8 +147,6 @@ class StudyResults(ApiModel):
 class StudyWithResults(StudySummary):
     """A study with its results so far."""
 
-    model_config = example("StudyWithResults")
-
     results: StudyResults
 
 
@@ -179,8 +177,6 @@ class StudyKnee(ApiModel):
 
 class ReaderWorklist(ApiModel):
     """A reader's knees, in the reader's own random order."""
-
-    model_config = example("ReaderWorklist")
 
     study: str
     reader: str
