@@ -1,7 +1,7 @@
-"""The file that is answered: whom and what the answer belongs to.
+"""The header of the source picture: patient and study of the answer, and what it refers to.
 
-The patient's elements travel from the source's header to the answer's and nowhere else. Each is
-taken over if it is valid and left empty if it is not: a broken birth date stops no report.
+The patient's elements are copied from the source's header to the answer's and nowhere else. Each is
+copied if it is valid and left empty if it is not: an invalid birth date prevents no report.
 """
 
 from __future__ import annotations
