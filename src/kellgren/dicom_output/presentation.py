@@ -102,10 +102,10 @@ def _copy_contrast(made: Dataset, contrast: Header) -> None:
         made.RescaleSlope = contrast.number("RescaleSlope") or 1
         made.RescaleIntercept = contrast.number("RescaleIntercept") or 0
         made.RescaleType = "US"
-    shown, found = Dataset(), window(contrast)
+    shown, chosen = Dataset(), window(contrast)
     if "VOILUTSequence" in contrast:
         shown.VOILUTSequence = contrast.dataset.VOILUTSequence
-    elif found is not None:
-        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = found
+    elif chosen is not None:
+        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = chosen
     if len(shown):
         made.SoftcopyVOILUTSequence = [shown]

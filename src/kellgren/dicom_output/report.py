@@ -74,7 +74,7 @@ def _observer(reading: KneeReading) -> sr.ObserverContext:
 def _measurement_group(
     reading: KneeReading, source: Source, scope: UidScope, number: int
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    """TID 1410: the knee's box, what was found in it, and by what."""
+    """TID 1410: the knee's box, its reading, and the algorithm."""
     picture = sr.SourceImageForRegion(
         referenced_sop_class_uid=source.reference.SOPClassUID,
         referenced_sop_instance_uid=source.reference.SOPInstanceUID,
@@ -111,7 +111,7 @@ def _measurement_group(
 
 
 def _algorithm(reading: KneeReading) -> sr.AlgorithmIdentification:
-    """TID 4019; the parameters hold all that tells one reading's model from another's."""
+    """TID 4019; the parameters hold all that distinguishes one model from another."""
     name, _, version = reading.model["software"].partition(" ")
     parameters = [f"{key}={value}" for key, value in reading.model.items() if key != "software"]
     return sr.AlgorithmIdentification(

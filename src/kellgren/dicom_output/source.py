@@ -104,9 +104,9 @@ def _source(path: Path | str, frame: int) -> Source:
     header = read_header(
         path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE, *_TABLES)
     )
-    found = header.dataset
-    if "SOPClassUID" not in found and "MediaStorageSOPClassUID" in found.file_meta:
-        found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID
+    dataset = header.dataset
+    if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in dataset.file_meta:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
     identity, reference = Dataset(), Dataset()
     for keyword in _REQUIRED:
         identity.add(_valid(header, keyword) or DataElement(keyword, dictionary_VR(keyword), ""))

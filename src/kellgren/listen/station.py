@@ -17,7 +17,7 @@ from kellgren.listen.spool import Spool
 
 _MAX_PAUSE_S = 60.0
 _MIN_PAUSE_S = 0.5
-# Not the film's fault: it keeps its attempts, and waits until there is room again.
+# Not caused by the film: its attempts do not count, and it waits until there is space again.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 Report = Callable[[str], None]
 
