@@ -24,9 +24,9 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, ROOT, kellgren, rows
 from dicom_factory import full_range, lut_item, write_dicom
 from dicom_headers import CANARIES, CR, DX, SOURCE_UIDS, complete, sparse
-from kellgren.dicom_output import vocabulary as words
+from kellgren.dicom_output import vocabulary
 from kellgren.dicom_output.answer import answer, write_object
-from kellgren.dicom_output.common import outline, question
+from kellgren.dicom_output.common import outline, uid_scope
 from kellgren.dicom_output.segmentation import evidence_mask
 from kellgren.dicom_output.source import Source, read_source
 from kellgren.ensemble import Ensemble
@@ -128,7 +128,7 @@ def test_the_report_says_what_was_read(read: Read, header: Callable[[str], Any])
     groups = content.get_planar_roi_measurement_groups()
     for reading, group in zip(readings, groups, strict=True):
         said = {item.name.value: item.value for item in group.get_qualitative_evaluations()}
-        assert said["KL"] == words.grade_code(reading.grade)
+        assert said["KL"] == vocabulary.grade_code(reading.grade)
         assert [said["KL-LOW"].value, said["KL-HIGH"].value] == [f"KL{g}" for g in reading.likely]
         assert said["CERTAINTY"].meaning == f"{reading.certainty} certainty"
         assert said["STATUS"].meaning == "Research software, not a medical device"
@@ -173,11 +173,11 @@ def test_the_same_question_has_the_same_identifiers(read: Read) -> None:
     (reading,) = readings
     other_model = replace(reading, model=reading.model | {"checksum": "0" * 64})
     asked = [
-        question(readings, source),
-        question([other_model], source),
-        question([replace(reading, side=Side.LEFT)], source),
-        question(readings, replace(source, frame=2)),
-        question(*read(complete(DX) | {"SOPInstanceUID": "1.2.3"}, name="other.dcm")),
+        uid_scope(readings, source),
+        uid_scope([other_model], source),
+        uid_scope([replace(reading, side=Side.LEFT)], source),
+        uid_scope(readings, replace(source, frame=2)),
+        uid_scope(*read(complete(DX) | {"SOPInstanceUID": "1.2.3"}, name="other.dcm")),
     ]
     assert len({one.uid(kind) for one in asked for kind in ("report", "map")}) == 2 * len(asked)
 
@@ -423,7 +423,7 @@ def test_another_reader_finds_the_words(
     check = subprocess.run(["dcmpschk", tmp_path / "state.dcm"], capture_output=True, check=False)
 
     for reading in readings:
-        grade = f'(KL{reading.grade:d},99KELLGREN,"{words.grade_code(reading.grade).meaning}")'
+        grade = f'(KL{reading.grade:d},99KELLGREN,"{vocabulary.grade_code(reading.grade).meaning}")'
         assert f'"Kellgren-Lawrence grade")={grade}' in lines
     assert lines.count("Research software, not a medical device") == 2
     for side in ("Right", "Left"):
@@ -433,6 +433,12 @@ def test_another_reader_finds_the_words(
 
 def test_the_documented_scheme_is_the_one_in_use() -> None:
     page = (ROOT / "docs" / "reference" / "dicom.md").read_text("utf-8")
-    assert f"`{words.SCHEME_UID}`" in page
-    for code in (words.GRADE, words.CERTAINTY, words.STATUS, words.RESEARCH, words.SCALE):
+    assert f"`{vocabulary.SCHEME_UID}`" in page
+    for code in (
+        vocabulary.GRADE,
+        vocabulary.CERTAINTY,
+        vocabulary.STATUS,
+        vocabulary.RESEARCH,
+        vocabulary.SCALE,
+    ):
         assert f"`{code.value}`" in page

@@ -36,7 +36,7 @@ from kellgren.errors import KellgrenError
 from kellgren.listen import receiver
 from kellgren.listen import station as station_module
 from kellgren.listen.sender import InvalidPeer, Peer
-from kellgren.listen.spool import MOST_ATTEMPTS, Spool, SpoolInUse, counts
+from kellgren.listen.spool import MAX_ATTEMPTS, Spool, SpoolInUse, counts
 from kellgren.listen.station import Station
 from pacs import (
     ORTHANC_EXAMPLES,
@@ -84,17 +84,17 @@ def peer() -> Iterator[AnswerPeer]:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def events() -> list[str]:
     return []
 
 
 @pytest.fixture
 def station(
-    tmp_path: Path, ensemble: Ensemble, peer: AnswerPeer, said: list[str]
+    tmp_path: Path, ensemble: Ensemble, peer: AnswerPeer, events: list[str]
 ) -> Iterator[Station]:
     answer_to = Peer.parse(peer.address)
     with Station(
-        ensemble, tmp_path / "spool", answer_to, address=("127.0.0.1", 0), tell=said.append
+        ensemble, tmp_path / "spool", answer_to, address=("127.0.0.1", 0), report=events.append
     ) as running:
         yield running
 
@@ -105,7 +105,7 @@ def knee() -> np.ndarray:
 
 
 def test_a_film_is_answered_once_however_often_it_comes(
-    tmp_path: Path, station: Station, peer: AnswerPeer, knee: np.ndarray, said: list[str]
+    tmp_path: Path, station: Station, peer: AnswerPeer, knee: np.ndarray, events: list[str]
 ) -> None:
     films = write_films(tmp_path / "films", knee, 2)
 
@@ -126,13 +126,13 @@ def test_a_film_is_answered_once_however_often_it_comes(
         assert made.PatientName == CANARIES["PatientName"]
     left = [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
     assert {path.suffix for path in left} == {".json", ""}  # records and the lock
-    everything = "\n".join([*said, *(p.read_text() for p in left), *map(str, left)])
+    everything = "\n".join([*events, *(p.read_text() for p in left), *map(str, left)])
     for canary in [*CANARIES.values(), "CANARY", "Kanarienvogel"]:
         assert canary not in everything
 
 
 def test_what_is_no_film_is_acknowledged_and_dropped(
-    tmp_path: Path, station: Station, peer: AnswerPeer, knee: np.ndarray, said: list[str]
+    tmp_path: Path, station: Station, peer: AnswerPeer, knee: np.ndarray, events: list[str]
 ) -> None:
     (film,) = write_films(tmp_path / "films", knee, 1)
     send(station.port, [film])
@@ -148,19 +148,19 @@ def test_what_is_no_film_is_acknowledged_and_dropped(
 
     assert send(station.port, answers) == [0, 0, 0, 0]
 
-    assert said.count("ignored: no film") == 4
+    assert events.count("ignored: no film") == 4
     assert sum(counts(tmp_path / "spool").values()) == 1
 
 
 def test_a_refused_film_has_a_reason_and_no_answer(
-    tmp_path: Path, station: Station, peer: AnswerPeer, knee: np.ndarray, said: list[str]
+    tmp_path: Path, station: Station, peer: AnswerPeer, knee: np.ndarray, events: list[str]
 ) -> None:
     blank = write_dicom(tmp_path / "blank.dcm", np.zeros_like(knee), bits=12, **complete(CR))
 
     assert send(station.port, [blank]) == [0]
 
     assert eventually(lambda: counts(tmp_path / "spool")["refused"] == 1)
-    assert eventually(lambda: any("is blank" in line for line in said))
+    assert eventually(lambda: any("is blank" in line for line in events))
     assert peer.got == []
 
 
@@ -194,7 +194,7 @@ def test_longer_units_and_objects_than_anyone_needs_end_the_connection(
     with socket.create_connection(("127.0.0.1", station.port), timeout=60) as wire:
         wire.sendall(struct.pack(">BBL", 1, 0, 2**32 - 1))  # a request of 4 GB
         assert wire.recv(1) in (b"", b"\x07")  # closed, or aborted first
-    monkeypatch.setattr(receiver, "MOST_OBJECT_BYTES", 100_000)
+    monkeypatch.setattr(receiver, "MAX_OBJECT_BYTES", 100_000)
     (film,) = write_films(tmp_path / "films", knee, 1)
     assert send(station.port, [film]) == [0xFFFF]
     assert sum(counts(tmp_path / "spool").values()) == 0
@@ -203,25 +203,25 @@ def test_longer_units_and_objects_than_anyone_needs_end_the_connection(
 def test_a_full_disk_is_said_to_the_sender(
     tmp_path: Path, station: Station, knee: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "SPARE_DISK_BYTES", 2**60)
+    monkeypatch.setattr(receiver, "MIN_FREE_BYTES", 2**60)
     (film,) = write_films(tmp_path / "films", knee, 1)
     assert send(station.port, [film]) == [0xA700]
 
 
 def test_answers_wait_for_a_peer_that_is_away(
-    tmp_path: Path, ensemble: Ensemble, knee: np.ndarray, said: list[str]
+    tmp_path: Path, ensemble: Ensemble, knee: np.ndarray, events: list[str]
 ) -> None:
     away = Peer("127.0.0.1", free_port(), "ARCHIVE")
     films = write_films(tmp_path / "films", knee, 2)
     with Station(
-        ensemble, tmp_path / "spool", away, address=("127.0.0.1", 0), tell=said.append
+        ensemble, tmp_path / "spool", away, address=("127.0.0.1", 0), report=events.append
     ) as station:
         send(station.port, films)
         assert eventually(lambda: counts(tmp_path / "spool")["to send"] == 2)
         # It tries ever more rarely, and says when and why.
-        assert eventually(lambda: any("next try in 2 s" in line for line in said))
+        assert eventually(lambda: any("next try in 2 s" in line for line in events))
     reason = f"answers that wait: 2; {away}: no connection: Connection refused; next try in "
-    assert any(line.startswith(reason) for line in said)
+    assert any(line.startswith(reason) for line in events)
     peer = AnswerPeer()
     back = Peer.parse(peer.address)
     with Station(ensemble, tmp_path / "spool", back, address=("127.0.0.1", 0)):
@@ -231,16 +231,16 @@ def test_answers_wait_for_a_peer_that_is_away(
 
 
 def test_a_peer_that_knows_another_title_is_told_in_the_log(
-    tmp_path: Path, ensemble: Ensemble, peer: AnswerPeer, knee: np.ndarray, said: list[str]
+    tmp_path: Path, ensemble: Ensemble, peer: AnswerPeer, knee: np.ndarray, events: list[str]
 ) -> None:
     peer.ask_for_its_title()
     wrong = replace(Peer.parse(peer.address), title="WRONG")
     films = write_films(tmp_path / "films", knee, 1)
     with Station(
-        ensemble, tmp_path / "spool", wrong, address=("127.0.0.1", 0), tell=said.append
+        ensemble, tmp_path / "spool", wrong, address=("127.0.0.1", 0), report=events.append
     ) as station:
         send(station.port, films)
-        assert eventually(lambda: any("Called AE title not recognised" in line for line in said))
+        assert eventually(lambda: any("Called AE title not recognised" in line for line in events))
     assert counts(tmp_path / "spool")["to send"] == 1
 
 
@@ -248,10 +248,10 @@ def test_a_full_disk_costs_no_film_an_attempt(
     tmp_path: Path,
     station: Station,
     knee: np.ndarray,
-    said: list[str],
+    events: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(station_module, "_LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(station_module, "_MAX_PAUSE_S", 0.1)
     is_full = True
 
     def write_if_there_is_room(made: Dataset, path: Path) -> None:
@@ -262,10 +262,10 @@ def test_a_full_disk_costs_no_film_an_attempt(
     monkeypatch.setattr(station_module, "write_object", write_if_there_is_room)
     send(station.port, write_films(tmp_path / "films", knee, 1))
     full = "the spool cannot be used (No space left on device): next try in a minute"
-    assert eventually(lambda: said.count(full) > MOST_ATTEMPTS)
+    assert eventually(lambda: events.count(full) > MAX_ATTEMPTS)
     is_full = False
     assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 1)
-    assert not any(str(tmp_path) in line for line in said)
+    assert not any(str(tmp_path) in line for line in events)
 
 
 def test_what_is_offered_is_what_is_read() -> None:
@@ -356,7 +356,7 @@ def test_what_a_death_leaves_in_two_places_is_tidied_up(tmp_path: Path, place: s
     spool = Spool(tmp_path, MODEL)
     spool.receive("k" * 32, b"film")
     film = spool.claim(*spool.waiting())
-    folder = spool.build(film)
+    folder = spool.new_result_folder(film)
     (folder / "01.dcm").write_bytes(b"answer")
     if place != "reading":
         content = film.read_bytes()
@@ -411,7 +411,7 @@ def test_many_senders_and_readers_meet_in_one_spool(tmp_path: Path) -> None:
 
 
 def test_a_film_that_ends_the_process_every_time_is_given_up(tmp_path: Path) -> None:
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         spool = Spool(tmp_path, MODEL)
         spool.receive("k" * 32, b"film")
         spool.claim(*spool.waiting())

@@ -1,4 +1,4 @@
-"""What never gets past the door of the reading room: strangers, large bodies, other pages."""
+"""Requests that are refused: unknown hosts and tokens, large bodies, other origins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import uvicorn
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from kellgren.web import server
-from kellgren.web.app import Room
+from kellgren.web.app import Application
 from kellgren.web.guard import CONTENT_POLICY
 from kellgren.web.settings import Limits, Settings, answered_hosts, is_loopback
 from web_room import parts
@@ -41,9 +41,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def room(bundle: Path, tmp_path: Path) -> Iterator[Room]:
-    """A room without graders: whatever it accepts waits."""
-    opened = Room(settings(tmp_path, bundle))
+def app(bundle: Path, tmp_path: Path) -> Iterator[Application]:
+    """A server without graders: whatever it accepts waits."""
+    opened = Application(settings(tmp_path, bundle))
     yield opened
     opened.store.close()
 
@@ -53,11 +53,11 @@ def settings(folder: Path, bundle: Path, **changes: Any) -> Settings:
     return Settings(model=bundle, **{**common, **changes})
 
 
-def ask(room: Room, method: str, path: str, **options: Any) -> httpx.Response:
-    """One request to the application, without a socket."""
+def ask(app: Application, method: str, path: str, **options: Any) -> httpx.Response:
+    """One request to the app, without a socket."""
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(room.application())
+        transport = httpx.ASGITransport(app.asgi())
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, **options)
 
@@ -67,9 +67,9 @@ def ask(room: Room, method: str, path: str, **options: Any) -> httpx.Response:
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "127.0.0.1:9", "", "localhost:8000 x"]
 )
-def test_only_known_hosts_are_answered(room: Room, host: str) -> None:
-    assert ask(room, "GET", "/health", headers={"host": host}).status_code == 421
-    assert ask(room, "GET", "/health", headers={"host": "LOCALHOST:8000"}).status_code == 200
+def test_only_known_hosts_are_answered(app: Application, host: str) -> None:
+    assert ask(app, "GET", "/health", headers={"host": host}).status_code == 421
+    assert ask(app, "GET", "/health", headers={"host": "LOCALHOST:8000"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -81,18 +81,18 @@ def test_only_known_hosts_are_answered(room: Room, host: str) -> None:
         ("sec-fetch-site", "same-site"),
     ],
 )
-def test_pages_of_other_origins_change_nothing(room: Room, header: str, value: str) -> None:
-    refused = ask(room, "POST", "/api/v1/cases", files=parts([KNEE]), headers={header: value})
+def test_pages_of_other_origins_change_nothing(app: Application, header: str, value: str) -> None:
+    refused = ask(app, "POST", "/api/v1/cases", files=parts([KNEE]), headers={header: value})
     assert refused.status_code == 403
     assert "access-control-allow-origin" not in refused.headers
-    assert room.store.count_open() == 0
+    assert app.store.count_open() == 0
     own = {"origin": "http://localhost", "sec-fetch-site": "same-origin"}
-    assert ask(room, "POST", "/api/v1/cases", files=parts([KNEE]), headers=own).status_code == 202
+    assert ask(app, "POST", "/api/v1/cases", files=parts([KNEE]), headers=own).status_code == 202
 
 
-def test_every_answer_is_sealed(room: Room) -> None:
+def test_every_answer_has_security_headers(app: Application) -> None:
     for path in ("/", "/health", "/api/v1/cases", "/nowhere", "/static/nothing.js"):
-        headers = ask(room, "GET", path).headers
+        headers = ask(app, "GET", path).headers
         assert headers["content-security-policy"] == CONTENT_POLICY
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
@@ -102,25 +102,28 @@ def test_every_answer_is_sealed(room: Room) -> None:
 
 
 def test_a_token_is_asked_of_everyone(bundle: Path, tmp_path: Path) -> None:
-    room = Room(settings(tmp_path, bundle, token=TOKEN))
+    app = Application(settings(tmp_path, bundle, token=TOKEN))
     closed = ["/api/v1/cases", "/api/v1/cases/aaaaaaaaaaaaaaaa", "/metrics", "/openapi.json"]
     for path in closed:
-        assert ask(room, "GET", path).status_code == 401
+        assert ask(app, "GET", path).status_code == 401
         wrong = {"authorization": f"Bearer {TOKEN}x"}
-        assert ask(room, "GET", path, headers=wrong).status_code == 401
+        assert ask(app, "GET", path, headers=wrong).status_code == 401
         right = {"authorization": f"Bearer {TOKEN}"}
-        assert ask(room, "GET", path, headers=right).status_code in (200, 404)
-    assert ask(room, "GET", "/health").status_code == 200
-    assert ask(room, "GET", "/api/v1/session").json() == {"token_needed": True, "signed_in": False}
-    assert ask(room, "POST", "/api/v1/session", json={"token": "wrong"}).status_code == 401
-    signed_in = ask(room, "POST", "/api/v1/session", json={"token": TOKEN})
+        assert ask(app, "GET", path, headers=right).status_code in (200, 404)
+    assert ask(app, "GET", "/health").status_code == 200
+    assert ask(app, "GET", "/api/v1/session").json() == {
+        "token_needed": True,
+        "signed_in": False,
+    }
+    assert ask(app, "POST", "/api/v1/session", json={"token": "wrong"}).status_code == 401
+    signed_in = ask(app, "POST", "/api/v1/session", json={"token": TOKEN})
     assert signed_in.status_code == 204
     cookie = signed_in.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
     headers = {"cookie": cookie.partition(";")[0]}
-    assert ask(room, "GET", "/api/v1/cases", headers=headers).status_code == 200
-    room.store.close()
+    assert ask(app, "GET", "/api/v1/cases", headers=headers).status_code == 200
+    app.store.close()
 
 
 @pytest.mark.parametrize(
@@ -151,31 +154,31 @@ def test_loopback_is_told_from_the_rest() -> None:
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "localhost.example", "")))
 
 
-def refusal(room: Room, files: list[tuple[str, bytes]]) -> tuple[int, str]:
-    answer = ask(room, "POST", "/api/v1/cases", files=parts(files))
+def refusal(app: Application, files: list[tuple[str, bytes]]) -> tuple[int, str]:
+    answer = ask(app, "POST", "/api/v1/cases", files=parts(files))
     return answer.status_code, answer.json().get("detail", "")
 
 
-def test_limits_hold_before_anything_is_kept(room: Room) -> None:
-    assert refusal(room, [("a.png", bytes(LIMITS.file_bytes + 1))])[0] == 413
-    assert refusal(room, [("a.png", bytes(40_001))] * 3)[0] == 413
-    assert refusal(room, [("a.png", b"x")] * 4)[0] == 413
-    assert refusal(room, [("a.png", b"x")] * 3)[0] == 202
-    assert refusal(room, [("a.png", b"x")] * 2) == (
+def test_limits_hold_before_anything_is_kept(app: Application) -> None:
+    assert refusal(app, [("a.png", bytes(LIMITS.file_bytes + 1))])[0] == 413
+    assert refusal(app, [("a.png", bytes(40_001))] * 3)[0] == 413
+    assert refusal(app, [("a.png", b"x")] * 4)[0] == 413
+    assert refusal(app, [("a.png", b"x")] * 3)[0] == 202
+    assert refusal(app, [("a.png", b"x")] * 2) == (
         503,
         "Too many cases wait; try again in 5 s",
     )
-    assert list((room.store.contents.folder / "arriving").iterdir()) == []
-    assert room.store.count_open() == 3
+    assert list((app.store.blobs.folder / "arriving").iterdir()) == []
+    assert app.store.count_open() == 3
 
 
-def test_a_full_queue_says_when_to_come_back(room: Room) -> None:
+def test_a_full_queue_says_when_to_come_back(app: Application) -> None:
     for _ in range(4):
-        assert ask(room, "POST", "/api/v1/cases", files=parts([KNEE])).status_code == 202
-    full = ask(room, "POST", "/api/v1/cases", files=parts([KNEE]))
+        assert ask(app, "POST", "/api/v1/cases", files=parts([KNEE])).status_code == 202
+    full = ask(app, "POST", "/api/v1/cases", files=parts([KNEE]))
     assert full.status_code == 503
     assert int(full.headers["retry-after"]) > 0
-    assert "kellgren_turned_away_total 1" in ask(room, "GET", "/metrics").text
+    assert "kellgren_turned_away_total 1" in ask(app, "GET", "/metrics").text
 
 
 MULTIPART = "multipart/form-data; boundary=y"
@@ -186,7 +189,7 @@ SIDE_ONLY = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\nL\r\n--y
 @pytest.mark.parametrize(
     ("content", "kind", "status"),
     [
-        (b"{}", "application/json", 415),
+        (b"{}", "app/json", 415),
         (b"x", "multipart/form-data", 400),
         (b"x", MULTIPART, 400),
         (b"--y--\r\n", MULTIPART, 400),
@@ -198,14 +201,14 @@ SIDE_ONLY = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\nL\r\n--y
     ],
 )
 def test_bodies_that_are_none_are_refused(
-    room: Room, content: bytes, kind: str, status: int
+    app: Application, content: bytes, kind: str, status: int
 ) -> None:
-    answer = ask(room, "POST", "/api/v1/cases", content=content, headers={"content-type": kind})
+    answer = ask(app, "POST", "/api/v1/cases", content=content, headers={"content-type": kind})
     assert answer.status_code == status, answer.text
-    assert room.store.count_open() == 0
+    assert app.store.count_open() == 0
 
 
-def test_a_length_that_lies_is_not_believed(room: Room) -> None:
+def test_a_length_that_lies_is_not_believed(app: Application) -> None:
     """A body longer than its header says, in chunks: counted as it comes."""
 
     async def endless() -> AsyncIterator[bytes]:
@@ -215,23 +218,23 @@ def test_a_length_that_lies_is_not_believed(room: Room) -> None:
             yield bytes(10_000)
 
     kind = {"content-type": "multipart/form-data; boundary=y"}
-    answer = ask(room, "POST", "/api/v1/cases", content=endless(), headers=kind)
+    answer = ask(app, "POST", "/api/v1/cases", content=endless(), headers=kind)
     assert answer.status_code == 413
     claim = {**kind, "content-length": str(10**12)}
-    assert ask(room, "POST", "/api/v1/cases", content=b"", headers=claim).status_code == 413
+    assert ask(app, "POST", "/api/v1/cases", content=b"", headers=claim).status_code == 413
 
 
-def test_who_stands_still_is_cut_off(room: Room) -> None:
+def test_who_stands_still_is_cut_off(app: Application) -> None:
     async def stalling() -> AsyncIterator[bytes]:
         yield b"--y\r\n"
         await asyncio.sleep(5)
 
     kind = {"content-type": "multipart/form-data; boundary=y"}
-    answer = ask(room, "POST", "/api/v1/cases", content=stalling(), headers=kind)
+    answer = ask(app, "POST", "/api/v1/cases", content=stalling(), headers=kind)
     assert answer.status_code == 408
 
 
-def seconds_until_cut_off(room: Room, sent: bytes, dripping: bytes) -> tuple[float, bytes]:
+def seconds_until_cut_off(app: Application, sent: bytes, dripping: bytes) -> tuple[float, bytes]:
     """Listen for real, send something, then a byte now and then; when the connection ends.
 
     Returns:
@@ -239,9 +242,9 @@ def seconds_until_cut_off(room: Room, sent: bytes, dripping: bytes) -> tuple[flo
     """
 
     async def talk() -> tuple[float, bytes]:
-        with server._listening("127.0.0.1", 0) as listening:
+        with server._bound_socket("127.0.0.1", 0) as listening:
             port = listening.getsockname()[1]
-            running = uvicorn.Server(server._config(room))
+            running = uvicorn.Server(server._config(app))
             serving = asyncio.create_task(running.serve(sockets=[listening]))
             slow = socket.socket()
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -272,25 +275,25 @@ HEADER = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 
 @pytest.mark.parametrize("sent", [HEADER, HEADER + b"\r\n" + HEADER], ids=["first", "later"])
 def test_a_header_that_never_ends_is_cut_off(
-    room: Room, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    app: Application, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """The first of a connection and a later one alike, however slowly it drips."""
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.6)
-    spent, answer = seconds_until_cut_off(room, sent, b"x")
+    spent, answer = seconds_until_cut_off(app, sent, b"x")
     assert 0.5 < spent < 3
     assert answer.startswith(b"HTTP/1.1 200") == (sent != HEADER)
 
 
-def test_who_takes_no_answer_is_cut_off(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_takes_no_answer_is_cut_off(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "ANSWER_SECONDS", 0.6)
     large = b"GET /static/openseadragon.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    spent, answer = seconds_until_cut_off(room, large * 40, b"")
+    spent, answer = seconds_until_cut_off(app, large * 40, b"")
     assert 0.5 < spent < 3
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-def test_the_description_is_whole(room: Room) -> None:
-    schema = ask(room, "GET", "/openapi.json").json()
+def test_the_description_is_whole(app: Application) -> None:
+    schema = ask(app, "GET", "/openapi.json").json()
     assert "not a medical device" in schema["info"]["description"]
     operations = [operation for path in schema["paths"].values() for operation in path.values()]
     assert len(operations) >= 11

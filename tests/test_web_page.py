@@ -25,7 +25,7 @@ from command_line import EXAMPLES
 from dicom_factory import dicom_bytes, write_dicom
 from dicom_headers import CR, DX, complete
 from test_damaged_files import small_knee
-from web_room import Room, hand_in, reading_room
+from web_room import RunningServer, hand_in, reading_room
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(
@@ -98,7 +98,7 @@ TAGS = (
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The real model, and names kept: the page has to bear with any."""
     store = tmp_path_factory.mktemp("room") / "store"
     with reading_room(store, None, "--workers", "2", "--keep-names") as opened:
@@ -114,7 +114,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(room: Room, chromium: Browser) -> Iterator[Page]:
+def page(room: RunningServer, chromium: Browser) -> Iterator[Page]:
     """A reader's tab; whatever the console complains of, or leaves for another host, fails."""
     width, height = WIDE
     context = chromium.new_context(
@@ -177,7 +177,7 @@ def twenty_knees(folder: Path) -> list[Path]:
     return [*(folder / knee.name for knee in KNEES), *made]
 
 
-def empty(room: Room) -> None:
+def empty(room: RunningServer) -> None:
     """Delete all that other tests left."""
     with room.client() as client:
         for case in client.get("/api/v1/cases", params={"limit": 1000}).json()["cases"]:
@@ -274,7 +274,7 @@ def test_a_film_of_both_knees_is_one_case(page: Page) -> None:
     no_barriers(page)
 
 
-def test_a_case_is_looked_at(page: Page, room: Room) -> None:
+def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:
     with room.client() as client:
         hand_in(client, EXAMPLES / "9177337R.png")
         [case] = hand_in(client, EXAMPLES / "9177337L.png")
@@ -347,7 +347,7 @@ def test_a_case_is_looked_at(page: Page, room: Room) -> None:
     expect(page.get_by_role("heading", name="Work-list")).to_be_visible()
 
 
-def test_similar_graded_knees_stand_beside_a_case(page: Page, room: Room) -> None:
+def test_similar_graded_knees_stand_beside_a_case(page: Page, room: RunningServer) -> None:
     with room.client() as client:
         [case] = hand_in(client, EXAMPLES / "9866738R.png")
         found = client.get(case["knees"][0]["similar"]).json()
@@ -381,7 +381,7 @@ def test_similar_graded_knees_stand_beside_a_case(page: Page, room: Room) -> Non
     expect(page.get_by_role("button", name="Atlas", exact=True)).to_be_focused()
 
 
-def test_everything_goes_by_keyboard(page: Page, room: Room) -> None:
+def test_everything_goes_by_keyboard(page: Page, room: RunningServer) -> None:
     with room.client() as client:
         hand_in(client, KNEES[0], KNEES[1])
     page.goto("/")
@@ -401,7 +401,7 @@ def test_everything_goes_by_keyboard(page: Page, room: Room) -> None:
     expect(page).not_to_have_url(first)
 
 
-def test_a_refusal_says_why_and_a_deleted_case_is_gone(page: Page, room: Room) -> None:
+def test_a_refusal_says_why_and_a_deleted_case_is_gone(page: Page, room: RunningServer) -> None:
     with room.client() as client:
         [case] = hand_in(client, ("letter.txt", b"Dear colleague,"))
     page.goto(case["page"])
@@ -417,7 +417,7 @@ def test_a_refusal_says_why_and_a_deleted_case_is_gone(page: Page, room: Room) -
     expect(page.get_by_role("heading", name="No such case")).to_be_visible()
 
 
-def test_no_name_runs(page: Page, room: Room) -> None:
+def test_no_name_runs(page: Page, room: RunningServer) -> None:
     """Forty names that are programs, in the work-list and in their cases."""
     with room.client() as client:
         cases = [
@@ -445,7 +445,7 @@ def test_no_name_runs(page: Page, room: Room) -> None:
         assert page.evaluate("window.hit") is None
 
 
-def test_no_tag_of_a_film_runs(page: Page, room: Room) -> None:
+def test_no_tag_of_a_film_runs(page: Page, room: RunningServer) -> None:
     """The same forty in eight elements of DICOM headers, in warnings, refusals and checks."""
     films = []
     with warnings.catch_warnings():
@@ -461,7 +461,7 @@ def test_no_tag_of_a_film_runs(page: Page, room: Room) -> None:
         assert page.evaluate("window.hit") is None
 
 
-def test_no_name_of_a_study_runs(page: Page, room: Room) -> None:
+def test_no_name_of_a_study_runs(page: Page, room: RunningServer) -> None:
     """The same forty as names of studies and readers, and as comments."""
     with room.client() as client:
         [case] = hand_in(client, KNEES[0])
@@ -484,7 +484,9 @@ def test_no_name_of_a_study_runs(page: Page, room: Room) -> None:
     assert page.locator("#comment").input_value() == PAYLOADS[36]
 
 
-def test_a_study_is_read_blind_by_keys_and_goes_on_after_a_reload(page: Page, room: Room) -> None:
+def test_a_study_is_read_blind_by_keys_and_goes_on_after_a_reload(
+    page: Page, room: RunningServer
+) -> None:
     """Keys alone, from the form to the table; the pointer is used for no step."""
     empty(room)
     with room.client() as client:

@@ -13,14 +13,14 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from bundle_factory import make_bundle
-from kellgren.web.app import Room
+from kellgren.web.app import Application
 from kellgren.web.settings import Limits, Settings
 
 EXAMPLES_EACH = int(os.environ.get("KELLGREN_API_EXAMPLES", "8"))
 
 
 def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
-    room = Room(
+    app = Application(
         Settings(
             store=tmp_path / "store",
             hosts=frozenset({"testserver", "localhost"}),
@@ -50,10 +50,10 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
 
         once()
 
-    schema = schemathesis.openapi.from_asgi("/openapi.json", room.application())
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app.asgi())
     operations = [found.ok() for found in schema.get_all_operations()]
     for operation in operations:
         try_out(operation)
-    room.store.close()
+    app.store.close()
     assert len(operations) >= 11
     assert {"200", "404"} <= answered.keys()

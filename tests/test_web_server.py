@@ -27,9 +27,9 @@ from kellgren.ensemble import Ensemble
 from kellgren.output.tables import json_text
 from kellgren.web.entries import Upload
 from kellgren.web.grader import read_case
-from kellgren.web.store import Store
+from kellgren.web.store import CaseStore
 from test_damaged_files import huge_claims, nested, small_knee
-from web_room import Room, alive, children, hand_in, parts, reading_room, wait_until_ready
+from web_room import RunningServer, alive, children, hand_in, parts, reading_room, wait_until_ready
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
 FEW = KNEES[:4]
@@ -42,14 +42,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def room(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+def room(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("room")
     with reading_room(folder / "store", bundle, "--workers", "2") as opened:
         yield opened
 
 
 @pytest.fixture
-def client(room: Room) -> Iterator[httpx.Client]:
+def client(room: RunningServer) -> Iterator[httpx.Client]:
     with room.client() as opened:
         yield opened
 
@@ -182,7 +182,7 @@ def test_the_list_is_filtered(client: httpx.Client) -> None:
     assert len(client.get("/api/v1/cases", params=after).json()["cases"]) == 1
 
 
-def test_delete_really_deletes(client: httpx.Client, room: Room) -> None:
+def test_delete_really_deletes(client: httpx.Client, room: RunningServer) -> None:
     store = room.log.with_suffix("") / "contents"
     content = unseen_knee()
     [kept], [case] = hand_in(client, ("a.png", content)), hand_in(client, ("b.png", content))
@@ -226,7 +226,7 @@ def hazards() -> dict[str, bytes]:
     }
 
 
-def test_hazards_get_their_status_and_message(client: httpx.Client, room: Room) -> None:
+def test_hazards_get_their_status_and_message(client: httpx.Client, room: RunningServer) -> None:
     found = hazards()
     outside = set(room.log.parent.iterdir())
     cases = hand_in(client, *found.items(), ("sound.png", KNEES[0].read_bytes()))
@@ -253,7 +253,7 @@ def test_hazards_get_their_status_and_message(client: httpx.Client, room: Room) 
         "/static/%00",
     ],
 )
-def test_no_path_leads_outside(room: Room, path: str) -> None:
+def test_no_path_leads_outside(room: RunningServer, path: str) -> None:
     host = room.url.removeprefix("http://")
     name, _, port = host.partition(":")
     with socket.create_connection((name, int(port)), timeout=30) as raw:
@@ -265,7 +265,7 @@ def test_no_path_leads_outside(room: Room, path: str) -> None:
     assert answer.split()[1] != b"200" or b"<title>" in answer
 
 
-def test_no_name_of_a_patient_is_anywhere(client: httpx.Client, room: Room) -> None:
+def test_no_name_of_a_patient_is_anywhere(client: httpx.Client, room: RunningServer) -> None:
     """Not in answers, addresses, tables, pictures or the log; names of files included."""
     film = dicom_bytes(small_knee(), PatientName=CANARY, PatientID=CANARY, StudyDescription=CANARY)
     cases = hand_in(client, (f"{CANARY}.dcm", film), (f"{CANARY}.{CANARY}", b"no picture"))
@@ -287,24 +287,23 @@ def test_no_name_of_a_patient_is_anywhere(client: httpx.Client, room: Room) -> N
 
 
 def test_names_are_kept_for_who_asks(bundle: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store", keep_names=True)
-    arrived = store.contents.copy_in(io.BytesIO(KNEES[3].read_bytes()))
+    store = CaseStore(tmp_path / "store", keep_names=True)
+    arrived = store.blobs.receive(io.BytesIO(KNEES[3].read_bytes()))
     store.accept([Upload(*arrived, f"x/../{KNEES[3].name}\x00\u202e", "")], most_open=9)
     job = store.claim()
     assert job is not None
     assert job.image == KNEES[3].name
     assert KNEES[3].stem[:-1] not in job.file
-    answer, _ = read_case(
-        Ensemble.open(bundle, threads=1),
-        {"content": str(job.content), "file": job.file, "image": job.image, "side": job.side},
-    )
+    answer = read_case(Ensemble.open(bundle, threads=1), job)
     store.close()
-    table = json_text(answer["rows"], answer["model"]).encode()
+    assert answer.model is not None
+    rows = [row.model_dump(mode="json") for row in answer.rows]
+    table = json_text(rows, answer.model.model_dump()).encode()
     content = KNEES[3].read_bytes()
     assert table == by_command_line(bundle, tmp_path, KNEES[3].name, content, "json")
 
 
-def test_a_grader_that_dies_costs_its_case_only(client: httpx.Client, room: Room) -> None:
+def test_a_grader_that_dies_costs_its_case_only(client: httpx.Client, room: RunningServer) -> None:
     """kill -9 of every grader while cases wait: each is answered, none hangs, new graders come."""
     answer = client.post("/api/v1/cases", files=parts(KNEES))
     urls = [case["url"] for case in answer.json()["cases"]]
@@ -357,7 +356,7 @@ def test_kill_9_loses_no_case_and_answers_none_twice(bundle: Path, tmp_path: Pat
     assert counts["graded"] == len(accepted) == 2 * len(FEW)
 
 
-def test_slow_connections_starve_nobody(room: Room, client: httpx.Client) -> None:
+def test_slow_connections_starve_nobody(room: RunningServer, client: httpx.Client) -> None:
     host, _, port = room.url.removeprefix("http://").partition(":")
     head = f"POST /api/v1/cases HTTP/1.1\r\nHost: {host}:{port}\r\n".encode()
     body = b"Content-Type: multipart/form-data; boundary=y\r\nContent-Length: 100000\r\n\r\n--y"
@@ -374,7 +373,7 @@ def test_slow_connections_starve_nobody(room: Room, client: httpx.Client) -> Non
             connection.close()
 
 
-def test_many_clients_each_get_their_own_answer(room: Room, client: httpx.Client) -> None:
+def test_many_clients_each_get_their_own_answer(room: RunningServer, client: httpx.Client) -> None:
     known = {knee: hand_in(client, knee)[0]["knees"][0]["reading"] for knee in KNEES}
 
     def one(number: int) -> bool:

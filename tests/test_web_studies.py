@@ -16,8 +16,8 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from kellgren.ensemble import Ensemble
 from kellgren.manifest import index
-from kellgren.web.app import Room
-from kellgren.web.entries import Answer, KneePictures, Upload
+from kellgren.web.app import Application
+from kellgren.web.entries import Upload
 from kellgren.web.grader import read_case
 from kellgren.web.settings import Settings
 
@@ -30,24 +30,15 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("room")
     bundle = make_bundle(folder / "tiny").folder
     hosts = frozenset({"testserver"})
-    room = Room(Settings(store=folder / "store", hosts=hosts, workers=0, model=bundle))
+    server = Application(Settings(store=folder / "store", hosts=hosts, workers=0, model=bundle))
     ensemble = Ensemble.open(bundle, threads=1)
     for knee in KNEES:
-        arrived = room.store.contents.copy_in(io.BytesIO(knee.read_bytes()))
-        room.store.accept([Upload(*arrived, knee.name, "")], most_open=99)
-        job = room.store.claim()
+        arrived = server.store.blobs.receive(io.BytesIO(knee.read_bytes()))
+        server.store.accept([Upload(*arrived, knee.name, "")], most_open=99)
+        job = server.store.claim()
         assert job is not None
-        words = {"file": job.file, "image": job.image, "side": job.side}
-        found, pictures = read_case(ensemble, {"content": str(job.content), **words})
-        [[grade, certainty]] = found["knees"]
-        answer = Answer(
-            "graded",
-            found["rows"],
-            model=found["model"],
-            knees=(KneePictures(grade, certainty, *pictures),),
-        )
-        assert room.store.finish(job.id, answer)
-    with TestClient(room.application()) as opened:
+        assert server.store.finish(job.id, read_case(ensemble, job))
+    with TestClient(server.asgi()) as opened:
         yield opened
 
 

@@ -18,7 +18,7 @@ from command_line import PATIENCE, ROOT, command, environment
 
 
 @dataclass
-class Room:
+class RunningServer:
     """A server that runs."""
 
     url: str
@@ -37,7 +37,7 @@ class Room:
 @contextmanager
 def reading_room(
     store: Path, model: Path | None, *options: str, port: int = 0, ready: bool = True
-) -> Iterator[Room]:
+) -> Iterator[RunningServer]:
     """Run `kellgren serve` until the block ends.
 
     Args:
@@ -55,7 +55,7 @@ def reading_room(
         began = log.stat().st_size
         process = subprocess.Popen(words, stderr=stream, env=environment(), cwd=ROOT, text=True)
     try:
-        room = Room(_url(log, began, process), process, log)
+        room = RunningServer(_url(log, began, process), process, log)
         if ready:
             wait_until_ready(room)
         yield room
@@ -75,7 +75,7 @@ def _url(log: Path, began: int, process: subprocess.Popen[str]) -> str:
     raise AssertionError(log.read_text())
 
 
-def wait_until_ready(room: Room) -> None:
+def wait_until_ready(room: RunningServer) -> None:
     """Wait for the first grader."""
     deadline = time.monotonic() + PATIENCE
     with room.client() as client:

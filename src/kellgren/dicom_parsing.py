@@ -7,7 +7,6 @@ can not reach a message, a log or the result.
 from __future__ import annotations
 
 import io
-import logging
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,6 @@ from kellgren.picture import (
     file_content,
     sniffed_format,
 )
-
-# It quotes what it stumbles over, header values included, to whoever listens: nobody must.
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 _DEFLATED = uid.DeflatedExplicitVRLittleEndian.encode()
 _INFLATED_HEADER_BYTES = 4 * 2**20

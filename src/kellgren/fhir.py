@@ -31,11 +31,11 @@ def observation(row: Mapping[str, Any], knee: int = 1) -> dict[str, Any]:
         knee: its number in the file, from 1.
     """
     model, grade = row["model"], Grade(row["grade"])
-    words = json.dumps([row["image"], knee, row["side"], model], sort_keys=True)
+    identity = json.dumps([row["image"], knee, row["side"], model], sort_keys=True)
     low, high = row["likely"]
-    made: dict[str, Any] = {
+    resource: dict[str, Any] = {
         "resourceType": "Observation",
-        "id": str(uuid5(_NAMESPACE, words)),
+        "id": str(uuid5(_NAMESPACE, identity)),
         "status": "preliminary",
         "category": [
             _concept(
@@ -67,11 +67,11 @@ def observation(row: Mapping[str, Any], knee: int = 1) -> dict[str, Any]:
         ],
     }
     if row.get("patient"):
-        made["subject"] = {
+        resource["subject"] = {
             "type": "Patient",
             "identifier": {"system": "urn:kellgren:pseudonym", "value": row["patient"]},
         }
-    return made
+    return resource
 
 
 def write_observations(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
@@ -81,17 +81,17 @@ def write_observations(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         rows: of a batch; what was not graded is left out.
         target: ends in ``.json``, or is a folder, made if it is not there.
     """
-    counted: dict[str, int] = {}
-    made = []
+    counts: dict[str, int] = {}
+    observations = []
     for row in rows:
         if row["grade"] is not None:
-            counted[row["image"]] = counted.get(row["image"], 0) + 1
-            made.append(observation(row, counted[row["image"]]))
+            counts[row["image"]] = counts.get(row["image"], 0) + 1
+            observations.append(observation(row, counts[row["image"]]))
     if target.suffix.lower() == ".json":
-        entries = [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in made]
+        entries = [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in observations]
         _write({"resourceType": "Bundle", "type": "collection", "entry": entries}, target)
         return
-    for one in made:
+    for one in observations:
         _write(one, target / f"{one['id']}.json")
 
 

@@ -1,41 +1,41 @@
-"""Patients told apart without being named: a keyed hash of the header's PatientID."""
+"""Pseudonyms of patients: a keyed hash of the header's PatientID."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import warnings
 from pathlib import Path
 
 from kellgren.dicom_parsing import read_header
 from kellgren.errors import KellgrenError, UnreadableRadiograph
+from kellgren.library_messages import library_messages_dropped
 
-SHORTEST_KEY = 16
+MIN_KEY_LENGTH = 16
 """Characters. Patient numbers are few: with a key that can be guessed, so can they."""
 
 
 class InvalidKey(KellgrenError):
-    """A key that keeps no secret."""
+    """A key that is too short or cannot be read."""
 
 
 class Pseudonyms:
-    """Stable names for patients under one key.
+    """Stable pseudonyms of patients under one key.
 
     HMAC-SHA256 of the trimmed PatientID, its first 128 bits in hexadecimal. Whoever has the key can
-    try all patient numbers; without it, the names tell only which files are of one patient.
+    try all patient numbers; without it, pseudonyms show only which files are of one patient.
 
     Args:
-        key: at least `SHORTEST_KEY` characters.
+        key: at least `MIN_KEY_LENGTH` characters.
 
     Raises:
         InvalidKey: it is shorter.
     """
 
     def __init__(self, key: str) -> None:
-        if len(key) < SHORTEST_KEY:
+        if len(key) < MIN_KEY_LENGTH:
             raise InvalidKey(
                 "--pseudonym",
-                f"the key has fewer than {SHORTEST_KEY} characters",
+                f"the key has fewer than {MIN_KEY_LENGTH} characters",
                 "Take a long random one, from a file: --pseudonym @FILE",
             )
         self._key = key.encode()
@@ -57,10 +57,9 @@ class Pseudonyms:
             ) from None
 
     def of(self, image: Path | str) -> str:
-        """The name of a file's patient; empty where the file states none, or is no DICOM file."""
+        """The pseudonym of a file's patient; empty: the file states none, or is no DICOM file."""
         try:
-            with warnings.catch_warnings():  # pydicom's quote the value they are about
-                warnings.simplefilter("ignore")
+            with library_messages_dropped():
                 patient = str(read_header(image, ["PatientID"]).dataset.get("PatientID") or "")
         except UnreadableRadiograph:
             return ""

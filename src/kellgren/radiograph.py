@@ -7,7 +7,6 @@ ends in `UnreadableRadiograph`, whose text never quotes a header (headers hold p
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Side
+from kellgren.library_messages import library_messages_dropped
 from kellgren.picture import (
     FORMAT_SUFFIXES,
     Picture,
@@ -57,9 +57,7 @@ def read_radiograph(path: Path | str, frame: int | None = None) -> Radiograph:
     try:
         data = file_content(path)
         file_format = sniffed_format(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = _read(data, file_format, frame)
+        picture = _read(data, file_format, frame)
         _check_grey_values(picture.pixels)
     except Refusal as refusal:
         raise UnreadableRadiograph(path, refusal.problem, refusal.remedy) from None
@@ -91,10 +89,12 @@ def _read(data: bytes, file_format: str, frame: int | None) -> Picture:
     if file_format == "DICOM":
         from kellgren.dicom_input import read_dicom
 
-        return read_dicom(data, frame)
+        with library_messages_dropped():
+            return read_dicom(data, frame)
     from kellgren.raster_input import read_raster
 
-    return read_raster(data, file_format)
+    with library_messages_dropped():
+        return read_raster(data, file_format)
 
 
 def _check_grey_values(pixels: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import typer
 from kellgren import __version__
 from kellgren.cli import bundle, choose, data, evaluate, grade, listen, locate, pack, serve, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
+from kellgren.library_messages import silence_dicom_loggers
 
 SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -55,6 +56,7 @@ def main() -> None:
 
     0 all done, 1 some inputs failed, 2 wrong usage, 3 model missing or damaged, 4 nothing graded.
     """
+    silence_dicom_loggers()
     try:
         app()  # answers wrong usage, broken pipes and Ctrl-C by itself, with an exit code
     except SystemExit as end:

@@ -73,13 +73,13 @@ def listen(
         address=(host, port),
         ae_title=ae_title,
         workers=workers,
-        tell=_tell,
+        report=_report,
     ) as station:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-        _tell(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
+        _report(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
         stopped.wait()
-        _tell("stopping: what was begun is ended first")
+        _report("stopping: what was begun is ended first")
 
 
 def _check_station(ae_title: str, host: str) -> None:
@@ -88,7 +88,7 @@ def _check_station(ae_title: str, host: str) -> None:
     if not is_title(ae_title):
         raise typer.BadParameter("--ae-title has 1 to 16 ASCII characters and no backslash")
     if host not in _LOOPBACK:
-        _tell(f"warning: {host} is open to other machines, and DICOM knows no passwords")
+        _report(f"warning: {host} is open to other machines, and DICOM knows no passwords")
 
 
 def _show_counts(folder: Path) -> None:
@@ -97,5 +97,5 @@ def _show_counts(folder: Path) -> None:
     typer.echo(", ".join(f"{name} {number}" for name, number in counts(folder).items()))
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     typer.echo(line, err=True)

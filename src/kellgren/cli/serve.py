@@ -39,9 +39,9 @@ def serve(
 ) -> None:
     """Open the reading room: a page and an API on this machine."""
     from kellgren.cli.grade import cores
-    from kellgren.web.server import Refused, run
+    from kellgren.web.server import CannotServe, run
     from kellgren.web.settings import (
-        SHORTEST_TOKEN,
+        MIN_TOKEN_LENGTH,
         Limits,
         Settings,
         answered_hosts,
@@ -54,9 +54,9 @@ def serve(
             f"{host} can be reached by other machines; set --token or KELLGREN_TOKEN",
             param_hint="--host",
         )
-    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isprintable()):
+    if token is not None and (len(token) < MIN_TOKEN_LENGTH or not token.isprintable()):
         raise typer.BadParameter(
-            f"needs {SHORTEST_TOKEN} printable letters or more", param_hint="--token"
+            f"needs {MIN_TOKEN_LENGTH} printable letters or more", param_hint="--token"
         )
     settings = Settings(
         store=store or default_store(),
@@ -69,11 +69,15 @@ def serve(
     )
     try:
         run(
-            settings, host, port, lambda bound: answered_hosts(host, bound, allow_host or []), _tell
+            settings,
+            host,
+            port,
+            lambda bound: answered_hosts(host, bound, allow_host or []),
+            _report,
         )
-    except Refused as refused:
+    except CannotServe as refused:
         raise typer.BadParameter(str(refused)) from None
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     typer.echo(message, err=True)

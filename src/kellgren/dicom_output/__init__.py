@@ -1,6 +1,6 @@
-"""Readings in the PACS's own language: structured report, pictures, segmentation, presentation.
+"""Readings as DICOM objects: report, secondary capture, segmentation and presentation state.
 
-`answer.py` is the way in; the other files make one kind of object each. highdicom and the patient
-meet only in `source.py`: what highdicom gets is a stand-in without name or number, and the
-patient's elements are laid over what it made.
+`answer.py` makes all objects of one picture; the other files make one kind of object each.
+highdicom never sees the patient: it gets a copy of the source's header without the patient's
+elements (`common.py`), which are copied into what it made.
 """

@@ -39,7 +39,7 @@ def write_object(made: Dataset, path: Path) -> None:
 class AnswerFolder:
     """A folder of answers, each file named after its object's identifier.
 
-    An identifier follows from its question, so grading again replaces files and adds no twins.
+    Identifiers follow from source, sides and model: grading again replaces files.
 
     Args:
         folder: made if it is not there.

@@ -1,4 +1,4 @@
-"""What every object of an answer shares: who made it, whose it is, and its identifiers."""
+"""What all objects of an answer share: equipment, patient, study and identifiers."""
 
 from __future__ import annotations
 
@@ -31,49 +31,49 @@ Polygon = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What an answer is an answer to: the same question has the same identifiers.
+class UidScope:
+    """What the identifiers of an answer follow from: source picture, sides and model.
 
     A picture that is sent twice, or graded again after a crash, so yields the same objects and no
-    twins. Another model, engine or version of the software, or another side, asks anew.
+    duplicates. Another model, engine or version of the software, or another side, has others.
     """
 
-    words: tuple[str, ...]
+    parts: tuple[str, ...]
 
     def uid(self, kind: str, number: int = 1) -> highdicom.UID:
         """Of one object, or of its series."""
-        return unique_id(kind, str(number), *self.words)
+        return unique_id(kind, str(number), *self.parts)
 
 
-def question(readings: Sequence[KneeReading], source: Source) -> Question:
-    """The question that these readings of one picture answer."""
+def uid_scope(readings: Sequence[KneeReading], source: Source) -> UidScope:
+    """What the identifiers of the answer to one picture follow from."""
     sides = ",".join(SIDE_LETTERS[reading.side] for reading in readings)
     model = json.dumps(readings[0].model, sort_keys=True)
-    return Question((str(source.reference.SOPInstanceUID), str(source.frame or 1), sides, model))
+    return UidScope((str(source.reference.SOPInstanceUID), str(source.frame or 1), sides, model))
 
 
-def stand_in(source: Source) -> Dataset:
-    """The source as highdicom may see it: a stranger's, so that no message can name the patient."""
-    stranger = Dataset()
-    stranger.update(source.reference)
+def without_patient(source: Source) -> Dataset:
+    """The source's header for highdicom, without the patient: no message can name one."""
+    header = Dataset()
+    header.update(source.reference)
     for element in source.identity:
         if element.keyword not in ("StudyInstanceUID", "SpecificCharacterSet"):
-            stranger.add_new(element.tag, element.VR, "")
-    stranger.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in _CONTRAST:  # looked at by us alone
-        stranger.pop(keyword, None)
-    stranger.SamplesPerPixel = 1
-    stranger.StudyInstanceUID = source.identity.StudyInstanceUID
-    stranger.setdefault("Modality", "DX")
-    return stranger
+            header.add_new(element.tag, element.VR, "")
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in _CONTRAST:  # copied by `presentation.py` instead
+        header.pop(keyword, None)
+    header.SamplesPerPixel = 1
+    header.StudyInstanceUID = source.identity.StudyInstanceUID
+    header.setdefault("Modality", "DX")
+    return header
 
 
-def labels(asked: Question, kind: str, number: int = 1) -> dict[str, Any]:
-    """The identifiers of one object's series and of itself, as highdicom's constructors want it."""
+def series_attributes(scope: UidScope, kind: str, number: int = 1) -> dict[str, Any]:
+    """Identifiers of one object and its series, as arguments of highdicom's constructors."""
     return {
-        "series_instance_uid": asked.uid(f"{kind} series", number),
+        "series_instance_uid": scope.uid(f"{kind} series", number),
         "series_number": SERIES_NUMBERS[kind] + number - 1,
-        "sop_instance_uid": asked.uid(kind, number),
+        "sop_instance_uid": scope.uid(kind, number),
         "instance_number": 1,
         "series_description": f"kellgren {kind}: research, not for diagnosis",
         "content_qualification": "RESEARCH",
@@ -81,8 +81,8 @@ def labels(asked: Question, kind: str, number: int = 1) -> dict[str, Any]:
     }
 
 
-def device(reading: KneeReading) -> dict[str, Any]:
-    """The software that answered, as highdicom's constructors want it."""
+def equipment_attributes(reading: KneeReading) -> dict[str, Any]:
+    """The software that graded, as arguments of highdicom's constructors."""
     return {
         "manufacturer_model_name": MODEL_NAME,
         "software_versions": reading.model["software"],
@@ -90,11 +90,11 @@ def device(reading: KneeReading) -> dict[str, Any]:
     }
 
 
-def finished(made: Dataset, source: Source, readings: Sequence[KneeReading]) -> Dataset:
-    """Lay the patient's, the study's and the knees' elements over an object made of a stand-in."""
+def with_patient(made: Dataset, source: Source, readings: Sequence[KneeReading]) -> Dataset:
+    """Copy the elements of patient, study and knees into an object of an anonymised source."""
     made.update(source.identity)
     sides = {SIDE_LETTERS[reading.side] for reading in readings}
-    if made.Modality in ("OT", "PR"):  # reports and segments say it of each knee
+    if made.Modality in ("OT", "PR"):  # reports and segments have it for each knee
         made.BodyPartExamined = "KNEE"
         # Of the whole series: empty where it shows both knees, or one whose side is unknown.
         made.Laterality = sides.pop() if len(sides) == 1 else ""
@@ -129,7 +129,7 @@ def _clipped(
             yield corner
 
 
-def sentence(reading: KneeReading) -> str:
+def summary_line(reading: KneeReading) -> str:
     """The reading in one line, for text on pictures."""
     low, high = (int(grade) for grade in reading.likely)
     likely = f"likely {low}" if low == high else f"likely {low}-{high}"

@@ -1,4 +1,4 @@
-"""The secondary capture: the sheet that people know from `--overlay`, one series a knee.
+"""Secondary captures: the sheet of `--overlay`, one series a knee.
 
 A series has one laterality, so the knees of one film do not share it.
 """
@@ -15,10 +15,10 @@ from PIL import Image
 from pydicom import Dataset
 
 from kellgren.dicom_output.common import (
-    device,
-    finished,
-    labels,
-    question,
+    equipment_attributes,
+    series_attributes,
+    uid_scope,
+    with_patient,
 )
 from kellgren.dicom_output.source import Source
 from kellgren.reading import KneeReading
@@ -26,9 +26,9 @@ from kellgren.reading import KneeReading
 
 def secondary_captures(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:
     """The overlay of each knee as a colour picture in the patient's study."""
-    asked = question(readings, source)
+    scope = uid_scope(readings, source)
     return [
-        _secondary_capture(reading, source, labels(asked, "picture", number))
+        _secondary_capture(reading, source, series_attributes(scope, "picture", number))
         for number, reading in enumerate(readings, start=1)
     ]
 
@@ -47,13 +47,13 @@ def _secondary_capture(
         patient_orientation=("L", "F"),
         study_instance_uid=source.identity.StudyInstanceUID,
         **identifiers,
-        **device(reading),
+        **equipment_attributes(reading),
     )
     capture.PatientOrientation = []
     capture.ConversionType = "WSD"
     capture.BurnedInAnnotation = "NO"
     capture.SourceImageSequence = [_referenced(source)]
-    return finished(capture, source, [reading])
+    return with_patient(capture, source, [reading])
 
 
 def _referenced(source: Source) -> Dataset:

@@ -1,4 +1,4 @@
-"""The presentation state: the knee's box and the reading's words over the untouched picture."""
+"""Presentation states: the knee's box and the reading as text, over the unchanged picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kellgren.dicom_grey import is_inverted, window
 from kellgren.dicom_header import Header
 from kellgren.dicom_output.common import (
     Polygon,
-    Question,
-    device,
-    finished,
-    labels,
+    UidScope,
+    equipment_attributes,
     outline,
-    question,
-    sentence,
-    stand_in,
+    series_attributes,
+    summary_line,
+    uid_scope,
+    with_patient,
+    without_patient,
 )
 from kellgren.dicom_output.source import Source
 from kellgren.dicom_output.vocabulary import RESEARCH_WORDS
@@ -32,9 +32,9 @@ _TEXT_SHARE = 0.12  # of the box's height, along its lower edge
 
 def presentation_state(readings: Sequence[KneeReading], source: Source) -> Dataset:
     """A grayscale softcopy presentation state of the picture, with one annotation a knee."""
-    asked = question(readings, source)
+    scope = uid_scope(readings, source)
     layer = pr.GraphicLayer(_LAYER, order=1, description="Kellgren-Lawrence reading")
-    picture = stand_in(source)
+    picture = without_patient(source)
     contrast = Header(source.reference)
     made = pr.GrayscaleSoftcopyPresentationState(
         referenced_images=[picture],
@@ -42,31 +42,31 @@ def presentation_state(readings: Sequence[KneeReading], source: Source) -> Datas
         content_description=RESEARCH_WORDS,
         graphic_layers=[layer],
         graphic_annotations=[
-            _annotation(reading, source, asked, number, layer, picture)
+            _annotation(reading, source, scope, number, layer, picture)
             for number, reading in enumerate(readings, start=1)
         ],
         # The state's own table takes the place of the photometric interpretation.
         presentation_lut_transformation=PresentationLUTTransformation(
             "INVERSE" if is_inverted(contrast) else "IDENTITY"
         ),
-        **labels(asked, "presentation"),
-        **device(readings[0]),
+        **series_attributes(scope, "presentation"),
+        **equipment_attributes(readings[0]),
     )
-    _lay_over_contrast(made, contrast)
-    return finished(made, source, readings)
+    _copy_contrast(made, contrast)
+    return with_patient(made, source, readings)
 
 
 def _annotation(
     reading: KneeReading,
     source: Source,
-    asked: Question,
+    scope: UidScope,
     number: int,
     layer: pr.GraphicLayer,
     picture: Dataset,
 ) -> pr.GraphicAnnotation:
     box = outline(reading.crop.region, source)
     followed: dict[str, Any] = {
-        "tracking_uid": asked.uid("knee", number),
+        "tracking_uid": scope.uid("knee", number),
         "tracking_id": f"Knee {number}",
     }
     return pr.GraphicAnnotation(
@@ -75,7 +75,7 @@ def _annotation(
         graphic_objects=[pr.GraphicObject("POLYLINE", box, "PIXEL", **followed)],
         text_objects=[
             pr.TextObject(
-                f"{sentence(reading)}\r\n{RESEARCH_WORDS}",
+                f"{summary_line(reading)}\r\n{RESEARCH_WORDS}",
                 "PIXEL",
                 bounding_box=_text_box(box),
                 text_justification="LEFT",
@@ -90,7 +90,7 @@ def _text_box(box: Polygon) -> tuple[float, float, float, float]:
     return float(left), float(bottom - _TEXT_SHARE * (bottom - top)), float(right), float(bottom)
 
 
-def _lay_over_contrast(made: Dataset, contrast: Header) -> None:
+def _copy_contrast(made: Dataset, contrast: Header) -> None:
     """The source's way from stored values to greys, as it was taken to read it.
 
     A table wins over a rescale or a window, and of several the first counts; without any, viewers
@@ -102,10 +102,10 @@ def _lay_over_contrast(made: Dataset, contrast: Header) -> None:
         made.RescaleSlope = contrast.number("RescaleSlope") or 1
         made.RescaleIntercept = contrast.number("RescaleIntercept") or 0
         made.RescaleType = "US"
-    shown, found = Dataset(), window(contrast)
+    shown, chosen = Dataset(), window(contrast)
     if "VOILUTSequence" in contrast:
         shown.VOILUTSequence = contrast.dataset.VOILUTSequence
-    elif found is not None:
-        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = found
+    elif chosen is not None:
+        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = chosen
     if len(shown):
         made.SoftcopyVOILUTSequence = [shown]

@@ -8,17 +8,17 @@ from highdicom import sr
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from kellgren.dicom_output import vocabulary as words
+from kellgren.dicom_output import vocabulary
 from kellgren.dicom_output.common import (
     MANUFACTURER,
     MODEL_NAME,
-    Question,
-    device,
-    finished,
-    labels,
+    UidScope,
+    equipment_attributes,
     outline,
-    question,
-    stand_in,
+    series_attributes,
+    uid_scope,
+    with_patient,
+    without_patient,
 )
 from kellgren.dicom_output.source import Source
 from kellgren.grades import Grade, Side
@@ -37,32 +37,32 @@ def structured_report(readings: Sequence[KneeReading], source: Source) -> Datase
     Returns:
         A Comprehensive 3D SR, complete, preliminary and unverified: no reader stands behind it.
     """
-    asked = question(readings, source)
+    scope = uid_scope(readings, source)
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(readings[0])),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=[
-            _measurement_group(reading, source, asked, number)
+            _measurement_group(reading, source, scope, number)
             for number, reading in enumerate(readings, start=1)
         ],
         title=codes.DCM.ImagingMeasurementReport,
     )
     report = sr.Comprehensive3DSR(
-        evidence=[stand_in(source)],
+        evidence=[without_patient(source)],
         content=content,
         is_complete=True,
-        coding_schemes=[words.scheme_identification()],
-        **labels(asked, "report"),
-        **device(readings[0]),
+        coding_schemes=[vocabulary.scheme_identification()],
+        **series_attributes(scope, "report"),
+        **equipment_attributes(readings[0]),
     )
-    return finished(report, source, readings)
+    return with_patient(report, source, readings)
 
 
 def _observer(reading: KneeReading) -> sr.ObserverContext:
     return sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=words.DEVICE_UID,
+            uid=vocabulary.DEVICE_UID,
             name=reading.model["name"],
             manufacturer_name=MANUFACTURER,
             model_name=MODEL_NAME,
@@ -72,9 +72,9 @@ def _observer(reading: KneeReading) -> sr.ObserverContext:
 
 
 def _measurement_group(
-    reading: KneeReading, source: Source, asked: Question, number: int
+    reading: KneeReading, source: Source, scope: UidScope, number: int
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    """TID 1410: the knee's box, what was found in it, and by what."""
+    """TID 1410: the knee's box, its reading, and the algorithm."""
     picture = sr.SourceImageForRegion(
         referenced_sop_class_uid=source.reference.SOPClassUID,
         referenced_sop_instance_uid=source.reference.SOPInstanceUID,
@@ -82,16 +82,16 @@ def _measurement_group(
     )
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=asked.uid("knee", number), identifier=f"Knee {number}"
+            uid=scope.uid("knee", number), identifier=f"Knee {number}"
         ),
         referenced_region=sr.ImageRegion("POLYLINE", outline(reading.crop.region, source), picture),
         finding_type=codes.SCT.KneeJoint,
         finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=_LATERALITY[reading.side])],
-        method=words.SCALE,
+        method=vocabulary.SCALE,
         algorithm_id=_algorithm(reading),
         measurements=[
             sr.Measurement(
-                name=words.probability_code(grade),
+                name=vocabulary.probability_code(grade),
                 value=round(reading.probabilities[grade], 6),
                 unit=codes.UCUM.NoUnits,
             )
@@ -100,23 +100,23 @@ def _measurement_group(
         qualitative_evaluations=[
             sr.QualitativeEvaluation(name, value)
             for name, value in (
-                (words.GRADE, words.grade_code(reading.grade)),
-                (words.CERTAINTY, words.certainty_code(reading.certainty)),
-                (words.LIKELY_LOW, words.grade_code(reading.likely[0])),
-                (words.LIKELY_HIGH, words.grade_code(reading.likely[1])),
-                (words.STATUS, words.RESEARCH),
+                (vocabulary.GRADE, vocabulary.grade_code(reading.grade)),
+                (vocabulary.CERTAINTY, vocabulary.certainty_code(reading.certainty)),
+                (vocabulary.LIKELY_LOW, vocabulary.grade_code(reading.likely[0])),
+                (vocabulary.LIKELY_HIGH, vocabulary.grade_code(reading.likely[1])),
+                (vocabulary.STATUS, vocabulary.RESEARCH),
             )
         ],
     )
 
 
 def _algorithm(reading: KneeReading) -> sr.AlgorithmIdentification:
-    """TID 4019; the parameters hold all that tells one reading's model from another's."""
+    """TID 4019; the parameters hold all that distinguishes one model from another."""
     name, _, version = reading.model["software"].partition(" ")
-    told = [f"{key}={value}" for key, value in reading.model.items() if key != "software"]
+    parameters = [f"{key}={value}" for key, value in reading.model.items() if key != "software"]
     return sr.AlgorithmIdentification(
         name=name,
         version=version,
-        parameters=[*told, *(f"warning: {warning}" for warning in reading.warnings)],
+        parameters=[*parameters, *(f"warning: {warning}" for warning in reading.warnings)],
         family=codes.DCM.ArtificialIntelligence,
     )

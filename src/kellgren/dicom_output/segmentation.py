@@ -19,15 +19,15 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from kellgren.dicom_output import vocabulary as words
+from kellgren.dicom_output import vocabulary
 from kellgren.dicom_output.common import (
     SIDE_LETTERS,
-    Question,
-    device,
-    finished,
-    labels,
-    question,
-    stand_in,
+    UidScope,
+    equipment_attributes,
+    series_attributes,
+    uid_scope,
+    with_patient,
+    without_patient,
 )
 from kellgren.dicom_output.source import Source
 from kellgren.grades import Side
@@ -41,24 +41,24 @@ Mask = npt.NDArray[np.bool_]
 
 def segmentation(readings: Sequence[KneeReading], source: Source) -> Dataset:
     """The strong parts of the maps as one binary segmentation of the picture."""
-    asked = question(readings, source)
+    scope = uid_scope(readings, source)
     masks = np.stack([evidence_mask(reading, source) for reading in readings], axis=-1)
     made = hd.seg.Segmentation(
-        source_images=[stand_in(source)],
+        source_images=[without_patient(source)],
         pixel_array=masks[None].astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[
-            _segment(reading, asked, number) for number, reading in enumerate(readings, start=1)
+            _segment(reading, scope, number) for number, reading in enumerate(readings, start=1)
         ],
         omit_empty_frames=False,
         content_label="KELLGREN",
-        content_description=words.RESEARCH_WORDS,
-        coding_schemes=[words.scheme_identification()],
-        **labels(asked, "map"),
-        **device(readings[0]),
+        content_description=vocabulary.RESEARCH_WORDS,
+        coding_schemes=[vocabulary.scheme_identification()],
+        **series_attributes(scope, "map"),
+        **equipment_attributes(readings[0]),
     )
     made.PatientOrientation = source.reference.get("PatientOrientation")
-    return finished(made, source, readings)
+    return with_patient(made, source, readings)
 
 
 def evidence_mask(reading: KneeReading, source: Source) -> Mask:
@@ -94,7 +94,7 @@ def _to_map(reading: KneeReading, source: Source) -> tuple[float, ...]:
     )
 
 
-def _segment(reading: KneeReading, asked: Question, number: int) -> hd.seg.SegmentDescription:
+def _segment(reading: KneeReading, scope: UidScope, number: int) -> hd.seg.SegmentDescription:
     side = SIDE_LETTERS[reading.side]
     name, _, version = reading.model["software"].partition(" ")
     region: dict[str, Any] = {"anatomic_regions": [codes.SCT.Knee]}
@@ -102,7 +102,7 @@ def _segment(reading: KneeReading, asked: Question, number: int) -> hd.seg.Segme
         segment_number=number,
         segment_label=f"Evidence, knee {number} {side}".strip(),
         segmented_property_category=codes.SCT.SpatialAndRelationalConcept,
-        segmented_property_type=words.EVIDENCE,
+        segmented_property_type=vocabulary.EVIDENCE,
         algorithm_type="AUTOMATIC",
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=name,
@@ -110,7 +110,7 @@ def _segment(reading: KneeReading, asked: Question, number: int) -> hd.seg.Segme
             family=codes.DCM.ArtificialIntelligence,
             parameters={key: value for key, value in reading.model.items() if key != "software"},
         ),
-        tracking_uid=asked.uid("knee", number),
+        tracking_uid=scope.uid("knee", number),
         tracking_id=f"Knee {number}",
         **region,
     )

@@ -1,13 +1,12 @@
-"""The file that is answered: whom and what the answer belongs to.
+"""The header of the source picture: patient and study of the answer, and what it refers to.
 
-The patient's elements travel from the source's header to the answer's and nowhere else. Each is
-taken over if it is valid and left empty if it is not: a broken birth date stops no report.
+The patient's elements are copied from the source's header to the answer's and nowhere else. Each is
+copied if it is valid and left empty if it is not: an invalid birth date prevents no report.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from kellgren.dicom_grey import LookupTable, lookup_table
 from kellgren.dicom_header import Header
 from kellgren.dicom_parsing import read_header
 from kellgren.errors import UnanswerableSource
+from kellgren.library_messages import library_messages_dropped
 
 # Patient and study elements that the answer repeats; those of type 2 are there even when empty.
 _REQUIRED = (
@@ -96,8 +96,7 @@ def read_source(path: Path | str, frame: int = 1) -> Source:
         UnreadableRadiograph: it is no DICOM file, or damaged.
         UnanswerableSource: it does not say which picture of which study it is.
     """
-    with warnings.catch_warnings():  # pydicom's quote the value they are about
-        warnings.simplefilter("ignore")
+    with library_messages_dropped():
         return _source(path, frame)
 
 
@@ -105,9 +104,9 @@ def _source(path: Path | str, frame: int) -> Source:
     header = read_header(
         path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE, *_TABLES)
     )
-    found = header.dataset
-    if "SOPClassUID" not in found and "MediaStorageSOPClassUID" in found.file_meta:
-        found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID
+    dataset = header.dataset
+    if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in dataset.file_meta:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
     identity, reference = Dataset(), Dataset()
     for keyword in _REQUIRED:
         identity.add(_valid(header, keyword) or DataElement(keyword, dictionary_VR(keyword), ""))

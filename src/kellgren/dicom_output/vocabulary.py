@@ -1,4 +1,4 @@
-"""The private coding scheme 99KELLGREN, and unique identifiers that follow from their question.
+"""The private coding scheme 99KELLGREN, and unique identifiers derived from what they identify.
 
 No standard code exists for a Kellgren-Lawrence grade. docs/reference/dicom.md lists the scheme.
 """
@@ -32,7 +32,7 @@ DEVICE_UID = unique_id("device")
 
 
 def scheme_identification() -> CodingSchemeIdentificationItem:
-    """What an object that uses the scheme says of it."""
+    """Identification of the scheme, for every object that uses it."""
     return CodingSchemeIdentificationItem(
         designator=SCHEME,
         name="Kellgren-Lawrence readings",

@@ -1,5 +1,5 @@
-"""A station in a hospital's picture network: films in, answers out, nothing lost in between.
+"""A DICOM station of a hospital network: receives films, sends results, loses none in between.
 
-`spool.py` keeps every step on disk, `receiver.py` takes films, `sender.py` gives answers, and
+`spool.py` keeps every step on disk, `receiver.py` receives films, `sender.py` sends results, and
 `station.py` runs them side by side.
 """

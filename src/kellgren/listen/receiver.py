@@ -1,4 +1,4 @@
-"""The storage SCP: takes whatever a picture network sends, and keeps the films.
+"""The storage SCP: accepts whatever a network sends, and stores the films.
 
 Success is returned when a film is on the disk, and not before. What is no film (reports, slices,
 our own answers coming back) is acknowledged and dropped, so that a router that sends whole studies
@@ -7,7 +7,6 @@ does not stall; no storage commitment is offered, for this is no archive.
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +20,12 @@ from kellgren.listen.spool import Spool
 
 FILMS = frozenset({uid.ComputedRadiographyImageStorage, uid.DigitalXRayImageStorageForPresentation})
 """What is graded. Secondary captures are not: our own would come back from an eager router."""
-MOST_PDU_BYTES = 2**20
+MAX_PDU_BYTES = 2**20
 """Longest protocol data unit; ours are asked to be of 64 kB, association requests may be longer."""
-MOST_OBJECT_BYTES = 512 * 2**20
+MAX_OBJECT_BYTES = 512 * 2**20
 """Most bytes of one message, the largest file that is opened at all."""
-MOST_WAITING = 10_000
-SPARE_DISK_BYTES = 512 * 2**20
+MAX_WAITING = 10_000
+MIN_FREE_BYTES = 512 * 2**20
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 TRANSFER_SYNTAXES = [
     uid.ExplicitVRLittleEndian,
@@ -43,14 +42,11 @@ TRANSFER_SYNTAXES = [
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
 ]
-"""All that is read, and no more: senders that have others transcode, or know it was not taken."""
-
-# It logs application entity titles and identifiers, and quotes what it stumbles over.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+"""All that can be read, and no more: senders of others transcode, or see a refusal."""
 
 
 class CannotListen(KellgrenError):
-    """An address that another program has, or that is not this machine's."""
+    """An address in use by another program, or not of this machine."""
 
 
 class Receiver:
@@ -60,8 +56,8 @@ class Receiver:
         spool: where films go.
         address: host and port; port 0 takes a free one.
         ae_title: of this station; callers that ask for another are served too.
-        arrived: called when there is a new film.
-        tell: for one line about each object, without anything of the patient.
+        on_film: called when there is a new film.
+        report: called with a line on each object, without anything of the patient.
 
     Raises:
         CannotListen: the address is taken, or of no use.
@@ -73,10 +69,10 @@ class Receiver:
         address: tuple[str, int],
         *,
         ae_title: str,
-        arrived: Callable[[], None],
-        tell: Callable[[str], None],
+        on_film: Callable[[], None],
+        report: Callable[[str], None],
     ) -> None:
-        self._spool, self._arrived, self._tell = spool, arrived, tell
+        self._spool, self._on_film, self._report = spool, on_film, report
         station = AE(ae_title)
         station.maximum_pdu_size = 2**16
         station.add_supported_context(Verification)
@@ -86,7 +82,7 @@ class Receiver:
             self._server: Any = station.start_server(
                 address,
                 block=False,
-                evt_handlers=[(evt.EVT_CONN_OPEN, _bound), (evt.EVT_C_STORE, self._store)],
+                evt_handlers=[(evt.EVT_CONN_OPEN, _limit_sizes), (evt.EVT_C_STORE, self._store)],
             )
         except OSError as error:
             host, port = address
@@ -102,50 +98,50 @@ class Receiver:
         return int(self._server.server_address[1])
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Accept nothing more."""
         self._server.shutdown()
 
     def _store(self, event: evt.Event) -> int:
-        event.assoc.dul.socket.taken = 0  # type: ignore[union-attr]
+        event.assoc.dul.socket.received_bytes = 0  # type: ignore[union-attr]
         if event.request.AffectedSOPClassUID not in FILMS:
-            self._tell("ignored: no film")
+            self._report("ignored: no film")
             return SUCCESS
         try:
             key = self._spool.key(str(event.request.AffectedSOPInstanceUID))  # type: ignore[union-attr]
             film = event.encoded_dataset()
             if not self._has_room(len(film)):
-                self._tell(f"refused {key[:8]}: the spool is full")
+                self._report(f"refused {key[:8]}: the spool is full")
                 return OUT_OF_RESOURCES
             is_new = self._spool.receive(key, film)
         except OSError as error:
-            self._tell(f"refused: the spool cannot be written ({type(error).__name__})")
+            self._report(f"refused: the spool cannot be written ({type(error).__name__})")
             return OUT_OF_RESOURCES
-        except Exception as error:  # whatever the wire's bytes make of pynetdicom
-            self._tell(f"refused: not understood ({type(error).__name__})")
+        except Exception as error:  # pynetdicom raises anything on malformed messages
+            self._report(f"refused: not understood ({type(error).__name__})")
             return CANNOT_UNDERSTAND
-        self._tell(f"received {key[:8]}" + ("" if is_new else " again"))
-        self._arrived()
+        self._report(f"received {key[:8]}" + ("" if is_new else " again"))
+        self._on_film()
         return SUCCESS
 
     def _has_room(self, size: int) -> bool:
         free = shutil.disk_usage(self._spool.folder).free
-        return free > size + SPARE_DISK_BYTES and len(self._spool.waiting()) < MOST_WAITING
+        return free > size + MIN_FREE_BYTES and len(self._spool.waiting()) < MAX_WAITING
 
 
-def _bound(event: evt.Event) -> None:
-    """End a connection that sends longer units or objects than anyone needs.
+def _limit_sizes(event: evt.Event) -> None:
+    """End a connection that sends longer units or objects than any film needs.
 
-    pynetdicom gathers a message in memory until it is whole, however long it is.
+    pynetdicom collects a message in memory until it is complete, however long it is.
     """
     socket: Any = event.assoc.dul.socket
     receive = socket.recv
-    socket.taken = 0
+    socket.received_bytes = 0
 
-    def bounded(size: int) -> bytearray:
-        socket.taken += size
-        if size > MOST_PDU_BYTES or socket.taken > MOST_OBJECT_BYTES:
-            raise OSError("longer than anything that is taken here")
+    def limited_recv(size: int) -> bytearray:
+        socket.received_bytes += size
+        if size > MAX_PDU_BYTES or socket.received_bytes > MAX_OBJECT_BYTES:
+            raise OSError("longer than any accepted object")
         received: bytearray = receive(size)
         return received
 
-    socket.recv = bounded
+    socket.recv = limited_recv

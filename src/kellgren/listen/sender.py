@@ -1,4 +1,4 @@
-"""The storage SCU: delivers answers, object by object, and remembers which arrived."""
+"""The storage SCU: sends results, object by object, and records which arrived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 
 from kellgren.errors import KellgrenError
 
-_ANSWERS = (
+_RESULT_CLASSES = (
     uid.Comprehensive3DSRStorage,
     uid.SecondaryCaptureImageStorage,
     uid.SegmentationStorage,
@@ -28,15 +28,15 @@ _PEER = re.compile(r"(?P<host>[^\s/]+):(?P<port>\d{1,5})/(?P<title>.+)")
 
 
 class InvalidPeer(KellgrenError):
-    """A destination that is not written as it must be."""
+    """A destination that is not written as HOST:PORT/AET."""
 
 
-class Undelivered(Exception):
-    """The peer did not take an object; what it took is remembered."""
+class DeliveryFailed(Exception):
+    """The peer did not accept an object; those it accepted are recorded."""
 
 
-class PeerAway(Undelivered):
-    """Nobody takes anything there at this time."""
+class PeerUnreachable(DeliveryFailed):
+    """The peer accepts no association at this time."""
 
 
 def is_title(text: str) -> bool:
@@ -62,72 +62,72 @@ class Peer:
         Raises:
             InvalidPeer: it is written differently.
         """
-        found = _PEER.fullmatch(text)
-        if found is None or not is_title(found["title"]) or not 0 < int(found["port"]) < 2**16:
+        match = _PEER.fullmatch(text)
+        if match is None or not is_title(match["title"]) or not 0 < int(match["port"]) < 2**16:
             raise InvalidPeer(text, "is no HOST:PORT/AET", "Write 127.0.0.1:4242/ORTHANC, say")
-        return cls(found["host"].strip("[]"), int(found["port"]), found["title"])
+        return cls(match["host"].strip("[]"), int(match["port"]), match["title"])
 
 
-def deliver(folder: Path, peer: Peer, ae_title: str, tell: Callable[[str], None]) -> int:
+def deliver(folder: Path, peer: Peer, ae_title: str, report: Callable[[str], None]) -> int:
     """Send an answer's objects that were not sent before, and mark each as soon as it arrived.
 
-    A death between the peer's success and the mark sends one object again: the same bytes under
-    the same identifier, which an archive takes for the object it has.
+    A crash between the peer's success and the mark sends one object again: the same bytes under
+    the same identifier, which an archive recognises.
 
     Args:
         folder: of the answer; ``NN.dcm`` is to be sent, ``NN.sent`` was.
-        peer: takes them.
+        peer: to send them to.
         ae_title: of this station.
-        tell: for a line about an object that the peer never takes.
+        report: called with a line on an object that the peer never accepts.
 
     Returns:
         How many objects the peer has of this answer.
 
     Raises:
-        PeerAway: try all answers again later.
-        Undelivered: try this one again later.
+        PeerUnreachable: try all answers again later.
+        DeliveryFailed: try this one again later.
     """
     waiting = sorted(folder.glob("*.dcm"))
     if waiting:
-        _send(waiting, peer, ae_title, tell)
+        _send(waiting, peer, ae_title, report)
     return len([*folder.glob("*.sent")])
 
 
-def _send(waiting: list[Path], peer: Peer, ae_title: str, tell: Callable[[str], None]) -> None:
+def _send(waiting: list[Path], peer: Peer, ae_title: str, report: Callable[[str], None]) -> None:
     station = AE(ae_title)
     station.acse_timeout = station.dimse_timeout = station.network_timeout = 60
     station.connection_timeout = 10
-    for sop_class in _ANSWERS:
+    for sop_class in _RESULT_CLASSES:
         station.add_requested_context(sop_class, _SYNTAXES)
     association = station.associate(peer.host, peer.port, ae_title=peer.title)
     if not association.is_established:
-        raise PeerAway(_why_not(association, peer))
+        raise PeerUnreachable(_association_failure(association, peer))
     try:
-        taken = {context.abstract_syntax for context in association.accepted_contexts}
+        accepted = {context.abstract_syntax for context in association.accepted_contexts}
         for path in waiting:
-            made = dcmread(path)
+            dataset = dcmread(path)
             status = _NOT_SUPPORTED
-            if made.SOPClassUID in taken:
-                status = association.send_c_store(made).get("Status", _NO_ANSWER)
+            if dataset.SOPClassUID in accepted:
+                status = association.send_c_store(dataset).get("Status", _NO_ANSWER)
             if status == _NOT_SUPPORTED:
-                tell(f"the peer takes no {made.SOPClassUID.name}: left out")
+                report(f"the peer takes no {dataset.SOPClassUID.name}: left out")
                 path.rename(path.with_suffix(".declined"))
             elif status == _SUCCESS or status >> 12 == _WARNING:
                 path.rename(path.with_suffix(".sent"))
             elif status == _NO_ANSWER:
-                raise PeerAway("it does not answer")
+                raise PeerUnreachable("it does not answer")
             else:
-                raise Undelivered(f"it answers {status:04X} to {made.SOPClassUID.name}")
+                raise DeliveryFailed(f"it answers {status:04X} to {dataset.SOPClassUID.name}")
     except RuntimeError:  # the association ended
-        raise PeerAway("it ended the association") from None
+        raise PeerUnreachable("it ended the association") from None
     except ValueError as error:  # its terms do not fit
-        raise Undelivered(type(error).__name__) from None
+        raise DeliveryFailed(type(error).__name__) from None
     finally:
         association.release()
 
 
-def _why_not(association: Association, peer: Peer) -> str:
-    """In the words of the standard or the system, which quote nobody."""
+def _association_failure(association: Association, peer: Peer) -> str:
+    """The reason, in terms of the standard or the system, which quote no patient."""
     if association.is_rejected and association.acceptor.primitive is not None:
         return f"it rejects us: {association.acceptor.primitive.reason_str}"
     try:

@@ -1,4 +1,4 @@
-"""Where films wait and answers leave, on disk, so that a death at any moment loses nothing.
+"""Queues of films and results on disk, so that a crash at any moment loses nothing.
 
 A film moves forward only, and by one atomic rename at a time:
 
@@ -7,9 +7,9 @@ A film moves forward only, and by one atomic rename at a time:
     outbox/KEY/         its answer, whole; an object that was delivered ends in .sent
     done/KEY.json       what became of it; the film and its answer are gone
 
-KEY is a hash of the film's identifier and the model, so no name from the wire reaches a path, and
+KEY is a hash of the film's identifier and the model, so no name from outside reaches a path, and
 a film that comes again is recognised wherever it is. Later states win over earlier ones: what a
-death leaves in two places is tidied up at the next start.
+crash leaves in two places is cleaned up at the next start.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from typing import IO, Any
 from kellgren.errors import KellgrenError
 from kellgren.files import replaced_whole, written_whole
 
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """Readings begun and not ended after which a film is given up: it may be what ends them."""
-_ROOMS = ("received", "reading", "outbox", "done")
+_STAGES = ("received", "reading", "outbox", "done")
 
 
 class SpoolInUse(KellgrenError):
@@ -43,7 +43,7 @@ class Spool:
 
     Args:
         folder: made, readable by its owner alone, if it is not there.
-        model: of the readings; a film that comes again under another model is a new question.
+        model: of the readings; a film that comes again under another model is graded again.
 
     Raises:
         SpoolInUse: another process has it.
@@ -52,19 +52,19 @@ class Spool:
     def __init__(self, folder: Path, model: Mapping[str, str]) -> None:
         self.folder = folder
         self._model = json.dumps(model, sort_keys=True)
-        self._arrivals = threading.Lock()
+        self._receive_lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _locked(folder)
-        for room in _ROOMS:
-            (folder / room).mkdir(exist_ok=True, mode=0o700)
-        self._tidy()
+        for stage in _STAGES:
+            (folder / stage).mkdir(exist_ok=True, mode=0o700)
+        self._recover()
 
     def close(self) -> None:
-        """Let another process have the spool."""
+        """Release the spool for other processes."""
         self._lock.close()
 
     def key(self, identifier: str) -> str:
-        """The name by which a film goes here."""
+        """The name of a film in this spool."""
         return hashlib.sha256(f"{identifier}\n{self._model}".encode()).hexdigest()[:32]
 
     def receive(self, key: str, film: bytes) -> bool:
@@ -77,7 +77,7 @@ class Spool:
             OSError: the disk is full, or broken.
         """
         path = self.folder / "received" / f"{key}.0.dcm"
-        with self._arrivals:  # one at a time: the disk is faster than the wire
+        with self._receive_lock:  # one at a time: the disk is faster than the network
             if self._knows(key):
                 return False
             with replaced_whole(path) as temporary:
@@ -96,26 +96,26 @@ class Spool:
         film.rename(claimed)
         return claimed
 
-    def give_back(self, film: Path) -> None:
+    def retry(self, film: Path) -> None:
         """Leave a film whose reading was begun and not ended to another attempt, if any is left."""
-        if _attempts(film) < MOST_ATTEMPTS:
+        if _attempts(film) < MAX_ATTEMPTS:
             film.rename(self.folder / "received" / film.name)
         else:
-            self.finish(film, "refused", reason=f"no reading of {MOST_ATTEMPTS} came to its end")
+            self.finish(film, "refused", reason=f"no reading of {MAX_ATTEMPTS} came to its end")
 
-    def unclaim(self, film: Path) -> None:
+    def release(self, film: Path) -> None:
         """Leave a film whose reading failed through no fault of its own; it loses no attempt."""
         film.rename(self.folder / "received" / f"{_key(film)}.{_attempts(film) - 1}.dcm")
 
-    def build(self, film: Path) -> Path:
-        """An empty folder for a film's answer, which is none before it is posted."""
+    def new_result_folder(self, film: Path) -> Path:
+        """An empty folder for the objects of a film's answer, to be posted when complete."""
         folder = self.folder / "reading" / f"{_key(film)}.answer"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         return folder
 
     def post(self, film: Path, folder: Path) -> None:
-        """Put a whole answer into the outbox, and let go of its film."""
+        """Put a whole answer into the outbox, and remove the film."""
         _sync(folder)
         folder.rename(self.folder / "outbox" / _key(film))
         _sync(self.folder / "outbox")
@@ -126,7 +126,7 @@ class Spool:
         return _by_age((self.folder / "outbox").iterdir())
 
     def finish(self, place: Path, outcome: str, **facts: Any) -> None:
-        """Note what became of a film, and let go of it.
+        """Note what became of a film, and remove it from the queues.
 
         Args:
             place: the film's path, or its answer's folder.
@@ -139,7 +139,7 @@ class Spool:
         _remove(place)
 
     def _knows(self, key: str) -> bool:
-        # In the order in which films move, so that none slips behind this look at them.
+        # In the order in which films move, so that none is missed between two of these checks.
         return (
             any((self.folder / "received").glob(f"{key}.*.dcm"))
             or any((self.folder / "reading").glob(f"{key}.*.dcm"))
@@ -147,10 +147,10 @@ class Spool:
             or (self.folder / "done" / f"{key}.json").exists()
         )
 
-    def _tidy(self) -> None:
-        """Undo what a death left half done."""
-        for room in _ROOMS:
-            for part in (self.folder / room).glob(".*"):
+    def _recover(self) -> None:
+        """Undo what a crash left half done."""
+        for stage in _STAGES:
+            for part in (self.folder / stage).glob(".*"):
                 part.unlink()
         for folder in (self.folder / "reading").glob("*.answer"):
             shutil.rmtree(folder)
@@ -163,7 +163,7 @@ class Spool:
             if _key(film) in beyond:
                 film.unlink()
             elif film.parent.name == "reading":
-                self.give_back(film)
+                self.retry(film)
 
 
 def counts(folder: Path) -> dict[str, int]:
@@ -171,7 +171,7 @@ def counts(folder: Path) -> dict[str, int]:
 
     Needs no lock: it may be asked while a station runs.
     """
-    found = Counter(
+    outcomes = Counter(
         json.loads(record.read_text("utf-8"))["outcome"]
         for record in (folder / "done").glob("[!.]*.json")
     )
@@ -179,8 +179,8 @@ def counts(folder: Path) -> dict[str, int]:
         "waiting": len([*(folder / "received").glob("[!.]*.dcm")]),
         "reading": len([*(folder / "reading").glob("[!.]*.dcm")]),
         "to send": len([*(folder / "outbox").glob("[!.]*")]),
-        "answered": found["answered"],
-        "refused": found["refused"],
+        "answered": outcomes["answered"],
+        "refused": outcomes["refused"],
     }
 
 
@@ -205,7 +205,7 @@ def _attempts(film: Path) -> int:
 def _by_age(paths: Iterable[Path]) -> list[Path]:
     ages = {}
     for path in paths:
-        with contextlib.suppress(FileNotFoundError):  # it moved on while we looked
+        with contextlib.suppress(FileNotFoundError):  # it moved on meanwhile
             ages[path] = path.stat().st_mtime_ns
     return sorted(ages, key=lambda path: ages[path])
 

@@ -1,4 +1,4 @@
-"""Receive, read, answer: three loops side by side that meet only in the spool."""
+"""Receive, read, answer: threads that share nothing but the spool."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from kellgren.dicom_output.source import read_source
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.listen.receiver import Receiver
-from kellgren.listen.sender import Peer, PeerAway, Undelivered, deliver
+from kellgren.listen.sender import DeliveryFailed, Peer, PeerUnreachable, deliver
 from kellgren.listen.spool import Spool
 
-_LONGEST_PAUSE_S = 60.0
-_SHORTEST_PAUSE_S = 0.5
-# Not the film's fault: it keeps its attempts, and waits until there is room again.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-Tell = Callable[[str], None]
+_MAX_PAUSE_S = 60.0
+_MIN_PAUSE_S = 0.5
+# Not caused by the film: its attempts do not count, and it waits until there is space again.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+Report = Callable[[str], None]
 
 
 class Station:
     """A running station; leave its context to stop it.
 
     Args:
-        ensemble: reads.
+        ensemble: that grades.
         folder: of the spool.
-        peer: gets the answers.
+        peer: to send the answers to.
         address: host and port to listen at.
         ae_title: of this station.
         workers: films read at a time.
-        tell: for one line about each event, without anything of the patient.
+        report: called with a line on each event, without anything of the patient.
 
     Raises:
         SpoolInUse: another station has the spool.
@@ -48,18 +48,22 @@ class Station:
         address: tuple[str, int],
         ae_title: str = "KELLGREN",
         workers: int = 1,
-        tell: Tell = lambda line: None,
+        report: Report = lambda line: None,
     ) -> None:
-        self._ensemble, self._peer, self._ae_title, self._tell = ensemble, peer, ae_title, tell
+        self._ensemble, self._peer, self._ae_title, self._report = ensemble, peer, ae_title, report
         self._spool = Spool(folder, ensemble.model)
         self._stopping = threading.Event()
-        self._claims = threading.Lock()
-        self._work, self._mail = threading.Event(), threading.Event()
+        self._claim_lock = threading.Lock()
+        self._film_received, self._result_ready = threading.Event(), threading.Event()
         loops = [self._send_all, *[self._read_all] * workers]
         self._threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
         try:
             self._receiver = Receiver(
-                self._spool, address, ae_title=ae_title, arrived=self._work.set, tell=tell
+                self._spool,
+                address,
+                ae_title=ae_title,
+                on_film=self._film_received.set,
+                report=report,
             )
         except KellgrenError:
             self._spool.close()
@@ -76,11 +80,11 @@ class Station:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take nothing more, end what was begun, and let go of the spool."""
+        """Accept nothing more, finish what was begun, and release the spool."""
         self._receiver.close()
         self._stopping.set()
-        self._work.set()
-        self._mail.set()
+        self._film_received.set()
+        self._result_ready.set()
         for thread in self._threads:
             thread.join()
         self._spool.close()
@@ -89,11 +93,11 @@ class Station:
         while not self._stopping.is_set():
             try:
                 if not self._read_next():
-                    self._work.wait(_LONGEST_PAUSE_S)
-                    self._work.clear()
-            except OSError as error:  # the disk's fault, and a dead loop would mend nothing
-                self._tell(f"the spool cannot be used ({error.strerror}): next try in a minute")
-                self._stopping.wait(_LONGEST_PAUSE_S)
+                    self._film_received.wait(_MAX_PAUSE_S)
+                    self._film_received.clear()
+            except OSError as error:  # of the disk: ending this loop would not help
+                self._report(f"the spool cannot be used ({error.strerror}): next try in a minute")
+                self._stopping.wait(_MAX_PAUSE_S)
 
     def _read_next(self) -> bool:
         """Read the film that has waited longest; whether there was one."""
@@ -103,70 +107,70 @@ class Station:
         try:
             self._read(film)
         except Exception as error:  # one film must not end the station
-            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-                self._spool.unclaim(film)
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+                self._spool.release(film)
                 raise
-            self._tell(f"reading {film.name[:8]} stopped with {type(error).__name__}")
-            self._spool.give_back(film)
+            self._report(f"reading {film.name[:8]} stopped with {type(error).__name__}")
+            self._spool.retry(film)
         return True
 
     def _claimed(self) -> Path | None:
-        with self._claims:
+        with self._claim_lock:
             waiting = self._spool.waiting()
             if len(waiting) > 1:
-                self._work.set()  # there is more, for whoever sleeps
+                self._film_received.set()  # wake another thread for the next
             return self._spool.claim(waiting[0]) if waiting else None
 
     def _read(self, film: Path) -> None:
         name = film.name[:8]
         try:
             readings = self._ensemble.read(film)
-            made = answer(readings, read_source(film)) if readings else []
+            objects = answer(readings, read_source(film)) if readings else []
         except KellgrenError as error:
             self._spool.finish(film, "refused", reason=error.reason)
-            self._tell(f"refused {name}: {error.reason}")
+            self._report(f"refused {name}: {error.reason}")
             return
-        if not made:
+        if not objects:
             self._spool.finish(film, "refused", reason="no knee was found")
-            self._tell(f"refused {name}: no knee was found")
+            self._report(f"refused {name}: no knee was found")
             return
-        folder = self._spool.build(film)
-        for number, part in enumerate(made, start=1):
+        folder = self._spool.new_result_folder(film)
+        for number, part in enumerate(objects, start=1):
             write_object(part, folder / f"{number:02}.dcm")
         self._spool.post(film, folder)
-        self._tell(f"read {name}: {len(readings)} knee{'s' * (len(readings) > 1)}")
-        self._mail.set()
+        self._report(f"read {name}: {len(readings)} knee{'s' * (len(readings) > 1)}")
+        self._result_ready.set()
 
     def _send_all(self) -> None:
-        pause = _SHORTEST_PAUSE_S
+        pause = _MIN_PAUSE_S
         while not self._stopping.is_set():
-            trouble = self._send_round()
-            if not trouble:
-                pause = _SHORTEST_PAUSE_S
-                self._mail.wait(_LONGEST_PAUSE_S)
-                self._mail.clear()
+            failure = self._send_round()
+            if not failure:
+                pause = _MIN_PAUSE_S
+                self._result_ready.wait(_MAX_PAUSE_S)
+                self._result_ready.clear()
                 continue
             waiting = len(self._spool.outgoing())
-            self._tell(f"answers that wait: {waiting}; {trouble}; next try in {pause:g} s")
+            self._report(f"answers that wait: {waiting}; {failure}; next try in {pause:g} s")
             self._stopping.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, _MAX_PAUSE_S)
 
     def _send_round(self) -> str:
         """Try every answer that waits; what went wrong last, or nothing."""
-        trouble = ""
+        failure = ""
         for folder in self._spool.outgoing():
             if self._stopping.is_set():
                 break
             try:
-                objects = deliver(folder, self._peer, self._ae_title, self._tell)
-                self._spool.finish(folder, "answered", objects=objects)
-                self._tell(f"answered {folder.name[:8]}: {objects} objects")
-            except PeerAway as error:
+                count = deliver(folder, self._peer, self._ae_title, self._report)
+                self._spool.finish(folder, "answered", objects=count)
+                self._report(f"answered {folder.name[:8]}: {count} objects")
+            except PeerUnreachable as error:
                 return f"{self._peer}: {error}"
-            except Undelivered as error:
-                trouble = f"{self._peer} takes no {folder.name[:8]}: {error}"
+            except DeliveryFailed as error:
+                failure = f"{self._peer} takes no {folder.name[:8]}: {error}"
             except OSError as error:
-                trouble = f"the spool cannot be used ({error.strerror})"
+                failure = f"the spool cannot be used ({error.strerror})"
             except Exception as error:  # one answer must not end this loop
-                trouble = f"sending {folder.name[:8]} stopped with {type(error).__name__}"
-        return trouble
+                failure = f"sending {folder.name[:8]} stopped with {type(error).__name__}"
+        return failure

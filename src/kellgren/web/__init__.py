@@ -1,4 +1,5 @@
 """The reading room: an HTTP interface and a page on one machine, graders in processes of their own.
 
-`app` answers HTTP, `store` keeps what was accepted, `pool` feeds the `grader` processes.
+`app` assembles routes, store and graders, `store` keeps cases in a database, `pool` feeds the
+`grader` processes.
 """

@@ -1,4 +1,4 @@
-"""Puts the reading room together: store, graders, API, page."""
+"""Assembles the server: store, graders, API, page."""
 
 from __future__ import annotations
 
@@ -19,28 +19,37 @@ from starlette.types import ASGIApp
 from kellgren import __version__
 from kellgren.bundle import default_bundle, open_bundle
 from kellgren.grades import Grade
-from kellgren.web.bell import Bell
+from kellgren.web.bell import Notifier
 from kellgren.web.cases import CaseRoutes
-from kellgren.web.guard import COOKIE, Guard, same_token, shown_token
+from kellgren.web.guard import COOKIE, RequestGuard, request_token, tokens_match
 from kellgren.web.likenesses import SimilarRoutes
-from kellgren.web.pool import Pool
-from kellgren.web.records import Health, Problem
+from kellgren.web.pool import GraderPool
+from kellgren.web.records import (
+    About,
+    AboutLimits,
+    AboutModel,
+    GradeName,
+    Health,
+    Problem,
+    Session,
+    add_examples,
+)
 from kellgren.web.settings import Settings
-from kellgren.web.store import Store
+from kellgren.web.store import CaseStore
 from kellgren.web.studies import StudyRoutes
 
 NOTICE = "Research software, not a medical device."
 STATIC = Path(str(resources.files("kellgren"))) / "web" / "static"
 _DESCRIPTION = (
     f"Kellgren-Lawrence grades of knee X-rays. {NOTICE}\n\n"
-    "Hand in films at `POST /api/v1/cases`, follow them at the urls of the answer. A reading is "
+    "Upload films to `POST /api/v1/cases`, follow them at the `url` of each. A reading is "
     "the record that `kellgren grade` writes. Where the server has a token, send it as "
     "`Authorization: Bearer TOKEN`."
 )
 
 
-class Room:
-    """One running reading room.
+class Application:
+    """One server: its state, its graders and its routes.
 
     Args:
         settings: see `Settings`.
@@ -53,18 +62,18 @@ class Room:
         self.settings = settings
         bundle = open_bundle(settings.model or default_bundle())
         self.card = bundle.card
-        self.store = Store(settings.store, keep_names=settings.keep_names)
-        self.bell = Bell()
-        self.pool = Pool(self.store, settings, self.bell.ring)
-        self.cases = CaseRoutes(self.store, self.pool, self.bell, settings.limits)
+        self.store = CaseStore(settings.store, keep_names=settings.keep_names)
+        self.notifier = Notifier()
+        self.pool = GraderPool(self.store, settings, self.notifier.notify)
+        self.cases = CaseRoutes(self.store, self.pool, self.notifier, settings.limits)
         self.similar = SimilarRoutes(self.store, bundle)
         self.studies = StudyRoutes(self.store)
-        self.began = time.time()
+        self.started = time.time()
 
     @asynccontextmanager
-    async def open(self, app: FastAPI) -> AsyncIterator[None]:
-        """Graders work while the application runs."""
-        self.bell.hang(asyncio.get_running_loop())
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Run the graders while the server answers requests."""
+        self.notifier.bind(asyncio.get_running_loop())
         self.pool.start()
         try:
             yield
@@ -72,26 +81,26 @@ class Room:
             await asyncio.to_thread(self.pool.stop)
             self.store.close()
 
-    def application(self) -> ASGIApp:
-        """Everything that answers HTTP, behind its guard."""
-        app = FastAPI(
+    def asgi(self) -> ASGIApp:
+        """All routes, behind the checks that every request passes first."""
+        app = _Api(
             title="kellgren reading room",
             version=__version__,
             description=_DESCRIPTION,
-            lifespan=self.open,
+            lifespan=self.lifespan,
             docs_url=None,
             redoc_url=None,
         )
-        app.add_exception_handler(Exception, _broken)
+        app.add_exception_handler(Exception, _internal_error)
         app.include_router(self.cases.router)
         app.include_router(self.similar.router)
         app.include_router(self.studies.router)
-        app.include_router(self._house_keeping())
+        app.include_router(self._server_routes())
         app.mount("/static", StaticFiles(directory=STATIC))
         app.include_router(_pages())
-        return Guard(app, self.settings)
+        return RequestGuard(app, self.settings)
 
-    def _house_keeping(self) -> APIRouter:
+    def _server_routes(self) -> APIRouter:
         router = APIRouter()
         router.get("/health", tags=["server"])(self.health)
         router.get("/metrics", tags=["server"], response_class=PlainTextResponse)(self.metrics)
@@ -104,7 +113,7 @@ class Room:
         return router
 
     async def health(self) -> Health:
-        """Whether graders stand ready."""
+        """Whether graders are ready."""
         ready = self.pool.ready
         return Health(
             status="ok" if ready else "starting", graders=ready, waiting=self.store.count_open()
@@ -119,48 +128,56 @@ class Room:
             *(f'kellgren_cases{{state="{state}"}} {count}' for state, count in counts.items()),
             *_metric("queue_limit", "gauge", "Cases that may wait.", self.settings.limits.queue),
             *_metric("graders_ready", "gauge", "Graders with their model.", self.pool.ready),
-            *_metric("grader_deaths_total", "counter", "Graders replaced.", self.pool.deaths),
-            *_metric("turned_away_total", "counter", "Answers 503.", self.cases.turned_away),
-            *_metric("start_seconds", "gauge", "Start, Unix time.", round(self.began)),
+            *_metric("grader_deaths_total", "counter", "Graders replaced.", self.pool.failures),
+            *_metric("turned_away_total", "counter", "Answers 503.", self.cases.rejected_uploads),
+            *_metric("start_seconds", "gauge", "Start, Unix time.", round(self.started)),
         ]
         return "\n".join(lines) + "\n"
 
-    async def about(self) -> dict[str, Any]:
+    async def about(self) -> About:
         """Software, model, scale and limits, for whoever shows readings."""
         limits = self.settings.limits
-        return {
-            "software": f"kellgren {__version__}",
-            "notice": NOTICE,
-            "scale": self.card.scale,
-            "grades": [
-                {"grade": int(grade), "name": grade.label, "finding": grade.finding}
+        return About(
+            software=f"kellgren {__version__}",
+            notice=NOTICE,
+            scale=self.card.scale,
+            grades=[
+                GradeName(grade=int(grade), name=grade.label, finding=grade.finding)
                 for grade in Grade
             ],
-            "model": {"name": self.card.name, "data": self.card.data.model_dump()},
-            "limits": {
-                "file_bytes": limits.file_bytes,
-                "request_bytes": limits.request_bytes,
-                "files": limits.files,
-            },
-        }
+            model=AboutModel(name=self.card.name, data=self.card.data),
+            limits=AboutLimits(
+                file_bytes=limits.file_bytes,
+                request_bytes=limits.request_bytes,
+                files=limits.files,
+            ),
+        )
 
-    async def session(self, request: Request) -> dict[str, bool]:
+    async def session(self, request: Request) -> Session:
         """Whether a token is needed, and whether this client has shown it."""
         token = self.settings.token
-        shown = shown_token(request.headers)
-        known = token is None or (shown is not None and same_token(shown, token))
-        return {"token_needed": token is not None, "signed_in": known}
+        given = request_token(request.headers)
+        is_known = token is None or (given is not None and tokens_match(given, token))
+        return Session(token_needed=token is not None, signed_in=is_known)
 
     async def sign_in(self, given: SignIn, request: Request, response: Response) -> None:
-        """Trade the token for a cookie, so that pictures load too."""
+        """Set the token as a cookie, so that pictures load too."""
         token = self.settings.token
         if token is None:
             return
-        if not same_token(given.token, token):
+        if not tokens_match(given.token, token):
             await asyncio.sleep(0.5)
             raise HTTPException(401, "That is not this server's token")
         secure = request.headers.get("x-forwarded-proto") == "https"
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description, with whole answers as examples."""
+        if self.openapi_schema is None:
+            add_examples(super().openapi())
+        return super().openapi()
 
 
 class SignIn(BaseModel):
@@ -191,6 +208,6 @@ def _metric(name: str, kind: str, text: str, value: float) -> tuple[str, str, st
     return f"# HELP {full} {text}", f"# TYPE {full} {kind}", f"{full} {value}"
 
 
-async def _broken(request: Request, error: Exception) -> JSONResponse:
-    # The server's log has the traceback; the client learns nothing of the inside.
+async def _internal_error(request: Request, error: Exception) -> JSONResponse:
+    # The traceback is for the server's log, not for the client.
     return JSONResponse({"detail": "The server failed; its log says why"}, 500)

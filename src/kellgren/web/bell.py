@@ -1,4 +1,4 @@
-"""A bell that graders ring and requests wait for."""
+"""Tells waiting requests that cases changed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import asyncio
 from contextlib import suppress
 
 
-class Bell:
-    """Tells the event loop, from any thread, that something changed."""
+class Notifier:
+    """Wakes tasks of an event loop, from any thread, when something changed."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def hang(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to a loop, before anyone rings."""
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the loop whose tasks wait; to be called before the first `notify`."""
         self._loop = loop
 
-    def ring(self) -> None:
-        """Wake whoever waits."""
+    def notify(self) -> None:
+        """Wake all subscribers; from any thread."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended, and all who wait with it
-                self._loop.call_soon_threadsafe(self._ring)
+            with suppress(RuntimeError):  # the loop has ended, and its tasks with it
+                self._loop.call_soon_threadsafe(self._notify)
 
-    @property
-    def next_ring(self) -> asyncio.Event:
-        """Set at the next ring; take it before looking, so that no ring is missed."""
+    def subscribe(self) -> asyncio.Event:
+        """An event that the next `notify` sets; take it before checking, so that none is missed."""
         return self._next
 
-    def _ring(self) -> None:
-        rung, self._next = self._next, asyncio.Event()
-        rung.set()
+    def _notify(self) -> None:
+        current, self._next = self._next, asyncio.Event()
+        current.set()

@@ -1,4 +1,4 @@
-"""What every request passes first: the Host header, the page it comes from, the token."""
+"""Checks that every request passes first: its Host header, its origin, its token."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kellgren.web.settings import Settings
 
 COOKIE = "kellgren_token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# What a browser needs to show the sign-in form, and what a watchdog asks.
-OPEN_PATHS = frozenset({"/health", "/api/v1/session"})
+# What a browser needs to show the sign-in form, and what monitoring asks.
+PUBLIC_PATHS = frozenset({"/health", "/api/v1/session"})
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -31,11 +31,11 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """Turns away what must not reach the application, and seals every answer.
+class RequestGuard:
+    """Refuses requests that must not reach the application; adds security headers to answers.
 
     Args:
-        app: behind it.
+        app: that answers the others.
         settings: hosts and token.
     """
 
@@ -48,7 +48,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def sealed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -57,23 +57,23 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope)
-        await (self._app if refusal is None else refusal)(scope, receive, sealed)
+        await (self._app if refusal is None else refusal)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> ASGIApp | None:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._settings.hosts:
-            return _said(421, "This server does not answer to that host name (see --allow-host)")
-        if scope["method"] not in SAFE_METHODS and not _from_our_page(headers, hosts[0]):
-            return _said(403, "Requests from pages of other origins are refused")
-        if self._settings.token is not None and not _is_open(scope["path"]):
-            shown = shown_token(headers)
-            if shown is None or not same_token(shown, self._settings.token):
-                return _said(401, "Show the server's token", {"WWW-Authenticate": "Bearer"})
+            return _error(421, "This server does not answer to that host name (see --allow-host)")
+        if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers, hosts[0]):
+            return _error(403, "Requests from pages of other origins are refused")
+        if self._settings.token is not None and not _is_public(scope["path"]):
+            given = request_token(headers)
+            if given is None or not tokens_match(given, self._settings.token):
+                return _error(401, "Send the server's token", {"WWW-Authenticate": "Bearer"})
         return None
 
 
-def shown_token(headers: Headers) -> str | None:
+def request_token(headers: Headers) -> str | None:
     """The token of a request, from its Authorization header or its cookie."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
@@ -81,23 +81,23 @@ def shown_token(headers: Headers) -> str | None:
     return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
-def same_token(shown: str, expected: str) -> bool:
-    """Compare without telling by the time it takes how much was right."""
-    return hmac.compare_digest(shown.encode("utf-8", "replace"), expected.encode())
+def tokens_match(given: str, expected: str) -> bool:
+    """Compare in a time that does not depend on how much is right."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
-def _from_our_page(headers: Headers, host: str) -> bool:
-    """Whether a browser's request comes from this server's own page; programs send neither."""
+def _is_same_origin(headers: Headers, host: str) -> bool:
+    """Whether a browser's request comes from this server's page; programs send neither header."""
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
     return origin is None or origin.lower().partition("://")[2] == host.lower()
 
 
-def _is_open(path: str) -> bool:
+def _is_public(path: str) -> bool:
     # The page itself and its assets hold nothing of a patient.
-    return path in OPEN_PATHS or not path.startswith(("/api/", "/metrics", "/docs", "/openapi"))
+    return path in PUBLIC_PATHS or not path.startswith(("/api/", "/metrics", "/docs", "/openapi"))
 
 
-def _said(status: int, detail: str, headers: dict[str, str] | None = None) -> ASGIApp:
+def _error(status: int, detail: str, headers: dict[str, str] | None = None) -> ASGIApp:
     return JSONResponse({"detail": detail}, status, headers)

@@ -1,4 +1,4 @@
-"""What stands for a file's name on the server, where names of files may name patients."""
+"""Neutral names of files on the server: the given ones may name patients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kellgren.grades import Side
 from kellgren.naming import patient_and_side
 from kellgren.picture import SUFFIXES
 
-LONGEST_NAME = 120
+MAX_NAME_LENGTH = 120
 _DIGITS = 12
 
 
@@ -43,16 +43,16 @@ def case_name(given: str, secret: bytes, *, keep: bool) -> CaseName:
     base = printable(given.replace("\\", "/").rsplit("/", 1)[-1])
     patient, side = patient_and_side(base)
     named = side is not Side.UNKNOWN
-    number = patient_number(secret, patient) if named else _drawn_number()
+    number = patient_number(secret, patient) if named else _random_number()
     suffix = PurePosixPath(base).suffix.lower()
     file = f"{number}{side.value}{suffix if suffix in SUFFIXES else ''}"
     return CaseName(file, base if keep and base else file, number)
 
 
 def printable(text: str) -> str:
-    """Text without control, format and surrogate characters, at most `LONGEST_NAME` long."""
+    """Text without control, format and surrogate characters, at most `MAX_NAME_LENGTH` long."""
     kept = "".join(c for c in text if unicodedata.category(c)[0] != "C")
-    return kept.strip()[-LONGEST_NAME:]
+    return kept.strip()[-MAX_NAME_LENGTH:]
 
 
 def patient_number(secret: bytes, patient: str) -> str:
@@ -61,5 +61,5 @@ def patient_number(secret: bytes, patient: str) -> str:
     return str(int.from_bytes(digest[:8]) % 10**_DIGITS).zfill(_DIGITS)
 
 
-def _drawn_number() -> str:
+def _random_number() -> str:
     return str(secrets.randbelow(10**_DIGITS)).zfill(_DIGITS)

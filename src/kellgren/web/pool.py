@@ -1,12 +1,11 @@
-"""Feeds waiting cases to grader processes, replaces those that die, and keeps their answers.
+"""Feeds waiting cases to grader processes, replaces failed processes, and stores the answers.
 
-One thread stands beside each grader. A case whose grader dies or exceeds its time becomes a failed
-case with its reason; the next one gets a new grader.
+Each grader has a thread. A case whose grader ends or exceeds its time becomes a failed case with
+the reason; the next case gets a new grader.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
@@ -14,69 +13,83 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from kellgren.web.entries import Answer, Job, KneePictures
+from pydantic import ValidationError
+
+from kellgren.output.reading_schema import ModelRecord, UngradedRow
+from kellgren.web.entries import (
+    GRADER_MESSAGE,
+    Answer,
+    AnswerHeader,
+    GraderReady,
+    InvalidMessage,
+    Job,
+    decoded_answer,
+)
 from kellgren.web.settings import Settings
-from kellgren.web.store import Store
+from kellgren.web.store import CaseStore
 
 START_SECONDS = 120.0  # for a grader to open its model, on a machine that does other things too
 _log = logging.getLogger("kellgren.web")
 _LARGEST_ANSWER = 2**28
 
 
-class GraderDied(Exception):
-    """The process ended, broke its limits or answered nonsense; the text says which."""
+class GraderFailed(Exception):
+    """The process ended, exceeded a limit or sent an invalid message; the text says which."""
 
 
-class Grader:
-    """One grader process, from this side.
+class GraderProcess:
+    """One grader process, as its parent sees it.
 
     Args:
         model: folder of its bundle; ``None``: the default.
         memory: bytes of address space it may use.
 
     Raises:
-        GraderDied: it did not start.
+        GraderFailed: it did not start.
     """
 
     def __init__(self, model: Path | None, memory: int) -> None:
-        words = [sys.executable, "-m", "kellgren.web.grader", str(memory)]
+        arguments = [sys.executable, "-m", "kellgren.web.grader", str(memory)]
         self._process = subprocess.Popen(
-            words if model is None else [*words, str(model)],
+            arguments if model is None else [*arguments, str(model)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a decoder's last words may quote a header
+            stderr=subprocess.DEVNULL,  # a decoder's messages may quote a header
             bufsize=0,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert self._process.stdout is not None
-        self._answers = self._process.stdout.fileno()
+        self._output = self._process.stdout.fileno()
         self._buffer = b""
-        self.model: dict[str, str] = self._answer(START_SECONDS)[0]["model"]
+        with self._stopped_on_failure():
+            ready = self._message(time.monotonic() + START_SECONDS)
+            if not isinstance(ready, GraderReady):
+                raise InvalidMessage("an answer before it was ready")
+        self.model = ready.model
 
     def read(self, job: Job, seconds: float) -> Answer:
-        """Have a case read.
+        """Have a case read within some seconds.
 
         Raises:
-            GraderDied: it did not answer; this grader is of no use any more.
+            GraderFailed: it did not answer; the process has been stopped.
         """
-        words = {
-            **{"content": str(job.content.resolve()), "file": job.file},
-            **{"image": job.image, "side": job.side},
-        }
+        deadline = time.monotonic() + seconds
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(words).encode() + b"\n")
-        except OSError:
-            raise GraderDied("the grader was gone") from None
-        found, pictures = self._answer(seconds)
-        try:
-            return _checked_answer(found, pictures)
-        except (KeyError, TypeError, ValueError, IndexError):
-            raise GraderDied("the grader's answer made no sense") from None
+        with self._stopped_on_failure():
+            try:
+                self._process.stdin.write(job.model_dump_json().encode() + b"\n")
+            except OSError:
+                raise GraderFailed("the grader was gone") from None
+            header = self._message(deadline)
+            if not isinstance(header, AnswerHeader) or sum(header.sizes) > _LARGEST_ANSWER:
+                raise InvalidMessage("no answer, or too long")
+            while len(self._buffer) < sum(header.sizes):
+                self._receive(deadline)
+            return decoded_answer(header, [self._take(size) for size in header.sizes])
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -86,77 +99,54 @@ class Grader:
                 stream.close()
         self._process.wait()
 
-    def _answer(self, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
-        deadline = time.monotonic() + seconds
+    @contextmanager
+    def _stopped_on_failure(self) -> Iterator[None]:
         try:
-            while b"\n" not in self._buffer:
-                self._more(deadline)
-            line, _, self._buffer = self._buffer.partition(b"\n")
-            found = json.loads(line)
-            sizes = [int(size) for size in found["sizes"]]
-            if min(sizes, default=0) < 0 or sum(sizes) > _LARGEST_ANSWER:
-                raise ValueError("sizes")
-            while len(self._buffer) < sum(sizes):
-                self._more(deadline)
-        except (ValueError, KeyError, TypeError):
+            yield
+        except (InvalidMessage, ValidationError):
             self.stop()
-            raise GraderDied("the grader's answer made no sense") from None
-        except GraderDied:
+            raise GraderFailed("the grader's answer is invalid") from None
+        except GraderFailed:
             self.stop()
             raise
-        pictures = []
-        for size in sizes:
-            pictures.append(self._buffer[:size])
-            self._buffer = self._buffer[size:]
-        return found, pictures
 
-    def _more(self, deadline: float) -> None:
+    def _message(self, deadline: float) -> GraderReady | AnswerHeader:
+        while b"\n" not in self._buffer:
+            self._receive(deadline)
+        return GRADER_MESSAGE.validate_json(self._take(self._buffer.index(b"\n") + 1))
+
+    def _take(self, size: int) -> bytes:
+        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        return taken
+
+    def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([self._answers], [], [], left)[0]:
-            raise GraderDied("it took longer than the time limit")
-        block = os.read(self._answers, 2**20)
+        if left <= 0 or not select.select([self._output], [], [], left)[0]:
+            raise GraderFailed("it took longer than the time limit")
+        block = os.read(self._output, 2**20)
         if not block:
-            raise GraderDied("reading it ended the grader: the file is damaged or far too large")
+            raise GraderFailed("reading it ended the grader: the file is damaged or far too large")
         self._buffer += block
         if len(self._buffer) > _LARGEST_ANSWER:
-            raise ValueError("too long")
+            raise InvalidMessage("too long")
 
 
-def _checked_answer(found: dict[str, Any], pictures: list[bytes]) -> Answer:
-    if found["state"] not in ("graded", "refused"):
-        raise ValueError(found["state"])
-    knees: list[KneePictures] = []
-    for (grade, certainty), similar in zip(found["knees"], found["similar"], strict=True):
-        picture, layer, overlay = pictures[3 * len(knees) : 3 * len(knees) + 3]
-        near = tuple((int(number), float(far)) for number, far in similar)
-        knees.append(KneePictures(int(grade), str(certainty), picture, layer, overlay, near))
-    return Answer(
-        state=found["state"],
-        rows=[dict(row) for row in found["rows"]],
-        note=str(found["note"]),
-        model=dict(found["model"]),
-        knees=tuple(knees),
-        report=pictures[-1] if found["report"] else None,
-        seconds=found["seconds"],
-    )
-
-
-class Pool:
-    """Graders at work.
+class GraderPool:
+    """Grader processes, each with a thread that feeds it.
 
     Args:
         store: where cases wait and answers go.
         settings: how many graders, and their limits.
-        tell: called after each answer, from any thread.
+        on_answer: called after each answer, from any thread.
     """
 
     def __init__(
-        self, store: Store, settings: Settings, tell: Callable[[], None] = lambda: None
+        self, store: CaseStore, settings: Settings, on_answer: Callable[[], None] = lambda: None
     ) -> None:
-        self._store, self._settings, self._tell = store, settings, tell
-        self._wake, self._calls, self._stopping = threading.Condition(), 0, False
-        self._ready: dict[int, Grader] = {}
-        self.deaths = 0
+        self._store, self._settings, self._on_answer = store, settings, on_answer
+        self._changed, self._wake_calls, self._stopping = threading.Condition(), 0, False
+        self._ready: dict[int, GraderProcess] = {}
+        self.failures = 0
         self._threads = [
             threading.Thread(target=self._work, args=(place,), name=f"grader-{place}", daemon=True)
             for place in range(settings.workers)
@@ -173,16 +163,16 @@ class Pool:
         return len(self._ready)
 
     def wake(self) -> None:
-        """There are new cases."""
-        with self._wake:
-            self._calls += 1
-            self._wake.notify_all()
+        """Have idle graders look for waiting cases."""
+        with self._changed:
+            self._wake_calls += 1
+            self._changed.notify_all()
 
     def stop(self) -> None:
-        """End all graders; cases in their hands wait again for the next start."""
-        with self._wake:
+        """End all graders; the cases they were reading wait for the next start."""
+        with self._changed:
             self._stopping = True
-            self._wake.notify_all()
+            self._changed.notify_all()
         for grader in list(self._ready.values()):
             grader.stop()
         for thread in self._threads:
@@ -192,51 +182,51 @@ class Pool:
         pause = 1.0
         while not self._stopping:
             try:
-                grader = self._ready.get(place) or self._hire(place)
+                grader = self._ready.get(place) or self._start_grader(place)
                 pause = 1.0
-            except (GraderDied, OSError) as error:
+            except (GraderFailed, OSError) as error:
                 _log.error("a grader did not start: %s; next try in %.0f s", error, pause)
-                with self._wake:
-                    self._wake.wait(pause)
+                with self._changed:
+                    self._changed.wait(pause)
                 pause = min(2 * pause, 60.0)
                 continue
-            calls = self._calls
+            calls = self._wake_calls
             job = self._store.claim()
             if job is not None:
                 self._grade(place, grader, job)
                 continue
-            with self._wake:
-                if not self._stopping and self._calls == calls:
-                    self._wake.wait(5.0)
+            with self._changed:
+                if not self._stopping and self._wake_calls == calls:
+                    self._changed.wait(5.0)
 
-    def _hire(self, place: int) -> Grader:
-        grader = Grader(self._settings.model, self._settings.limits.grader_bytes)
+    def _start_grader(self, place: int) -> GraderProcess:
+        grader = GraderProcess(self._settings.model, self._settings.limits.grader_bytes)
         self._ready[place] = grader
         return grader
 
-    def _grade(self, place: int, grader: Grader, job: Job) -> None:
+    def _grade(self, place: int, grader: GraderProcess, job: Job) -> None:
         began = time.monotonic()
         try:
             answer = grader.read(job, self._settings.limits.case_seconds)
-        except (GraderDied, OSError, ValueError) as error:
+        except (GraderFailed, OSError, ValueError) as error:
             self._ready.pop(place, None)
             grader.stop()
             if self._stopping:
                 self._store.release(job.id)
                 return
-            self.deaths += 1
+            self.failures += 1
             _log.warning("case %s: %s", job.id, error)
-            answer = _failure(job, grader.model, str(error), time.monotonic() - began)
+            answer = _failed_answer(job, grader.model, str(error), time.monotonic() - began)
         try:
             self._store.finish(job.id, answer)
         except Exception:
-            _log.exception("case %s: its answer could not be kept; it waits again", job.id)
+            _log.exception("case %s: its answer could not be stored; it waits again", job.id)
             self._store.release(job.id)
             time.sleep(1.0)
-        self._tell()
+        self._on_answer()
 
 
-def _failure(job: Job, model: dict[str, str], reason: str, seconds: float) -> Answer:
+def _failed_answer(job: Job, model: ModelRecord, reason: str, seconds: float) -> Answer:
     note = f"could not be read: {reason}. Export the picture again, or cut out the knee."
-    row = {"image": job.image, "side": "", "grade": None, "note": note}
-    return Answer("failed", [row], note, model, seconds=round(seconds, 3))
+    row = UngradedRow(image=job.image, side="", grade=None, note=note)
+    return Answer("failed", (row,), note, model, seconds=round(seconds, 3))

@@ -1,142 +1,214 @@
-"""The shapes of API answers, with examples for its description."""
+"""The shapes of API answers, with an example of each for the API's description."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-State = Literal["waiting", "working", "graded", "refused", "failed"]
-CertaintyWord = Literal["high", "moderate", "low"]
+from kellgren.bundle import TrainingData
+from kellgren.output.reading_schema import GradedRow, GradeNumber, ReadingRecord, SideLetter
+from kellgren.web.case_rows import StoredCase
+from kellgren.web.entries import CaseState
 
-_CASE_EXAMPLE: dict[str, Any] = {
-    "id": "nYp1qfT0Zq6yW2cB",
-    "url": "/api/v1/cases/nYp1qfT0Zq6yW2cB",
-    "page": "/cases/nYp1qfT0Zq6yW2cB",
-    "state": "graded",
-    "revision": 12,
-    "created": "2026-01-31T09:30:00+00:00",
-    "seconds": 0.21,
-    "image": "048392017445L.png",
-    "note": "",
-    "knees": [
-        {
-            "reading": {
-                "image": "048392017445L.png",
-                "side": "L",
-                "grade": 3,
-                "name": "moderate",
-                "probabilities": [0.01, 0.04, 0.2, 0.7, 0.05],
-                "certainty": "moderate",
-                "likely": [2, 3],
-                "warnings": [],
-                "mm_per_pixel": None,
-            },
-            "picture": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/picture.png",
-            "map": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/map.png",
-            "overlay": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/overlay.png",
-            "similar": "/api/v1/cases/nYp1qfT0Zq6yW2cB/knees/1/similar",
-        }
-    ],
-    "report": None,
-    "checks": [],
-    "companions": [],
-}
+_EXAMPLES: dict[str, Any] = json.loads(
+    resources.files("kellgren.web").joinpath("examples.json").read_text("utf-8")
+)
 
 
-class Knee(BaseModel):
+class ApiModel(BaseModel):
+    """What every answer of the API has in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def add_examples(description: dict[str, Any]) -> None:
+    """Put answers of a real server into the API's description, as examples of its models.
+
+    FastAPI would leave out what is null in them.
+    """
+    for name, answer in _EXAMPLES.items():
+        description["components"]["schemas"][name]["examples"] = [answer]
+
+
+class Knee(ApiModel):
     """One graded knee: its reading, as every interface shows it, and where its pictures are."""
 
-    reading: dict[str, Any]
+    reading: ReadingRecord
     picture: str
+    """Path of the crop, a PNG."""
     map: str
+    """Path of the class-activation map, a PNG to lay over the crop."""
     overlay: str
-    similar: str = Field(description="Graded knees that look like it.")
+    """Path of crop, map, grade and probabilities on one sheet, a PNG."""
+    similar: str
+    """Path of the list of graded knees that resemble it."""
 
 
-class Case(BaseModel):
-    """One uploaded film and what became of it."""
+class Case(ApiModel):
+    """One uploaded file and its result."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_CASE_EXAMPLE]})
-
-    id: str = Field(description="Drawn by chance; carries nothing of the patient.")
+    id: str
+    """Random; carries nothing of the patient."""
     url: str
-    page: str = Field(description="Where a reader looks at it.")
-    state: State = Field(description="graded, refused and failed are final.")
-    revision: int = Field(description="Grows with every change of any case.")
+    """Path of this record."""
+    page: str
+    """Path of the page that shows it."""
+    state: CaseState
+    """graded, refused and failed are final."""
+    revision: NonNegativeInt
+    """Grows with every change of any case."""
     created: datetime
-    seconds: float | None = Field(description="Of the grader's work.")
-    image: str = Field(description="A number instead of the file's name, unless names are kept.")
-    note: str = Field(description="Why there is no grade.")
+    seconds: float | None
+    """That grading took; null before it ended."""
+    image: str
+    """A number instead of the file's name, unless names are kept."""
+    note: str
+    """Why there is no grade."""
     knees: list[Knee]
-    report: str | None = Field(description="Of a DICOM film: the structured report on it.")
-    checks: list[dict[str, Any]] = Field(description="What was checked on a refused film.")
-    companions: list[str] = Field(description="Cases of the same patient, by their files' names.")
+    report: str | None
+    """Path of the structured report on a DICOM picture."""
+    companions: list[str]
+    """Identifiers of cases of the same patient, by the names of their files."""
 
 
-class CaseList(BaseModel):
+class CaseList(ApiModel):
     """Cases, newest first."""
 
     cases: list[Case]
-    total: int = Field(description="That fit the filters, on all pages.")
-    revision: int = Field(description="Ask for what changed `after` it next time.")
-    counts: dict[str, int] = Field(description="All cases of the server by state.")
+    total: NonNegativeInt
+    """That match the filters, on all pages."""
+    revision: NonNegativeInt
+    """To be sent as `after` next time, for the cases that changed since."""
+    counts: dict[CaseState, NonNegativeInt]
+    """All cases of the server by state."""
 
 
-class Submitted(BaseModel):
-    """What became of an upload: one case a file, in their order."""
+class Submitted(ApiModel):
+    """The cases of an upload, one a file, in their order."""
 
     cases: list[Case]
 
 
-class Problem(BaseModel):
+class Problem(ApiModel):
     """Why a request was not answered."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "No such case"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "There is no such case"}]})
 
     detail: str
 
 
-class Health(BaseModel):
+class Health(ApiModel):
     """Whether the server can grade."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ok", "graders": 2, "waiting": 0}]}
-    )
-
     status: Literal["ok", "starting"]
-    graders: int = Field(description="Ready for a case.")
-    waiting: int = Field(description="Cases not answered yet.")
+    graders: NonNegativeInt
+    """Ready for a case."""
+    waiting: NonNegativeInt
+    """Cases not answered yet."""
 
 
-def case_record(row: sqlite3.Row, companions: list[str]) -> Case:
+class GradeName(ApiModel):
+    """One grade of the scale."""
+
+    grade: GradeNumber
+    name: str
+    finding: str
+    """What a reader sees on a knee of this grade."""
+
+
+class AboutModel(ApiModel):
+    """The model that grades."""
+
+    name: str
+    data: TrainingData
+    """What it was trained on."""
+
+
+class AboutLimits(ApiModel):
+    """Limits of uploads."""
+
+    file_bytes: NonNegativeInt
+    """Of one file."""
+    request_bytes: NonNegativeInt
+    """Of one request."""
+    files: NonNegativeInt
+    """Of one request."""
+
+
+class About(ApiModel):
+    """Software, model, scale and limits, for whoever shows readings."""
+
+    software: str
+    """`kellgren` and its version."""
+    notice: str
+    """To be shown with every reading."""
+    scale: str
+    """Which version of the Kellgren-Lawrence scale."""
+    grades: list[GradeName]
+    model: AboutModel
+    limits: AboutLimits
+
+
+class Session(ApiModel):
+    """Whether this server asks for a token, and whether the client has shown it."""
+
+    token_needed: bool
+    signed_in: bool
+
+
+class SimilarKnee(ApiModel):
+    """One graded knee of the index."""
+
+    file: str
+    """As published, without a suffix."""
+    side: SideLetter
+    grade: GradeNumber
+    """As published."""
+    distance: float
+    """Between the model's features of the two knees; 0: the same picture."""
+    picture: str
+    """Path of the knee, a WebP."""
+
+
+class SimilarList(ApiModel):
+    """The graded knees most similar to one, nearest first; none of the same patient."""
+
+    knees: list[SimilarKnee]
+    note: str
+    """Why there are none."""
+    credit: str
+    """Source and licence of the index's knees."""
+    selection: str
+    """Which knees the index holds."""
+
+
+def case_record(case: StoredCase, companions: list[str]) -> Case:
     """A case of the store as the API shows it."""
-    url = f"/api/v1/cases/{row['id']}"
-    rows = json.loads(row["rows"])
+    url = f"/api/v1/cases/{case.id}"
     knees = [
         Knee(
-            reading={key: value for key, value in reading.items() if key != "note"},
+            reading=row.reading,
             **{kind: f"{url}/knees/{place}/{kind}.png" for kind in ("picture", "map", "overlay")},
             similar=f"{url}/knees/{place}/similar",
         )
-        for place, reading in enumerate(rows, start=1)
-        if row["state"] == "graded"
+        for place, row in enumerate(case.rows, start=1)
+        if isinstance(row, GradedRow)
     ]
     return Case(
-        id=row["id"],
+        id=case.id,
         url=url,
-        page=f"/cases/{row['id']}",
-        state=row["state"],
-        revision=row["changed"],
-        created=datetime.fromtimestamp(row["created"], UTC),
-        seconds=row["seconds"],
-        image=row["image"],
-        note=row["note"],
+        page=f"/cases/{case.id}",
+        state=case.state,
+        revision=case.revision,
+        created=datetime.fromtimestamp(case.created, UTC),
+        seconds=case.seconds,
+        image=case.image,
+        note=case.note,
         knees=knees,
-        report=f"{url}/report.dcm" if row["report"] else None,
-        checks=[] if knees or not rows else rows[0].get("checks", []),
+        report=f"{url}/report.dcm" if case.report else None,
         companions=companions,
     )

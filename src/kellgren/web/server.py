@@ -1,4 +1,4 @@
-"""One process that listens: sockets, time limits of connections, the log."""
+"""The server process: its socket, time limits of connections, its log."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kellgren.web.app import Room
+from kellgren.web.app import Application
 from kellgren.web.settings import Settings
 
 HEADER_SECONDS, ANSWER_SECONDS = 15.0, 60.0
-_KEEP_ALIVE_S, _LAST_REQUESTS_S, _CONNECTIONS, _BACKLOG = 20, 10, 8192, 2048
+_KEEP_ALIVE_S, _SHUTDOWN_S, _CONNECTIONS, _BACKLOG = 20, 10, 8192, 2048
 
 
-class Refused(Exception):
+class CannotServe(Exception):
     """The server cannot start; the text says why."""
 
 
-class PatientProtocol(H11Protocol):
-    """HTTP whose clients must finish each request's header, and take its answer, in time."""
+class TimedProtocol(H11Protocol):
+    """HTTP whose clients must finish each request's header, and receive its answer, in time."""
 
-    _header_clock: asyncio.TimerHandle | None = None
-    _answer_clock: asyncio.TimerHandle | None = None
+    _header_timer: asyncio.TimerHandle | None = None
+    _answer_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first header."""
+        """Start the timer of the first header."""
         super().connection_made(transport)
         self._watch_header()
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock of a later header at its first byte."""
+        """Start the timer of a later header at its first byte."""
         super().data_received(data)
         self._watch_header()
 
     def pause_writing(self) -> None:
-        """The client takes no more of its answer: it has some time to go on."""
+        """Start the timer of an answer that the client does not receive."""
         super().pause_writing()
-        self._answer_clock = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+        self._answer_timer = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It went on."""
+        """Stop the timer: the client receives again."""
         super().resume_writing()
-        self._answer_clock = _stopped(self._answer_clock)
+        self._stop_answer_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
-        self._header_clock = _stopped(self._header_clock)
-        self._answer_clock = _stopped(self._answer_clock)
+        """Stop the timers."""
+        self._stop_header_timer()
+        self._stop_answer_timer()
         super().connection_lost(exc)
 
     @property
@@ -62,21 +62,24 @@ class PatientProtocol(H11Protocol):
 
     def _watch_header(self) -> None:
         if not self._awaits_header:
-            self._header_clock = _stopped(self._header_clock)
-        elif self._header_clock is None and not self.transport.is_closing():
-            self._header_clock = self.loop.call_later(HEADER_SECONDS, self._hang_up)
+            self._stop_header_timer()
+        elif self._header_timer is None and not self.transport.is_closing():
+            self._header_timer = self.loop.call_later(HEADER_SECONDS, self._time_out)
 
-    def _hang_up(self) -> None:
-        self._header_clock = None
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _stop_answer_timer(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+
+    def _time_out(self) -> None:
+        self._header_timer = None
         if self._awaits_header and not self.transport.is_closing():
             self.transport.close()
-
-
-def _stopped(clock: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    """Stop a clock; what to remember of it, which is nothing."""
-    if clock is not None:
-        clock.cancel()
-    return None
 
 
 def run(
@@ -84,7 +87,7 @@ def run(
     host: str,
     port: int,
     hosts: Callable[[int], frozenset[str]],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
     """Listen until interrupted.
 
@@ -93,27 +96,27 @@ def run(
         host: address to listen on.
         port: likewise; 0 for any.
         hosts: Host headers to answer, for the port that was found.
-        tell: says one line to whoever started the server.
+        report: shows one line to whoever started the server.
 
     Raises:
-        Refused: the address cannot be used.
+        CannotServe: the address cannot be used.
         BundleError: the model is missing or damaged.
     """
-    _allow_many_connections()
+    _raise_file_limit()
     _log_to_stderr()
-    with _listening(host, port) as listening:
-        bound = listening.getsockname()[1]
-        room = Room(dataclasses.replace(settings, hosts=hosts(bound)))
+    with _bound_socket(host, port) as listener:
+        bound = listener.getsockname()[1]
+        application = Application(dataclasses.replace(settings, hosts=hosts(bound)))
         name = f"[{host}]" if ":" in host else host
-        tell(f"The reading room is open at http://{name}:{bound} (Ctrl-C closes it)")
-        tell(f"films and answers are kept in {settings.store}")
-        uvicorn.Server(_config(room)).run(sockets=[listening])
+        report(f"The reading room is open at http://{name}:{bound} (Ctrl-C closes it)")
+        report(f"films and answers are kept in {settings.store}")
+        uvicorn.Server(_config(application)).run(sockets=[listener])
 
 
-def _config(room: Room) -> uvicorn.Config:
+def _config(application: Application) -> uvicorn.Config:
     return uvicorn.Config(
-        room.application(),
-        http=PatientProtocol,
+        application.asgi(),
+        http=TimedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -121,26 +124,26 @@ def _config(room: Room) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_LAST_REQUESTS_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
         limit_concurrency=_CONNECTIONS,
         h11_max_incomplete_event_size=32 * 1024,
     )
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _bound_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)  # whoever reads the address may connect at once
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)  # clients may connect as soon as the address is reported
     except OSError as error:
-        listening.close()
-        raise Refused(f"cannot listen on {host}, port {port}: {error.strerror}") from None
-    return listening
+        listener.close()
+        raise CannotServe(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+    return listener
 
 
-def _allow_many_connections() -> None:
+def _raise_file_limit() -> None:
     if sys.platform == "win32":
         return
     import resource

@@ -1,6 +1,6 @@
-"""All state of the reading room: one SQLite file for cases, a content store for their pictures.
+"""All state of the server: one SQLite file for cases, a folder of blobs for their pictures.
 
-A case is accepted when `Store.accept` returns: from then on it survives a killed server. It is
+A case is accepted when `CaseStore.accept` returns: from then on it survives a killed server. It is
 answered once: the step out of ``working`` happens in one transaction or not at all.
 """
 
@@ -10,56 +10,31 @@ import json
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kellgren.web.contents import ContentStore
+from kellgren.web.case_rows import NEXT_REVISION, StoredCase, connect, insert_case, store_answer
+from kellgren.web.contents import BlobStore
 from kellgren.web.entries import (
     OPEN_STATES,
+    PICTURE_KINDS,
     STATES,
     Answer,
+    CaseState,
     Filter,
     Job,
+    PictureKind,
     QueueFull,
+    SimilarDistances,
     Upload,
     conditions,
 )
-from kellgren.web.names import CaseName, case_name, patient_number
-
-_SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA secure_delete = ON;
-PRAGMA foreign_keys = ON;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS cases (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
-    changed INTEGER NOT NULL, created REAL NOT NULL, seconds REAL,
-    image TEXT NOT NULL, file TEXT NOT NULL, patient TEXT NOT NULL, side TEXT NOT NULL,
-    content TEXT NOT NULL, bytes INTEGER NOT NULL,
-    note TEXT NOT NULL DEFAULT '', rows TEXT NOT NULL DEFAULT '[]',
-    model TEXT NOT NULL DEFAULT '{}', report TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS cases_by_state ON cases (state, number);
-CREATE INDEX IF NOT EXISTS cases_by_patient ON cases (patient);
-CREATE TABLE IF NOT EXISTS knees (
-    case_number INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE, place INTEGER NOT NULL,
-    grade INTEGER NOT NULL, certainty TEXT NOT NULL,
-    picture TEXT NOT NULL, map TEXT NOT NULL, overlay TEXT NOT NULL,
-    PRIMARY KEY (case_number, place)
-);
-CREATE TABLE IF NOT EXISTS likenesses (
-    case_number INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE, place INTEGER NOT NULL,
-    found TEXT NOT NULL, PRIMARY KEY (case_number, place)
-);
-"""
-_NEXT_CHANGE = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM cases)"
+from kellgren.web.names import case_name, patient_number
 
 
-class Store:
+class CaseStore:
     """Cases and their files, for one process with many threads.
 
     Args:
@@ -70,49 +45,49 @@ class Store:
     def __init__(self, folder: Path, *, keep_names: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder, self._keep_names = folder, keep_names
-        self.contents = ContentStore(folder / "contents")
-        # Files and rows that speak of them change together; who only looks never waits for that.
-        self._placing, self._writing, self._reading = (threading.Lock() for _ in range(3))
-        self._base, self._reader = (_connection(folder / "cases.sqlite") for _ in range(2))
+        self.blobs = BlobStore(folder / "contents")
+        # Files and the rows that refer to them change together; readers never wait for that.
+        self._file_lock, self._write_lock, self._read_lock = (threading.Lock() for _ in range(3))
+        self._writer, self._reader = (connect(folder / "cases.sqlite") for _ in range(2))
         with self.transaction() as base:
             base.execute(
                 "INSERT OR IGNORE INTO facts VALUES ('secret', ?)", (secrets.token_bytes(32),)
             )
             base.execute(
-                f"UPDATE cases SET state = 'waiting', changed = {_NEXT_CHANGE} "
+                f"UPDATE cases SET state = 'waiting', changed = {NEXT_REVISION} "
                 "WHERE state = 'working'"
             )
-        self._discard(self.contents.all())  # of a deletion or an answer that a kill cut in two
+        self._discard(self.blobs.digests())  # of a deletion or an answer that a kill cut in two
         [(self._secret,)] = self.select("SELECT value FROM facts WHERE name = 'secret'")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, one at a time."""
-        with self._writing:
-            self._base.execute("BEGIN IMMEDIATE")
+        with self._write_lock:
+            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._base
+                yield self._writer
             except BaseException:
-                self._base.execute("ROLLBACK")
+                self._writer.execute("ROLLBACK")
                 raise
-            self._base.execute("COMMIT")
+            self._writer.execute("COMMIT")
 
     def select(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
         """Rows of a query, as of the last transaction that ended."""
-        with self._reading:
+        with self._read_lock:
             return self._reader.execute(query, tuple(values)).fetchall()
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._writing, self._reading:
+        """Close the database."""
+        with self._write_lock, self._read_lock:
             self._reader.close()
-            self._base.close()
+            self._writer.close()
 
     def accept(self, uploads: list[Upload], *, most_open: int) -> list[str]:
         """Make cases of uploads, all or none.
 
         Returns:
-            Their identifiers, drawn by chance.
+            Their random identifiers.
 
         Raises:
             QueueFull: more than ``most_open`` cases would be waiting.
@@ -121,16 +96,16 @@ class Store:
             (secrets.token_urlsafe(12), case_name(u.name, self._secret, keep=self._keep_names))
             for u in uploads
         ]
-        with self._placing, self.transaction() as base:
+        with self._file_lock, self.transaction() as base:
             [open_cases] = base.execute(
                 "SELECT COUNT(*) FROM cases WHERE state IN ('waiting', 'working')"
             ).fetchone()
             if open_cases + len(uploads) > most_open:
                 raise QueueFull
             for upload in uploads:
-                self.contents.settle(upload.arrived, upload.digest)
+                self.blobs.commit(upload.path, upload.digest)
             for upload, (identifier, name) in zip(uploads, named, strict=True):
-                _insert(base, identifier, name, upload)
+                insert_case(base, identifier, name, upload)
         return [identifier for identifier, _ in named]
 
     def count_open(self) -> int:
@@ -138,103 +113,108 @@ class Store:
         counts = self.count_states()
         return sum(counts[state] for state in OPEN_STATES)
 
-    def count_states(self) -> dict[str, int]:
+    def count_states(self) -> dict[CaseState, int]:
         """How many cases are in each state."""
-        found = self.select("SELECT state, COUNT(*) AS cases FROM cases GROUP BY state")
-        return dict.fromkeys(STATES, 0) | {row["state"]: row["cases"] for row in found}
+        rows = self.select("SELECT state, COUNT(*) AS cases FROM cases GROUP BY state")
+        return dict.fromkeys(STATES, 0) | {row["state"]: row["cases"] for row in rows}
 
     def claim(self) -> Job | None:
         """Take the oldest waiting case."""
         with self.transaction() as base:
             row = base.execute(
-                f"UPDATE cases SET state = 'working', changed = {_NEXT_CHANGE} WHERE number = "
+                f"UPDATE cases SET state = 'working', changed = {NEXT_REVISION} WHERE number = "
                 "(SELECT MIN(number) FROM cases WHERE state = 'waiting') "
                 "RETURNING id, content, file, image, side"
             ).fetchone()
         if row is None:
             return None
-        content = self.contents.path(row["content"])
-        return Job(row["id"], content, row["file"], row["image"], row["side"])
+        return Job(
+            id=row["id"],
+            content=self.blobs.path(row["content"]).resolve(),
+            file=row["file"],
+            image=row["image"],
+            side=row["side"],
+        )
 
     def release(self, identifier: str) -> None:
-        """Put a claimed case back in its place."""
+        """Put a claimed case back into the queue, at its place."""
         with self.transaction() as base:
             base.execute(
-                f"UPDATE cases SET state = 'waiting', changed = {_NEXT_CHANGE} "
+                f"UPDATE cases SET state = 'waiting', changed = {NEXT_REVISION} "
                 "WHERE id = ? AND state = 'working'",
                 (identifier,),
             )
 
     def finish(self, identifier: str, answer: Answer) -> bool:
-        """Keep an answer; False where nobody waits for it: deleted, or answered already."""
-        with self._placing:
-            kept = [
-                [self.contents.keep(part) for part in (knee.picture, knee.map, knee.overlay)]
+        """Store an answer; False where the case was deleted, or answered before."""
+        with self._file_lock:
+            pictures = [
+                [self.blobs.write(getattr(knee, kind)) for kind in PICTURE_KINDS]
                 for knee in answer.knees
             ]
-            report = "" if answer.report is None else self.contents.keep(answer.report)
+            report = "" if answer.report is None else self.blobs.write(answer.report)
             with self.transaction() as base:
-                awaited = _answered(base, identifier, answer, kept, report)
-            if not awaited:
-                self._discard([report, *(digest for pictures in kept for digest in pictures)])
-        return awaited
+                is_stored = store_answer(base, identifier, answer, pictures, report)
+            if not is_stored:
+                self._discard([report, *(digest for digests in pictures for digest in digests)])
+        return is_stored
 
-    def case(self, identifier: str) -> sqlite3.Row | None:
+    def case(self, identifier: str) -> StoredCase | None:
         """One case."""
-        found = self.select("SELECT * FROM cases WHERE id = ?", (identifier,))
-        return found[0] if found else None
+        rows = self.select("SELECT * FROM cases WHERE id = ?", (identifier,))
+        return StoredCase.from_row(rows[0]) if rows else None
 
-    def companions(self, case: sqlite3.Row) -> list[str]:
+    def companions(self, case: StoredCase) -> list[str]:
         """Other graded cases of the same patient, oldest first."""
-        found = self.select(
+        rows = self.select(
             "SELECT id FROM cases WHERE patient = ? AND id <> ? AND state = 'graded' "
             "AND content <> ? ORDER BY number LIMIT 8",
-            (case["patient"], case["id"], case["content"]),
+            (case.patient, case.id, case.content),
         )
-        return [row["id"] for row in found]
+        return [row["id"] for row in rows]
 
-    def picture(self, identifier: str, place: int, kind: str) -> Path | None:
-        """A picture of one knee: ``picture``, ``map`` or ``overlay``."""
-        if kind not in ("picture", "map", "overlay"):
+    def picture(self, identifier: str, place: int, kind: PictureKind) -> Path | None:
+        """A picture of one knee."""
+        if kind not in PICTURE_KINDS:
             raise ValueError(kind)
-        found = self.select(
+        rows = self.select(
             f"SELECT {kind} FROM knees JOIN cases ON number = case_number "
             "WHERE id = ? AND place = ?",
             (identifier, place),
         )
-        return self.contents.path(found[0][0]) if found else None
+        return self.blobs.path(rows[0][0]) if rows else None
 
-    def similar(self, identifier: str, place: int) -> list[tuple[int, float]]:
-        """Numbers and distances of the graded knees most like one of a case."""
-        found = self.select(
+    def similar(self, identifier: str, place: int) -> SimilarDistances:
+        """Numbers and distances of the graded knees most similar to one of a case."""
+        rows = self.select(
             "SELECT found FROM likenesses JOIN cases ON number = case_number "
             "WHERE id = ? AND place = ?",
             (identifier, place),
         )
-        return [(number, far) for number, far in json.loads(found[0][0])] if found else []
+        return tuple((number, far) for number, far in json.loads(rows[0][0])) if rows else ()
 
-    def forget_likenesses_of_others(self, index: str) -> None:
-        """Numbers mean knees of one index only: drop those found in another than this one."""
+    def drop_similar_of_other_indexes(self, checksum: str) -> None:
+        """Numbers stand for knees of one index: drop those of any index but this one."""
         with self.transaction() as base:
-            known = base.execute("SELECT value FROM facts WHERE name = 'similar'").fetchone()
-            if known is None or known["value"] != index:
+            stored = base.execute("SELECT value FROM facts WHERE name = 'similar'").fetchone()
+            if stored is None or stored["value"] != checksum:
                 base.execute("DELETE FROM likenesses")
-                base.execute("INSERT OR REPLACE INTO facts VALUES ('similar', ?)", (index,))
+                base.execute("INSERT OR REPLACE INTO facts VALUES ('similar', ?)", (checksum,))
 
-    def is_of(self, case: sqlite3.Row, patient: str) -> bool:
-        """Whether a case's film is of a patient, as far as its file's name said so."""
-        return bool(case["patient"] == patient_number(self._secret, patient))
+    def is_of(self, case: StoredCase, patient: str) -> bool:
+        """Whether a case is of a patient, as far as the name of its file stated that."""
+        return case.patient == patient_number(self._secret, patient)
 
-    def find(self, wanted: Filter, *, limit: int, offset: int = 0) -> tuple[list[sqlite3.Row], int]:
+    def find(self, wanted: Filter, *, limit: int, offset: int = 0) -> tuple[list[StoredCase], int]:
         """Cases, newest first, and how many there are in all."""
-        found, values = conditions(wanted)
-        where = " AND ".join(found) or "1"
+        clauses, values = conditions(wanted)
+        where = " AND ".join(clauses) or "1"
         rows = self.select(
             f"SELECT * FROM cases WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?",
             (*values, limit, offset),
         )
         [(total,)] = self.select(f"SELECT COUNT(*) FROM cases WHERE {where}", values)
-        return rows, total
+        return [StoredCase.from_row(row) for row in rows], total
 
     def revision(self) -> int:
         """Grows with every change of any case."""
@@ -243,10 +223,11 @@ class Store:
 
     def delete(self, identifier: str) -> bool:
         """Delete a case, its rows and every file that no other case needs."""
-        with self._placing:
-            case = self.case(identifier)
-            if case is None:
+        with self._file_lock:
+            cases = self.select("SELECT * FROM cases WHERE id = ?", (identifier,))
+            if not cases:
                 return False
+            [case] = cases
             knees = self.select(
                 "SELECT picture, map, overlay FROM knees WHERE case_number = ?", (case["number"],)
             )
@@ -255,8 +236,8 @@ class Store:
             self._discard(
                 [case["content"], case["report"], *(digest for knee in knees for digest in knee)]
             )
-        with self._writing:
-            self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._write_lock:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return True
 
     def _discard(self, digests: Iterable[str]) -> None:
@@ -267,48 +248,4 @@ class Store:
                 (digest,),
             )
             if not needed:
-                self.contents.remove(digest)
-
-
-def _connection(path: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    base.row_factory = sqlite3.Row
-    base.executescript(_SCHEMA)
-    return base
-
-
-def _answered(
-    base: sqlite3.Connection, identifier: str, answer: Answer, kept: list[list[str]], report: str
-) -> bool:
-    """Write an answer down, if the case is still being read."""
-    row = base.execute(
-        f"UPDATE cases SET state = ?, rows = ?, note = ?, model = ?, seconds = ?, report = ?, "
-        f"changed = {_NEXT_CHANGE} WHERE id = ? AND state = 'working' RETURNING number",
-        (
-            *(answer.state, json.dumps(answer.rows), answer.note),
-            *(json.dumps(answer.model), answer.seconds, report, identifier),
-        ),
-    ).fetchone()
-    if row is None:
-        return False
-    for place, (knee, pictures) in enumerate(zip(answer.knees, kept, strict=True)):
-        base.execute(
-            "INSERT INTO knees VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row["number"], place, knee.grade, knee.certainty, *pictures),
-        )
-        base.execute(
-            "INSERT INTO likenesses VALUES (?, ?, ?)",
-            (row["number"], place, json.dumps(knee.similar)),
-        )
-    return True
-
-
-def _insert(base: sqlite3.Connection, identifier: str, name: CaseName, upload: Upload) -> None:
-    base.execute(
-        "INSERT INTO cases (id, state, changed, created, image, file, patient, side, content, "
-        f"bytes) VALUES (?, 'waiting', {_NEXT_CHANGE}, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(identifier, time.time(), name.shown, name.file, name.patient),
-            *(upload.side, upload.digest, upload.size),
-        ),
-    )
+                self.blobs.remove(digest)

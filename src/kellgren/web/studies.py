@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from kellgren.web.cases import Identifier
 from kellgren.web.names import printable
 from kellgren.web.records import Problem
-from kellgren.web.store import Store
-from kellgren.web.study_results import results, study_csv
-from kellgren.web.study_store import UNGRADABLE, Read, StudyStore, reading_of
+from kellgren.web.store import CaseStore
+from kellgren.web.study_records import (
+    Adjudication,
+    NewStudy,
+    ReaderWorklist,
+    ReadRecord,
+    StudyKnee,
+    StudyReaderSummary,
+    StudySummary,
+    StudyWithResults,
+    SubmittedRead,
+)
+from kellgren.web.study_results import study_csv, study_results
+from kellgren.web.study_store import (
+    UNGRADABLE,
+    Read,
+    Reads,
+    Study,
+    StudyItem,
+    StudyReader,
+    StudyStore,
+)
 
-Identifier = Annotated[str, Path(pattern=r"^[\w-]{16}$", examples=["nYp1qfT0Zq6yW2cB"])]
 Item = Annotated[int, Path(ge=1, lt=2**53)]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such study, reader or knee."}
 }
-_EXAMPLE: dict[str, Any] = {"name": "Pilot", "readers": ["Reader A", "Reader B"], "cases": []}
-
-
-class NewStudy(BaseModel):
-    """What a study is made of."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
-
-    name: str = Field(min_length=1, max_length=100)
-    readers: list[str] = Field(min_length=1, max_length=12, description="Names of their choosing.")
-    cases: list[str] = Field(
-        default=[], max_length=10_000, description="Identifiers; none: every graded case."
-    )
-
-    @field_validator("readers")
-    @classmethod
-    def _distinct(cls, readers: list[str]) -> list[str]:
-        names = [printable(reader) for reader in readers]
-        if "" in names or "model" in names or len(set(names)) < len(names):
-            raise ValueError("readers need names that differ, and none is called model")
-        return names
-
-
-class Said(BaseModel):
-    """One read of one knee."""
-
-    grade: int | None = Field(ge=0, le=4, description="null: ungradable.")
-    seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
-    comment: str = Field(default="", max_length=2000)
-
-
-class Settled(BaseModel):
-    """What was agreed on."""
-
-    grade: int | None = Field(ge=0, le=4, description="null: open again.")
 
 
 class StudyRoutes:
@@ -65,7 +47,7 @@ class StudyRoutes:
         store: of the cases they read.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CaseStore) -> None:
         self._store, self._studies = store, StudyStore(store)
         self.router = router = APIRouter(
             prefix="/api/v1/studies", tags=["studies"], responses=_PROBLEMS
@@ -77,10 +59,10 @@ class StudyRoutes:
         router.get("/{study}/readers/{reader}")(self.worklist)
         router.put("/{study}/readers/{reader}/reads/{item}")(self.read)
         router.get("/{study}/items/{item}/picture.png", response_class=FileResponse)(self.picture)
-        router.put("/{study}/items/{item}/settled", status_code=204)(self.settle)
+        router.put("/{study}/items/{item}/settled", status_code=204)(self.adjudicate)
         router.get("/{study}/study.csv")(self.table)
 
-    def create(self, new: NewStudy) -> dict[str, Any]:
+    def create(self, new: NewStudy) -> StudySummary:
         """Make a study; each reader gets an address."""
         identifier = self._studies.create(
             printable(new.name) or "Study", new.cases, list(new.readers)
@@ -89,119 +71,121 @@ class StudyRoutes:
             raise HTTPException(404, "There is no graded knee among these cases")
         return self._summary(self._study(identifier))
 
-    def index(self) -> list[dict[str, Any]]:
+    def index(self) -> list[StudySummary]:
         """All studies, newest first."""
         return [self._summary(study) for study in self._studies.all()]
 
-    def show(self, study: Identifier) -> dict[str, Any]:
+    def show(self, study: Identifier) -> StudyWithResults:
         """A study with its results so far."""
-        found = self._study(study)
-        facts = self._facts(found)
-        return {**self._summary(found), "results": results(*facts)}
+        stored = self._study(study)
+        return StudyWithResults(
+            **dict(self._summary(stored)), results=study_results(*self._contents(stored))
+        )
 
     def delete(self, study: Identifier) -> None:
         """Delete a study and its reads; the cases stay."""
         self._studies.delete(self._study(study))
 
-    def worklist(self, study: Identifier, reader: Identifier) -> dict[str, Any]:
+    def worklist(self, study: Identifier, reader: Identifier) -> ReaderWorklist:
         """A reader's knees in an order of their own; the model's grade only after the reader's."""
-        found = self._study(study)
-        own = self._reader(found, reader)
-        reads = self._studies.reads(found)
-        knees = self._studies.order(own, self._studies.items(found))
-        return {
-            "study": found["name"],
-            "reader": own["name"],
-            "items": [
-                self._knee(study, item, reads.get((own["number"], item["item"]))) for item in knees
-            ],
-        }
+        stored = self._study(study)
+        own = self._reader(stored, reader)
+        reads = self._studies.reads(stored)
+        items = self._studies.order(own, self._studies.items(stored))
+        return ReaderWorklist(
+            study=stored.name,
+            reader=own.name,
+            items=[_knee(study, item, reads.get((own.number, item.item))) for item in items],
+        )
 
-    def read(self, study: Identifier, reader: Identifier, item: Item, said: Said) -> dict[str, Any]:
-        """Keep a read and reveal the model's; the first read of a knee stays as it was."""
-        found = self._study(study)
-        own, knee = self._reader(found, reader), self._item(found, item)
-        grade = UNGRADABLE if said.grade is None else said.grade
-        self._studies.read(own, item, Read(grade, said.seconds, said.comment))
-        return self._knee(study, knee, self._studies.reads(found)[own["number"], item])
+    def read(
+        self, study: Identifier, reader: Identifier, item: Item, submitted: SubmittedRead
+    ) -> StudyKnee:
+        """Store a read and reveal the model's; the first read of a knee stays as it was."""
+        stored = self._study(study)
+        own, knee = self._reader(stored, reader), self._item(stored, item)
+        self._studies.save_read(
+            own,
+            item,
+            grade=UNGRADABLE if submitted.grade is None else submitted.grade,
+            seconds=submitted.seconds,
+            comment=submitted.comment,
+        )
+        return _knee(study, knee, self._studies.reads(stored)[own.number, item])
 
     def picture(self, study: Identifier, item: Item) -> FileResponse:
         """A knee of a study, under an address that does not lead to the model's grade."""
         knee = self._item(self._study(study), item)
-        path = self._store.contents.path(knee["picture"])
+        path = self._store.blobs.path(knee.picture)
         return FileResponse(
             path, media_type="image/png", headers={"Cache-Control": "private, no-cache"}
         )
 
-    def settle(self, study: Identifier, item: Item, agreed: Settled) -> None:
-        """Keep the grade agreed on where readers differ."""
+    def adjudicate(self, study: Identifier, item: Item, adjudication: Adjudication) -> None:
+        """Store the grade agreed on where readers differ."""
         self._item(self._study(study), item)
-        self._studies.settle(item, agreed.grade)
+        self._studies.adjudicate(item, adjudication.grade)
 
     def table(self, study: Identifier) -> Response:
         """All reads, as a manifest for `kellgren data index`."""
-        found = self._study(study)
-        text = study_csv(*self._facts(found), source=found["name"])
+        stored = self._study(study)
+        text = study_csv(*self._contents(stored), source=stored.name)
         return Response(text, media_type="text/csv")
 
-    def _facts(
-        self, study: sqlite3.Row
-    ) -> tuple[list[sqlite3.Row], list[sqlite3.Row], dict[tuple[int, int], sqlite3.Row]]:
+    def _contents(self, study: Study) -> tuple[list[StudyItem], list[StudyReader], Reads]:
         return (
             self._studies.items(study),
             self._studies.readers(study),
             self._studies.reads(study),
         )
 
-    def _summary(self, study: sqlite3.Row) -> dict[str, Any]:
-        return {
-            "id": study["id"],
-            "name": study["name"],
-            "created": datetime.fromtimestamp(study["created"], UTC).isoformat(),
-            "knees": len(self._studies.items(study)),
-            "readers": [
-                {
-                    "id": reader["id"],
-                    "name": reader["name"],
-                    "done": reader["done"],
-                    "page": f"/studies/{study['id']}/{reader['id']}",
-                }
+    def _summary(self, study: Study) -> StudySummary:
+        return StudySummary(
+            id=study.id,
+            name=study.name,
+            created=datetime.fromtimestamp(study.created, UTC),
+            knees=self._studies.count_items(study),
+            readers=[
+                StudyReaderSummary(
+                    id=reader.id,
+                    name=reader.name,
+                    done=reader.done,
+                    page=f"/studies/{study.id}/{reader.id}",
+                )
                 for reader in self._studies.readers(study)
             ],
-        }
+        )
 
-    def _knee(self, study: str, item: sqlite3.Row, read: sqlite3.Row | None) -> dict[str, Any]:
-        reading = reading_of(item)
-        shown = {
-            "item": item["item"],
-            "side": reading["side"],
-            "picture": f"/api/v1/studies/{study}/items/{item['item']}/picture.png",
-            "read": None,
-            "model": None,
-        }
-        if read is not None:
-            grades = {
-                name: None if read[name] == UNGRADABLE else read[name]
-                for name in ("first", "final")
-            }
-            shown["read"] = {**grades, "seconds": read["seconds"], "comment": read["comment"]}
-            shown["model"] = reading
-        return shown
-
-    def _study(self, identifier: str) -> sqlite3.Row:
-        found = self._studies.study(identifier)
-        if found is None:
+    def _study(self, identifier: str) -> Study:
+        study = self._studies.study(identifier)
+        if study is None:
             raise HTTPException(404, "There is no such study")
-        return found
+        return study
 
-    def _reader(self, study: sqlite3.Row, identifier: str) -> sqlite3.Row:
+    def _reader(self, study: Study, identifier: str) -> StudyReader:
         for reader in self._studies.readers(study):
-            if reader["id"] == identifier:
+            if reader.id == identifier:
                 return reader
         raise HTTPException(404, "There is no such reader in this study")
 
-    def _item(self, study: sqlite3.Row, item: int) -> sqlite3.Row:
+    def _item(self, study: Study, item: int) -> StudyItem:
         for knee in self._studies.items(study):
-            if knee["item"] == item:
+            if knee.item == item:
                 return knee
         raise HTTPException(404, "There is no such knee in this study")
+
+
+def _knee(study: str, item: StudyItem, read: Read | None) -> StudyKnee:
+    """A knee as a reader may see it: the model's reading after the reader's own."""
+    return StudyKnee(
+        item=item.item,
+        side=item.reading.side,
+        picture=f"/api/v1/studies/{study}/items/{item.item}/picture.png",
+        read=None if read is None else _read_record(read),
+        model=None if read is None else item.reading,
+    )
+
+
+def _read_record(read: Read) -> ReadRecord:
+    first, final = (None if grade == UNGRADABLE else grade for grade in (read.first, read.final))
+    return ReadRecord(first=first, final=final, seconds=read.seconds, comment=read.comment)

@@ -1,16 +1,15 @@
-"""Reading studies on disk: which knees, who reads them, what each reader said and when."""
+"""Reading studies in the database: their knees, readers and reads."""
 
 from __future__ import annotations
 
-import json
 import random
 import secrets
 import sqlite3
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from kellgren.web.store import Store
+from kellgren.output.reading_schema import ROW_LIST, GradedRow, ReadingRecord
+from kellgren.web.store import CaseStore
 
 UNGRADABLE = -1
 _SCHEMA = """
@@ -33,6 +32,7 @@ CREATE TABLE IF NOT EXISTS reads (
     comment TEXT NOT NULL DEFAULT '', changed REAL NOT NULL, PRIMARY KEY (reader, item)
 );
 """
+_STUDIES = "SELECT number, id, name, created FROM studies"
 _ITEMS = """
 SELECT items.number AS item, items.settled, items.place, cases.id AS case_id, cases.image,
        cases.patient, cases.rows, knees.picture
@@ -43,18 +43,78 @@ WHERE items.study = ? ORDER BY items.number
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """What a reader says of a knee.
+class Study:
+    """A reading study; ``created`` in Unix time."""
+
+    number: int
+    id: str
+    name: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyReader:
+    """A reader of a study.
 
     Attributes:
-        grade: 0..4, or `UNGRADABLE`.
-        seconds: from the picture to the grade.
-        comment: in the reader's words.
+        number: of the reader, in the database.
+        id: random, part of the reader's address.
+        name: chosen by whoever made the study.
+        seed: of the reader's own order of the knees.
+        done: knees read so far.
     """
 
-    grade: int
+    number: int
+    id: str
+    name: str
+    seed: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyItem:
+    """A knee of a study.
+
+    Attributes:
+        item: its number in the database.
+        adjudicated: the grade agreed on; ``None``: open.
+        place: of the knee in its case, from 0.
+        case_id: of the case.
+        image: name of the case's file.
+        patient: number that stands for the patient.
+        picture: SHA-256 of the crop.
+        reading: the model's.
+    """
+
+    item: int
+    adjudicated: int | None
+    place: int
+    case_id: str
+    image: str
+    patient: str
+    picture: str
+    reading: ReadingRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A reader's grades of one knee.
+
+    Attributes:
+        first: 0..4, or `UNGRADABLE`; never changes.
+        final: likewise, after revisions.
+        seconds: from the display of the picture to the first grade.
+        comment: the reader's, of the last revision.
+    """
+
+    first: int
+    final: int
     seconds: float
     comment: str
+
+
+Reads = dict[tuple[int, int], Read]
+"""Reads of a study by the numbers of reader and item."""
 
 
 class StudyStore:
@@ -64,7 +124,7 @@ class StudyStore:
         store: whose file they share; a deleted case leaves its studies.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CaseStore) -> None:
         self._store = store
         with store.transaction() as base:
             for statement in _SCHEMA.split(";"):
@@ -102,71 +162,95 @@ class StudyStore:
             )
         return identifier
 
-    def all(self) -> list[sqlite3.Row]:
+    def all(self) -> list[Study]:
         """Every study, newest first."""
-        return self._store.select("SELECT * FROM studies ORDER BY number DESC")
+        return [Study(*row) for row in self._store.select(f"{_STUDIES} ORDER BY number DESC")]
 
-    def study(self, identifier: str) -> sqlite3.Row | None:
+    def study(self, identifier: str) -> Study | None:
         """One study."""
-        found = self._store.select("SELECT * FROM studies WHERE id = ?", (identifier,))
-        return found[0] if found else None
+        rows = self._store.select(f"{_STUDIES} WHERE id = ?", (identifier,))
+        return Study(*rows[0]) if rows else None
 
-    def items(self, study: sqlite3.Row) -> list[sqlite3.Row]:
-        """The knees of a study, in the order of its making."""
-        return self._store.select(_ITEMS, (study["number"],))
+    def items(self, study: Study) -> list[StudyItem]:
+        """The knees of a study, in the order in which it was made."""
+        return [_item(row) for row in self._store.select(_ITEMS, (study.number,))]
 
-    def readers(self, study: sqlite3.Row) -> list[sqlite3.Row]:
-        """Who reads, and how far each is."""
-        return self._store.select(
-            "SELECT readers.*, (SELECT COUNT(*) FROM reads WHERE reader = readers.number) AS done "
+    def count_items(self, study: Study) -> int:
+        """How many knees a study has."""
+        [(count,)] = self._store.select(
+            "SELECT COUNT(*) FROM items WHERE study = ?", (study.number,)
+        )
+        return int(count)
+
+    def readers(self, study: Study) -> list[StudyReader]:
+        """The readers of a study, and how far each is."""
+        rows = self._store.select(
+            "SELECT number, id, name, seed, "
+            "(SELECT COUNT(*) FROM reads WHERE reader = readers.number) AS done "
             "FROM readers WHERE study = ? ORDER BY number",
-            (study["number"],),
+            (study.number,),
         )
+        return [StudyReader(*row) for row in rows]
 
-    def reads(self, study: sqlite3.Row) -> dict[tuple[int, int], sqlite3.Row]:
-        """All reads of a study, by reader and item."""
-        found = self._store.select(
+    def reads(self, study: Study) -> Reads:
+        """All reads of a study."""
+        rows = self._store.select(
             "SELECT reads.* FROM reads JOIN readers ON readers.number = reader WHERE study = ?",
-            (study["number"],),
+            (study.number,),
         )
-        return {(row["reader"], row["item"]): row for row in found}
+        return {
+            (row["reader"], row["item"]): Read(
+                row["first"], row["final"], row["seconds"], row["comment"]
+            )
+            for row in rows
+        }
 
-    def order(self, reader: sqlite3.Row, items: list[sqlite3.Row]) -> list[sqlite3.Row]:
+    def order(self, reader: StudyReader, items: list[StudyItem]) -> list[StudyItem]:
         """The knees in a reader's own order, the same every time."""
         shuffled = list(items)
-        random.Random(reader["seed"]).shuffle(shuffled)
+        random.Random(reader.seed).shuffle(shuffled)
         return shuffled
 
-    def read(self, reader: sqlite3.Row, item: int, said: Read) -> None:
-        """Keep a read: the first stays for ever, later ones change the final grade and comment."""
+    def save_read(
+        self, reader: StudyReader, item: int, *, grade: int, seconds: float, comment: str
+    ) -> None:
+        """Store a read: the first grade stays, later ones change the final grade and comment."""
         with self._store.transaction() as base:
             base.execute(
                 "INSERT INTO reads VALUES (?1, ?2, ?3, ?4, ?3, ?5, ?6) ON CONFLICT DO UPDATE "
                 "SET final = excluded.final, comment = excluded.comment, "
                 "changed = excluded.changed",
-                (reader["number"], item, said.grade, said.seconds, said.comment, time.time()),
+                (reader.number, item, grade, seconds, comment, time.time()),
             )
 
-    def settle(self, item: int, grade: int | None) -> None:
-        """Keep what was agreed on where readers differ; ``None`` opens the question again."""
+    def adjudicate(self, item: int, grade: int | None) -> None:
+        """Store the grade agreed on where readers differ; ``None`` opens the knee again."""
         with self._store.transaction() as base:
             base.execute("UPDATE items SET settled = ? WHERE number = ?", (grade, item))
 
-    def delete(self, study: sqlite3.Row) -> None:
+    def delete(self, study: Study) -> None:
         """Delete a study with all its reads; its cases stay."""
         with self._store.transaction() as base:
-            base.execute("DELETE FROM studies WHERE number = ?", (study["number"],))
+            base.execute("DELETE FROM studies WHERE number = ?", (study.number,))
 
 
-def agreed(item: sqlite3.Row, finals: list[int]) -> int | None:
-    """The grade of a knee: settled, or what all who read it say; ``None`` where there is none."""
-    if item["settled"] is not None:
-        return int(item["settled"])
-    said = set(finals)
-    return finals[0] if len(said) == 1 and finals[0] != UNGRADABLE else None
+def consensus_grade(item: StudyItem, finals: list[int]) -> int | None:
+    """The grade of a knee: adjudicated, or that of all who read it; ``None``: there is none."""
+    if item.adjudicated is not None:
+        return item.adjudicated
+    return finals[0] if len(set(finals)) == 1 and finals[0] != UNGRADABLE else None
 
 
-def reading_of(item: sqlite3.Row) -> dict[str, Any]:
-    """The model's reading of a study's knee."""
-    reading: dict[str, Any] = json.loads(item["rows"])[item["place"]]
-    return reading
+def _item(row: sqlite3.Row) -> StudyItem:
+    graded = ROW_LIST.validate_json(row["rows"])[row["place"]]
+    assert isinstance(graded, GradedRow)  # the table of knees holds no others
+    return StudyItem(
+        item=row["item"],
+        adjudicated=row["settled"],
+        place=row["place"],
+        case_id=row["case_id"],
+        image=row["image"],
+        patient=row["patient"],
+        picture=row["picture"],
+        reading=graded.reading,
+    )

@@ -1,4 +1,4 @@
-"""Files of a request, taken in as a stream that is measured and timed, whatever it claims."""
+"""Files of a request, received as a stream whose size and time are limited."""
 
 from __future__ import annotations
 
@@ -14,45 +14,50 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from kellgren.web.contents import ContentStore
+from kellgren.output.reading_schema import SideLetter
+from kellgren.web.contents import BlobStore
 from kellgren.web.entries import Upload
 from kellgren.web.settings import Limits
 
 RETRY_SECONDS = 5
-_SLOWEST_BYTES_PER_S, _PATIENCE_S = 1024, 10.0
+_MIN_BYTES_PER_S, _GRACE_S = 1024, 10.0
 _FIELDS = 8
 
 
 class _Parser(MultiPartParser):
     spool_max_size = 2**16  # what one upload may hold in memory
     max_part_size = 2**12  # of a field that is no file
-    ended = False
+    is_complete = False
 
     def on_end(self) -> None:
-        """Remember that the last boundary came."""
-        self.ended = True
+        """Note that the last boundary was received."""
+        self.is_complete = True
 
-    async def whole(self) -> FormData:
-        """The form, if its last boundary came; a body cut short is none."""
+    async def complete_form(self) -> FormData:
+        """The form.
+
+        Raises:
+            MultiPartException: malformed, or without its last boundary.
+        """
         form = await self.parse()
-        if not self.ended:
+        if not self.is_complete:
             for file in self._files_to_close_on_error:
                 file.close()
             raise MultiPartException("The multipart body was cut short.")
         return form
 
 
-class Intake:
-    """Takes in what clients send, within limits.
+class UploadReceiver:
+    """Receives what clients send, within limits.
 
     Args:
-        contents: where files go.
+        blobs: where files go.
         limits: see `Limits`.
     """
 
-    def __init__(self, contents: ContentStore, limits: Limits) -> None:
-        self._contents, self._limits = contents, limits
-        self._under_way = 0
+    def __init__(self, blobs: BlobStore, limits: Limits) -> None:
+        self._blobs, self._limits = blobs, limits
+        self._running = 0
 
     async def files(self, request: Request) -> list[Upload]:
         """All files of a multipart request, copied to the disk and named by their content.
@@ -61,34 +66,34 @@ class Intake:
             HTTPException: 400 malformed, 408 too slow, 413 too large or too many, 415 not
                 multipart, 503 too many uploads at a time, 507 too little space.
         """
-        self._check_claims(request)
-        self._under_way += 1
+        self._check_headers(request)
+        self._running += 1
         try:
             form = await self._form(request)
         finally:
-            self._under_way -= 1
+            self._running -= 1
         try:
             return await self._uploads(form)
         finally:
             await form.close()
 
-    def _check_claims(self, request: Request) -> None:
+    def _check_headers(self, request: Request) -> None:
         kind = request.headers.get("content-type", "")
         if not kind.lower().startswith("multipart/form-data"):
             raise HTTPException(415, "Send the files as multipart/form-data, in fields named files")
         claimed = request.headers.get("content-length", "0")
         if claimed.isdecimal() and int(claimed) > self._limits.request_bytes:
             raise self._too_large()
-        if self._under_way >= self._limits.uploads:
-            raise come_back("Too many uploads at a time")
-        if shutil.disk_usage(self._contents.folder).free < self._limits.free_bytes:
+        if self._running >= self._limits.uploads:
+            raise service_unavailable("Too many uploads at a time")
+        if shutil.disk_usage(self._blobs.folder).free < self._limits.free_bytes:
             raise HTTPException(507, "The server's disk is nearly full; delete cases first")
 
     async def _form(self, request: Request) -> FormData:
-        stream = measured(request, self._limits)
+        stream = limited_body(request, self._limits)
         parser = _Parser(request.headers, stream, max_files=self._limits.files, max_fields=_FIELDS)
         try:
-            return await parser.whole()
+            return await parser.complete_form()
         except MultiPartException as error:
             many = "Too many files" in error.message
             raise HTTPException(413 if many else 400, error.message) from None
@@ -103,13 +108,11 @@ class Intake:
             raise HTTPException(400, "No file was sent; send at least one in a field named files")
         if max(file.size or 0 for file in files) > self._limits.file_bytes:
             raise self._too_large()
-        side = form.get("side", "")
-        if side not in ("", "L", "R"):
-            raise HTTPException(400, "side must be L, R or empty")
+        side = _side(form)
         uploads = []
         for file in files:
-            arrived = await run_in_threadpool(self._contents.copy_in, file.file)
-            uploads.append(Upload(*arrived, file.filename or "", str(side)))
+            received = await run_in_threadpool(self._blobs.receive, file.file)
+            uploads.append(Upload(*received, file.filename or "", side))
         return uploads
 
     def _too_large(self) -> HTTPException:
@@ -119,20 +122,27 @@ class Intake:
         )
 
 
-def come_back(reason: str) -> HTTPException:
+def _side(form: FormData) -> SideLetter:
+    match form.get("side", ""):
+        case "L" | "R" | "" as side:
+            return side
+    raise HTTPException(400, "side must be L, R or empty")
+
+
+def service_unavailable(reason: str) -> HTTPException:
     """A 503 that says when to try again."""
     return HTTPException(
         503, f"{reason}; try again in {RETRY_SECONDS} s", {"Retry-After": str(RETRY_SECONDS)}
     )
 
 
-async def measured(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+async def limited_body(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """A request's body, counted and timed.
 
     Raises:
         HTTPException: 413 or 408.
     """
-    began, received = time.monotonic(), 0
+    started, received = time.monotonic(), 0
     chunks = request.stream()
     while True:
         try:
@@ -141,10 +151,10 @@ async def measured(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise HTTPException(408, "The upload stood still for too long") from None
+            raise HTTPException(408, "The upload stalled for too long") from None
         received += len(chunk)
-        spent = time.monotonic() - began
-        slow = spent > _PATIENCE_S and received < spent * _SLOWEST_BYTES_PER_S
+        spent = time.monotonic() - started
+        slow = spent > _GRACE_S and received < spent * _MIN_BYTES_PER_S
         if slow or spent > limits.upload_seconds:
             raise HTTPException(408, "The upload is too slow")
         if received > limits.request_bytes:
@@ -152,8 +162,8 @@ async def measured(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
         yield chunk
 
 
-async def drain(request: Request, limits: Limits) -> None:
-    """Read a body to its end: who is cut off while sending never sees the answer."""
+async def discard_body(request: Request, limits: Limits) -> None:
+    """Read a body to its end: a client that is disconnected while sending never sees the answer."""
     with suppress(HTTPException, ClientDisconnect):
-        async for _ in measured(request, limits):
+        async for _ in limited_body(request, limits):
             pass

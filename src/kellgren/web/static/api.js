@@ -1,6 +1,6 @@
 // What the server is asked. Names of files never leave this tab's own memory except with the file.
 
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(status, message, retryAfter) {
     super(message);
     this.status = status;
@@ -13,7 +13,7 @@ async function ask(path, options = {}) {
   try {
     answer = await fetch(path, { credentials: "same-origin", ...options });
   } catch {
-    throw new Refused(0, "The server does not answer. Is kellgren serve still running?", 0);
+    throw new RequestError(0, "The server does not answer. Is kellgren serve still running?", 0);
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   let detail = "";
@@ -23,7 +23,7 @@ async function ask(path, options = {}) {
     // No JSON: the status has to do.
   }
   const text = typeof detail === "string" && detail ? detail : `The server answered ${answer.status}`;
-  throw new Refused(answer.status, text, Number(answer.headers.get("retry-after")) || 0);
+  throw new RequestError(answer.status, text, Number(answer.headers.get("retry-after")) || 0);
 }
 
 export const about = () => ask("/api/v1/about");
@@ -37,7 +37,7 @@ export const studies = () => ask("/api/v1/studies");
 export const study = (id) => ask(`/api/v1/studies/${encodeURIComponent(id)}`);
 export const removeStudy = (id) => ask(`/api/v1/studies/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const readerWork = (id, reader) => ask(`/api/v1/studies/${encodeURIComponent(id)}/readers/${encodeURIComponent(reader)}`);
-export const saveRead = (id, reader, item, said) => put(`/api/v1/studies/${id}/readers/${reader}/reads/${item}`, said);
+export const saveRead = (id, reader, item, read) => put(`/api/v1/studies/${id}/readers/${reader}/reads/${item}`, read);
 export const settle = (id, item, grade) => put(`/api/v1/studies/${id}/items/${item}/settled`, { grade });
 const put = (path, content) =>
   ask(path, { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });

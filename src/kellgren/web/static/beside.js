@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { CREDIT, neighbours } from "./atlas.js";
-import { h, say } from "./dom.js";
+import { h, announce } from "./dom.js";
 
-export class Beside {
+export class ReferenceKnees {
   // choose: told which graded knee was pressed.
   constructor(choose) {
     Object.assign(this, { choose, source: "atlas", knee: null, compared: null, known: new Map() });
@@ -64,6 +64,6 @@ export class Beside {
     const { knees, note, credit, selection } = this.known.get(similar);
     list.append(...knees.map((knee) => this.item(knee, true, "Similar")));
     this.words.textContent = knees.length ? `Nearest first, among ${selection}. ${credit}` : note || "No knee like this one is known";
-    say(knees.length ? `The most similar knees have the grades ${knees.map((knee) => knee.grade).join(", ")}` : this.words.textContent);
+    announce(knees.length ? `The most similar knees have the grades ${knees.map((knee) => knee.grade).join(", ")}` : this.words.textContent);
   }
 }

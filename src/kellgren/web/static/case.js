@@ -1,11 +1,11 @@
 // One case: its knees side by side, and what was read on each.
 
 import * as api from "./api.js";
-import { Beside } from "./beside.js";
-import { SIDES, h, icon, reasonOf, say, wordOf } from "./dom.js";
+import { ReferenceKnees } from "./beside.js";
+import { SIDES, h, icon, reasonOf, announce, wordOf } from "./dom.js";
 import { confirmSheet } from "./keys.js";
 import { nameOf } from "./names.js";
-import { isOpen, newestFirst, remove, room } from "./state.js";
+import { isOpen, newestFirst, remove, appState } from "./state.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
@@ -24,7 +24,7 @@ class CaseScreen {
     Object.assign(this, { id, element, go, knees: [], chosen: 0, compared: null, gone: false, shown: 0.6, mapOn: false });
     this.light = new Light((light) => this.tellWindow(light));
     this.panes = new Panes(this.light);
-    this.beside = new Beside((knee) => this.compare(knee));
+    this.beside = new ReferenceKnees((knee) => this.compare(knee));
   }
 
   leave() {
@@ -123,7 +123,7 @@ class CaseScreen {
     this.compared = this.compared === knee ? null : knee;
     this.showPanes();
     this.beside.mark(this.compared);
-    say(this.compared ? `A knee of grade ${knee.grade} is beside this one` : "The knee beside is closed");
+    announce(this.compared ? `A knee of grade ${knee.grade} is beside this one` : "The knee beside is closed");
   }
 
   top(entry) {
@@ -136,17 +136,16 @@ class CaseScreen {
   }
 
   step(by) {
-    const ids = (room.filter === "all" ? newestFirst() : filtered()).map((one) => one.id);
+    const ids = (appState.filter === "all" ? newestFirst() : filtered()).map((one) => one.id);
     const next = ids[ids.indexOf(this.id) + by];
     if (next) this.go(`/cases/${next}`);
-    else say(by > 0 ? "This is the last case" : "This is the first case");
+    else announce(by > 0 ? "This is the last case" : "This is the first case");
   }
 
   refusal(entry) {
     return h("section", { class: "centre" }, h("div", { class: "card" },
       h("p", { class: "over bad" }, entry.state === "failed" ? "Could not be read" : "Not graded"),
       h("h2", {}, reasonOf(entry)),
-      checklist(entry.checks),
       h("div", { class: "row-of-buttons" }, this.exports(entry), this.deleteButton(entry))));
   }
 
@@ -184,7 +183,7 @@ class CaseScreen {
 
   drawPanel() {
     const { reading, entry } = this.knees[this.chosen];
-    const { grades } = room.about;
+    const { grades } = appState.about;
     const parts = [
       this.knees.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Knee" }, this.knees.map((knee, place) =>
         h("button", { type: "button", "aria-pressed": String(place === this.chosen), onclick: () => { this.choose(place); this.panel.querySelector(".tabs [aria-pressed=true]").focus(); } },
@@ -203,7 +202,7 @@ class CaseScreen {
       reading.warnings.length ? h("section", {}, h("h3", {}, "Look again"), h("ul", { class: "warnings" }, reading.warnings.map((one) => h("li", {}, icon("warning"), h("span", {}, sentence(one)))))) : null,
       checklist(reading.checks),
       h("section", { class: "row-of-buttons" }, this.exports(entry, this.kneeOf(entry)), this.deleteButton(entry)),
-      h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${room.about.scale}.`),
+      h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${appState.about.scale}.`),
     ];
     this.panel.replaceChildren(...parts.filter(Boolean));
   }
@@ -227,7 +226,7 @@ class CaseScreen {
     return h("button", { type: "button", class: "quiet bin", onclick: async () => {
       if (!(await confirmSheet("Delete this case?", "The film, its pictures and its reading are removed from the server. This cannot be undone.", "Delete"))) return;
       await remove(entry.id);
-      say("Case deleted");
+      announce("Case deleted");
       this.go("/");
     } }, icon("bin"), "Delete");
   }

@@ -47,7 +47,7 @@ const ICONS = {
   save: ["M12 4v11", "M7 11l5 5 5-5", "M5 20h14"],
 };
 
-export function say(text) {
+export function announce(text) {
   document.getElementById("say").textContent = text;
 }
 

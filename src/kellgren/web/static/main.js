@@ -5,7 +5,7 @@ import { caseView } from "./case.js";
 import { h } from "./dom.js";
 import { keySheet } from "./keys.js";
 import { studyList, studyReader, studyResults } from "./study.js";
-import { listen, refresh, room, send, waiting } from "./state.js";
+import { subscribe, refresh, appState, send, waiting } from "./state.js";
 import { workList } from "./worklist.js";
 
 const main = document.getElementById("main");
@@ -83,7 +83,7 @@ addEventListener("drop", async (event) => {
   veil.hidden = true;
   const files = await api.filesOf(event.dataTransfer);
   await started;
-  if (!room.about) return;
+  if (!appState.about) return;
   if (files.length && location.pathname !== "/") go("/");
   send(files);
 });
@@ -92,7 +92,7 @@ let graders = null;
 async function status() {
   const place = document.getElementById("status");
   const left = waiting();
-  const words = room.trouble
+  const words = appState.trouble
     ? ["trouble", "Server away"]
     : left
       ? ["busy", `${left} to read`]
@@ -133,7 +133,7 @@ function signInView() {
       },
     },
     h("h1", {}, "Sign in"),
-    h("p", {}, "This reading room was opened with a token. Whoever started it has it."),
+    h("p", {}, "This server was opened with a token. Ask whoever started it for the token."),
     h("label", { for: "token" }, "Token"),
     field,
     trouble,
@@ -151,7 +151,7 @@ async function start() {
       signInView();
       return;
     }
-    room.about = await api.about();
+    appState.about = await api.about();
   } catch (error) {
     main.className = "centre";
     main.replaceChildren(
@@ -160,9 +160,9 @@ async function start() {
     );
     return;
   }
-  const { model } = room.about;
-  document.getElementById("credit").textContent = `${room.about.software}, model ${model.name}, trained on: ${model.data.credit}`;
-  listen(status);
+  const { model } = appState.about;
+  document.getElementById("credit").textContent = `${appState.about.software}, model ${model.name}, trained on: ${model.data.credit}`;
+  subscribe(status);
   await refresh();
   show();
   watchGraders();

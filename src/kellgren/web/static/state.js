@@ -1,89 +1,89 @@
 // The work-list as the server knows it, kept up to date by asking what changed.
 
 import * as api from "./api.js";
-import { say } from "./dom.js";
+import { announce } from "./dom.js";
 import { remember } from "./names.js";
 
 const OPEN = new Set(["waiting", "working"]);
 const SENDERS = 3;
 
-export const room = { about: null, cases: new Map(), sending: [], trouble: "", counts: {}, loaded: false, filter: "all" };
+export const appState = { about: null, cases: new Map(), sending: [], trouble: "", counts: {}, loaded: false, filter: "all" };
 const listeners = new Set();
 let revision = 0;
 let timer = 0;
 let senders = 0;
 let local = 0;
 
-export function listen(tell) {
-  listeners.add(tell);
-  return () => listeners.delete(tell);
+export function subscribe(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
 }
 
 function changed() {
-  for (const tell of listeners) tell();
+  for (const listener of listeners) listener();
 }
 
 export const isOpen = (entry) => OPEN.has(entry.state);
 export const newestFirst = () => [...room.cases.values()].sort((a, b) => b.created.localeCompare(a.created) || b.revision - a.revision);
-export const waiting = () => room.sending.filter((one) => !one.error).length + (room.counts.waiting || 0) + (room.counts.working || 0);
+export const waiting = () => appState.sending.filter((one) => !one.error).length + (appState.counts.waiting || 0) + (appState.counts.working || 0);
 
 export async function refresh() {
   clearTimeout(timer);
   try {
     const before = waiting();
-    let found = await api.changes(revision);
-    const total = Object.values(found.counts).reduce((sum, count) => sum + count, 0);
-    keep(found);
-    if (room.cases.size > total) {
+    let answer = await api.changes(revision);
+    const total = Object.values(answer.counts).reduce((sum, count) => sum + count, 0);
+    merge(answer);
+    if (appState.cases.size > total) {
       // Someone deleted cases elsewhere: start over.
-      room.cases.clear();
-      found = await api.changes(0);
-      keep(found);
+      appState.cases.clear();
+      answer = await api.changes(0);
+      merge(answer);
     }
-    room.trouble = "";
-    room.loaded = true;
-    if (found.cases.length || before !== waiting()) changed();
-    if (before && !waiting()) say("All films are read.");
+    appState.trouble = "";
+    appState.loaded = true;
+    if (answer.cases.length || before !== waiting()) changed();
+    if (before && !waiting()) announce("All films are read.");
   } catch (error) {
-    if (room.trouble !== error.message) {
-      room.trouble = error.message;
+    if (appState.trouble !== error.message) {
+      appState.trouble = error.message;
       changed();
     }
   }
-  const pause = room.trouble ? 3000 : waiting() ? 350 : document.hidden ? 15000 : 4000;
+  const pause = appState.trouble ? 3000 : waiting() ? 350 : document.hidden ? 15000 : 4000;
   timer = setTimeout(refresh, pause);
 }
 
-function keep(found) {
-  for (const one of found.cases) room.cases.set(one.id, one);
-  revision = found.revision;
-  room.counts = found.counts;
+function merge(answer) {
+  for (const one of answer.cases) appState.cases.set(one.id, one);
+  revision = answer.revision;
+  appState.counts = answer.counts;
 }
 
 export function send(files) {
-  const limit = room.about.limits.file_bytes;
+  const limit = appState.about.limits.file_bytes;
   for (const file of files) {
     const one = { key: `local-${(local += 1)}`, file, name: file.name, error: "" };
     if (file.size > limit) one.error = `is larger than ${Math.round(limit / 2 ** 20)} MB`;
-    room.sending.push(one);
+    appState.sending.push(one);
   }
-  if (files.length) say(`${files.length} ${files.length === 1 ? "film is" : "films are"} on the way.`);
+  if (files.length) announce(`${files.length} ${files.length === 1 ? "film is" : "films are"} on the way.`);
   changed();
-  while (senders < SENDERS && room.sending.some((one) => !one.error && !one.under)) sender();
+  while (senders < SENDERS && appState.sending.some((one) => !one.error && !one.under)) sender();
 }
 
 async function sender() {
   senders += 1;
   for (;;) {
-    const one = room.sending.find((each) => !each.error && !each.under);
+    const one = appState.sending.find((each) => !each.error && !each.under);
     if (!one) break;
     one.under = true;
     try {
       const found = await api.submit(one.file);
       remember(found.id, one.name);
-      if (!room.cases.has(found.id)) room.cases.set(found.id, found);
-      room.sending.splice(room.sending.indexOf(one), 1);
-      if (isOpen(found)) room.counts.waiting = (room.counts.waiting || 0) + 1;
+      if (!appState.cases.has(found.id)) appState.cases.set(found.id, found);
+      appState.sending.splice(appState.sending.indexOf(one), 1);
+      if (isOpen(found)) appState.counts.waiting = (appState.counts.waiting || 0) + 1;
     } catch (error) {
       one.error = error.message;
     }
@@ -95,18 +95,18 @@ async function sender() {
 }
 
 export function show(filter) {
-  room.filter = filter;
+  appState.filter = filter;
   changed();
 }
 
-export function forget(one) {
-  room.sending.splice(room.sending.indexOf(one), 1);
+export function dismiss(one) {
+  appState.sending.splice(appState.sending.indexOf(one), 1);
   changed();
 }
 
 export async function remove(id) {
   await api.remove(id);
-  room.cases.delete(id);
+  appState.cases.delete(id);
   await refresh();
   changed();
 }

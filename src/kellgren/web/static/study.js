@@ -1,9 +1,9 @@
 // Reading studies: make one, read it blind by keys, see how readers agree.
 
 import * as api from "./api.js";
-import { SIDES, h, say, wordOf } from "./dom.js";
+import { SIDES, h, announce, wordOf } from "./dom.js";
 import { confirmSheet } from "./keys.js";
-import { room } from "./state.js";
+import { appState } from "./state.js";
 import { Light, Panes } from "./viewer.js";
 
 const shownGrade = (grade) => (grade === null ? "U" : String(grade));
@@ -162,7 +162,7 @@ class ReadingScreen {
 
   draw() {
     const { item } = this;
-    const { grades } = room.about;
+    const { grades } = appState.about;
     const done = this.work.items.filter((one) => one.read).length;
     this.place.textContent = `${this.at + 1} of ${this.work.items.length}`;
     this.bar.value = done;
@@ -187,7 +187,7 @@ class ReadingScreen {
     return h("section", { class: "reveal", role: "status" },
       h("p", { class: "over" }, "The model"),
       h("p", { class: `numeral grade-${model.grade}` }, String(model.grade)),
-      h("p", {}, `${wordOf(model.grade, room.about.grades)}, ${model.certainty} certainty. `, same ? "As you read it." : `You first read ${shownGrade(read.first)}${read.final === read.first ? "" : `, then ${shownGrade(read.final)}`}.`),
+      h("p", {}, `${wordOf(model.grade, appState.about.grades)}, ${model.certainty} certainty. `, same ? "As you read it." : `You first read ${shownGrade(read.first)}${read.final === read.first ? "" : `, then ${shownGrade(read.final)}`}.`),
       h("button", { type: "button", class: "primary", onclick: () => this.step(1) }, this.at + 1 < this.work.items.length ? "Next knee (Enter)" : "Done (Enter)"));
   }
 
@@ -205,7 +205,7 @@ class ReadingScreen {
       this.draw();
       this.panel.querySelector(".reveal button")?.focus();
     } catch (error) {
-      say(`Not kept: ${error.message}`);
+      announce(`Not kept: ${error.message}`);
       this.panel.prepend(h("p", { class: "notice bad", role: "alert" }, `Not kept: ${error.message}`));
     }
     this.busy = false;

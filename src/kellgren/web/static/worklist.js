@@ -4,7 +4,7 @@ import { exampleFile } from "./atlas.js";
 import { looksLikeFilm } from "./api.js";
 import { SIDES, ago, h, icon, reasonOf, wordOf } from "./dom.js";
 import { nameOf } from "./names.js";
-import { forget, listen, newestFirst, room, send, show } from "./state.js";
+import { dismiss, subscribe, newestFirst, appState, send, show } from "./state.js";
 
 const NOT_GRADED = new Set(["refused", "failed"]);
 const FILTERS = [
@@ -15,7 +15,7 @@ const FILTERS = [
 ];
 
 export function filtered() {
-  const [, , fits] = FILTERS.find(([name]) => name === room.filter);
+  const [, , fits] = FILTERS.find(([name]) => name === appState.filter);
   return newestFirst().filter(fits);
 }
 
@@ -30,14 +30,14 @@ export function workList(go) {
     element.replaceChildren(...parts());
     if (focused) element.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   };
-  const leave = listen(draw);
+  const leave = subscribe(draw);
   draw();
   return { name: "list", title: "Work-list", element, leave, onKey: (event, down) => down && move(element, event) };
 }
 
 function parts() {
-  const none = !room.cases.size && !room.sending.length;
-  const trouble = room.trouble && h("p", { class: "notice bad", role: "alert" }, `${room.trouble} Trying again.`);
+  const none = !appState.cases.size && !appState.sending.length;
+  const trouble = appState.trouble && h("p", { class: "notice bad", role: "alert" }, `${appState.trouble} Trying again.`);
   if (none) return [trouble, empty()].filter(Boolean);
   const cases = filtered();
   return [
@@ -46,10 +46,10 @@ function parts() {
       h("h1", {}, "Work-list"),
       h("div", { class: "add" }, choosers("quiet")),
       filters()),
-    room.filter === "all" && room.sending.length && h("ul", { class: "rows", "aria-label": "On the way" }, room.sending.map(sendingRow)),
+    appState.filter === "all" && appState.sending.length && h("ul", { class: "rows", "aria-label": "On the way" }, appState.sending.map(sendingRow)),
     cases.length
       ? h("ul", { class: "rows", "aria-label": "Films" }, cases.map(row))
-      : room.filter !== "all" && h("p", { class: "notice" }, "No film fits this filter."),
+      : appState.filter !== "all" && h("p", { class: "notice" }, "No film fits this filter."),
   ].filter(Boolean);
 }
 
@@ -80,9 +80,9 @@ function filters() {
   return h("div", { class: "filters", role: "group", "aria-label": "Show" }, FILTERS.map(([name, label, fits]) => {
     const count = all.filter(fits).length;
     return h("button", {
-      type: "button", class: `filter ${name}`, "data-key": `filter-${name}`, "aria-pressed": String(room.filter === name),
-      disabled: name !== "all" && !count && room.filter !== name,
-      onclick: () => { show(room.filter === name ? "all" : name) },
+      type: "button", class: `filter ${name}`, "data-key": `filter-${name}`, "aria-pressed": String(appState.filter === name),
+      disabled: name !== "all" && !count && appState.filter !== name,
+      onclick: () => { show(appState.filter === name ? "all" : name) },
     }, h("span", {}, name.startsWith("grade") && h("span", { class: "unseen" }, "Grade "), label, h("span", { class: "unseen" }, ", films: ")),
     h("span", { class: "count" }, String(count)));
   }));
@@ -92,7 +92,7 @@ function sendingRow(one) {
   return h("li", {}, h("div", { class: `row sending ${one.error ? "bad" : ""}` },
     h("span", { class: "thumb" }),
     h("span", { class: "what" }, h("strong", {}, one.name), h("span", { class: "words" }, one.error || (one.under ? "Sending" : "Waits to be sent"))),
-    one.error && h("button", { type: "button", class: "quiet", onclick: () => forget(one) }, "Dismiss")));
+    one.error && h("button", { type: "button", class: "quiet", onclick: () => dismiss(one) }, "Dismiss")));
 }
 
 function row(one) {
@@ -115,7 +115,7 @@ function words(one) {
   if (one.state === "working") return "Being read";
   if (NOT_GRADED.has(one.state)) return `Not graded. ${reasonOf(one)}`;
   return one.knees
-    .map(({ reading }) => `${reading.side ? `${SIDES[reading.side]}: ` : ""}${wordOf(reading.grade, room.about.grades).toLowerCase()}, ${reading.certainty} certainty`)
+    .map(({ reading }) => `${reading.side ? `${SIDES[reading.side]}: ` : ""}${wordOf(reading.grade, appState.about.grades).toLowerCase()}, ${reading.certainty} certainty`)
     .join(" · ");
 }
 

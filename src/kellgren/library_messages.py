@@ -1,0 +1,100 @@
+"""Warnings and log records of libraries that quote header values: kept from whoever listens.
+
+pydicom's quote the value they are about, which may be a patient's name. `library_messages_dropped`
+drops them for the thread that reads a file and leaves other threads' alone;
+`silence_dicom_loggers` is for entry points, whose process is theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LIBRARY = "pydicom"
+_DICOM_LOGGERS = (_LIBRARY, "pynetdicom")
+_lock = threading.Lock()
+_active_blocks = 0
+
+
+class _ReadingThreadFilter(threading.local, logging.Filter):
+    """Applies to the threads that are inside a `library_messages_dropped` block, and to no other.
+
+    It stands in `warnings.filters` where a compiled pattern does, and among a logger's filters.
+    """
+
+    depth = 0
+
+    def match(self, text: str) -> bool:
+        """Whether a warning is issued by a thread inside a block."""
+        return self.depth > 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a log record may pass: not from a thread inside a block."""
+        return self.depth == 0
+
+
+_filter = _ReadingThreadFilter()
+_WARNINGS_ENTRY: Any = ("ignore", _filter, Warning, None, 0)
+
+
+@contextmanager
+def library_messages_dropped() -> Iterator[None]:
+    """Drop all warnings, and pydicom's log records, that the current thread issues in this block.
+
+    Warnings and logging of other threads are as before, and so are the filters of `warnings` and
+    `logging` once no thread is in such a block. Blocks may be nested.
+    """
+    global _active_blocks
+    with _lock:
+        _active_blocks += 1
+        _attach()
+    _filter.depth += 1
+    try:
+        yield
+    finally:
+        _filter.depth -= 1
+        with _lock:
+            _active_blocks -= 1
+            if not _active_blocks:
+                _detach()
+
+
+def silence_dicom_loggers() -> None:
+    """Keep the log records of pydicom and pynetdicom from all handlers of this process.
+
+    They hold header values, application entity titles and identifiers. For entry points only.
+    """
+    for name in _DICOM_LOGGERS:
+        # Not the level: pydicom sets it anew when it is imported.
+        logging.getLogger(name).propagate = False
+
+
+def _attach() -> None:
+    entries: Any = warnings.filters
+    # In front of whatever was put there since the last block began.
+    if not entries or entries[0] is not _WARNINGS_ENTRY:
+        entries.insert(0, _WARNINGS_ENTRY)
+    for logger in _loggers():
+        logger.addFilter(_filter)
+
+
+def _detach() -> None:
+    entries: Any = warnings.filters
+    # In place: someone's `catch_warnings` may hold the very list.
+    entries[:] = [entry for entry in entries if entry is not _WARNINGS_ENTRY]
+    for logger in _loggers():
+        logger.removeFilter(_filter)
+
+
+def _loggers() -> list[logging.Logger]:
+    """Those of the library that exist; a logger's filters do not hold for its children."""
+    known = list(logging.Logger.manager.loggerDict.items())
+    return [
+        logger
+        for name, logger in known
+        if name.partition(".")[0] == _LIBRARY and isinstance(logger, logging.Logger)
+    ]
