@@ -67,16 +67,11 @@ def serve(
         keep_names=keep_names,
         limits=Limits(queue=queue),
     )
+    names = allow_host or []
     try:
-        run(
-            settings,
-            host,
-            port,
-            lambda bound: answered_hosts(host, bound, allow_host or []),
-            _report,
-        )
-    except CannotServe as refused:
-        raise typer.BadParameter(str(refused)) from None
+        run(settings, host, port, lambda bound: answered_hosts(host, bound, names), _report)
+    except CannotServe as refusal:
+        raise typer.BadParameter(str(refusal)) from None
 
 
 def _report(message: str) -> None:

@@ -22,7 +22,7 @@ export function caseView(id, go) {
 class CaseScreen {
   constructor(id, element, go) {
     Object.assign(this, { id, element, go, knees: [], chosen: 0, compared: null, gone: false, shown: 0.6, mapOn: false });
-    this.light = new Light((light) => this.tellWindow(light));
+    this.light = new Light((light) => this.showWindow(light));
     this.panes = new Panes(this.light);
     this.beside = new ReferenceKnees((knee) => this.compare(knee));
   }
@@ -174,7 +174,7 @@ class CaseScreen {
       h("div", { class: "map-tools" }, this.buttons.map, this.slider));
   }
 
-  tellWindow(light) {
+  showWindow(light) {
     if (!this.windowWords) return;
     this.windowWords.textContent = light.words;
     const preset = Object.entries(WINDOWS).find(([, range]) => range.low === light.range.low && range.high === light.range.high);

@@ -24,7 +24,7 @@ function changed() {
 }
 
 export const isOpen = (entry) => OPEN.has(entry.state);
-export const newestFirst = () => [...room.cases.values()].sort((a, b) => b.created.localeCompare(a.created) || b.revision - a.revision);
+export const newestFirst = () => [...appState.cases.values()].sort((a, b) => b.created.localeCompare(a.created) || b.revision - a.revision);
 export const waiting = () => appState.sending.filter((one) => !one.error).length + (appState.counts.waiting || 0) + (appState.counts.working || 0);
 
 export async function refresh() {

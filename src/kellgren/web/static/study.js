@@ -20,7 +20,7 @@ function loading(name, title, load) {
 export function studyList(go) {
   return loading("list", "Studies", async (element) => {
     const studies = await api.studies();
-    const ready = [...room.cases.values()].filter((one) => one.state === "graded").length;
+    const ready = [...appState.cases.values()].filter((one) => one.state === "graded").length;
     element.replaceChildren(
       h("div", { class: "list-head" }, h("h1", {}, "Reading studies")),
       h("div", { class: "study-columns" },

@@ -14,8 +14,8 @@ mark.setAttribute("data-openseadragon-mobile-css", "");
 document.head.append(mark);
 
 export class Light {
-  constructor(tell) {
-    this.tell = tell;
+  constructor(listener) {
+    this.listener = listener;
     this.range = { ...NORMAL };
     this.inverted = false;
     this.apply();
@@ -47,7 +47,7 @@ export class Light {
       channel.setAttribute("slope", slope.toFixed(4));
       channel.setAttribute("intercept", intercept.toFixed(4));
     }
-    this.tell?.(this);
+    this.listener?.(this);
   }
 
   get words() {
@@ -101,7 +101,7 @@ export class Pane {
       this.stage.querySelector(".openseadragon-canvas")?.setAttribute("tabindex", "-1");
       this.turn();
       this.element.dataset.ready = "true";
-      this.panes.tell();
+      this.panes.notify();
     });
     this.viewer.addHandler("open-failed", () => {
       this.element.classList.add("failed");
@@ -178,7 +178,7 @@ export class Panes {
     this.leader = null;
   }
 
-  tell() {
+  notify() {
     this.onReady();
   }
 
