@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from kellgren import Ensemble
-from kellgren.bundle import default_bundle
-from kellgren.faithfulness import faithfulness
+from kellgren.explanation.faithfulness import faithfulness
+from kellgren.grading.bundle import default_bundle
 
 
 def main() -> None:

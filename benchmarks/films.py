@@ -25,26 +25,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from exposures import Exposure, ExposureRoom, exposure_of
 from PIL import Image
 
 from kellgren import Ensemble
-from kellgren.bundle import default_bundle
+from kellgren.data.manifest import Knee, for_training, index
+from kellgren.data.splits import make_folds
 from kellgren.errors import KellgrenError, NotAKneeFilm
 from kellgren.evaluation.comparison import Grades, compare
 from kellgren.evaluation.metrics import accuracy, qwk
-from kellgren.films import find_knees
 from kellgren.grades import Side
+from kellgren.grading.bundle import default_bundle
+from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
-from kellgren.localiser import Localiser
-from kellgren.manifest import Knee, for_training, index
-from kellgren.radiograph import read_radiograph
+from kellgren.localisation.film import find_knees
+from kellgren.localisation.knee_detector import Localiser
 from kellgren.reading import KneeReading
-from kellgren.splits import make_folds
-from kellgren.training.exposures import Exposure, ExposureRoom, exposure_of
-from kellgren.training.film_maker import FilmMaker, erased
-from kellgren.training.films import Film, expose
-from kellgren.training.localiser_judge import limit_knees
-from kellgren.training.localiser_run import read_boxes
+from kellgren.training.knee_detector.film_maker import FilmMaker, erased
+from kellgren.training.knee_detector.limits import limit_knees
+from kellgren.training.knee_detector.run import read_boxes
+from kellgren.training.knee_detector.synthetic_films import Film, expose
 
 FILM_SIZE, HARSH_SIZE = 1600, 1280
 BOXES = Path(__file__).parent / "frames_boxes.csv"

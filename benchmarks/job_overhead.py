@@ -23,21 +23,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kellgren.manifest import for_training, index
-from kellgren.recipe import Recipe, read_recipe
-from kellgren.splits import make_folds
-from kellgren.training import outcome
-from kellgren.training.checkpoint import save_checkpoint
-from kellgren.training.data import load_store
-from kellgren.training.export import export
-from kellgren.training.member_run import begin, trained_network
-from kellgren.training.predicting import predict
-from kellgren.training.prepare import prepare
+from kellgren.data.manifest import for_training, index
+from kellgren.data.splits import make_folds
+from kellgren.grading.voting import softmax
+from kellgren.training.export.onnx_export import export
+from kellgren.training.input.loading import load_store
+from kellgren.training.member import outcome
+from kellgren.training.member.checkpoint import save_checkpoint
+from kellgren.training.member.predicting import predict
+from kellgren.training.member.prepare import prepare
+from kellgren.training.member.run import begin, trained_network
+from kellgren.training.member.verify import check_file
+from kellgren.training.recipe import Recipe, read_recipe
 from kellgren.training.run_folder import CURVES, MODEL
-from kellgren.training.verify import check_file
-from kellgren.voting import softmax
 
-IMPORTS = "import kellgren.training.loop, kellgren.training.outcome, torch._dynamo"
+IMPORTS = "import kellgren.training.member.loop, kellgren.training.member.outcome, torch._dynamo"
 ARITHMETIC, ONCE = "  (arithmetic)", "  (once a runner or machine)"
 
 

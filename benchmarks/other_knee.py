@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from stored import asked_for
 
-from kellgren.both_knees import other_knees
-from kellgren.choosing import MEASURES
-from kellgren.estimating import estimate
+from kellgren.grading.contralateral import other_knees
+from kellgren.training.selection.nested import estimate
+from kellgren.training.selection.subsets import MEASURES
 
 
 def main() -> None:

@@ -25,10 +25,10 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from kellgren.listen.spool import counts  # noqa: E402
-from pacs import Listening, Orthanc, Routing, free_port, has_orthanc, write_films  # noqa: E402
+from kellgren.pacs.spool import counts  # noqa: E402
+from pacs_network import Listening, Orthanc, Routing, free_port, has_orthanc, write_films  # noqa: E402
 
 ANSWER = Counter(["SR", "OT", "SEG", "PR"])
 PROGRESS_S = 10

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.manifest import Knee, index
-from kellgren.training.out_of_fold import predicted
+from kellgren.data.manifest import Knee, index
+from kellgren.training.selection.out_of_fold import predicted
 
 
 def asked_for(description: str | None) -> tuple[list[Knee], npt.NDArray[np.float64]]:

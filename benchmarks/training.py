@@ -38,19 +38,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from kellgren.architectures import find
+from kellgren.data.manifest import Knee, for_training, index
 from kellgren.grades import GRADE_COUNT
-from kellgren.manifest import Knee, for_training, index
-from kellgren.recipe import Recipe, read_recipe
-from kellgren.training.augment import draw
-from kellgren.training.average import Pairs, average_of, decay_at, move_average, paired
-from kellgren.training.batches import DeviceKnees, on_device
-from kellgren.training.checkpoint import RunState
-from kellgren.training.data import load_planes
-from kellgren.training.loop import learn
-from kellgren.training.member_run import MemberRun
-from kellgren.training.prepare import prepare
-from kellgren.training.schedule import optimiser_for
+from kellgren.training.architectures import find
+from kellgren.training.input.augment import draw
+from kellgren.training.input.loading import load_planes
+from kellgren.training.member.average import Pairs, average_of, decay_at, move_average, paired
+from kellgren.training.member.batches import DeviceKnees, on_device
+from kellgren.training.member.checkpoint import RunState
+from kellgren.training.member.loop import learn
+from kellgren.training.member.prepare import prepare
+from kellgren.training.member.run import MemberRun
+from kellgren.training.member.schedule import optimiser_for
+from kellgren.training.recipe import Recipe, read_recipe
 
 PAPER_BATCH = 16
 LOADING_STEPS = 20

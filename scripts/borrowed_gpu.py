@@ -116,7 +116,7 @@ def _copy_campaign(campaign: str, folder: Path) -> str:
 
 def _pack_data(data: Path, out: Path, piece_bytes: int) -> str:
     """Pack the knees one may train on; where they will lie below the folder of data."""
-    from kellgren.data_pack import pack_knees
+    from kellgren.data.pack import pack_knees
 
     pack_knees(data, out, piece_bytes, training_only=True)
     folder = data.resolve()
@@ -124,7 +124,7 @@ def _pack_data(data: Path, out: Path, piece_bytes: int) -> str:
 
 
 def _pack_files(name: str, paths: Sequence[Path], out: Path, piece_bytes: int) -> bool:
-    from kellgren.pieces import describe, write_pack
+    from kellgren.archives import describe, write_pack
 
     if paths:
         files = [(describe(path.name, path), path) for path in paths]

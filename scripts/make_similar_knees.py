@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kellgren.bundle import default_bundle
+from kellgren.data.manifest import Knee, index
 from kellgren.ensemble import Ensemble
 from kellgren.errors import NotAKneeFilm
-from kellgren.manifest import Knee, index
-from kellgren.similar import SimilarKnees, Source, joined, network_checksums
+from kellgren.explanation.similar import SimilarKnees, Source, joined, network_checksums
+from kellgren.grading.bundle import default_bundle
 
 HERE = Path(__file__).parents[1]
 PICTURE, QUALITY = 256, 78  # pixels, WebP

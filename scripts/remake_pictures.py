@@ -3,8 +3,8 @@
     python scripts/remake_pictures.py --data kneeKL299
 
 docs/pictures/graded-knee.png is the sheet of an example knee, report.png the evaluation of the
-default model's out-of-fold predictions, the others are screenshots by tests/test_web_page.py. Needs
-Debian's Chromium.
+default model's out-of-fold predictions, the others are screenshots by
+tests/web/test_web_page.py. Needs Debian's Chromium.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from kellgren import Ensemble
-from kellgren.bundle import default_bundle
+from kellgren.grading.bundle import default_bundle
 
 HERE = Path(__file__).parents[1]
 PICTURES = HERE / "docs" / "pictures"
@@ -46,7 +46,7 @@ def report(data: Path, folder: Path) -> bytes:
 def screens(folder: Path) -> None:
     """Screenshots of the reading room, those that the documentation shows."""
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(HERE / "tests" / "test_web_page.py")],
+        [sys.executable, "-m", "pytest", "-q", str(HERE / "tests" / "web" / "test_web_page.py")],
         check=True,
         cwd=HERE,
         env={**os.environ, "KELLGREN_PICTURES": str(folder)},

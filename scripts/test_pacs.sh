@@ -13,7 +13,7 @@ if [ -n "$missing" ]; then
   apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing \
     || echo "not installed:$missing; the tests that need them are skipped" >&2
 fi
-"$python" -m pytest -rs tests/test_listen.py tests/test_dicom_output.py
+"$python" -m pytest -rs tests/pacs/test_listen.py tests/output/dicom/test_dicom_output.py
 if command -v Orthanc >/dev/null; then
   "$python" benchmarks/pacs_loop.py "$@"
 else

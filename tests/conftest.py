@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from kellgren.manifest import Knee
+    from kellgren.data.manifest import Knee
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads each would only wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")

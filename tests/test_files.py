@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kellgren.files import replaced_whole, written_whole
+from kellgren.atomic_files import replaced_whole, written_whole
 
 
 def test_a_file_is_written_and_its_folder_made(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     script = (
         "import sys, time, pathlib\n"
-        "from kellgren.files import written_whole\n"
+        "from kellgren.atomic_files import written_whole\n"
         "with written_whole(pathlib.Path(sys.argv[1])) as stream:\n"
         "    stream.write('half'); stream.flush(); print('writing', flush=True); time.sleep(600)\n"
     )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dicom_factory import full_range, write_dicom
 from kellgren import Ensemble, Grade, KellgrenError, KneeReading, Side
-from kellgren.overlay import Caption
+from kellgren.explanation.overlay import Caption
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LEFT, RIGHT = EXAMPLES / "9177337L.png", EXAMPLES / "9177337R.png"

@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren import __version__
-from kellgren.bundle import Bundle, default_bundle, open_bundle
-from kellgren.calibration import certainty, likely_grades
-from kellgren.explain import ensemble_maps
-from kellgren.films import FoundKnee, find_knees
+from kellgren.explanation.cam import ensemble_maps
+from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
-from kellgren.localiser import Localiser
-from kellgren.naming import patient_and_side
-from kellgren.panel import Opinion, Panel
-from kellgren.radiograph import read_radiograph
+from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
+from kellgren.grading.calibration import certainty, likely_grades
+from kellgren.grading.panel import Opinion, Panel
+from kellgren.grading.runtime import Engine, Precision
+from kellgren.imaging.radiograph import read_radiograph
+from kellgren.localisation.film import FoundKnee, find_knees
+from kellgren.localisation.knee_detector import Localiser
+from kellgren.localisation.laterality import claims
 from kellgren.reading import KneeReading
-from kellgren.runtime import Engine, Precision
-from kellgren.sides import claims
 
 
 class Ensemble:

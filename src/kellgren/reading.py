@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.checks import Check
-from kellgren.explain import Map, heat
+from kellgren.explanation.cam import Map, heat
+from kellgren.explanation.overlay import Caption, draw_overlay, png_bytes
 from kellgren.grades import Grade, Side
 from kellgren.knee import KneeCrop
-from kellgren.overlay import Caption, draw_overlay, png_bytes
+from kellgren.localisation.check import Check
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command line: it only translates between people and the rooms below."""
+"""The command line: it only translates between people and the packages below."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from kellgren import __version__
-from kellgren.cli import bundle, choose, data, evaluate, grade, listen, locate, pack, serve, train
+from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve
+from kellgren.cli.training import choose, pack, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
 

@@ -35,10 +35,10 @@ def build(
     ] = "fp16",
 ) -> None:
     """Make a bundle of runs: chosen, calibrated and scored on their out-of-fold predictions."""
-    from kellgren import terminal
+    from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.combining import RULES
-    from kellgren.manifest import for_training, index
+    from kellgren.data.manifest import for_training, index
+    from kellgren.grading.combiner import RULES
 
     if fold is not None and len(fold) > 1:
         raise typer.BadParameter(
@@ -46,7 +46,7 @@ def build(
             "train finals, or name one --fold"
         )
     with needs_train_extra():
-        from kellgren.training.assemble import build_bundle
+        from kellgren.training.selection.assemble import build_bundle
 
         knees = for_training(index(labels), labels)
         rules = RULES if rule == "best" else (rule,)
@@ -68,8 +68,8 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print the whole card.")] = False,
 ) -> None:
     """Check a bundle and print its card."""
-    from kellgren import terminal
-    from kellgren.bundle import default_bundle, open_bundle
+    from kellgren.cli import terminal
+    from kellgren.grading.bundle import default_bundle, open_bundle
 
     bundle = open_bundle(folder or default_bundle())
     if json:

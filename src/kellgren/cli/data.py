@@ -17,10 +17,10 @@ def index(
     output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write.")],
 ) -> None:
     """Make a manifest: image, patient, side, grade, split, source."""
-    from kellgren import terminal
-    from kellgren.audit import count_grades
-    from kellgren.manifest import index as list_knees
-    from kellgren.manifest import write_manifest
+    from kellgren.cli import terminal
+    from kellgren.data.audit import count_grades
+    from kellgren.data.manifest import index as list_knees
+    from kellgren.data.manifest import write_manifest
 
     knees = list_knees(source)
     write_manifest(knees, output)
@@ -39,10 +39,10 @@ def check(
     """Look at every file; exit code 1 when training on the data would be dishonest."""
     from json import dumps
 
-    from kellgren import terminal
-    from kellgren.audit import audit
-    from kellgren.files import written_whole
-    from kellgren.manifest import index as list_knees
+    from kellgren.atomic_files import written_whole
+    from kellgren.cli import terminal
+    from kellgren.data.audit import audit
+    from kellgren.data.manifest import index as list_knees
 
     knees = list_knees(source)
     with terminal.progress("reading") as bar:
@@ -63,13 +63,13 @@ def folds(
     seed: Annotated[int, typer.Option(min=0)] = 42,
 ) -> None:
     """Divide the patients into folds, each with the same share of every grade."""
-    from kellgren import terminal
+    from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.manifest import for_training
-    from kellgren.manifest import index as list_knees
+    from kellgren.data.manifest import for_training
+    from kellgren.data.manifest import index as list_knees
 
     with needs_train_extra():
-        from kellgren.splits import make_folds, save_folds
+        from kellgren.data.splits import make_folds, save_folds
 
         dealt = make_folds(for_training(list_knees(source), source), count, seed)
     save_folds(dealt, output)

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from kellgren.ensemble import Ensemble
     from kellgren.evaluation import BandScore, Comparison, Label, MatchedKnees, Scores
-    from kellgren.report import Case, MapTest
+    from kellgren.evaluation_report import Case, MapTest
 
 EXAMPLES = (
     "kellgren evaluate grades.csv --labels knees.csv --json scores.json · "
@@ -78,8 +78,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of resampling and permutations.")] = 42,
 ) -> None:
     """Score predicted grades against true ones, each metric with its 95 % interval."""
-    from kellgren import terminal
-    from kellgren.evaluation import render
+    from kellgren.cli import terminal
+    from kellgren.cli.score_tables import render
 
     ensemble = None if html is None else _ensemble(model)
     _refuse_folders(json, html)
@@ -114,12 +114,12 @@ def _ensemble(model: Path | None) -> Ensemble:
         BundleError: the bundle is missing or damaged.
         MissingExtra: matplotlib is not installed.
     """
-    from kellgren.bundle import default_bundle
     from kellgren.cli.extras import needs_report_extra
     from kellgren.ensemble import Ensemble
+    from kellgren.grading.bundle import default_bundle
 
     with needs_report_extra():
-        import kellgren.report  # noqa: F401
+        import kellgren.evaluation_report  # noqa: F401
     return Ensemble.open(model or default_bundle())
 
 
@@ -133,8 +133,8 @@ def _looked_at(
     matched: MatchedKnees, labels: list[Label], ensemble: Ensemble, map_knees: int, seed: int
 ) -> tuple[list[Case], MapTest | None]:
     """The worst knees, and the test of the maps: all for which pictures are read again."""
-    from kellgren import terminal
-    from kellgren.report import map_test, worst_cases
+    from kellgren.cli import terminal
+    from kellgren.evaluation_report import map_test, worst_cases
 
     with terminal.progress("looking at the worst cases") as bar:
         bar.add_task("", total=None, now="")
@@ -150,7 +150,7 @@ def _looked_at(
 
 def _page(found: _Evaluated, cases: list[Case], maps: MapTest | None, model: str) -> str:
     from kellgren.evaluation import GradedKnees
-    from kellgren.report import Report, html_page
+    from kellgren.evaluation_report import Report, html_page
 
     matched = found.matched
     report = Report(
@@ -171,8 +171,8 @@ def _page(found: _Evaluated, cases: list[Case], maps: MapTest | None, model: str
 
 
 def _labels(source: Path) -> list[Label]:
+    from kellgren.data.manifest import index
     from kellgren.evaluation import Label
-    from kellgren.manifest import index
 
     return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
@@ -197,8 +197,8 @@ def _scores(matched: MatchedKnees, chance: dict[str, Any]) -> Scores:
 
 def _words(matched: MatchedKnees, chance: dict[str, Any]) -> tuple[BandScore, ...]:
     """How often each of our words for certainty is right, the surest first."""
-    from kellgren.calibration import CERTAINTY_WORDS, certainty
     from kellgren.evaluation import score_words
+    from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 
     if matched.probabilities is None:
         return ()
@@ -209,8 +209,8 @@ def _words(matched: MatchedKnees, chance: dict[str, Any]) -> tuple[BandScore, ..
 
 
 def _write(text: str, path: Path) -> None:
-    from kellgren import terminal
-    from kellgren.files import written_whole
+    from kellgren.atomic_files import written_whole
+    from kellgren.cli import terminal
 
     with written_whole(path) as stream:
         stream.write(text)

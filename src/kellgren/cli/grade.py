@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from kellgren.batch import ReadingFolder
+    from kellgren.batch.batch import ReadingFolder
+    from kellgren.batch.pairing import Known
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
+    from kellgren.output.pseudonym import Pseudonyms
     from kellgren.output.tables import Row
-    from kellgren.pairing import Known
-    from kellgren.pseudonym import Pseudonyms
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -97,10 +97,10 @@ def grade(
     force: Annotated[bool, typer.Option("--force", help="Grade what a gate refuses too.")] = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
-    from kellgren import terminal
-    from kellgren.bundle import default_bundle
+    from kellgren.cli import terminal
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
+    from kellgren.grading.bundle import default_bundle
 
     paths, known = _listed(paths)
     images = collected(paths, csv, json, overlay, dicom_out)
@@ -142,7 +142,7 @@ def _listed(paths: list[str]) -> tuple[list[str], Known]:
     Raises:
         InvalidManifest: a CSV among the paths is none.
     """
-    from kellgren.manifest import read_manifest
+    from kellgren.data.manifest import read_manifest
 
     found: list[str] = []
     known: dict[str, tuple[str, Side]] = {}
@@ -160,8 +160,8 @@ def collected(
     paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
 ) -> list[str]:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
-    from kellgren import terminal
-    from kellgren.batch import collect
+    from kellgren.batch.batch import collect
+    from kellgren.cli import terminal
 
     if str(csv) == str(json) == "-":
         raise typer.BadParameter("only one of --csv and --json can go to standard output")
@@ -181,13 +181,13 @@ def collected(
 def _pseudonyms(key: str | None) -> Pseudonyms | None:
     if key is None:
         return None
-    from kellgren.pseudonym import Pseudonyms
+    from kellgren.output.pseudonym import Pseudonyms
 
     return Pseudonyms.from_option(key)
 
 
 def _write_fhir(rows: list[Row], target: Path) -> None:
-    from kellgren.fhir import write_observations
+    from kellgren.output.fhir import write_observations
 
     write_observations(rows, target)
 
@@ -199,13 +199,13 @@ def _folders(
     mapped: Grade | None,
     frame: int | None,
 ) -> list[ReadingFolder]:
-    from kellgren.batch import OverlayFolder
+    from kellgren.batch.batch import OverlayFolder
 
     folders: list[ReadingFolder] = []
     if overlay is not None:
         folders.append(OverlayFolder(overlay, images, mapped))
     if dicom_out is not None:
-        from kellgren.dicom_output.answer import AnswerFolder
+        from kellgren.output.dicom.answer import AnswerFolder
 
         folders.append(AnswerFolder(dicom_out, frame))
     return folders
@@ -235,9 +235,9 @@ def _graded(
     patients: Pseudonyms | None,
 ) -> list[Row]:
     """Grade under a bar, keeping a journal until the tables are written."""
-    from kellgren import terminal
-    from kellgren.batch import grade_batch
-    from kellgren.journal import Journal
+    from kellgren.batch.batch import grade_batch
+    from kellgren.batch.journal import Journal
+    from kellgren.cli import terminal
     from kellgren.output.tables import write_csv, write_json
 
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
@@ -270,7 +270,7 @@ def _graded(
 
 
 def _tell_where(*written: Path | None) -> None:
-    from kellgren import terminal
+    from kellgren.cli import terminal
 
     kept = [str(path) for path in written if path is not None and str(path) != "-"]
     if kept:

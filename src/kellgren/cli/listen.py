@@ -56,10 +56,10 @@ def listen(
     if answer_to is None:
         raise typer.BadParameter("say where answers go: --answer-to HOST:PORT/AET")
     _check_station(ae_title, host)
-    from kellgren.bundle import default_bundle
     from kellgren.ensemble import Ensemble
-    from kellgren.listen.sender import Peer
-    from kellgren.listen.station import Station
+    from kellgren.grading.bundle import default_bundle
+    from kellgren.pacs.sender import Peer
+    from kellgren.pacs.station import Station
 
     # pydicom's warnings quote the value they are about; silence is of a process, not a thread.
     warnings.simplefilter("ignore")
@@ -83,7 +83,7 @@ def listen(
 
 
 def _check_station(ae_title: str, host: str) -> None:
-    from kellgren.listen.sender import is_title
+    from kellgren.pacs.sender import is_title
 
     if not is_title(ae_title):
         raise typer.BadParameter("--ae-title has 1 to 16 ASCII characters and no backslash")
@@ -92,7 +92,7 @@ def _check_station(ae_title: str, host: str) -> None:
 
 
 def _show_counts(folder: Path) -> None:
-    from kellgren.listen.spool import counts
+    from kellgren.pacs.spool import counts
 
     typer.echo(", ".join(f"{name} {number}" for name, number in counts(folder).items()))
 

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from kellgren.location import Location
+    from kellgren.batch.locate import Location
 
 EXAMPLES = "kellgren locate film.png --overlay boxes · kellgren locate 'study/**/*.dcm' --csv -"
 
@@ -36,11 +36,11 @@ def locate(
     ] = False,
 ) -> None:
     """Show where the knees of a film lie, their sides and checks, without grading them."""
-    from kellgren import terminal
+    from kellgren.batch.locate import locate_file, write_csv, write_json
+    from kellgren.cli import terminal
     from kellgren.cli.grade import collected
     from kellgren.grades import Side
-    from kellgren.localiser import Localiser
-    from kellgren.location import locate_file, write_csv, write_json
+    from kellgren.localisation.knee_detector import Localiser
 
     images = collected(paths, csv, json, overlay)
     localiser = Localiser()
@@ -65,7 +65,7 @@ def locate(
 def _write(
     found: list[Location], path: Path, write: Callable[[list[Location], IO[str]], None]
 ) -> None:
-    from kellgren.files import written_whole
+    from kellgren.atomic_files import written_whole
 
     if str(path) == "-":
         write(found, sys.stdout)
@@ -75,8 +75,8 @@ def _write(
 
 
 def _draw(found: list[Location], folder: Path) -> None:
-    from kellgren.batch import distinct_names
-    from kellgren.files import replaced_whole
+    from kellgren.atomic_files import replaced_whole
+    from kellgren.batch.batch import distinct_names
 
     names = distinct_names([location.image for location in found])
     for location in found:

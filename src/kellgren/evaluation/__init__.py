@@ -1,4 +1,4 @@
-"""How well predicted grades agree with labels: metrics, intervals by patient, and a report."""
+"""How well predicted grades agree with labels: metrics with intervals by patient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from kellgren.evaluation.comparison import Comparison, Difference, Grades, compa
 from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matching import Coverage, Label, MatchedKnees, match
 from kellgren.evaluation.predictions import Predictions, Refusal, read_predictions
-from kellgren.evaluation.report import render
 from kellgren.evaluation.scores import BandScore, GradeScore, Scores, score, score_words
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "match",
     "metrics",
     "read_predictions",
-    "render",
     "score",
     "score_words",
 ]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, TypeAdapter
 
-from kellgren.checks import CheckName, Verdict
+from kellgren.localisation.check import CheckName, Verdict
 
 SideLetter = Literal["L", "R", ""]
 """The patient's left or right knee; empty: unknown."""

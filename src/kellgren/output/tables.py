@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kellgren.files import written_whole
+from kellgren.atomic_files import written_whole
 
 Row = dict[str, Any]
 COLUMNS = (

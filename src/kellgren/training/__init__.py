@@ -1,1 +1,1 @@
-"""From graded knees to a member: data, augmentation, schedule, loop, checkpoint, export."""
+"""From graded knees to a bundle: recipes, members, campaigns, the choice among members."""

@@ -9,8 +9,8 @@ from functools import cache
 import torch
 from torch import nn
 
-from kellgren.architectures import Architecture, find
 from kellgren.grades import GRADE_COUNT
+from kellgren.training.architectures import Architecture, find
 
 
 @dataclass(frozen=True)

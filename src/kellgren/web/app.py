@@ -17,14 +17,10 @@ from pydantic import BaseModel, Field
 from starlette.types import ASGIApp
 
 from kellgren import __version__
-from kellgren.bundle import default_bundle, open_bundle
 from kellgren.grades import Grade
-from kellgren.web.bell import Notifier
-from kellgren.web.cases import CaseRoutes
-from kellgren.web.guard import COOKIE, RequestGuard, request_token, tokens_match
-from kellgren.web.likenesses import SimilarRoutes
-from kellgren.web.pool import GraderPool
-from kellgren.web.records import (
+from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.web.api.cases import CaseRoutes
+from kellgren.web.api.schemas import (
     About,
     AboutLimits,
     AboutModel,
@@ -34,9 +30,13 @@ from kellgren.web.records import (
     Session,
     add_examples,
 )
+from kellgren.web.api.similar import SimilarRoutes
+from kellgren.web.api.studies import StudyRoutes
+from kellgren.web.guard import COOKIE, RequestGuard, request_token, tokens_match
+from kellgren.web.notifier import Notifier
 from kellgren.web.settings import Settings
-from kellgren.web.store import CaseStore
-from kellgren.web.studies import StudyRoutes
+from kellgren.web.storage.cases import CaseStore
+from kellgren.web.workers.pool import GraderPool
 
 NOTICE = "Research software, not a medical device."
 STATIC = Path(str(resources.files("kellgren"))) / "web" / "static"

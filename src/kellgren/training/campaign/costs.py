@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kellgren.files import written_whole
+from kellgren.atomic_files import written_whole
 from kellgren.training.campaign.job import Job
 
 TIMES = "times"

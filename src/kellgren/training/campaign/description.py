@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kellgren.errors import InvalidCampaign
-from kellgren.recipe import Recipe, Size, in_words, read_recipe
+from kellgren.training.recipe import Recipe, Size, in_words, read_recipe
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="higher ones are trained first")]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from kellgren.files import written_whole
+from kellgren.atomic_files import written_whole
 from kellgren.training.campaign.plan import FAILURES, JOBS, Job
 
 

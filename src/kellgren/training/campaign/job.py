@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kellgren.recipe import Recipe
+from kellgren.training.recipe import Recipe
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
 
 JOBS = "jobs"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from kellgren.archives import Advance, Pack, draft_in, extract, find_packs, is_pack, verify
+from kellgren.data.splits import load_folds, save_folds
 from kellgren.errors import InvalidPack, TrainingError
-from kellgren.pieces import Advance, Pack, draft_in, extract, find_packs, is_pack, verify
-from kellgren.splits import load_folds, save_folds
 from kellgren.training.campaign.pack import SUFFIXES
 from kellgren.training.campaign.plan import (
     FOLDS,

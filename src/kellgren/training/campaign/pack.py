@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kellgren.errors import InvalidPack, TrainingError
-from kellgren.pieces import (
+from kellgren.archives import (
     Advance,
     Contents,
     PackedFile,
@@ -16,6 +15,7 @@ from kellgren.pieces import (
     read_contents,
     write_pack,
 )
+from kellgren.errors import InvalidPack, TrainingError
 from kellgren.training.campaign.plan import FOLDS, PLAN, Job, all_jobs, read_plan
 from kellgren.training.run_folder import FACTS, MODEL
 

@@ -10,16 +10,16 @@ from typing import Annotated, Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kellgren.atomic_files import written_whole
+from kellgren.data.manifest import Knee
+from kellgren.data.splits import Folds, load_folds, make_folds, save_folds
 from kellgren.errors import TrainingError
-from kellgren.files import written_whole
-from kellgren.manifest import Knee
-from kellgren.recipe import Recipe, in_words
-from kellgren.splits import Folds, load_folds, make_folds, save_folds
 from kellgren.training.campaign.description import Campaign, Name, Priority
 from kellgren.training.campaign.job import JOBS as JOBS
 from kellgren.training.campaign.job import Job as Job
 from kellgren.training.campaign.job import fold_words
-from kellgren.training.identity import data_hash
+from kellgren.training.fingerprint import data_hash
+from kellgren.training.recipe import Recipe, in_words
 
 PLAN, FOLDS = "campaign.json", "folds.json"
 LOCKS, FAILURES = "locks", "failures"

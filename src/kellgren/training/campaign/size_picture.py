@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kellgren.atomic_files import replaced_whole
 from kellgren.errors import TrainingError
-from kellgren.files import replaced_whole
 from kellgren.training.campaign.sizes import MemberSizes, SizeChoice
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kellgren.architectures import find
-from kellgren.architectures.weights import WeightSource
 from kellgren.errors import InvalidRecipe, WeightsUnavailable
-from kellgren.recipe import Recipe
+from kellgren.training.architectures import find
+from kellgren.training.architectures.weights import WeightSource
 from kellgren.training.campaign.description import Campaign
+from kellgren.training.recipe import Recipe
 
 _RANDOM = "random weights"
 

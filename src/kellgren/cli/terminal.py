@@ -1,0 +1,259 @@
+"""What people see in a terminal: tables on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from kellgren.data.audit import Audit
+from kellgren.explanation.overlay import GRADE_COLOURS
+from kellgren.grades import Grade
+from kellgren.grading.bundle import Card
+
+if TYPE_CHECKING:
+    from kellgren.training.selection.choice import Choice, Protocols
+
+NOTICE = "Research software, not a medical device."
+MOST_ROWS = 60
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
+_MEASURED = ("qwk", "accuracy", "macro_f1")
+_SIDES = {"L": "left", "R": "right", "": "unknown"}
+Row = dict[str, Any]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+if not out.is_terminal:
+    out.width = 200  # a file or pipe has no edge: names of files stay whole
+
+
+def progress(description: str) -> Progress:
+    """A bar with count and remaining time on standard error; nothing off a terminal."""
+    return Progress(
+        TextColumn(description + " {task.fields[now]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    )
+
+
+def colour_of(grade: int) -> str:
+    """The grade's colour, the same in terminal and picture."""
+    red, green, blue = GRADE_COLOURS[grade]
+    return f"rgb({red},{green},{blue})"
+
+
+def probability_bar(probabilities: Sequence[float]) -> Text:
+    """Five blocks, one a grade, as high as its probability."""
+    bar = Text()
+    for grade, share in enumerate(probabilities):
+        block = _BLOCKS[max(1, round(share * (len(_BLOCKS) - 1)))]
+        bar.append(block + block, style=colour_of(grade))
+        bar.append(" ")
+    return bar
+
+
+def readings_table(rows: Sequence[Row]) -> Table:
+    """One line a knee: file, side, grade with its name, probabilities, certainty."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("knee", overflow="fold")
+    table.add_column("side")
+    table.add_column("grade")
+    table.add_column("0  1  2  3  4")
+    table.add_column("p", justify="right")
+    table.add_column("90 % within", justify="center")
+    table.add_column("certainty")
+    for row in rows[:MOST_ROWS]:
+        if row["grade"] is None:
+            continue
+        grade = Grade(row["grade"])
+        low, high = row["likely"]
+        table.add_row(
+            Text(row["image"]),
+            _SIDES[row["side"]],
+            Text(f"{int(grade)} {grade.label}", style=f"bold {colour_of(grade)}"),
+            probability_bar(row["probabilities"]),
+            f"{row['probabilities'][grade]:.0%}",
+            str(low) if low == high else f"{low}-{high}",
+            row["certainty"],
+        )
+    return table
+
+
+def show_readings(rows: Sequence[Row], *, table: bool = True) -> None:
+    """Print graded knees on standard output; what failed, and warnings, on standard error.
+
+    Args:
+        rows: of a batch.
+        table: off where standard output carries CSV or JSON already.
+    """
+    graded = [row for row in rows if row["grade"] is not None]
+    failed = [row for row in rows if row["grade"] is None]
+    if graded and table:
+        _show_graded(graded)
+    for row in graded:
+        for warning in row["warnings"]:
+            text = Text(f"warning: {row['image']}: {warning}", style="yellow")
+            err.print(text, soft_wrap=True)
+    if failed:
+        err.print(Text(f"\nNot graded: {len(failed)}", style="bold red"))
+    for row in failed:
+        err.print(Text(f"  {row['image']}: {row['note']}"), soft_wrap=True)
+    err.print(NOTICE, style="dim")
+
+
+def _show_graded(graded: Sequence[Row]) -> None:
+    out.print(readings_table(graded))
+    if len(graded) > MOST_ROWS:
+        out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
+    counted = Counter(row["grade"] for row in graded)
+    spread = ", ".join(f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g])
+    if len(graded) > 1:
+        out.print(f"\n{len(graded)} knees: {spread}", style="dim")
+
+
+def show_locations(rows: Sequence[Row], *, table: bool = True) -> None:
+    """Print where knees lie on standard output; what was refused, and warnings, on standard error.
+
+    Args:
+        rows: of `kellgren.batch.locate.Location`.
+        table: off where standard output carries CSV or JSON already.
+    """
+    found = [row for row in rows if row["knee"] is not None]
+    if found and table:
+        listing = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("film", "knee", "side", "centre", "width", "angle", "confidence"):
+            listing.add_column(column, overflow="fold")
+        for row in found[:MOST_ROWS]:
+            region = row["region"]
+            x, y = region["centre"]
+            listing.add_row(
+                Text(row["image"]),
+                str(row["knee"]),
+                _SIDES[row["side"]],
+                f"{x:.0f}, {y:.0f}",
+                f"{region['width']:.0f}",
+                f"{region['angle']:.0f}",
+                f"{row['confidence']:.2f}",
+            )
+        out.print(listing)
+    for row in found:
+        for warning in row["warnings"]:
+            text = Text(f"warning: {row['image']}: {warning}", style="yellow")
+            err.print(text, soft_wrap=True)
+    for row in rows:
+        if row["knee"] is None:
+            err.print(Text(f"no knee: {row['image']}: {row['note']}"), soft_wrap=True)
+    err.print(NOTICE, style="dim")
+
+
+def show_card(card: Card, checksum: str) -> None:
+    """Print what a bundle says of itself."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for backbone in card.combiner.members:
+        networks = [member for member in card.members if member.backbone == backbone]
+        member, count = networks[0], len(networks)
+        times = f", {count} networks of different folds" if count > 1 else ""
+        sees = f"{member.architecture} at {member.preprocess.size} pixels"
+        table.add_row("member", f"{backbone}: {sees}{times}")
+        table.add_row("learnt from", member.learnt_from(card.data.folds))
+        table.add_row("started from", member.started_from)
+    if card.storage is not None:
+        table.add_row("weights", card.storage.words)
+    data = card.data
+    table.add_row("data", f"{data.knees} knees of {data.patients} patients: {data.name}")
+    for pictures in data.pictures:
+        table.add_row("pictures", pictures.words)
+    table.add_row("credit", f"{data.credit}, {data.licence}")
+    for note in data.notes:
+        table.add_row("note", note)
+    if len(card.combiner.members) > 1:
+        weights = zip(card.combiner.members, card.combiner.weights, strict=True)
+        said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights)
+        table.add_row("vote", f"{card.combiner.rule}: {said}")
+    for where, scores in (("", card.out_of_fold), (", paired", card.out_of_fold_paired or {})):
+        for key, name in _HEADLINES.items():
+            found = scores.get(key)
+            if found is not None:
+                interval = f"(95 % CI {found['low']:.3f} to {found['high']:.3f})"
+                table.add_row(f"out of fold{where}: {name}", f"{found['value']:.3f} {interval}")
+    table.add_row("other knee", "has a say" if card.both_knees else "is not used")
+    table.add_row("grades", card.scale)
+    table.add_row("use", card.intended_use)
+    table.add_row("checksum", checksum)
+    out.print(Text(f"{card.name}, written by kellgren {card.version}", style="bold"))
+    out.print(table)
+
+
+def show_audit(audit: Audit) -> None:
+    """Print what `data check` found."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("split")
+    for grade in Grade:
+        table.add_column(f"grade {int(grade)}", justify="right")
+    table.add_column("knees", justify="right")
+    table.add_column("published", justify="right", style="dim")
+    for split, counts in audit.counts.items():
+        published = sum(audit.published_counts.get(split, {}).values())
+        numbers = [str(counts.get(int(grade), 0)) for grade in Grade]
+        table.add_row(split, *numbers, str(sum(counts.values())), str(published or ""))
+    out.print(table)
+    out.print()
+    marks = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "fine": ("✓", "green")}
+    for finding in audit.findings:
+        mark, style = marks[finding.severity]
+        out.print(Text.assemble((mark, style), " ", finding.title))
+        for example in finding.examples:
+            out.print(Text(f"    {example}", style="dim"))
+
+
+def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
+    """Print the best candidates, what the choice is worth, and what a bundle would be."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rule", "members", *_MEASURED):
+        table.add_column(name, overflow="fold")
+    rows = choice.rows()
+    for row in rows[:most]:
+        scores = (f"{row[key]:.4f}" for key in _MEASURED)
+        table.add_row(row["rule"], Text(row["members"]), *scores)
+    out.print(table)
+    left = f", {choice.found.left_out} held out by some only" if choice.found.left_out else ""
+    out.print(f"\n{len(rows)} candidates, {len(choice.found.knees)} knees{left}", style="dim")
+    nested = getattr(choice.nested, choice.measure)
+    out.print(f"{choice.measure} of the best, where it was chosen  {choice.naive:.4f}")
+    out.print(f"nested estimate of the choice          {nested}")
+    out.print(f"optimism                               {choice.optimism:+.4f}")
+    rule = choice.estimated.combiner.rule
+    for name, found in (("alone", choice.single), ("with the other knee", choice.paired)):
+        out.print(f"\nfor a bundle ({rule}, calibrated), each knee {name}, nested:", style="bold")
+        for key in _MEASURED:
+            out.print(f"  {key:<10} {getattr(found, key)}")
+    out.print("\ngain of the other knee:", style="bold")
+    for key, gain in choice.estimated.gain.items():
+        out.print(f"  {key:<10} {gain}")
+    if protocols is not None:
+        taken, honest = protocols.paper.score, protocols.honest.score
+        out.print(
+            f"\n{protocols.knees} test knees, {protocols.measure}: chosen on them {taken:.4f}, "
+            f"chosen out of fold {honest:.4f}, optimism {taken - honest:+.4f}"
+        )

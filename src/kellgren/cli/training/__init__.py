@@ -1,0 +1,1 @@
+"""`kellgren train`: its commands, and what they show while they run."""

@@ -1,0 +1,205 @@
+"""`kellgren train`: ensemble, campaigns, status, sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kellgren.data.manifest import Knee
+    from kellgren.training.campaign import Campaign
+    from kellgren.training.runners.runner import Ending
+
+ENSEMBLE = "kellgren train ensemble processor --data kneeKL299 --out campaign --runners 2"
+STATUS = "kellgren train status campaign"
+SIZES = "kellgren train sizes campaign --picture sizes.png"
+SOME_FAILED = 1
+_Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.")]
+
+
+def ensemble(
+    campaign: Annotated[str, typer.Argument(help="TOML file, or name of a shipped campaign.")],
+    data: Annotated[Path, typer.Option(help="Folder of graded knees, or a manifest.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the campaign, new or begun.")] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Every member at these instead: 224,288,384.")
+    ] = None,
+    weights_dir: Annotated[
+        Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="For all runners; no job is begun that cannot end in it."),
+    ] = None,
+    runners: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share this machine's device.")
+    ] = 1,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show jobs and weights; train nothing.")
+    ] = False,
+) -> None:
+    """Train every member at every size on every fold; the same command goes on where it stopped.
+
+    Exit code 1: a job failed; the others are done. With --plan: some weights cannot be had.
+    """
+    from kellgren.cli.extras import needs_train_extra
+
+    with needs_train_extra():
+        from kellgren.cli.training.campaign_plan import show_plan
+        from kellgren.data.manifest import for_training, index
+        from kellgren.training.campaign import read_campaign
+
+        chosen = read_campaign(campaign, _sizes(sizes))
+        knees = for_training(index(data), data)
+        if plan:
+            complete = show_plan(chosen, knees, out, weights_dir)
+            raise typer.Exit(0 if complete else SOME_FAILED)
+        if out is None:
+            raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
+        ending = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
+    _tell(ending, out)
+    raise typer.Exit(SOME_FAILED if ending.failed else 0)
+
+
+def _trained(
+    campaign: Campaign,
+    knees: Sequence[Knee],
+    out: Path,
+    weights_dir: Path | None,
+    max_minutes: float | None,
+    runners: int,
+) -> Ending:
+    """Train by one runner in this process, or by several in their own."""
+    from kellgren.cli import terminal
+    from kellgren.cli.training.campaign_bars import CampaignBars
+    from kellgren.cli.training.campaign_team import shown
+    from kellgren.training.runners.runner import run_campaign
+    from kellgren.training.runners.session import Session
+    from kellgren.training.runners.team import run_together
+
+    session = Session.begun(max_minutes, runners)
+    if runners > 1:
+        with shown(session) as team:
+            return run_together(
+                campaign, knees, out, session, weights_dir=weights_dir, watcher=team
+            )
+    with terminal.progress("") as bar:
+        return run_campaign(
+            campaign,
+            knees,
+            out,
+            weights_dir=weights_dir,
+            watcher=CampaignBars(bar),
+            session=session,
+        )
+
+
+def campaigns() -> None:
+    """List the shipped campaigns: what each trains, on which machine, from which weights."""
+    from kellgren.cli.extras import needs_train_extra
+
+    with needs_train_extra():
+        from kellgren.cli.training.campaign_plan import show_campaign
+        from kellgren.training.campaign import read_campaign, shipped_campaigns
+
+        for name in shipped_campaigns():
+            show_campaign(name, read_campaign(name))
+
+
+def status(
+    folder: _Folder,
+    json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
+) -> None:
+    """Where every job stands, how good it is, and what is left; looking disturbs nobody."""
+    from kellgren.cli import terminal
+    from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.training.campaign_tables import show_failures, status_table, what_is_left
+
+    with needs_train_extra():
+        from kellgren.training.campaign.survey import minutes_left, survey
+
+        found = survey(folder)
+    terminal.out.print(status_table(found))
+    problems = {one.job.name: one.problem for one in found if one.problem is not None}
+    show_failures(problems, folder, terminal.out)
+    terminal.out.print(what_is_left(found))
+    minutes, more = minutes_left(found)
+    content = {
+        "jobs": [one.to_dict() for one in found],
+        "minutes_left": round(minutes, 2),
+        "minutes_left_is_complete": not more,
+    }
+    _write(content, json)
+
+
+def sizes(
+    folder: _Folder,
+    picture: Annotated[Path | None, typer.Option(help="Draw scores and costs as PNG.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
+) -> None:
+    """Compare input sizes: the smallest within one standard error of the best QWK is chosen."""
+    from kellgren.cli import terminal
+    from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.training.campaign_tables import sizes_table
+    from kellgren.errors import TrainingError
+
+    with needs_train_extra():
+        from kellgren.training.campaign.size_picture import draw_sizes
+        from kellgren.training.campaign.sizes import compare_sizes
+
+        found = compare_sizes(folder)
+        if not found:
+            raise TrainingError(folder, "has no finished job yet", "Go on with train ensemble")
+        if picture is not None:
+            draw_sizes(found, picture)
+    for member in found:
+        terminal.out.print(sizes_table(member))
+    _write({"members": [member.to_dict() for member in found]}, json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the campaign's commands to `kellgren train`."""
+    app.command(epilog=ENSEMBLE)(ensemble)
+    app.command(epilog="kellgren train campaigns")(campaigns)
+    app.command(epilog=STATUS)(status)
+    app.command(epilog=SIZES)(sizes)
+
+
+def _sizes(given: str | None) -> list[int]:
+    if given is None:
+        return []
+    try:
+        return [int(size) for size in given.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{given!r} is not a list such as 224,288,384", param_hint="--sizes"
+        ) from None
+
+
+def _tell(ending: Ending, out: Path) -> None:
+    from kellgren.cli import terminal
+    from kellgren.cli.training.campaign_tables import show_failures
+
+    show_failures(ending.failed, out, terminal.err)
+    if ending.failed:
+        terminal.err.print("The other jobs are not touched by this; the same command tries again.")
+    for job in ending.elsewhere:
+        terminal.err.print(f"another runner is at {job.name}", style="yellow", markup=False)
+    if ending.paused:
+        terminal.err.print("paused: the time is up; the same command goes on", style="yellow")
+    told = f"{len(ending.finished)} jobs finished; kellgren train status {out}"
+    terminal.err.print(told, style="dim", markup=False, soft_wrap=True)
+
+
+def _write(content: object, path: Path | None) -> None:
+    from json import dumps
+
+    from kellgren.atomic_files import written_whole
+
+    if path is not None:
+        with written_whole(path) as stream:
+            stream.write(dumps(content, indent=2, allow_nan=False) + "\n")

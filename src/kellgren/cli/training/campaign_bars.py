@@ -1,0 +1,63 @@
+"""What a campaign shows while it goes on: a bar over all jobs above those of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.progress import Progress
+
+from kellgren.cli import terminal
+from kellgren.cli.training.campaign_tables import duration
+from kellgren.cli.training.training_bars import Bars
+from kellgren.evaluation import Scores
+from kellgren.training.campaign.plan import Job
+from kellgren.training.campaign.survey import JobStatus, minutes_left
+from kellgren.training.runners.runner import CampaignWatcher
+
+
+class CampaignBars(Bars, CampaignWatcher):
+    """A run's bars below one that counts the epochs of the whole plan.
+
+    Args:
+        bar: to draw in.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        self.plan = bar.add_task("", total=None, now="", visible=False)
+        super().__init__(bar)
+
+    def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
+        """The plan's bar says how many jobs are done, and what is left by what was measured."""
+        done = sum(status.state == "done" for status in statuses)
+        minutes, more = minutes_left(statuses)
+        left = f", about {duration(minutes)}{' and more' if more else ''}" if minutes else ""
+        self.bar.update(
+            self.plan,
+            now=f"campaign: {len(statuses) - done} jobs left{left}; epochs",
+            completed=sum(_epochs(status) for status in statuses),
+            total=sum(status.job.recipe.epochs for status in statuses),
+            visible=True,
+        )
+        self.title = f"{job.words}: "
+        terminal.err.print(f"{job.name} ({done + 1} of {len(statuses)})", style="dim", markup=False)
+
+    def epoch_ends(self, record: dict[str, Any]) -> None:
+        """One epoch further, in the run and in the plan."""
+        super().epoch_ends(record)
+        self.bar.update(self.plan, advance=1)
+
+    def job_ends(self, job: Job, scores: Scores | None) -> None:
+        """A line a job."""
+        known = "trained" if scores is None else f"accuracy {scores.accuracy}, QWK {scores.qwk}"
+        told = f"{job.name}: {known}"
+        terminal.err.print(told, markup=False, soft_wrap=True)
+
+    def job_fails(self, job: Job, reason: str) -> None:
+        """Said at once, and again at the end."""
+        terminal.err.print(f"failed: {job.name}: {reason}", style="red", markup=False)
+
+
+def _epochs(status: JobStatus) -> int:
+    """Epochs that need not be done any more: early stopping saves some."""
+    return status.job.recipe.epochs if status.state == "done" else status.epochs_done

@@ -1,0 +1,73 @@
+"""A campaign before it is trained: its jobs, and where its members start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from kellgren.cli import terminal
+from kellgren.data.manifest import Knee
+from kellgren.training.campaign import Campaign
+from kellgren.training.campaign.plan import jobs_of, planned
+from kellgren.training.campaign.starts import starts_of, weights_wanted
+
+
+def show_plan(
+    campaign: Campaign, knees: Sequence[Knee], folder: Path | None, weights_dir: Path | None
+) -> bool:
+    """Print what would be trained, in order, and from which weights; nothing is written.
+
+    Args:
+        campaign: to be planned.
+        knees: graded.
+        folder: whose plan the campaign would join; ``None``: a new one.
+        weights_dir: where weights lie; ``None``: downloads.
+
+    Returns:
+        Whether every member's weights can be had.
+    """
+    plan, folds, _ = planned(campaign, knees, folder)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "learns from", "held out", "epochs", "batch"):
+        table.add_column(name, justify="right")
+    table.add_column("job", overflow="fold")
+    for number, job in enumerate(jobs_of(plan, folder or Path()), 1):
+        held_out = 0 if job.fold is None else int(folds.held_out(knees, job.fold).sum())
+        done = " (done)" if folder is not None and job.is_finished else ""
+        counts = (number, len(knees) - held_out, held_out, job.recipe.epochs, job.recipe.batch)
+        table.add_row(*map(str, counts), Text(job.name + done))
+    terminal.out.print(table)
+    starts = starts_of(campaign, weights_dir)
+    for start in starts:
+        terminal.out.print(
+            f"{'missing' if start.missing else 'found'}: {start.recipe.name} at "
+            f"{start.recipe.final_size}: {start.words}",
+            style="red" if start.missing else None,
+            markup=False,
+            soft_wrap=True,
+        )
+    missing = sum(start.missing for start in starts)
+    said = f"{missing} of {len(starts)} cannot be had" if missing else f"all {len(starts)} found"
+    terminal.out.print(f"{len(plan.jobs)} jobs; weights: {said}")
+    return not missing
+
+
+def show_campaign(name: str, campaign: Campaign) -> None:
+    """Print what a campaign trains, on what, and from which weights."""
+    jobs = len(campaign.recipes) * (campaign.folds + campaign.finals)
+    finals = " and a final" if campaign.finals else ""
+    made_for = "an accelerator" if campaign.machine == "accelerator" else "a processor"
+    terminal.out.print(
+        f"{name}: for {made_for}; {campaign.folds} folds{finals} of each member, {jobs} jobs",
+        soft_wrap=True,
+    )
+    for recipe, priority in campaign.by_priority():
+        first = f", priority {priority}" if priority else ""
+        terminal.out.print(
+            f"  {recipe.name} at {recipe.final_size}{first}: {weights_wanted(recipe)}",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,164 @@
+"""`kellgren train`: member, recipes; the campaign's commands join from their own file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kellgren.cli.training import campaign
+from kellgren.cli.training.localiser import EXAMPLES, localiser
+
+if TYPE_CHECKING:
+    from kellgren.data.splits import Folds
+    from kellgren.training.member.run import MemberRun
+
+app = typer.Typer(no_args_is_help=True, help="Train networks on graded knees.")
+app.command(epilog=EXAMPLES)(localiser)
+
+
+@app.command(
+    epilog="kellgren train member inception --data kneeKL299 --fold 0 --out runs/inception-0"
+)
+def member(
+    recipe: Annotated[str, typer.Argument(help="TOML file, or the name of a shipped recipe.")],
+    data: Annotated[Path, typer.Option(help="Folder of graded knees, or a manifest.")],
+    out: Annotated[Path, typer.Option(help="Folder of this run.")],
+    fold: Annotated[
+        int, typer.Option(min=-1, help="Fold to hold out; -1 trains on everything.")
+    ] = 0,
+    folds: Annotated[
+        Path | None, typer.Option(help="File of folds; without it, five are dealt (seed 42).")
+    ] = None,
+    weights_dir: Annotated[
+        Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
+    ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Another run of the same fold, whose weights to refine.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last whole epoch in --out.")
+    ] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after an epoch before this is exceeded.")
+    ] = None,
+) -> None:
+    """Train one member with one fold held out; end in its ONNX file and its predictions there."""
+    from kellgren.cli import terminal
+    from kellgren.cli.extras import needs_train_extra
+
+    with needs_train_extra():
+        from kellgren.cli.score_tables import render
+        from kellgren.cli.training.training_bars import Bars
+        from kellgren.training.member.checkpoint import read_history
+        from kellgren.training.member.loop import train
+        from kellgren.training.member.outcome import draw_curves, finish
+        from kellgren.training.run_folder import CURVES
+
+        run, dealt = _chosen(recipe, data, out, fold, folds, weights_dir, start_from)
+        terminal.err.print(
+            f"{run.recipe.name}: {len(run.knees) - int(run.held_out.sum())} knees to learn from, "
+            f"{int(run.held_out.sum())} held out; {run.device}",
+            style="dim",
+        )
+        with terminal.progress("") as bar:
+            watcher = Bars(bar)
+            finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
+            history = read_history(run.checkpoint, run.identity)
+            draw_curves(history, run.out / CURVES)
+            scores = None
+            if finished:
+                scores = finish(run, dealt, None if dealt is None else fold, watcher.predicting)
+    if not finished:
+        paused = f"paused after epoch {len(history)} of {run.recipe.epochs}; --resume goes on"
+        terminal.err.print(paused, style="yellow")
+        return
+    if scores is not None:
+        terminal.out.print(render(scores))
+    terminal.err.print(f"written: {run.out}", style="dim")
+
+
+@app.command(epilog="kellgren train verify campaign --data kneeKL299")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or of a campaign.")],
+    data: Annotated[Path, typer.Option(help="Data it was trained with, wherever it lies now.")],
+) -> None:
+    """Grade held-out knees with the exported files on the processor; compare with what torch said.
+
+    Exit code 1: a file's probabilities differ by more than 0.001, or a grade does.
+    """
+    from kellgren.cli import terminal
+    from kellgren.cli.extras import needs_train_extra
+    from kellgren.data.manifest import for_training, index
+
+    with needs_train_extra():
+        from kellgren.training.member.verify import Verified, finished_runs
+        from kellgren.training.member.verify import verify as graded_again
+
+        knees, good = for_training(index(data), data), True
+
+        def one(run: Path) -> Verified:
+            with terminal.progress(run.name) as bar:
+                task = bar.add_task("", total=None, now="")
+                return graded_again(
+                    run, knees, lambda n, of: bar.update(task, completed=n, total=of)
+                )
+
+        for run in finished_runs(folder):
+            found = one(run)
+            good = good and found.agreement.holds
+            terminal.out.print(
+                f"{run.name}: {found.agreement.knees} knees, probabilities differ by at most "
+                f"{found.agreement.difference:.1e}, grades of {found.agreement.other_grades}; "
+                f"accuracy {found.scores.accuracy.value:.4f}, QWK {found.scores.qwk.value:.4f} "
+                f"(torch {found.stored.accuracy.value:.4f}, {found.stored.qwk.value:.4f})",
+                style=None if found.agreement.holds else "red",
+                markup=False,
+                soft_wrap=True,
+            )
+    raise typer.Exit(0 if good else 1)
+
+
+@app.command(epilog="kellgren train recipes")
+def recipes() -> None:
+    """List the shipped recipes."""
+    from kellgren.cli import terminal
+    from kellgren.training.recipe import read_recipe, shipped_recipes
+
+    for name in shipped_recipes():
+        found = read_recipe(name)
+        sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in found.stages)
+        terminal.out.print(f"{name}: {found.network.architecture}, {sizes}")
+
+
+def _chosen(
+    recipe: str,
+    data: Path,
+    out: Path,
+    fold: int,
+    folds: Path | None,
+    weights_dir: Path | None,
+    start_from: Path | None,
+) -> tuple[MemberRun, Folds | None]:
+    from kellgren.data.manifest import for_training, index
+    from kellgren.data.splits import load_folds, make_folds
+    from kellgren.training.member.prepare import prepare
+    from kellgren.training.recipe import read_recipe
+
+    known = read_recipe(recipe)
+    knees = for_training(index(data), data)
+    dealt = None if fold < 0 else load_folds(folds) if folds else make_folds(knees)
+    run = prepare(
+        known,
+        knees,
+        out,
+        folds=dealt,
+        fold=None if dealt is None else fold,
+        weights_dir=weights_dir,
+        start_from=start_from,
+    )
+    return run, dealt
+
+
+campaign.register(app)

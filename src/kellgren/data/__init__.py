@@ -1,0 +1,1 @@
+"""Graded knees for training and scoring: tables, folds by patient, an audit."""

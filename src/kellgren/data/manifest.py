@@ -1,0 +1,221 @@
+"""One row per knee: which image, whose, which side, which grade, which split, from where."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kellgren.atomic_files import written_whole
+from kellgren.errors import InvalidManifest
+from kellgren.file_names import patient_and_side
+from kellgren.grades import Grade, Side
+
+COLUMNS = ("image", "patient", "side", "grade", "split", "source")
+SPLITS = ("train", "val", "test", "auto_test")
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
+
+_GRADE_FOLDER = re.compile(r"^(?:kl|grade)?[-_ ]?([0-4])(?:[-_ ].*)?$", re.IGNORECASE)
+_SIDES = {"L": Side.LEFT, "LEFT": Side.LEFT, "R": Side.RIGHT, "RIGHT": Side.RIGHT}
+_AUTO_TEST_NAME = re.compile(r"^\d{7}_[12]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """One graded knee of a data set.
+
+    Attributes:
+        image: the file, as it can be opened from the working directory.
+        patient: whoever's knee it is; both knees of a patient bear the same word.
+        side: of the patient.
+        grade: ``None`` where the label is missing.
+        split: ``train``, ``val``, ``test``, ``auto_test``, or empty where the set has none.
+        source: the data set it comes from.
+    """
+
+    image: Path
+    patient: str
+    side: Side
+    grade: Grade | None
+    split: str
+    source: str
+
+
+def index(source: Path) -> list[Knee]:
+    """List the knees of a data set, whatever its layout.
+
+    Args:
+        source: a folder in the published layout (``{train,val,test}/{0..4}/``, either
+            resolution), a folder with one folder per grade, or a CSV with at least the columns
+            ``image`` and ``grade``, whose paths are relative to the CSV.
+
+    Raises:
+        InvalidManifest: the folder or table is none of these.
+    """
+    if source.is_file():
+        return read_manifest(source)
+    if not source.is_dir():
+        raise InvalidManifest(source, "does not exist", "Name a folder of knees or a CSV table")
+    resolutions = sorted(
+        p.name for p in source.iterdir() if p.is_dir() and p.name.lower().startswith("kneekl")
+    )
+    if len(resolutions) > 1:
+        raise InvalidManifest(
+            source,
+            f"holds the same knees at several resolutions ({', '.join(resolutions)})",
+            "Name one of these folders, else every knee would count twice",
+        )
+    root = source / resolutions[0] if resolutions else source
+    knees = list(_published(root)) or list(_one_folder_per_grade(root, "", _true_name(root)))
+    if not knees:
+        raise InvalidManifest(
+            source,
+            "has neither {train,val,test}/{0..4}/ nor one folder per grade with images",
+            "docs/how-to/prepare-data.md shows the layouts",
+        )
+    return sorted(knees, key=lambda knee: knee.image.as_posix())
+
+
+def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
+    """Read a manifest, or any CSV with the columns ``image`` and ``grade``.
+
+    Args:
+        path: of the table; image paths in it are relative to it.
+        graded: without, the column ``grade`` may be missing, as in a table of knees to be graded.
+
+    Raises:
+        InvalidManifest: not a table, a column missing, no rows, or a row with an unknown grade,
+            side or split; the message gives the line (of a row over several lines, the last).
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames or ())
+            if missing:
+                raise InvalidManifest(
+                    path,
+                    f"has no column {' and no column '.join(sorted(missing))}",
+                    f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
+                )
+            knees = [_knee(path, reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidManifest(
+            path, f"cannot be read as a table ({type(error).__name__})", "Save it as UTF-8 CSV"
+        ) from None
+    if not knees:
+        raise InvalidManifest(path, "lists no knee", "Add one line for each knee")
+    return knees
+
+
+def write_manifest(knees: Iterable[Knee], path: Path) -> None:
+    """Write a manifest whose image paths are relative to it; whole or not at all."""
+    with written_whole(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for knee in knees:
+            image = Path(os.path.relpath(knee.image, path.parent)).as_posix()
+            grade = "" if knee.grade is None else int(knee.grade)
+            writer.writerow((image, knee.patient, knee.side.value, grade, knee.split, knee.source))
+
+
+def for_training(knees: Iterable[Knee], subject: Path) -> list[Knee]:
+    """The knees one may train on: train, val and those without a split, all of them graded.
+
+    The test split stays shut, and auto_test holds re-crops of test knees.
+
+    Raises:
+        InvalidManifest: nothing is left, a grade is missing, or re-cropped test knees pose as
+            another split.
+    """
+    kept = [knee for knee in knees if knee.split in ("train", "val", "")]
+    disguised = [knee for knee in kept if looks_like_auto_test(knee.image)]
+    if disguised:
+        raise InvalidManifest(
+            subject,
+            f"{len(disguised)} of the images are re-crops of test knees (auto_test), "
+            f"such as {disguised[0].image.name}",
+            "Leave them out: training on them would leak the test set",
+        )
+    if not kept:
+        raise InvalidManifest(
+            subject, "holds no knee of train or val", "The test and auto_test splits are refused"
+        )
+    ungraded = [knee for knee in kept if knee.grade is None]
+    if ungraded:
+        raise InvalidManifest(
+            subject,
+            f"{len(ungraded)} knees have no grade, such as {ungraded[0].image.name}",
+            "Grade them or leave them out",
+        )
+    return kept
+
+
+def looks_like_auto_test(image: Path) -> bool:
+    """Whether a file is one of the published automatic re-crops of test knees."""
+    return "auto_test" in image.parts or _AUTO_TEST_NAME.match(image.stem) is not None
+
+
+def _published(root: Path) -> Iterator[Knee]:
+    name = _true_name(root)
+    splits = {name: root} if name in SPLITS else {split: root / split for split in SPLITS}
+    for split, folder in splits.items():
+        if folder.is_dir():
+            yield from _one_folder_per_grade(folder, split, _published_source(folder / ".."))
+
+
+def _true_name(folder: Path) -> str:
+    """The folder's own name, also where it is named ``.``, as after ``cd test``."""
+    return Path(os.path.abspath(folder)).name
+
+
+def _published_source(root: Path) -> str:
+    name = _true_name(root)
+    return "chen2018" if not name.startswith("kneeKL") else f"chen2018-{name[6:]}"
+
+
+def _one_folder_per_grade(root: Path, split: str, source: str) -> Iterator[Knee]:
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+        found = _GRADE_FOLDER.match(folder.name)
+        if found is None:
+            continue
+        for image in sorted(folder.rglob("*")):
+            if image.suffix.lower() in IMAGE_SUFFIXES and not image.name.startswith("."):
+                patient, side = patient_and_side(image)
+                if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
+                    patient = image.stem[:-2]
+                yield Knee(image, patient, side, Grade(int(found[1])), split, source)
+
+
+def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
+    def cell(name: str) -> str:
+        return (row.get(name) or "").strip()
+
+    def refuse(column: str, expected: str) -> InvalidManifest:
+        return InvalidManifest(
+            path, f"line {line}: {column} is {cell(column)!r}", f"Expected {expected}"
+        )
+
+    if not cell("image"):
+        raise refuse("image", "the path of a picture")
+    if cell("grade") not in ("", "0", "1", "2", "3", "4"):
+        raise refuse("grade", "a grade 0, 1, 2, 3 or 4, or nothing")
+    if cell("split") not in ("", *SPLITS):
+        raise refuse("split", f"one of {', '.join(SPLITS)}, or nothing")
+    patient, side = patient_and_side(cell("image"))
+    if cell("side"):
+        try:
+            side = _SIDES[cell("side").upper()]
+        except KeyError:
+            raise refuse("side", "L, R or nothing") from None
+    grade = Grade(int(cell("grade"))) if cell("grade") else None
+    return Knee(
+        path.parent / cell("image"),
+        cell("patient") or patient,
+        side,
+        grade,
+        cell("split"),
+        cell("source") or path.stem,
+    )

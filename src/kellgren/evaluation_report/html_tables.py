@@ -1,0 +1,201 @@
+"""Tables and cards of the page as HTML; every word from outside is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Scores
+from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation.matching import spaced
+from kellgren.evaluation_report.map_test import MapTest
+from kellgren.evaluation_report.worst import Case
+from kellgren.grades import Grade
+
+MAP_CURVES = ("deletion", "random_deletion", "insertion", "random_insertion")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """As text; a dash for what is undefined."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(estimate: Estimate) -> str:
+    """Its bounds as text; empty where there are none."""
+    if math.isnan(estimate.low):
+        return ""
+    return f"{estimate.low:.3f} to {estimate.high:.3f}"
+
+
+def tiles(scores: Scores) -> str:
+    """The four numbers that people ask for first."""
+    shown = ("accuracy", "qwk", "macro_f1", "mae")
+    cards = []
+    for metric in (m for key in shown for m in METRICS if m.key == key):
+        it: Estimate = getattr(scores, metric.key)
+        cards.append(
+            f"<div class=tile><span>{escape(metric.name)}</span><b>{number(it.value)}</b>"
+            f"<small>{interval(it)}</small></div>"
+        )
+    return f"<div class=tiles>{''.join(cards)}</div>"
+
+
+def headline(scores: Scores) -> str:
+    """Every headline metric with its interval and its meaning."""
+    rows = []
+    for metric in METRICS:
+        it: Estimate | None = getattr(scores, metric.key)
+        if it is not None:
+            name = f"{escape(metric.name)}<small>{escape(metric.meaning)}</small>"
+            rows.append([name, f"<b>{number(it.value)}</b>", interval(it)])
+    return _table(["metric", "value", "95 % interval"], rows, "headline")
+
+
+def maps(found: MapTest) -> str:
+    """Areas under the deletion and insertion curves, knee by knee."""
+    rows = [
+        [
+            str(knee.grade),
+            *(number(knee.area(getattr(knee, curve)), 2) for curve in MAP_CURVES),
+            f"<b>{knee.gain:+.2f}</b>",
+        ]
+        for knee in found.knees
+    ]
+    means = [number(found.area(curve), 2) for curve in MAP_CURVES]
+    rows.append(["mean", *means, f"<b>{found.gain.value:+.2f}</b>"])
+    heads = ["grade", "deletion", "random", "insertion", "random", "gain"]
+    return _table(heads, rows, "counts")
+
+
+def confusion(scores: Scores) -> str:
+    """Knees and their share of the row, by true and predicted grade."""
+    rows = []
+    for grade, counts in zip(Grade, scores.confusion, strict=True):
+        total = sum(counts)
+        cells = [_name(grade)]
+        for column, knees in enumerate(counts):
+            share = knees / total if total else 0.0
+            kind = "right" if column == grade else "wrong"
+            percent = f"{share:.0%}" if total else "-"
+            cells.append(
+                f"<div class={kind} style='--share:{share:.3f}'>{spaced(knees)}"
+                f"<small>{percent}</small></div>"
+            )
+        rows.append([*cells, spaced(total)])
+    header = ["true grade", *(f"{int(grade)}" for grade in Grade), "knees"]
+    return _table(header, rows, "confusion")
+
+
+def per_grade(scores: Scores) -> str:
+    """One row a grade."""
+    names = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    if scores.auc_grade2 is not None:
+        names |= {"auc": "AUC", "average_precision": "average precision"}
+    rows = [
+        [_name(row.grade), spaced(row.support), *(_stacked(getattr(row, key)) for key in names)]
+        for row in scores.per_grade
+    ]
+    return _table(["grade", "knees", *names.values()], rows, "grades")
+
+
+def words(bands: Sequence[BandScore]) -> str:
+    """How often the grade is right by the word for its certainty."""
+    rows = [[escape(band.word), spaced(band.knees), _stacked(band.accuracy)] for band in bands]
+    return _table(["certainty", "knees", "accuracy"], rows, "words")
+
+
+def coverage(found: Coverage) -> str:
+    """What became of the labelled knees, as a bar and a table."""
+    parts = [
+        ("scored", found.scored),
+        ("refused", found.refused),
+        ("without a row", found.missing),
+    ]
+    bar = "".join(
+        f"<i class=part-{place} style='flex-grow:{count}'></i>"
+        for place, (_, count) in enumerate(parts)
+        if count
+    )
+    rows = [
+        [f"<i class='key part-{place}'></i>{name}", spaced(count), f"{count / found.labelled:.1%}"]
+        for place, (name, count) in enumerate(parts)
+    ]
+    rows.append(["predictions without a label", spaced(found.unlabelled), ""])
+    return f"<div class=bar>{bar}</div>{_table(['labelled knees', 'knees', 'share'], rows, 'few')}"
+
+
+def comparison(found: Comparison) -> str:
+    """Both graders' metrics and their differences."""
+    rows = []
+    for metric in METRICS:
+        if metric.key in found.metrics:
+            it = found.metrics[metric.key]
+            signed = f"<b>{_signed(it.difference.value)}</b>"
+            between = (
+                ""
+                if math.isnan(it.difference.low)
+                else (f"{_signed(it.difference.low)} to {_signed(it.difference.high)}")
+            )
+            values = [number(it.this), number(it.other), signed, between, number(it.p_value, 4)]
+            rows.append([escape(metric.name), *values])
+    header = ["metric", "this", "other", "difference", "95 % interval", "p"]
+    return _table(header, rows, "versus")
+
+
+def outcomes(found: Comparison) -> str:
+    """Whom of the two the knees went right with."""
+    both, this, other, neither = found.outcomes
+    rows = [
+        ["this right", spaced(both), spaced(this)],
+        ["this wrong", spaced(other), spaced(neither)],
+    ]
+    return _table(["", "other right", "other wrong"], rows, "few")
+
+
+def cards(cases: Sequence[Case]) -> str:
+    """One card a knee: pictures, both grades, name."""
+    return f"<div class=cards>{''.join(map(_card, cases))}</div>"
+
+
+def _card(case: Case) -> str:
+    if case.pictures is None:
+        pictures = "<p class=none>no picture</p>"
+    else:
+        pictures = "".join(
+            f"<img alt='{alt}' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>"
+            for alt, data in zip(("knee", "knee under its map"), case.pictures, strict=True)
+        )
+    sure = "" if case.confidence is None else f" with p {case.confidence:.2f}"
+    return (
+        f"<article><div class=pair>{pictures}</div>"
+        f"<p><b>label {int(case.truth)} {case.truth.label}</b>, graded"
+        f" <b>{int(case.predicted)} {case.predicted.label}</b>{sure}</p>"
+        f"<p class=quiet>{escape(case.name)}<br>{escape(case.seen)}</p></article>"
+    )
+
+
+def _table(header: Iterable[str], rows: Iterable[Sequence[str]], kind: str) -> str:
+    """A table whose first column names the row; cells are HTML already."""
+    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in header)
+    body = "".join(
+        f"<tr><th scope=row>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
+        for first, *rest in rows
+    )
+    return (
+        f"<div class=scroll tabindex=0><table class={kind}><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _stacked(estimate: Estimate) -> str:
+    return f"{number(estimate.value)}<small>{interval(estimate)}</small>"
+
+
+def _name(grade: Grade) -> str:
+    return f"{int(grade)} {grade.label}"
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.3f}"

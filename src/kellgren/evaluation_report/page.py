@@ -1,0 +1,201 @@
+"""The page itself: its sections in the order in which a reader asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from kellgren import __version__
+from kellgren.evaluation import BandScore, Comparison, Coverage, Scores
+from kellgren.evaluation.knees import GradedKnees
+from kellgren.evaluation.matching import spaced
+from kellgren.evaluation.ranking import curves
+from kellgren.evaluation_report import html_tables, plots
+from kellgren.evaluation_report.map_test import MapTest
+from kellgren.evaluation_report.worst import Case
+
+NOTICE = "Research software, not a medical device."
+# The page can load nothing and run nothing, whatever a name in it may say.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What the page shows.
+
+    Attributes:
+        name: of the table of predictions.
+        scores: of its knees.
+        coverage: how many labelled knees the scores speak of.
+        knees: the same knees as arrays, for the curves.
+        words: accuracy by the word for certainty; empty without probabilities.
+        cases: the worst knees.
+        model: what drew the maps of the worst knees.
+        map_test: whether its maps matter to its grades, on some of the knees.
+        comparison: with another table, if one was given.
+        other: that table's name.
+    """
+
+    name: str
+    scores: Scores
+    coverage: Coverage
+    knees: GradedKnees
+    words: Sequence[BandScore]
+    cases: Sequence[Case]
+    model: str
+    map_test: MapTest | None = None
+    comparison: Comparison | None = None
+    other: str = ""
+
+
+def html_page(report: Report) -> str:
+    """The report as the text of one HTML file without scripts, links or requests."""
+    style = Path(__file__).with_name("page.css").read_text("utf-8")
+    title = f"Evaluation of {report.name}"
+    parts = [
+        _headline(report),
+        _confusion(report),
+        _probabilities(report),
+        _comparison(report),
+        _worst(report),
+        _maps(report),
+        _method(report),
+    ]
+    return (
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
+        '<meta name=color-scheme content="light dark">'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
+        f"<header><p class=notice>{NOTICE}</p><h1>{escape(title)}</h1>"
+        f"<p class=lead>{escape(str(report.coverage))}.</p>"
+        f"{html_tables.tiles(report.scores)}</header>"
+        f"<main>{''.join(parts)}</main>"
+        f"<footer>{NOTICE} Written by kellgren {escape(__version__)}.</footer></body></html>\n"
+    )
+
+
+def _section(title: str, *columns: str, lead: str = "") -> str:
+    """A heading, a sentence, and columns that stand below each other on a narrow screen."""
+    words = f"<p class=lead>{lead}</p>" if lead else ""
+    inner = "".join(f"<div>{column}</div>" for column in columns)
+    return f"<section><h2>{escape(title)}</h2>{words}<div class=columns>{inner}</div></section>"
+
+
+def _headline(report: Report) -> str:
+    scores = report.scores
+    lead = (
+        f"{spaced(scores.knees)} knees of {spaced(scores.patients)} patients, each metric with its"
+        " 95 % interval over patients."
+    )
+    beside = (
+        f"{plots.forest(scores)}<h3>Which knees these numbers speak of</h3>"
+        f"{html_tables.coverage(report.coverage)}"
+    )
+    return _section("Headline metrics", html_tables.headline(scores), beside, lead=lead)
+
+
+def _confusion(report: Report) -> str:
+    scores = report.scores
+    return _section(
+        "Where grades and labels part",
+        html_tables.confusion(scores),
+        plots.error_bars(scores),
+        lead="Rows: true grade; columns: predicted grade; percent of the row.",
+    ) + _section("Grade by grade", html_tables.per_grade(scores))
+
+
+def _probabilities(report: Report) -> str:
+    scores, knees = report.scores, report.knees
+    if scores.ece is None or scores.overconfidence is None:
+        return _section(
+            "Probabilities", lead="The table has no p0 to p4: nothing can be said of certainty."
+        )
+    found = [curves(*pair) for pair in knees.findings()]
+    aucs = [row.auc for row in scores.per_grade] + [scores.auc_grade2]
+    precisions = [row.average_precision for row in scores.per_grade]
+    precisions.append(scores.average_precision_grade2)
+    lead = (
+        f"Calibration error {scores.ece.value:.3f}"
+        f" (95 % interval {html_tables.interval(scores.ece)}),"
+        f" overconfidence {scores.overconfidence.value:+.3f}. On the dashed line, grades said with"
+        " probability p are right in p of the knees."
+    )
+    return _section(
+        "Does the certainty hold?",
+        plots.reliability(scores),
+        html_tables.words(report.words),
+        lead=lead,
+    ) + _section(
+        "Telling grades apart",
+        plots.roc(found, [html_tables.number(it.value) if it else "" for it in aucs]),
+        plots.precision_recall(
+            found, [html_tables.number(i.value) if i else "" for i in precisions]
+        ),
+        lead="Each grade against all others by its probability; thick: grade 2 or higher.",
+    )
+
+
+def _comparison(report: Report) -> str:
+    found = report.comparison
+    if found is None:
+        return ""
+    lead = (
+        f"On the {spaced(found.knees)} knees of {spaced(found.patients)} patients that both graded"
+        f" ({spaced(found.only_this)} only by {escape(report.name)},"
+        f" {spaced(found.only_other)} only by {escape(report.other)}). Intervals are of paired"
+        f" differences; p from {spaced(found.permutations)} permutations that swap the two"
+        " predictions of a patient, two-sided, not corrected for the number of metrics."
+    )
+    return _section(
+        f"Against {report.other}",
+        html_tables.comparison(found),
+        plots.differences(found) + html_tables.outcomes(found),
+        lead=lead,
+    )
+
+
+def _worst(report: Report) -> str:
+    if not report.cases:
+        return ""
+    lead = (
+        "The largest errors first, then the surest. The label may be wrong too: look. Colour: the"
+        f" evidence for the grade that {escape(report.model)} gives the knee now."
+    )
+    return _section("Worst cases", html_tables.cards(report.cases), lead=lead)
+
+
+def _maps(report: Report) -> str:
+    found = report.map_test
+    if found is None:
+        return ""
+    lead = (
+        f"{len(found.knees)} of the knees, some of each predicted grade, blurred away from where"
+        f" {escape(report.model)} saw most evidence (deletion), and brought back in the same order"
+        " (insertion), against a random map. The map says more than the random one on"
+        f" {found.better} of {len(found.knees)}; gain {found.gain.value:+.3f}"
+        f" (95 % interval {html_tables.interval(found.gain) or '-'}). Without evidence a knee looks"
+        " like grade 0: for that grade only insertion tells."
+    )
+    return _section(
+        "Do the maps matter to the grades?",
+        plots.faithfulness(found),
+        html_tables.maps(found),
+        lead=lead,
+    )
+
+
+def _method(report: Report) -> str:
+    scores = report.scores
+    lines = [
+        f"Intervals: percentiles of {spaced(scores.resamples)} resamples of patients, both knees"
+        f" of a patient together, seed {scores.seed}.",
+        "Ratios with a denominator of 0 are undefined; in F1 of a set they count as 0.",
+        "Calibration error: knees in 15 bins of equal width by their largest probability. A"
+        " sample's error is too large by chance; its interval is kept wide enough for that.",
+        "The most honest numbers are those of knees that no choice was made on.",
+    ]
+    items = "".join(f"<li>{line}</li>" for line in lines)
+    return _section("How these numbers were made", f"<ul>{items}</ul>")

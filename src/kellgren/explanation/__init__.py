@@ -1,0 +1,1 @@
+"""What a grade rests on: class-activation maps, their test, similar knees."""

@@ -1,0 +1,81 @@
+"""Where a member looked: class-activation maps from features and head weights, no gradients.
+
+For a network that ends in global average pooling and one linear layer, the map of grade c is
+``sum_k W[c, k] * features[k] / (h * w)``: it sums, with the bias, to the grade's logit, and its
+positive part is what Grad-CAM shows for that layer. The map of an ensemble is the members' mean by
+weight, of activations and never of colours, on the finest of their grids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kellgren.grading.runtime import MemberOutput
+
+Map = npt.NDArray[np.float32]
+
+
+def activation_map(output: MemberOutput, grade: int) -> Map:
+    """One member's map for one grade, in the orientation of the picture.
+
+    Args:
+        output: of the member.
+        grade: 0..4.
+
+    Returns:
+        ``(h, w)`` float32 on the grid of the features; ``map.sum() + bias[grade]`` is the logit.
+    """
+    _, height, width = output.features.shape
+    found = np.tensordot(output.head[grade], output.features, axes=1) / (height * width)
+    oriented = found[:, ::-1] if output.mirrored else found
+    return np.ascontiguousarray(oriented, dtype=np.float32)
+
+
+def ensemble_maps(outputs: Sequence[MemberOutput], weights: Sequence[float]) -> Map:
+    """The members' maps for every grade, brought to one grid and added by weight.
+
+    Args:
+        outputs: of the M members.
+        weights: ``(M,)``, how much each has to say.
+
+    Returns:
+        ``(5, h, w)`` float32 on the finest grid. A grade's map sums, with the biases by weight, to
+        the members' logits by weight.
+    """
+    height = max(output.features.shape[1] for output in outputs)
+    width = max(output.features.shape[2] for output in outputs)
+    total = np.zeros((len(outputs[0].bias), height, width))
+    for output, weight in zip(outputs, weights, strict=True):
+        for grade in range(len(total)):
+            total[grade] += weight * regridded(activation_map(output, grade), (height, width))
+    return total.astype(np.float32)
+
+
+def regridded(found: Map, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """A map on another grid over the same picture; its sum stays.
+
+    Each cell's evidence is spread evenly over its area, and every new cell gathers what falls on
+    it.
+    """
+    down, across = (_overlaps(old, new) for old, new in zip(found.shape, shape, strict=True))
+    return np.asarray(down @ found @ across.T)
+
+
+def _overlaps(old: int, new: int) -> npt.NDArray[np.float64]:
+    """``(new, old)`` the share of each old cell that lies in each new one; columns sum to 1."""
+    start, end = np.arange(new)[:, None] / new, np.arange(1, new + 1)[:, None] / new
+    from_, to = np.arange(old) / old, np.arange(1, old + 1) / old
+    return np.asarray(np.maximum(np.minimum(end, to) - np.maximum(start, from_), 0.0) * old)
+
+
+def heat(found: Map, shape: tuple[int, int]) -> Map:
+    """A map as it is shown: its positive part, 0..1, enlarged to ``shape`` = (height, width)."""
+    positive = np.maximum(found, 0.0)
+    peak = float(positive.max())
+    scaled = positive / peak if peak > 0 else positive
+    enlarged = Image.fromarray(scaled).resize(shape[::-1], Image.Resampling.BICUBIC)
+    return np.clip(np.asarray(enlarged, dtype=np.float32), 0.0, 1.0)

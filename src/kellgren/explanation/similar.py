@@ -1,0 +1,235 @@
+"""Graded knees that look like one, to the eyes of the model: a compact index of its features.
+
+The index holds, of each knee, its grade, a small picture and a short code: the features of every
+network, averaged over the picture, brought to unit length and projected on their principal axes.
+It is of use for the networks it was made with and no others, and says so by their checksums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.atomic_files import replaced_whole, written_whole
+from kellgren.errors import BundleError
+from kellgren.file_names import patient_and_side
+from kellgren.grades import Grade, Side
+from kellgren.grading.bundle import Bundle
+
+CARD, CODES, PICTURES = "similar.json", "codes.npz", "pictures.bin"
+# Two files of one film, in whatever format, lie closer than this: PNG and JPEG of an example up to
+# 0.064 apart. So do 4 of the 1 319 knees and their nearest, which are then left out: no loss.
+SAME_FILM = 0.075
+_RESTORE = "Restore the index from where it came, or install the package again"
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the knees of an index come from, and whom to thank."""
+
+    name: str
+    licence: str
+    credit: str
+    selection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """One graded knee, and how far it lies from the one that was asked about.
+
+    Attributes:
+        number: in the index.
+        file: its published name, without a suffix.
+        patient: of the published set.
+        side: of the patient.
+        grade: as published.
+        distance: between the codes; 0 for the same picture.
+    """
+
+    number: int
+    file: str
+    patient: str
+    side: Side
+    grade: Grade
+    distance: float
+
+
+def joined(features: Sequence[npt.NDArray[np.float32]]) -> Vectors:
+    """Features of several networks as one vector, each network's at unit length."""
+    units = [part / max(float(np.linalg.norm(part)), 1e-12) for part in features]
+    return np.concatenate(units).astype(np.float32)
+
+
+class SimilarKnees:
+    """An index that was checked against its own checksums.
+
+    Attributes:
+        source: of its knees.
+        networks: SHA-256 of each network whose features it holds, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        networks: Sequence[str],
+        files: Sequence[str],
+        grades: npt.NDArray[np.integer[Any]],
+        centre: Vectors,
+        axes: Vectors,
+        codes: Vectors,
+        pictures: Sequence[bytes],
+    ) -> None:
+        self.source = source
+        self.networks = tuple(networks)
+        self._files = tuple(files)
+        self._grades = grades
+        self._centre, self._axes, self._codes = centre, axes, codes
+        self._pictures = tuple(pictures)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @classmethod
+    def default(cls) -> Self:
+        """The index that comes with the package.
+
+        Raises:
+            BundleError: it is damaged or missing.
+        """
+        return cls.open(Path(str(resources.files("kellgren"))) / "models" / "similar")
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """An index on disk.
+
+        Raises:
+            BundleError: it is missing or damaged.
+        """
+        try:
+            card = json.loads((folder / CARD).read_text("utf-8"))
+            parts = {name: (folder / name).read_bytes() for name in (CODES, PICTURES)}
+            for name, content in parts.items():
+                if hashlib.sha256(content).hexdigest() != card["files"][name]:
+                    raise BundleError(folder / name, "is damaged: another checksum", _RESTORE)
+            with np.load(io.BytesIO(parts[CODES]), allow_pickle=False) as arrays:
+                ends = np.cumsum(arrays["sizes"])
+                return cls(
+                    source=Source(**card["source"]),
+                    networks=card["networks"],
+                    files=[str(name) for name in arrays["files"]],
+                    grades=arrays["grades"],
+                    **{
+                        name: arrays[name].astype(np.float32)
+                        for name in ("centre", "axes", "codes")
+                    },
+                    pictures=[
+                        parts[PICTURES][end - size : end]
+                        for end, size in zip(ends, arrays["sizes"], strict=True)
+                    ],
+                )
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise BundleError(
+                folder, f"is no index of similar knees ({type(error).__name__})", _RESTORE
+            ) from None
+
+    def write(self, folder: Path) -> None:
+        """Lay the index down; its card, with the checksums, last."""
+        with replaced_whole(folder / CODES) as path:
+            np.savez_compressed(
+                path,
+                files=np.array(self._files),
+                grades=self._grades.astype(np.uint8),
+                sizes=np.array([len(picture) for picture in self._pictures], dtype=np.uint32),
+                centre=self._centre.astype(np.float16),
+                axes=self._axes.astype(np.float16),
+                codes=self._codes.astype(np.float16),
+            )
+        with replaced_whole(folder / PICTURES) as path:
+            path.write_bytes(b"".join(self._pictures))
+        card = {
+            "source": asdict(self.source),
+            "networks": self.networks,
+            "knees": len(self),
+            "files": {
+                name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+                for name in (CODES, PICTURES)
+            },
+        }
+        with written_whole(folder / CARD) as stream:
+            stream.write(json.dumps(card, indent=2) + "\n")
+
+    def places(self, bundle: Bundle) -> tuple[int, ...] | None:
+        """Where a bundle has the networks of this index; ``None``: it lacks one of them."""
+        found = network_checksums(bundle)
+        if not set(self.networks) <= set(found):
+            return None
+        return tuple(found.index(network) for network in self.networks)
+
+    def nearest(
+        self,
+        features: Sequence[npt.NDArray[np.float32]],
+        count: int,
+        excluded: Callable[[str], bool] = lambda patient: False,
+    ) -> list[Likeness]:
+        """The knees that lie closest, nearest first.
+
+        Args:
+            features: of a knee: those of this index's networks, in its order; see `places`.
+            count: how many at most.
+            excluded: says of a patient whether to leave their knees out. Those of a patient whose
+                film this is, by the picture itself, are left out anyway.
+        """
+        code = (joined(features) - self._centre) @ self._axes
+        distances = np.linalg.norm(self._codes - code, axis=1)
+        found: list[Likeness] = []
+        own: set[str] = set()
+        for number in np.argsort(distances, kind="stable"):
+            knee = self.knee(int(number), float(distances[number]))
+            if knee.distance < SAME_FILM:
+                own.add(knee.patient)
+            elif knee.patient not in own and not excluded(knee.patient):
+                found.append(knee)
+            if len(found) == count:
+                break
+        return found
+
+    @property
+    def checksum(self) -> str:
+        """Changes with whatever the numbers of its knees mean."""
+        told = "\n".join([*self.networks, *self._files])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def knee(self, number: int, distance: float = 0.0) -> Likeness:
+        """One knee of the index.
+
+        Raises:
+            IndexError: it holds fewer.
+        """
+        patient, side = patient_and_side(self._files[number])
+        grade = Grade(int(self._grades[number]))
+        return Likeness(number, self._files[number], patient, side, grade, distance)
+
+    def picture(self, number: int) -> bytes:
+        """Its picture, a WebP file as it stands in the index: left knees are not mirrored.
+
+        Raises:
+            IndexError: the index holds fewer.
+        """
+        return self._pictures[number]
+
+
+def network_checksums(bundle: Bundle) -> list[str]:
+    """SHA-256 of each network of a bundle, in its order."""
+    return [bundle.card.files[member.model] for member in bundle.card.members]

@@ -1,0 +1,1 @@
+"""A knee becomes a distribution over the grades: bundle, members, vote, calibration."""

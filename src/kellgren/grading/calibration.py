@@ -1,0 +1,114 @@
+"""From probabilities to words that hold: temperature, likely grades, certainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.grading.multinomial import fit_multinomial
+
+Floats = npt.NDArray[np.floating]
+LIKELY_MASS = 0.9
+FEWEST_FOR_BIASES = 200
+"""Knees below which only a temperature is fitted: a few cannot tell how often a grade occurs."""
+CERTAINTY_WORDS = (("high", 0.75), ("moderate", 0.5), ("low", 0.0))
+
+
+def fit_temperature(logits: Floats, grades: npt.NDArray[np.integer]) -> float:
+    """The temperature that makes held-out labels most likely (Guo et al., ICML 2017).
+
+    Args:
+        logits: ``(N, 5)`` on knees that the model did not learn from.
+        grades: ``(N,)`` their labels.
+
+    Returns:
+        A positive number; the logits divided by it are best calibrated in log-likelihood.
+    """
+    rows = np.arange(len(grades))
+    golden = (np.sqrt(5.0) - 1.0) / 2.0
+
+    def loss(log_temperature: float) -> float:
+        scaled = np.asarray(logits, dtype=np.float64) / np.exp(log_temperature)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, grades]))
+
+    low, high = np.log(0.1), np.log(10.0)
+    for _ in range(60):  # golden section: the loss has one minimum in log temperature
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return float(np.exp((low + high) / 2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Turns logits into probabilities that hold: ``softmax(logits / temperature + bias)``.
+
+    Attributes:
+        temperature: above 1 makes them less sure.
+        bias: of each grade; they sum to 0. Training towards soft targets favours the grades in
+            the middle, and this takes it back.
+    """
+
+    temperature: float
+    bias: tuple[float, ...]
+
+
+def fit_calibration(
+    logits: Floats, grades: npt.NDArray[np.integer], shrinkage: float = 1e-3
+) -> Calibration:
+    """The temperature and biases that make held-out labels most likely.
+
+    Bias-corrected temperature scaling (Alexandari et al., ICML 2020): a convex problem in the
+    inverse temperature and the biases, solved by Newton's method from the temperature alone.
+
+    Args:
+        logits: ``(N, 5)`` on knees that the model did not learn from; with few of them, or a
+            grade missing among them, the biases stay 0.
+        grades: ``(N,)`` their labels.
+        shrinkage: penalty on the squared biases, relative to the mean loss.
+    """
+    knees, count = logits.shape
+    temperature = fit_temperature(logits, grades)
+    unbiased = Calibration(temperature, (0.0,) * count)
+    if knees < FEWEST_FOR_BIASES or len(np.unique(grades)) < count:
+        return unbiased
+    # Parameter 0 is the inverse temperature, the others are the biases.
+    design = np.concatenate([logits[:, :, None], np.tile(np.eye(count), (knees, 1, 1))], axis=2)
+    start = np.array([1.0 / temperature, *[0.0] * count])
+    found = fit_multinomial(design, grades, start, np.array([0.0, *[2 * shrinkage] * count]))
+    if not 0.1 <= found[0] <= 10.0:  # logits that say nothing, or the opposite
+        return unbiased
+    biases = found[1:] - found[1:].mean()
+    return Calibration(float(1.0 / found[0]), tuple(float(bias) for bias in biases))
+
+
+def likely_grades(probabilities: Floats, mass: float = LIKELY_MASS) -> tuple[int, int]:
+    """The shortest run of neighbouring grades that holds at least ``mass``.
+
+    Args:
+        probabilities: ``(5,)``.
+        mass: 0..1.
+
+    Returns:
+        Its lowest and highest grade; of two equally short runs, the more probable one.
+    """
+    total = np.concatenate([[0.0], np.cumsum(probabilities)])
+    count = len(probabilities)
+    for length in range(1, count + 1):
+        held = total[length:] - total[: count + 1 - length]
+        if held.max() >= mass:
+            low = int(held.argmax())
+            return low, low + length - 1
+    return 0, count - 1
+
+
+def certainty(probabilities: Floats) -> str:
+    """A word for how sure the grade is: ``high``, ``moderate`` or ``low``.
+
+    Args:
+        probabilities: ``(5,)``, calibrated.
+    """
+    top = float(np.max(probabilities))
+    return next(word for word, least in CERTAINTY_WORDS if top >= least)

@@ -1,0 +1,216 @@
+"""What a bundle says of itself: its networks, their vote, data, scores and files."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kellgren.grading.combiner import Combiner
+from kellgren.grading.contralateral import BothKnees
+from kellgren.grading.preprocess import Preprocess
+
+FORMAT = 4
+Weights = Literal["fp16", "int8"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MemberCard(_Part):
+    """One network of the bundle.
+
+    Attributes:
+        name: unique in the bundle.
+        backbone: of the vote. Networks of one backbone were trained alike on different folds; the
+            mean of their logits is its voice.
+        architecture: of the registry.
+        model: ONNX file in the bundle.
+        head: NPZ file with the head's weights.
+        preprocess: what the network sees.
+        recipe: that it was trained with, whole.
+        recipe_hash: of that recipe.
+        started_from: the weights that training began with, and their credit.
+        trained_folds: which folds it learnt from; the others it never saw. All of them for a
+            final, whose scores are those of its recipe's networks on folds.
+        knees: how many it learnt from; ``None`` where the card does not say, as before format 4.
+        patients: whose knees these are.
+        weights: how the large ones are stored; all sums are done in fp32.
+    """
+
+    name: str
+    backbone: str
+    architecture: str
+    model: str
+    head: str
+    preprocess: Preprocess
+    recipe: dict[str, Any]
+    recipe_hash: str
+    started_from: str
+    trained_folds: tuple[int, ...]
+    knees: int | None = None
+    patients: int | None = None
+    weights: Weights = "fp16"
+
+    def learnt_from(self, folds: int) -> str:
+        """Such as ``5282 knees of 2641 patients: folds 1, 2, 3, 4 of 0 to 4``.
+
+        Args:
+            folds: how many there are.
+        """
+        named = ", ".join(map(str, self.trained_folds)) or "none"
+        told = (
+            f"all {folds} folds"
+            if len(self.trained_folds) == folds
+            else (f"folds {named} of 0 to {folds - 1}")
+        )
+        if self.knees is None:
+            return told
+        return f"{self.knees} knees of {self.patients} patients: {told}"
+
+
+class Pictures(_Part):
+    """What was found in the files of the training data, of one format.
+
+    Attributes:
+        format: such as JPEG, PNG or DICOM; ``not read`` for those that were not there any more.
+        knees: how many.
+        width: smallest and largest, pixels; ``None`` where the header was not read.
+        height: likewise.
+    """
+
+    format: str
+    knees: int
+    width: tuple[int, int] | None = None
+    height: tuple[int, int] | None = None
+
+    @property
+    def words(self) -> str:
+        """Such as ``6604 JPEG of 299 x 299 pixels``."""
+        if self.width is None or self.height is None:
+            return f"{self.knees} {self.format}"
+        sides = (
+            str(low) if low == high else f"{low} to {high}"
+            for low, high in (self.width, self.height)
+        )
+        return f"{self.knees} {self.format} of {' x '.join(sides)} pixels"
+
+
+class TrainingData(_Part):
+    """What the members were trained on, and whom to thank.
+
+    Attributes:
+        name: of the data set.
+        licence: of the data set.
+        credit: whom to cite.
+        knees: that at least one of the networks learnt from.
+        patients: whose knees these are.
+        folds_hash: of the deal of patients to folds.
+        folds: how many.
+        pictures: what the files were; empty where the card does not say.
+        notes: what else a user of the data or of the starting weights must know.
+    """
+
+    name: str
+    licence: str
+    credit: str
+    knees: int
+    patients: int
+    folds_hash: str
+    folds: int
+    pictures: tuple[Pictures, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class StorageCheck(_Part):
+    """What storing weights as int8 changed, on real knees, against fp16.
+
+    Attributes:
+        knees: compared.
+        out_of_fold: whether no network of the bundle had learnt from them.
+        agreement: share whose grade is the same.
+        largest_shift: of any grade's calibrated probability.
+    """
+
+    knees: int
+    out_of_fold: bool
+    agreement: float
+    largest_shift: float
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        kind = "held-out knees" if self.out_of_fold else "knees of the training data"
+        return (
+            f"int8: {self.agreement:.1%} of {self.knees} {kind} graded as with fp16, "
+            f"largest shift of a probability {self.largest_shift:.3f}"
+        )
+
+
+class Card(_Part):
+    """All that is known of a bundle.
+
+    Attributes:
+        format: of the bundle; a newer one is refused.
+        name: of the bundle.
+        version: of the software that wrote it.
+        grades: what the five outputs mean, in order.
+        scale: which Kellgren-Lawrence version the labels follow.
+        members: the networks.
+        combiner: how the backbones' distributions become one, fitted out of fold.
+        both_knees: what the other knee adds, where it is there; ``None`` where it has not been
+            shown to help.
+        data: what they learnt from.
+        storage: what int8 weights changed; ``None`` where none are stored so.
+        out_of_fold: scores with intervals on knees held out of the members' training, each knee
+            by a combiner that was chosen and fitted without its patient.
+        out_of_fold_paired: the same, read with the other knee, and the gain over reading alone.
+        versions: of the libraries used in training and export.
+        files: SHA-256 of every other file in the bundle.
+        intended_use: and what it is not for.
+        seal: SHA-256 of the card's own text without this value; empty in one written by hand.
+    """
+
+    format: int
+    name: str
+    version: str
+    grades: tuple[str, ...] = Field(min_length=5, max_length=5)
+    scale: str
+    members: tuple[MemberCard, ...] = Field(min_length=1)
+    combiner: Combiner
+    both_knees: BothKnees | None = None
+    data: TrainingData
+    storage: StorageCheck | None = None
+    out_of_fold: dict[str, Any]
+    out_of_fold_paired: dict[str, Any] | None = None
+    versions: dict[str, str]
+    files: dict[str, str]
+    intended_use: str
+    seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_format_1(cls, content: Any) -> Any:
+        """A card of format 1 has one member, and its calibration beside it."""
+        if not isinstance(content, dict) or content.get("format") != 1:
+            return content
+        members = content.get("members")
+        if not isinstance(members, list) or len(members) != 1 or not isinstance(members[0], dict):
+            raise ValueError("a card of format 1 must have one member")
+        name = members[0].get("name")
+        combiner = {"members": [name], "weights": [1.0]}
+        for key, there in (("voting", "rule"), ("temperature", "temperature"), ("bias", "bias")):
+            if key in content:
+                combiner[there] = content[key]
+        kept = {k: v for k, v in content.items() if k not in ("voting", "temperature", "bias")}
+        told = {"format": FORMAT, "combiner": combiner}
+        return kept | told | {"members": [{"backbone": name, **members[0]}]}
+
+    @model_validator(mode="after")
+    def _backbones_vote(self) -> Self:
+        if {member.backbone for member in self.members} != set(self.combiner.members):
+            raise ValueError("the combiner's members are not the backbones of the networks")
+        if len({member.name for member in self.members}) != len(self.members):
+            raise ValueError("two networks bear the same name")
+        return self

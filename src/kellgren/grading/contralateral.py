@@ -1,0 +1,88 @@
+"""What the other knee of a patient adds to one: a small model that works without it too.
+
+``softmax(sharpness * log p + agreement * q + bias)``, where p is the distribution of the knee and q
+that of the other one. The two knees are treated alike. The other knee's probabilities enter as they
+are, not as logarithms, so that what it adds is bounded: one badly read knee cannot carry the other
+away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from kellgren.grades import Side
+from kellgren.grading.multinomial import fit_multinomial
+from kellgren.grading.voting import logs, softmax
+
+Floats = npt.NDArray[np.floating]
+Distributions = npt.NDArray[np.float64]
+_SHRINKAGE = 1e-3
+_DIGITS = 6
+
+
+class BothKnees(BaseModel):
+    """The fitted model.
+
+    Attributes:
+        sharpness: multiplies the knee's own log-probabilities.
+        agreement: multiplies the other knee's probability of the same grade; 0 ignores it.
+        bias: of each grade.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sharpness: float = Field(gt=0.05, lt=20.0)
+    agreement: float = Field(gt=-20.0, lt=20.0)
+    bias: tuple[float, ...] = Field(min_length=5, max_length=5)
+
+    def combine(self, own: Floats, other: Floats) -> Distributions:
+        """Both ``(..., 5)``, each knee read alone; so is the result, read with the other."""
+        return softmax(
+            self.sharpness * logs(own) + self.agreement * np.asarray(other), 1, self.bias
+        )
+
+
+def fit_both_knees(own: Floats, other: Floats, grades: npt.NDArray[np.integer]) -> BothKnees:
+    """Fit on knees that no member learnt from, drawn towards ignoring the other knee.
+
+    Args:
+        own: ``(N, 5)`` distributions of knees read alone.
+        other: ``(N, 5)`` of the other knee of each.
+        grades: ``(N,)`` labels of the knees.
+    """
+    design = np.concatenate(
+        [
+            logs(own)[:, :, None],
+            np.asarray(other)[:, :, None],
+            np.tile(np.eye(5), (len(own), 1, 1)),
+        ],
+        axis=2,
+    )
+    prior = np.array([1.0, *[0.0] * 6])
+    sharpness, agreement, *bias = fit_multinomial(design, grades, prior, np.full(7, _SHRINKAGE))
+    centred = np.asarray(bias) - np.mean(bias)
+    return BothKnees(
+        sharpness=round(float(sharpness), _DIGITS),
+        agreement=round(float(agreement), _DIGITS),
+        bias=tuple(round(float(value), _DIGITS) for value in centred),
+    )
+
+
+def other_knees(patients: Sequence[str], sides: Sequence[Side]) -> npt.NDArray[np.int64]:
+    """``(N,)`` the position of each knee's fellow, -1 where it is alone.
+
+    Two knees belong together when a patient has exactly one left and one right knee here, and no
+    other.
+    """
+    of_patient: dict[str, list[int]] = {}
+    for position, patient in enumerate(patients):
+        of_patient.setdefault(patient, []).append(position)
+    found = np.full(len(patients), -1, dtype=np.int64)
+    for positions in of_patient.values():
+        if sorted(sides[p].value for p in positions) == ["L", "R"]:
+            found[positions] = positions[::-1]
+    return found

@@ -1,0 +1,77 @@
+"""What a member sees: one description shared by training and inference, kept in the bundle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from kellgren.grades import Side
+from kellgren.knee import KneeCrop, Plane
+
+_PERCENTILES = (1, 50, 99)
+_DARK, _BRIGHT = 0.05, 0.95  # where the first and the last of them come to lie
+_MIDDLE = 0.7  # how far from dark to bright the median lies on a usual knee
+_LEAST_CONTRAST = 0.05
+_STRONGEST = 2.5  # exponent of the tone curve
+
+
+class Preprocess(BaseModel):
+    """How a knee becomes a member's input.
+
+    Attributes:
+        size: width and height of the input, in pixels.
+        mean: per channel, of the network's pretraining, for pixels in 0..1.
+        std: per channel, likewise.
+        mirror_left: left knees are mirrored, so that the medial side lies on one side always.
+        level: the exposure is taken out, see `levelled`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(ge=32, le=2048)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mirror_left: bool = True
+    level: bool = False
+
+    def mirrors(self, crop: KneeCrop) -> bool:
+        """Whether the members see this knee mirrored."""
+        return self.mirror_left and crop.side is Side.LEFT
+
+    def plane(self, crop: KneeCrop) -> Plane:
+        """Orient the knee, resize it, cubic and antialiased, to ``(size, size)``, and level it."""
+        pixels = crop.pixels[:, ::-1] if self.mirrors(crop) else crop.pixels
+        picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+        resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        plane = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
+        return levelled(plane) if self.level else plane
+
+    def normalise(self, planes: Plane) -> Plane:
+        """Turn ``(N, size, size)`` planes in 0..1 into a network's ``(N, 3, size, size)`` input."""
+        mean = np.asarray(self.mean, dtype=np.float32).reshape(1, 3, 1, 1)
+        std = np.asarray(self.std, dtype=np.float32).reshape(1, 3, 1, 1)
+        return (planes[:, None] - mean) / std
+
+
+def levelled(plane: Plane) -> Plane:
+    """The same knee, exposed as every other one: what the tube and the detector chose is taken out.
+
+    The 1st percentile of its grey values becomes 0.05 and the 99th 0.95; between them a power
+    moves the median to 0.7 of the way, as it lies on a usual knee. The order of grey values stays.
+
+    Args:
+        plane: ``(H, W)`` 0..1, bone bright.
+
+    Returns:
+        The same shape, 0..1. Where all is nearly one grey, contrast is not made of nothing.
+    """
+    dark, middle, bright = (float(p) for p in np.percentile(plane, _PERCENTILES))
+    contrast = max(bright - dark, _LEAST_CONTRAST)
+    share = np.clip((plane - dark) / contrast, 0.0, None)
+    tone = min(max((middle - dark) / contrast, 1e-3), 1 - 1e-3)
+    power = min(max(math.log(_MIDDLE) / math.log(tone), 1 / _STRONGEST), _STRONGEST)
+    even = _DARK + (_BRIGHT - _DARK) * share**power
+    return np.asarray(np.clip(even, 0.0, 1.0), dtype=np.float32)

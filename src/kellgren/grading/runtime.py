@@ -1,0 +1,173 @@
+"""Runs one member from its ONNX file: ONNX Runtime, or OpenVINO where it is installed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.errors import BundleError, MissingExtra
+from kellgren.grading.preprocess import Preprocess
+from kellgren.knee import KneeCrop
+
+Floats = npt.NDArray[np.float32]
+Infer = Callable[[Floats], tuple[Floats, Floats]]
+Engine = Literal["onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOutput:
+    """What one member says of one knee, in the orientation of its input.
+
+    Attributes:
+        logits: ``(5,)``.
+        features: ``(C, h, w)``, the last feature map after its activation.
+        head: ``(5, C)`` weights of the linear layer over the averaged features.
+        bias: ``(5,)`` of that layer: ``logits == head @ features.mean((1, 2)) + bias``.
+        mirrored: whether the input showed the knee mirrored.
+    """
+
+    logits: Floats
+    features: Floats
+    head: Floats
+    bias: Floats
+    mirrored: bool
+
+
+class MemberRuntime:
+    """One trained network, ready to look at knees.
+
+    Args:
+        model: the ONNX file, with the outputs ``logits`` and ``features``.
+        head: the head's weights, a ``.npz`` with ``weight`` and ``bias``.
+        preprocess: what the network sees.
+        engine: ``onnxruntime`` or ``openvino``.
+        precision: ``fp32``; ``bf16`` with openvino only. Never chosen silently.
+        threads: of the engine; 0 leaves the choice to it.
+
+    Raises:
+        BundleError: the files are not such a network.
+        MissingExtra: openvino is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        head: Path,
+        preprocess: Preprocess,
+        *,
+        engine: Engine = "onnxruntime",
+        precision: Precision = "fp32",
+        threads: int = 0,
+    ) -> None:
+        self.preprocess = preprocess
+        try:
+            with head.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                self.head: Floats = arrays["weight"].astype(np.float32)
+                self.bias: Floats = arrays["bias"].astype(np.float32)
+        except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
+            raise BundleError(
+                head, f"is not a member's head ({type(error).__name__})", "Restore the bundle"
+            ) from None
+        if engine == "openvino":
+            self._infer = _openvino(model, precision, threads)
+        elif precision == "bf16":
+            raise MissingExtra(
+                "precision bf16",
+                "ONNX Runtime computes in fp32 here",
+                "Add --engine openvino, or leave the precision at fp32",
+            )
+        else:
+            self._infer = _onnxruntime(model, threads)
+
+    def logits(self, planes: Floats) -> Floats:
+        """Of one look at planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
+        return self._infer(self.preprocess.normalise(planes))[0]
+
+    def examine(self, crop: KneeCrop, *, mirror: bool = True) -> MemberOutput:
+        """Look at a knee.
+
+        Args:
+            crop: the knee.
+            mirror: average the look at the knee and the look at its mirror image, logits and
+                (mirrored back) features alike, so that the one still follows from the other.
+        """
+        plane = self.preprocess.plane(crop)
+        looks = np.stack([plane, plane[:, ::-1]]) if mirror else plane[None]
+        logits, features = self._infer(self.preprocess.normalise(looks))
+        if mirror:
+            features = np.stack([features[0], features[1][..., ::-1]])
+        return MemberOutput(
+            logits=logits.mean(axis=0),
+            features=features.mean(axis=0),
+            head=self.head,
+            bias=self.bias,
+            mirrored=self.preprocess.mirrors(crop),
+        )
+
+
+def _onnxruntime(model: Path, threads: int) -> Infer:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # idle threads that spin rob each other, and whatever else runs, of the few cores there are
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        source = session.get_inputs()[0].name
+        if not {"logits", "features"} <= {output.name for output in session.get_outputs()}:
+            raise ValueError("outputs are missing")
+    except Exception as error:  # the C++ library has no exception tree of its own
+        raise _unusable(model, error) from None
+
+    def infer(images: Floats) -> tuple[Floats, Floats]:
+        logits, features = session.run(["logits", "features"], {source: images})
+        return logits, features
+
+    return infer
+
+
+def _openvino(model: Path, precision: Precision, threads: int) -> Infer:
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtra(
+            "engine openvino", "is not installed", "Install it: pip install 'kellgren[fast]'"
+        ) from None
+    # OpenVINO would choose bf16 by itself where the processor has it
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    try:
+        compiled = openvino.Core().compile_model(model, "CPU", settings)
+        for name in ("logits", "features"):
+            compiled.output(name)
+    except RuntimeError as error:
+        raise _unusable(model, error) from None
+    requests = threading.local()  # a request serves one caller at a time; knees are read in threads
+
+    def infer(images: Floats) -> tuple[Floats, Floats]:
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        found = requests.own.infer(images)
+        return found["logits"], found["features"]
+
+    return infer
+
+
+def _unusable(model: Path, error: Exception) -> BundleError:
+    return BundleError(
+        model,
+        f"is not a network this version can run ({type(error).__name__})",
+        "Restore the bundle, or make it again with kellgren bundle build",
+    )

@@ -1,0 +1,1 @@
+"""A file becomes grey values, bone bright, with side and pixel spacing; or is refused."""

@@ -1,0 +1,1 @@
+"""DICOM files: header, pixel data in a safe decoder, displayed grey values."""

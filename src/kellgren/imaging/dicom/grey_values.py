@@ -1,0 +1,183 @@
+"""Stored DICOM pixel values to displayed grey: modality, values of interest, inversion, padding.
+
+The formulas are those of DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2. pydicom's own functions are
+not used: its lookup wraps around where a table has more than 256 entries of 8 bits, and its window
+does not tell the range it maps to.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from pydicom import Dataset
+
+from kellgren.imaging.dicom.header import Header
+
+
+def grey_values(stored: np.ndarray, header: Header) -> np.ndarray:
+    """Displayed grey values (H, W) float32 in 0..1, bone bright, of (H, W) stored integers."""
+    is_padding = _padding(stored, header)
+    values = _modality_values(stored, header)
+    pixels = _values_of_interest(values, is_padding, header)
+    if is_inverted(header):
+        np.subtract(np.float32(1), pixels, out=pixels)
+    pixels[is_padding] = 0.0
+    return pixels
+
+
+def _padding(stored: np.ndarray, header: Header) -> np.ndarray:
+    """Where there is no picture: (H, W) bool."""
+    first = header.number("PixelPaddingValue")
+    if first is None:
+        return np.zeros(stored.shape, dtype=bool)
+    limit = header.number("PixelPaddingRangeLimit")
+    low, high = sorted((first, first if limit is None else limit))
+    return (stored >= low) & (stored <= high)
+
+
+def _modality_values(stored: np.ndarray, header: Header) -> np.ndarray:
+    """The detector's quantity: (H, W) float32."""
+    values = stored.astype(np.float32)
+    looked_up = _looked_up(values, header, "ModalityLUTSequence")
+    if looked_up is not None:
+        return looked_up[0]
+    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+    if slope == 0:
+        header.warn_ignored("RescaleSlope")
+    values *= np.float32(slope or 1)
+    values += np.float32(intercept or 0)
+    return values
+
+
+def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Header) -> np.ndarray:
+    """The file's own choice of contrast, (H, W) float32 in 0..1; the whole range if it has none.
+
+    A choice that leaves no contrast at all is a mistake, so the next one is tried.
+    """
+    for choice in (_by_table, _by_window):
+        pixels = choice(values, header)
+        if pixels is not None:
+            if pixels.min() < pixels.max():
+                return pixels
+            header.warnings.append("the contrast stored in the file shows nothing and is ignored")
+    valid = values[~is_padding] if is_padding.any() else values
+    low, high = (valid.min(), valid.max()) if valid.size else (0.0, 0.0)
+    if low == high:
+        return np.zeros_like(values)
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
+
+
+def _by_table(values: np.ndarray, header: Header) -> np.ndarray | None:
+    looked_up = _looked_up(values, header, "VOILUTSequence")
+    if looked_up is None:
+        return None
+    entries, bits = looked_up
+    return np.clip(entries / np.float32(2**bits - 1), 0.0, 1.0)
+
+
+class LookupTable(NamedTuple):
+    """Entries, float32 ``(N,)``; the input value of the first; bits per entry."""
+
+    entries: np.ndarray
+    first: int
+    bits: int
+
+
+def lookup_table(header: Header, keyword: str) -> LookupTable | None:
+    """The first table of a Modality or VOI LUT sequence; None if there is none, or it is broken."""
+    item = header.item(keyword)
+    if item is None:
+        return None
+    try:
+        return _table(item, header)
+    except Exception:  # pydicom converts on access and raises whatever it meets
+        header.warn_ignored(keyword)
+        return None
+
+
+def _looked_up(values: np.ndarray, header: Header, keyword: str) -> tuple[np.ndarray, int] | None:
+    """The table's entries for `values`, (H, W) float32, and its bits per entry."""
+    table = lookup_table(header, keyword)
+    if table is None:
+        return None
+    # A first input value may be stored as unsigned although it is meant to be negative.
+    first = table.first - 2**16 * (table.first >= 2**15 and values.min() < 0)
+    index = np.clip(np.rint(values) - first, 0, len(table.entries) - 1).astype(np.int32)
+    return table.entries[index], table.bits
+
+
+def _table(item: Dataset, header: Header) -> LookupTable:
+    length, first, bits = (int(number) for number in item.LUTDescriptor)
+    length = length % 2**16 or 2**16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        is_little_endian = header.dataset.original_encoding[1]
+        wide = np.dtype("<u2" if is_little_endian else ">u2")
+        is_packed = bits == 8 and len(data) < 2 * length
+        data = np.frombuffer(data, dtype=np.uint8 if is_packed else wide)
+    entries = np.atleast_1d(np.asarray(data, dtype=np.float32))[:length]
+    if len(entries) < length or not 8 <= bits <= 16:
+        raise ValueError("the table is shorter than it says, or of unknown depth")
+    return LookupTable(entries, first, bits)
+
+
+class Window(NamedTuple):
+    """Centre and width in the detector's quantity, and the function between its borders."""
+
+    centre: float
+    width: float
+    function: str
+
+
+def window(header: Header) -> Window | None:
+    """The first window; None if there is none, or it is broken."""
+    centre, width = header.number("WindowCenter"), header.number("WindowWidth")
+    if centre is None or width is None:
+        return None
+    function = header.word("VOILUTFunction") or "LINEAR"
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        header.warn_ignored("VOILUTFunction")
+        function = "LINEAR"
+    if width < 1 if function == "LINEAR" else width <= 0:
+        header.warn_ignored("WindowWidth")
+        return None
+    return Window(centre, width, function)
+
+
+def _by_window(values: np.ndarray, header: Header) -> np.ndarray | None:
+    chosen = window(header)
+    return None if chosen is None else _windowed(values, *chosen)
+
+
+def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
+    if function == "SIGMOID":
+        # Beyond 50 widths the curve is flat; the limit keeps the exponential finite.
+        exponent = np.clip((values - np.float32(centre)) * np.float32(-4 / width), -80.0, 80.0)
+        pixels: np.ndarray = 1 / (1 + np.exp(exponent))
+    elif function == "LINEAR_EXACT":
+        pixels = np.clip((values - np.float32(centre)) / np.float32(width) + 0.5, 0.0, 1.0)
+    elif width == 1:
+        pixels = (values > centre - 0.5).astype(np.float32)
+    else:
+        scale = np.float32(1 / (width - 1))
+        pixels = np.clip((values - np.float32(centre - 0.5)) * scale + 0.5, 0.0, 1.0)
+    return pixels
+
+
+def is_inverted(header: Header) -> bool:
+    """Whether small values are to be shown bright.
+
+    PresentationLUTShape decides where it is stated, as in other DICOM software; the two elements
+    must agree, so a contradiction is warned of.
+    """
+    by_photometric = header.word("PhotometricInterpretation") == "MONOCHROME1"
+    shape = header.word("PresentationLUTShape")
+    if shape not in ("IDENTITY", "INVERSE"):
+        return by_photometric
+    if (shape == "INVERSE") != by_photometric:
+        header.warnings.append(
+            "PresentationLUTShape and PhotometricInterpretation contradict each other: "
+            "check that bone is bright"
+        )
+    return shape == "INVERSE"

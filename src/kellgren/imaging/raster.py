@@ -1,0 +1,155 @@
+"""PNG, JPEG and TIFF pictures to grey values in 0..1, through Pillow."""
+
+from __future__ import annotations
+
+import io
+import math
+from contextlib import nullcontext
+
+import numpy as np
+from PIL import Image, ImageChops, ImageOps
+
+from kellgren.imaging.native_stderr import native_stderr_silenced
+from kellgren.imaging.picture import (
+    MAX_PIXELS,
+    PLAUSIBLE_MM,
+    Picture,
+    PixelSpacing,
+    Refusal,
+    check_size,
+)
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bit depths that X-ray detectors deliver."""
+COLOUR_TOLERANCE = 12
+"""Largest difference between colour channels, of 255, that still counts as grey: JPEG adds some."""
+SCREEN_DPI = (72.0, 96.0)
+"""Resolutions that programs write when they know none."""
+
+_INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
+_COLOUR_MODES = frozenset({"P", "PA", "LA", "RGB", "RGBA", "RGBX", "YCbCr"})
+_ORIENTATION, _PHOTOMETRIC = 274, 262
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+_MM_PER_UNIT = {2: 25.4, 3: 10.0}
+_EXPORT_GREY = "Export the X-ray as a grey picture of 8 to 16 bits."
+
+
+def read_raster(data: bytes, file_format: str) -> Picture:
+    """Decode one picture.
+
+    Args:
+        data: the whole file.
+        file_format: "PNG", "JPEG" or "TIFF"; no other decoder is tried.
+
+    Returns:
+        The picture, turned upright by its orientation tag, side unknown. 8-bit grey values are
+        divided by 255; wider integers by the largest value of the smallest depth in `DEPTHS` that
+        holds them, so that a picture looks the same however wide its container; floating-point
+        values must lie in 0..1 already.
+
+    Raises:
+        Refusal: too large, too small, several pictures, no grey values, or not upright-able.
+        Exception: whatever Pillow raises on damaged data.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=(file_format,))
+    except Image.DecompressionBombError:
+        raise Refusal(
+            f"claims more than {MAX_PIXELS // 10**6} million pixels",
+            "Export the X-ray at the detector's own size.",
+        ) from None
+    with image:
+        check_size(image.height, image.width)
+        if getattr(image, "is_animated", False):
+            raise Refusal("holds several pictures", "Save each X-ray in a file of its own.")
+        spacing = _tiff_spacing(image) if file_format == "TIFF" else None
+        stored_size = image.size
+        with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
+            image.load()
+        upright, warnings = _upright(image)
+        if upright.size != stored_size and spacing is not None:
+            spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
+        pixels, depth = _grey(upright, warnings)
+        if _is_white_zero(image):
+            pixels = 1.0 - pixels
+    return Picture(pixels, depth, spacing=spacing, warnings=warnings)
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    try:
+        return ImageOps.exif_transpose(image), []
+    except Exception:  # a broken tag makes the EXIF parser raise anything
+        return image, ["the orientation tag cannot be read and is ignored"]
+
+
+def _grey(image: Image.Image, warnings: list[str]) -> tuple[np.ndarray, int]:
+    """Grey values (H, W) float32 in 0..1 and the bits they were scaled by."""
+    if image.mode == "L":
+        return _scaled(np.asarray(image), 8), 8
+    if image.mode in _INTEGER_MODES:
+        values = np.asarray(image)
+        depth = _covering_depth(values)
+        return _scaled(values, depth), depth
+    if image.mode == "F":
+        return _unit_floats(np.asarray(image)), 32
+    if image.mode in _COLOUR_MODES:
+        return _scaled(np.asarray(_grey_of_colour(image, warnings)), 8), 8
+    if image.mode == "1":
+        raise Refusal("is black and white without grey levels", _EXPORT_GREY)
+    raise Refusal(f"has pixels of the kind {image.mode}, which is not grey", _EXPORT_GREY)
+
+
+def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
+    return values.astype(np.float32) / np.float32(2**depth - 1)
+
+
+def _covering_depth(values: np.ndarray) -> int:
+    smallest, largest = int(values.min()), int(values.max())
+    if smallest < 0 or largest >= 2 ** DEPTHS[-1]:
+        raise Refusal("has grey values outside 0 to 65535", _EXPORT_GREY)
+    return next(depth for depth in DEPTHS if largest < 2**depth)
+
+
+def _unit_floats(values: np.ndarray) -> np.ndarray:
+    # The comparison is also false for values that are no numbers.
+    if not ((values >= 0.0) & (values <= 1.0)).all():
+        raise Refusal("has floating-point grey values outside 0 to 1", _EXPORT_GREY)
+    return values.astype(np.float32)
+
+
+def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            warnings.append("the picture has transparent parts, which are read as black")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    image = image.convert("RGB")
+    red, green, blue = image.split()
+    spreads = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
+    if max(np.asarray(spread).max() for spread in spreads) > COLOUR_TOLERANCE:
+        warnings.append("colour picture: its luminance is read, check that it is an X-ray")
+    return image.convert("L")
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Whether the grey values are stored inverted and Pillow has left them so.
+
+    Pillow turns TIFF's WhiteIsZero over for 8-bit pictures only.
+    """
+    tags = getattr(image, "tag_v2", {})
+    return image.mode in (_INTEGER_MODES | {"F"}) and tags.get(_PHOTOMETRIC) == 0
+
+
+def _tiff_spacing(image: Image.Image) -> PixelSpacing | None:
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    try:
+        unit_mm = _MM_PER_UNIT[tags[_RESOLUTION_UNIT]]
+        across, down = float(tags[_X_RESOLUTION]), float(tags[_Y_RESOLUTION])
+        spacing = PixelSpacing(unit_mm / down, unit_mm / across, "TIFF resolution")
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    is_screen = any(math.isclose(25.4 / spacing.row_mm, dpi, rel_tol=1e-3) for dpi in SCREEN_DPI)
+    low, high = PLAUSIBLE_MM
+    is_plausible = low <= spacing.row_mm <= high and low <= spacing.column_mm <= high
+    return spacing if is_plausible and not is_screen else None

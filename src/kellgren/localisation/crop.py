@@ -1,0 +1,82 @@
+"""Cut a knee out of a radiograph: whole where the picture is the knee, or a square of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from kellgren.grades import Side
+from kellgren.imaging.radiograph import Radiograph
+from kellgren.knee import KneeCrop, Plane, Region
+
+
+def whole_knee(radiograph: Radiograph, side: Side) -> KneeCrop:
+    """Take a picture that shows one knee, cut already, as it is."""
+    spacing = radiograph.spacing
+    return KneeCrop(radiograph.pixels, side, None if spacing is None else spacing.column_mm)
+
+
+def cut(pixels: Plane, region: Region, size: int, *, outside: float | None = None) -> Plane:
+    """Cut a square out of a picture, straightened.
+
+    Args:
+        pixels: ``(H, W)`` the picture.
+        region: the square, which may lie partly or wholly outside.
+        size: height and width of the result, in pixels.
+        outside: grey value beyond the picture; ``None`` repeats its outermost pixels.
+
+    Returns:
+        ``(size, size)`` float32: antialiased where the square is larger, cubic where it is smaller.
+    """
+    corners = np.array(region.corners())
+    reach = 2 + region.width / size  # room for the filter's neighbours
+    low = np.floor(corners.min(axis=0) - reach).astype(int)
+    high = np.ceil(corners.max(axis=0) + reach).astype(int)
+    patch = _patch(pixels, low, high, outside)
+    shrink = max(1.0, region.width / size)
+    if shrink > 1:
+        shape = [max(1, math.ceil(length / shrink)) for length in patch.size]
+        shrink_xy = [whole / small for whole, small in zip(patch.size, shape, strict=True)]
+        patch = patch.resize((shape[0], shape[1]), Image.Resampling.BICUBIC)
+    else:
+        shrink_xy = [1.0, 1.0]
+    (left, top), (right, _), _, (bottom_x, bottom_y) = corners - low
+    x, y = shrink_xy
+    step = (right - left) / size, (corners[1, 1] - corners[0, 1]) / size
+    down = (bottom_x - left) / size, (bottom_y - top) / size
+    coefficients = (step[0] / x, down[0] / x, left / x, step[1] / y, down[1] / y, top / y)
+    straight = patch.transform(
+        (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
+    )
+    return np.clip(np.asarray(straight, dtype=np.float32), 0.0, 1.0)
+
+
+def cut_knee(radiograph: Radiograph, pixels: Plane, region: Region, side: Side) -> KneeCrop:
+    """Cut a knee at the radiograph's own resolution, straightened.
+
+    Args:
+        radiograph: whose spacing holds.
+        pixels: of it, perhaps with bone and air exchanged.
+        region: of the knee.
+        side: of the knee.
+    """
+    spacing = radiograph.spacing
+    size = max(_LEAST, min(_MOST, round(region.width)))
+    mm = None if spacing is None else spacing.column_mm * region.width / size
+    return KneeCrop(cut(pixels, region, size), side, mm, region)
+
+
+_LEAST, _MOST = 64, 1024  # pixels of a cut's side; members see 299 to 512
+
+
+def _patch(pixels: Plane, low: np.ndarray, high: np.ndarray, outside: float | None) -> Image.Image:
+    """The upright rectangle ``low <= (x, y) < high`` of a picture, filled where it lies outside."""
+    height, width = pixels.shape
+    columns, rows = np.arange(low[0], high[0]), np.arange(low[1], high[1])
+    patch = pixels[np.clip(rows, 0, height - 1)[:, None], np.clip(columns, 0, width - 1)[None, :]]
+    if outside is not None:
+        beyond = ((rows < 0) | (rows >= height))[:, None] | ((columns < 0) | (columns >= width))
+        patch = np.where(beyond, np.float32(outside), patch)
+    return Image.fromarray(np.ascontiguousarray(patch, dtype=np.float32))

@@ -1,0 +1,266 @@
+"""Find knees on a film with a small network: one look at the film, then closer ones at each knee.
+
+A still smaller network then tells left from right knees by their anatomy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kellgren.errors import BundleError
+from kellgren.knee import Plane, Region
+from kellgren.localisation.crop import cut
+
+CARD, NETWORK, SIDE_NETWORK = "card.json", "localiser.onnx", "side.onnx"
+MOST_KNEES = 2
+_STRIDE = 8
+_NEAR = 1.75  # width of the second look's window, in knee widths
+_WORTH_A_LOOK = 0.15  # confidence of the first look
+_RESTORE = "Install the package again"
+Floats = npt.NDArray[np.float32]
+Infer = Callable[[Floats], list[Floats]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A knee as the network sees it.
+
+    Attributes:
+        region: the square that the members expect, in pixels of the picture.
+        confidence: that a knee joint is there, 0..1.
+        left: probability that it is a patient's left knee, from its anatomy alone.
+        inverted: probability that bone is dark.
+        features: ``(C,)`` of the network around the joint.
+    """
+
+    region: Region
+    confidence: float
+    left: float
+    inverted: float
+    features: Floats
+
+
+class LocaliserCard(BaseModel):
+    """What is known of the network that finds knees.
+
+    Attributes:
+        size: height and width that it sees, in pixels.
+        side_size: what the network for the side sees.
+        files: SHA-256 of both ONNX files.
+        least_confidence: below it there is no knee; chosen on knees held out of its training.
+        most_distance: of its features from those of real knees, likewise; see `distance`.
+        feature_mean: ``(C,)`` of real knees' features.
+        feature_whitener: ``(C, C)``, makes the differences from the mean independent and of
+            variance 1.
+        training: how it was trained, and whom to thank.
+        figures: measured on what it did not train on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int
+    side_size: int
+    files: dict[str, str]
+    least_confidence: float
+    most_distance: float
+    feature_mean: list[float]
+    feature_whitener: list[list[float]]
+    training: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def default_localiser() -> Path:
+    """Folder of the network that comes with the package."""
+    return Path(str(resources.files("kellgren"))) / "models" / "localiser"
+
+
+class Localiser:
+    """Finds knees.
+
+    Args:
+        folder: of the network and its card.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        folder = folder or default_localiser()
+        self.card = _read_card(folder / CARD)
+        self._infer = _session(folder / NETWORK, self.card)
+        self._side = _session(folder / SIDE_NETWORK, self.card)
+        self._mean = np.array(self.card.feature_mean, dtype=np.float32)
+        self._whitener = np.array(self.card.feature_whitener, dtype=np.float32)
+
+    def find(self, pixels: Plane) -> list[Finding]:
+        """Find knees.
+
+        Args:
+            pixels: ``(H, W)`` 0..1.
+
+        Returns:
+            At most two, the most certain first. A picture that is one knee's crop already comes
+            back as one finding whose region is the whole picture, turned by quarters at most.
+        """
+        height, width = pixels.shape
+        whole = Region((width / 2, height / 2), float(max(height, width)))
+        first = [f for f in self._look(pixels, whole) if f.confidence >= _WORTH_A_LOOK]
+        if first and is_whole(first[0].region, pixels.shape):
+            found = [self._whole(pixels, whole, first[0])]
+        else:
+            # The second look confirms and straightens, the third measures what stands upright.
+            second = [near for finding in first for near in self._again(pixels, finding)]
+            third = [(self._again(pixels, finding) or [finding])[0] for finding in second]
+            found = _distinct(sorted(third, key=lambda f: -f.confidence))[:MOST_KNEES]
+        return [replace(finding, left=self._left(pixels, finding.region)) for finding in found]
+
+    def distance(self, finding: Finding) -> float:
+        """How unlike real knees' features are: Mahalanobis' distance over the root of its rank."""
+        difference = (finding.features - self._mean) @ self._whitener
+        return float(np.sqrt(np.mean(difference**2)))
+
+    def _whole(self, pixels: Plane, whole: Region, finding: Finding) -> Finding:
+        """A crop's finding, its features as they look upright."""
+        upright = replace(whole, angle=round(finding.region.angle / 90) * 90.0)
+        seen = self._look(pixels, upright) if upright.angle else [finding]
+        best = max(seen, key=lambda f: f.confidence, default=replace(finding, confidence=0.0))
+        return replace(best, region=upright)
+
+    def _again(self, pixels: Plane, finding: Finding) -> list[Finding]:
+        """Look at one knee closely, upright; keep the likeliest of what is near the middle."""
+        window = replace(finding.region, width=finding.region.width * _NEAR)
+        near = [
+            closer
+            for closer in self._look(pixels, window)
+            if _apart(closer.region, finding.region) < 0.4 * finding.region.width
+        ]
+        return sorted(near, key=lambda closer: -closer.confidence)[:1]
+
+    def _left(self, pixels: Plane, region: Region) -> float:
+        knee = cut(pixels, region, self.card.side_size)
+        (logits,) = self._side(knee[None, None])
+        return float(_sigmoid(logits[0]))
+
+    def _look(self, pixels: Plane, window: Region) -> list[Finding]:
+        size = self.card.size
+        seen = cut(pixels, window, size, outside=0.0)
+        heads, features = self._infer(seen[None, None])
+        return [_placed(f, window, size) for f in _peaks(heads[0], features[0])]
+
+
+def is_whole(region: Region, shape: tuple[int, ...]) -> bool:
+    """Whether a knee's square is, but for the network's error, the whole picture.
+
+    Then the picture is a crop, and cutting it again would only lose detail.
+    """
+    height, width = shape
+    side = max(height, width)
+    off = max(abs(region.centre[0] - width / 2), abs(region.centre[1] - height / 2)) / side
+    tilt = abs((region.angle + 45) % 90 - 45)
+    nearly_square = min(height, width) >= 0.85 * side
+    return nearly_square and off < 0.1 and 0.82 < region.width / side < 1.25 and tilt < 20
+
+
+def _peaks(heads: Floats, features: Floats) -> list[Finding]:
+    """Local maxima of the joint's map as findings, in pixels of what the network saw."""
+    joint = heads[0]
+    padded = np.pad(joint, 1, constant_values=-np.inf)
+    rows, columns = joint.shape
+    around = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    is_peak = joint >= np.max(around, axis=0)
+    found = [
+        _decoded(heads, features, int(row), int(column))
+        for row, column in np.argwhere(is_peak & (joint > -3.0))
+    ]
+    return _distinct(sorted(found, key=lambda f: -f.confidence))
+
+
+def _decoded(heads: Floats, features: Floats, row: int, column: int) -> Finding:
+    """The values around a peak, each cell counting by its share of the joint."""
+    rows = slice(max(0, row - 1), row + 2)
+    columns = slice(max(0, column - 1), column + 2)
+    share = _sigmoid(heads[0, rows, columns])
+    share = share / share.sum()
+    y, x = np.mgrid[rows, columns][:, : share.shape[0], : share.shape[1]] + 0.5
+    _, dx, dy, log_width, cos, sin, inverted = (
+        (channel * share).sum() for channel in heads[:, rows, columns]
+    )
+    centre = (
+        float((x * share).sum() + dx) * _STRIDE,
+        float((y * share).sum() + dy) * _STRIDE,
+    )
+    width = float(np.exp(np.clip(log_width, -2, 5))) * _STRIDE
+    return Finding(
+        region=Region(centre, width, math.degrees(math.atan2(sin, cos))),
+        confidence=float(_sigmoid(heads[0, row, column])),
+        left=0.5,
+        inverted=float(_sigmoid(inverted)),
+        features=(features[:, rows, columns] * share).sum(axis=(1, 2)),
+    )
+
+
+def _placed(finding: Finding, window: Region, size: int) -> Finding:
+    """A finding in a window of ``size`` pixels as a finding on the picture."""
+    scale, turn = window.width / size, math.radians(window.angle)
+    x, y = ((value - size / 2) * scale for value in finding.region.centre)
+    region = Region(
+        (
+            window.centre[0] + x * math.cos(turn) - y * math.sin(turn),
+            window.centre[1] + x * math.sin(turn) + y * math.cos(turn),
+        ),
+        finding.region.width * scale,
+        (finding.region.angle + window.angle + 180) % 360 - 180,
+    )
+    return replace(finding, region=region)
+
+
+def _distinct(findings: list[Finding]) -> list[Finding]:
+    """Without those that show the knee of a more certain one again."""
+    kept: list[Finding] = []
+    for finding in findings:
+        if all(_apart(finding.region, k.region) > 0.5 * k.region.width for k in kept):
+            kept.append(finding)
+    return kept
+
+
+def _apart(one: Region, other: Region) -> float:
+    return math.dist(one.centre, other.centre)
+
+
+def _sigmoid(logits: Any) -> Any:
+    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def _read_card(path: Path) -> LocaliserCard:
+    try:
+        return LocaliserCard.model_validate(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise BundleError(path, f"is damaged ({type(error).__name__})", _RESTORE) from None
+
+
+def _session(path: Path, card: LocaliserCard) -> Infer:
+    import onnxruntime
+
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise BundleError(path, f"cannot be read ({type(error).__name__})", _RESTORE) from None
+    if hashlib.sha256(model).hexdigest() != card.files.get(path.name):
+        raise BundleError(path, "is damaged: its checksum does not fit the card", _RESTORE)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # films are read side by side
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0].name
+    return lambda pictures: list(session.run(None, {source: pictures}))

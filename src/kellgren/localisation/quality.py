@@ -1,0 +1,126 @@
+"""Gates that a picture must pass before it is graded: each says what it measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kellgren.knee import Plane, Region
+from kellgren.localisation.check import Check
+from kellgren.localisation.knee_detector import Finding, Localiser
+
+_FLAT = 0.02  # standard deviation of grey values below which nothing can be seen
+_CLIPPED = 0.75  # share of a knee's pixels at the darkest or brightest value
+_MUCH_OUTSIDE = 0.15  # share of a knee's square beyond the film
+
+
+def check_knee(finding: Finding | None, localiser: Localiser) -> Check:
+    """Whether there is a knee joint at all."""
+    least = localiser.card.least_confidence
+    if finding is None:
+        return Check("knee", "refused", "no knee joint is to be seen")
+    found = f"confidence {finding.confidence:.2f}, at least {least:.2f} is asked for"
+    if finding.confidence < least:
+        return Check("knee", "refused", f"no knee joint is to be seen ({found})")
+    return Check("knee", "passed", f"a knee joint was found ({found})")
+
+
+def check_view(finding: Finding, localiser: Localiser, *, share_outside: float) -> Check:
+    """Whether it looks like the frontal knees that grading was learnt from, and stands upright."""
+    most = localiser.card.most_distance
+    distance = localiser.distance(finding)
+    far = f"distance from frontal knees {distance:.2f}, at most {most:.2f} is allowed"
+    if distance > most:
+        return Check("view", "refused", f"unlike the frontal knees of the training ({far})")
+    turned = _turned(finding.region.angle)
+    if turned:
+        return Check("view", "warning", f"the picture is {turned} and was turned upright ({far})")
+    if share_outside > _MUCH_OUTSIDE:
+        return Check(
+            "view",
+            "warning",
+            f"the film ends within the knee: {share_outside:.0%} of its square lie outside ({far})",
+        )
+    return Check("view", "passed", f"looks like a frontal knee ({far})")
+
+
+def check_inversion(*, was_inverted: bool, probability: float) -> Check:
+    """Whether bone was bright."""
+    if was_inverted:
+        return Check(
+            "inversion", "warning", f"bone was dark; grey values were inverted ({probability:.2f})"
+        )
+    return Check("inversion", "passed", f"bone is bright (probability {1 - probability:.2f})")
+
+
+def check_exposure(knee: Plane) -> Check:
+    """Whether there are grey values to see anything by."""
+    spread = float(knee.std())
+    dark, bright = float((knee <= 0.004).mean()), float((knee >= 0.996).mean())
+    told = f"{dark:.0%} of the knee are black, {bright:.0%} white"
+    if spread < _FLAT:
+        return Check("exposure", "refused", f"nearly one grey value all over ({told})")
+    if dark + bright > _CLIPPED:
+        return Check("exposure", "refused", f"clipped: {told}")
+    if max(dark, bright) > _CLIPPED / 2:
+        return Check("exposure", "warning", f"strongly clipped: {told}")
+    return Check("exposure", "passed", told)
+
+
+def check_implant(knee: Plane) -> Check:
+    """Whether something as dense and as sharply bounded as metal covers part of the knee."""
+    share, sharpness = metal(knee)
+    told = f"{share:.1%} of the knee as white as metal, edge {sharpness:.2f}"
+    if share > _METAL_SHARE and sharpness > _METAL_EDGE:
+        return Check("implant", "warning", f"perhaps metal: {told}")
+    return Check("implant", "passed", f"no sign of metal: {told}")
+
+
+_METAL_SHARE, _METAL_EDGE = 0.01, 0.2
+
+
+def metal(knee: Plane) -> tuple[float, float]:
+    """Share of the pixels close to the brightest, and the mean step of grey across their edge.
+
+    Overexposed bone reaches the brightest value too, but fades into it; metal jumps.
+    """
+    size = 192
+    rows = np.linspace(0, knee.shape[0] - 1, size).round().astype(int)
+    columns = np.linspace(0, knee.shape[1] - 1, size).round().astype(int)
+    small = knee[np.ix_(rows, columns)]
+    dense = small >= small.max() - 0.04
+    edge = dense ^ _shrunk(dense, 1)
+    around = _grown(dense, 2) & ~_grown(dense, 1)
+    if not edge.any() or not around.any():
+        return float(dense.mean()), 0.0
+    return float(dense.mean()), float(small[edge].mean() - small[around].mean())
+
+
+def share_outside(region: Region, shape: tuple[int, ...]) -> float:
+    """Share of a square's area beyond the picture."""
+    across, down = (np.arange(32) + 0.5) / 32 - 0.5, (np.arange(32) + 0.5) / 32 - 0.5
+    (left, top), right, _, below = (np.array(corner) for corner in region.corners())
+    origin = np.array([left, top])
+    points = (
+        origin
+        + (across[:, None, None] + 0.5) * (right - origin)
+        + (down[None, :, None] + 0.5) * (below - origin)
+    )
+    inside = (points >= 0).all(-1) & (points <= np.array(shape[::-1])).all(-1)
+    return float(1 - inside.mean())
+
+
+def _turned(angle: float) -> str:
+    if abs(angle) > 135:
+        return "upside down"
+    return "sideways" if abs(angle) > 45 else ""
+
+
+def _grown(mask: np.ndarray, by: int) -> np.ndarray:
+    for _ in range(by):
+        padded = np.pad(mask, 1)
+        mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return mask
+
+
+def _shrunk(mask: np.ndarray, by: int) -> np.ndarray:
+    return ~_grown(~mask, by)

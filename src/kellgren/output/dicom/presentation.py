@@ -1,0 +1,111 @@
+"""Presentation states: the knee's box and the reading as text, over the unchanged picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from highdicom import pr
+from highdicom.content import PresentationLUTTransformation
+from pydicom import Dataset
+
+from kellgren.imaging.dicom.grey_values import is_inverted, window
+from kellgren.imaging.dicom.header import Header
+from kellgren.output.dicom.common import (
+    Polygon,
+    UidScope,
+    equipment_attributes,
+    outline,
+    series_attributes,
+    summary_line,
+    uid_scope,
+    with_patient,
+    without_patient,
+)
+from kellgren.output.dicom.source import Source
+from kellgren.output.dicom.vocabulary import RESEARCH_WORDS
+from kellgren.reading import KneeReading
+
+_LAYER = "KELLGREN"
+_TEXT_SHARE = 0.12  # of the box's height, along its lower edge
+
+
+def presentation_state(readings: Sequence[KneeReading], source: Source) -> Dataset:
+    """A grayscale softcopy presentation state of the picture, with one annotation a knee."""
+    scope = uid_scope(readings, source)
+    layer = pr.GraphicLayer(_LAYER, order=1, description="Kellgren-Lawrence reading")
+    picture = without_patient(source)
+    contrast = Header(source.reference)
+    made = pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=[picture],
+        content_label="KELLGREN",
+        content_description=RESEARCH_WORDS,
+        graphic_layers=[layer],
+        graphic_annotations=[
+            _annotation(reading, source, scope, number, layer, picture)
+            for number, reading in enumerate(readings, start=1)
+        ],
+        # The state's own table takes the place of the photometric interpretation.
+        presentation_lut_transformation=PresentationLUTTransformation(
+            "INVERSE" if is_inverted(contrast) else "IDENTITY"
+        ),
+        **series_attributes(scope, "presentation"),
+        **equipment_attributes(readings[0]),
+    )
+    _copy_contrast(made, contrast)
+    return with_patient(made, source, readings)
+
+
+def _annotation(
+    reading: KneeReading,
+    source: Source,
+    scope: UidScope,
+    number: int,
+    layer: pr.GraphicLayer,
+    picture: Dataset,
+) -> pr.GraphicAnnotation:
+    box = outline(reading.crop.region, source)
+    followed: dict[str, Any] = {
+        "tracking_uid": scope.uid("knee", number),
+        "tracking_id": f"Knee {number}",
+    }
+    return pr.GraphicAnnotation(
+        referenced_images=[picture],
+        graphic_layer=layer,
+        graphic_objects=[pr.GraphicObject("POLYLINE", box, "PIXEL", **followed)],
+        text_objects=[
+            pr.TextObject(
+                f"{summary_line(reading)}\r\n{RESEARCH_WORDS}",
+                "PIXEL",
+                bounding_box=_text_box(box),
+                text_justification="LEFT",
+                **followed,
+            )
+        ],
+    )
+
+
+def _text_box(box: Polygon) -> tuple[float, float, float, float]:
+    (left, top), (right, bottom) = box.min(axis=0), box.max(axis=0)
+    return float(left), float(bottom - _TEXT_SHARE * (bottom - top)), float(right), float(bottom)
+
+
+def _copy_contrast(made: Dataset, contrast: Header) -> None:
+    """The source's way from stored values to greys, as it was taken to read it.
+
+    A table wins over a rescale or a window, and of several the first counts; without any, viewers
+    choose as they do for the picture itself. highdicom's tables cannot begin below zero.
+    """
+    if "ModalityLUTSequence" in contrast:
+        made.ModalityLUTSequence = contrast.dataset.ModalityLUTSequence
+    elif "RescaleSlope" in contrast or "RescaleIntercept" in contrast:
+        made.RescaleSlope = contrast.number("RescaleSlope") or 1
+        made.RescaleIntercept = contrast.number("RescaleIntercept") or 0
+        made.RescaleType = "US"
+    shown, chosen = Dataset(), window(contrast)
+    if "VOILUTSequence" in contrast:
+        shown.VOILUTSequence = contrast.dataset.VOILUTSequence
+    elif chosen is not None:
+        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = chosen
+    if len(shown):
+        made.SoftcopyVOILUTSequence = [shown]

@@ -1,0 +1,180 @@
+"""The header of the source picture: patient and study of the answer, and what it refers to.
+
+The patient's elements are copied from the source's header to the answer's and nowhere else. Each is
+copied if it is valid and left empty if it is not: an invalid birth date prevents no report.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, config, uid
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.uid import UID
+from pydicom.valuerep import PersonName
+
+from kellgren.errors import UnanswerableSource
+from kellgren.imaging.dicom.grey_values import LookupTable, lookup_table
+from kellgren.imaging.dicom.header import Header
+from kellgren.imaging.dicom.parsing import read_header
+from kellgren.library_messages import library_messages_dropped
+
+# Patient and study elements that the answer repeats; those of type 2 are there even when empty.
+_REQUIRED = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID"),
+    "AccessionNumber",
+)
+_OPTIONAL = (
+    *("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription"),
+    *("PatientIdentityRemoved", "DeidentificationMethod"),
+)
+_REFERENCE = (
+    *("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "Modality"),
+    *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "PresentationLUTShape"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept"),
+    *("PatientOrientation", "PixelRepresentation"),
+)
+_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_PICTURES = frozenset(
+    {
+        uid.ComputedRadiographyImageStorage,
+        uid.DigitalXRayImageStorageForPresentation,
+        uid.DigitalXRayImageStorageForProcessing,
+        uid.SecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        uid.XRayRadiofluoroscopicImageStorage,
+        uid.XRayAngiographicImageStorage,
+    }
+)
+_VALID = {
+    "PatientSex": re.compile(r"[MFO]"),
+    "PatientIdentityRemoved": re.compile(r"YES|NO"),
+    "Modality": re.compile(r"[A-Z]{2,16}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One DICOM picture that was read, as its answer needs it.
+
+    Attributes:
+        identity: patient and study, copied into the answer; holds names.
+        reference: identifiers, size and contrast, without anything of the patient.
+        frame: number of the frame that was read, from 1; ``None`` where there is one only.
+    """
+
+    identity: Dataset
+    reference: Dataset
+    frame: int | None
+
+    @property
+    def rows(self) -> int:
+        """Height of the picture in pixels."""
+        return int(self.reference.Rows)
+
+    @property
+    def columns(self) -> int:
+        """Width of the picture in pixels."""
+        return int(self.reference.Columns)
+
+
+def read_source(path: Path | str, frame: int = 1) -> Source:
+    """Read what an answer needs of a file's header.
+
+    Args:
+        path: of a DICOM picture.
+        frame: the one that was read.
+
+    Raises:
+        UnreadableRadiograph: it is no DICOM file, or damaged.
+        UnanswerableSource: it does not say which picture of which study it is.
+    """
+    with library_messages_dropped():
+        return _source(path, frame)
+
+
+def _source(path: Path | str, frame: int) -> Source:
+    header = read_header(
+        path, ("SpecificCharacterSet", *_REQUIRED, *_OPTIONAL, *_REFERENCE, *_TABLES)
+    )
+    dataset = header.dataset
+    if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in dataset.file_meta:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    identity, reference = Dataset(), Dataset()
+    for keyword in _REQUIRED:
+        identity.add(_valid(header, keyword) or DataElement(keyword, dictionary_VR(keyword), ""))
+    for target, keywords in ((identity, _OPTIONAL), (reference, _REFERENCE)):
+        for element in filter(None, (_valid(header, keyword) for keyword in keywords)):
+            target.add(element)
+    for keyword in _TABLES:
+        if table := lookup_table(header, keyword):
+            setattr(reference, keyword, [_plain(table, reference, keyword)])
+    if identity.get("PatientIdentityRemoved") == "YES":
+        identity.setdefault("DeidentificationMethod", "Stated by the source without a method")
+    identity.SpecificCharacterSet = "ISO_IR 192"
+    _check(path, identity, reference)
+    frames = int(reference.get("NumberOfFrames") or 1)
+    return Source(identity, reference, frame if frames > 1 else None)
+
+
+def _plain(table: LookupTable, reference: Dataset, keyword: str) -> Dataset:
+    """A table of 16 bits, without the free text that its file may hold beside it.
+
+    Presentation states know 8 and 16 bits. Greys are shares of the largest entry, so those of a
+    table of values of interest are stretched; a modality's are quantities, and stay.
+    """
+    is_signed, length = reference.get("PixelRepresentation") == 1, len(table.entries)
+    first = table.first - 2**16 * (is_signed and table.first >= 2**15)
+    length -= 2**16 * (length == 2**16 or (first < 0 and length >= 2**15))  # as 16 bits have it
+    item, entries = Dataset(), table.entries
+    if keyword == "ModalityLUTSequence":
+        item.ModalityLUTType = "US"  # unspecified
+    else:
+        entries = entries * np.float32((2**16 - 1) / (2**table.bits - 1))
+    stored = np.rint(entries.clip(0, 2**16 - 1)).astype("<u2")
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [length, first, 16])
+    item.add_new("LUTData", "OW", stored.tobytes())
+    return item
+
+
+def _check(path: Path | str, identity: Dataset, reference: Dataset) -> None:
+    missing = [word for word in _UIDS if not (identity.get(word) or reference.get(word))]
+    if missing:
+        raise UnanswerableSource(
+            path,
+            f"has no valid {' and no '.join(missing)}, so no DICOM answer can name it",
+            "Export it from the archive with its identifiers",
+        )
+    if reference.SOPClassUID not in _PICTURES:
+        raise UnanswerableSource(
+            path,
+            "is no plain X-ray picture, so no DICOM answer is made",
+            "Send the CR or DX image itself",
+        )
+
+
+def _valid(header: Header, keyword: str) -> DataElement | None:
+    """The element without what only its file needs, or None if it is absent, empty or broken."""
+    try:
+        value = header.dataset.get(keyword)
+        representation = dictionary_VR(keyword)
+        if isinstance(value, str | PersonName | None):
+            value = str(value or "").strip(" \0")
+        if value == "":
+            return None
+        if keyword in _VALID and not _VALID[keyword].fullmatch(value):
+            return None
+        if representation == "UI" and not UID(value).is_valid:
+            return None
+        element = DataElement(keyword, representation, value, config.RAISE)
+        str(element.value)  # some values are converted only when they are looked at
+    except Exception:  # pydicom converts on access and raises whatever it meets
+        return None
+    return element

@@ -1,0 +1,226 @@
+"""Queues of films and results on disk, so that a crash at any moment loses nothing.
+
+A film moves forward only, and by one atomic rename at a time:
+
+    received/KEY.N.dcm  acknowledged to its sender; N readings were begun and not ended
+    reading/KEY.N.dcm   being read, for the N-th time
+    outbox/KEY/         its answer, whole; an object that was delivered ends in .sent
+    done/KEY.json       what became of it; the film and its answer are gone
+
+KEY is a hash of the film's identifier and the model, so no name from outside reaches a path, and
+a film that comes again is recognised wherever it is. Later states win over earlier ones: what a
+crash leaves in two places is cleaned up at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from kellgren.atomic_files import replaced_whole, written_whole
+from kellgren.errors import KellgrenError
+
+MAX_ATTEMPTS = 5
+"""Readings begun and not ended after which a film is given up: it may be what ends them."""
+_STAGES = ("received", "reading", "outbox", "done")
+
+
+class SpoolInUse(KellgrenError):
+    """Two stations on one spool would answer films twice."""
+
+
+class Spool:
+    """The folder of one station.
+
+    Args:
+        folder: made, readable by its owner alone, if it is not there.
+        model: of the readings; a film that comes again under another model is graded again.
+
+    Raises:
+        SpoolInUse: another process has it.
+    """
+
+    def __init__(self, folder: Path, model: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._model = json.dumps(model, sort_keys=True)
+        self._receive_lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(folder)
+        for stage in _STAGES:
+            (folder / stage).mkdir(exist_ok=True, mode=0o700)
+        self._recover()
+
+    def close(self) -> None:
+        """Release the spool for other processes."""
+        self._lock.close()
+
+    def key(self, identifier: str) -> str:
+        """The name of a film in this spool."""
+        return hashlib.sha256(f"{identifier}\n{self._model}".encode()).hexdigest()[:32]
+
+    def receive(self, key: str, film: bytes) -> bool:
+        """Keep a film; when this returns it is on the disk.
+
+        Returns:
+            Whether it is new: one that waits, is being read, or was answered is not kept again.
+
+        Raises:
+            OSError: the disk is full, or broken.
+        """
+        path = self.folder / "received" / f"{key}.0.dcm"
+        with self._receive_lock:  # one at a time: the disk is faster than the network
+            if self._knows(key):
+                return False
+            with replaced_whole(path) as temporary:
+                temporary.write_bytes(film)
+        _sync(path.parent)
+        return True
+
+    def waiting(self) -> list[Path]:
+        """Films to be read, in the order of their arrival."""
+        return _by_age((self.folder / "received").glob("[!.]*.dcm"))  # the others are being written
+
+    def claim(self, film: Path) -> Path:
+        """Begin to read a film; its new path."""
+        key, attempts = _key(film), _attempts(film)
+        claimed = self.folder / "reading" / f"{key}.{attempts + 1}.dcm"
+        film.rename(claimed)
+        return claimed
+
+    def retry(self, film: Path) -> None:
+        """Leave a film whose reading was begun and not ended to another attempt, if any is left."""
+        if _attempts(film) < MAX_ATTEMPTS:
+            film.rename(self.folder / "received" / film.name)
+        else:
+            self.finish(film, "refused", reason=f"no reading of {MAX_ATTEMPTS} came to its end")
+
+    def release(self, film: Path) -> None:
+        """Leave a film whose reading failed through no fault of its own; it loses no attempt."""
+        film.rename(self.folder / "received" / f"{_key(film)}.{_attempts(film) - 1}.dcm")
+
+    def new_result_folder(self, film: Path) -> Path:
+        """An empty folder for the objects of a film's answer, to be posted when complete."""
+        folder = self.folder / "reading" / f"{_key(film)}.answer"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def post(self, film: Path, folder: Path) -> None:
+        """Put a whole answer into the outbox, and remove the film."""
+        _sync(folder)
+        folder.rename(self.folder / "outbox" / _key(film))
+        _sync(self.folder / "outbox")
+        film.unlink()
+
+    def outgoing(self) -> list[Path]:
+        """Folders of answers, in the order of their making."""
+        return _by_age((self.folder / "outbox").iterdir())
+
+    def finish(self, place: Path, outcome: str, **facts: Any) -> None:
+        """Note what became of a film, and remove it from the queues.
+
+        Args:
+            place: the film's path, or its answer's folder.
+            outcome: ``answered`` or ``refused``.
+            facts: for the record, without anything of the patient.
+        """
+        with written_whole(self.folder / "done" / f"{_key(place)}.json") as stream:
+            json.dump({"outcome": outcome, **facts}, stream)
+        _sync(self.folder / "done")
+        _remove(place)
+
+    def _knows(self, key: str) -> bool:
+        # In the order in which films move, so that none is missed between two of these checks.
+        return (
+            any((self.folder / "received").glob(f"{key}.*.dcm"))
+            or any((self.folder / "reading").glob(f"{key}.*.dcm"))
+            or (self.folder / "outbox" / key).exists()
+            or (self.folder / "done" / f"{key}.json").exists()
+        )
+
+    def _recover(self) -> None:
+        """Undo what a crash left half done."""
+        for stage in _STAGES:
+            for part in (self.folder / stage).glob(".*"):
+                part.unlink()
+        for folder in (self.folder / "reading").glob("*.answer"):
+            shutil.rmtree(folder)
+        done = {_key(record) for record in (self.folder / "done").iterdir()}
+        for answer in self.outgoing():
+            if answer.name in done:
+                shutil.rmtree(answer)
+        beyond = done | {_key(answer) for answer in self.outgoing()}
+        for film in [*self.waiting(), *(self.folder / "reading").glob("*.dcm")]:
+            if _key(film) in beyond:
+                film.unlink()
+            elif film.parent.name == "reading":
+                self.retry(film)
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """How many films of a spool wait, are being read, wait to be sent, and are done with.
+
+    Needs no lock: it may be asked while a station runs.
+    """
+    outcomes = Counter(
+        json.loads(record.read_text("utf-8"))["outcome"]
+        for record in (folder / "done").glob("[!.]*.json")
+    )
+    return {
+        "waiting": len([*(folder / "received").glob("[!.]*.dcm")]),
+        "reading": len([*(folder / "reading").glob("[!.]*.dcm")]),
+        "to send": len([*(folder / "outbox").glob("[!.]*")]),
+        "answered": outcomes["answered"],
+        "refused": outcomes["refused"],
+    }
+
+
+def _locked(folder: Path) -> IO[str]:
+    stream = (folder / "lock").open("w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.close()
+        raise SpoolInUse(folder, "is in use by another process", "Name another --spool") from None
+    return stream
+
+
+def _key(place: Path) -> str:
+    return place.name.partition(".")[0]
+
+
+def _attempts(film: Path) -> int:
+    return int(film.name.split(".")[1])
+
+
+def _by_age(paths: Iterable[Path]) -> list[Path]:
+    ages = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # it moved on meanwhile
+            ages[path] = path.stat().st_mtime_ns
+    return sorted(ages, key=lambda path: ages[path])
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in a folder outlast a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Training of the network that finds knees, and of the one that tells left from right."""

@@ -1,0 +1,1 @@
+"""One member in training: loop, checkpoint, teachers, what a finished run leaves."""

@@ -1,0 +1,101 @@
+"""Knees where they are trained on: carried there once for each input size, picked there by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from kellgren.training.input.augment import Draw, apply
+from kellgren.training.input.loading import Planes
+from kellgren.training.member.run import MemberRun
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKnees:
+    """All knees of a run at one size, on the training device.
+
+    Attributes:
+        planes: ``(K, S, S)`` uint8.
+        targets: ``(K, grades)`` distributions.
+        mean: ``(1, 3, 1, 1)``, of the network's normalisation.
+        std: ``(1, 3, 1, 1)``, likewise.
+    """
+
+    planes: Tensor
+    targets: Tensor
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def size(self) -> int:
+        """S, in pixels."""
+        return int(self.planes.shape[-1])
+
+    def augmented(self, chosen: Tensor, change: Draw, generator: torch.Generator) -> Tensor:
+        """Knees, changed, as the network's input.
+
+        Args:
+            chosen: ``(M,)`` positions, on the device.
+            change: drawn for L * M pictures: L looks at each knee, look by look.
+            generator: of the noise.
+
+        Returns:
+            ``(L * M, 3, S, S)`` normalised, channels last.
+        """
+        looks = len(change.contrast) // len(chosen)
+        pictures = self._pictures(chosen)
+        pictures = pictures if looks == 1 else pictures.repeat(looks, 1, 1, 1)
+        return self._normalised(apply(pictures, change, generator))
+
+    def as_they_are(self, chosen: Tensor) -> Tensor:
+        """Knees as the network's input, ``(M, 3, S, S)``."""
+        return self._normalised(self._pictures(chosen))
+
+    def _pictures(self, chosen: Tensor) -> Tensor:
+        return self.planes.index_select(0, chosen)[:, None] / 255.0
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        """The same arithmetic as `Preprocess.normalise`."""
+        images = (pictures - self.mean) / self.std
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+def on_device(run: MemberRun, planes: Planes, targets: npt.NDArray[np.float32]) -> DeviceKnees:
+    """Carry a run's knees to its device.
+
+    Args:
+        run: whose knees and device.
+        planes: ``(K, S, S)``. On a CPU they are used where they lie, a file's pages included.
+        targets: ``(K, grades)`` distributions.
+    """
+    preprocess = run.preprocess(run.recipe.final_size)  # the same at every size
+    place = run.device.name
+    return DeviceKnees(
+        planes=torch.from_numpy(planes).to(place),
+        targets=torch.from_numpy(targets).to(place),
+        mean=torch.tensor(preprocess.mean).view(1, 3, 1, 1).to(place),
+        std=torch.tensor(preprocess.std).view(1, 3, 1, 1).to(place),
+    )
+
+
+def epoch_order(
+    count: int, batch: int, generator: torch.Generator, device: str | None = None
+) -> Tensor:
+    """A shuffled order cut into full batches: ``(batches, batch)`` positions.
+
+    What does not fill a batch sits this epoch out; another order, another one left out. A set
+    smaller than a batch makes one batch of all of it.
+
+    Args:
+        count: of the knees.
+        batch: knees in one.
+        generator: advances.
+        device: of the positions; the generator's if not given.
+    """
+    order = torch.randperm(count, generator=generator, device=device or generator.device)
+    batch = min(batch, count)
+    return order[: count // batch * batch].view(-1, batch)

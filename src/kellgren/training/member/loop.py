@@ -1,0 +1,230 @@
+"""The training loop of one member: how it learns, is judged, stops, saves and goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from kellgren.errors import TrainingError
+from kellgren.evaluation.metrics import accuracy, macro_f1, mae, qwk
+from kellgren.grades import GRADE_COUNT
+from kellgren.training.input.augment import draw
+from kellgren.training.input.loading import load_planes, target_table
+from kellgren.training.member.average import decay_at, move_average, paired
+from kellgren.training.member.batches import DeviceKnees, epoch_order, on_device
+from kellgren.training.member.checkpoint import RunState
+from kellgren.training.member.keeping import Keeper
+from kellgren.training.member.run import MemberRun, begin, has_begun, restore
+from kellgren.training.member.schedule import optimiser_for, rate_at, starts_afresh
+from kellgren.training.member.soft_targets import targets_for
+from kellgren.training.recipe import HeadThenAll, Recipe
+
+
+class Watcher:
+    """Is told how a run goes; the command line draws progress bars from it."""
+
+    def loading(self, done: int, total: int) -> None:
+        """A knee was read."""
+
+    def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
+        """An epoch, counted from 0, is about to take so many steps."""
+
+    def step(self, loss: float | None) -> None:
+        """A batch was learnt; its loss is not known where to read it would hold the device up."""
+
+    def epoch_ends(self, record: dict[str, Any]) -> None:
+        """An epoch was scored; on a processor it is saved, too."""
+
+
+def train(
+    run: MemberRun,
+    *,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    watcher: Watcher | None = None,
+) -> bool:
+    """Train until the recipe's end, or until the time is up.
+
+    Chance in an epoch depends on the seed and the epoch's number alone, so on a processor a run
+    that was killed and resumed ends in the weights of one that was not. On an accelerator, whose
+    sums come in any order, it ends in weights like those, and a kill costs the epochs since the
+    last checkpoint, at most `keeping.SAVE_EVERY_S` and an epoch.
+
+    Returns:
+        Whether the run is finished; if not, the same call with ``resume`` goes on.
+
+    Raises:
+        TrainingError: a run lies in the folder already and ``resume`` is off; a checkpoint is
+            damaged or of another run; the loss is not finite; the disk is full. What was kept
+            before stays, and nothing of the epoch that failed is kept.
+    """
+    watcher = watcher or Watcher()
+    began = time.monotonic()
+    state = restore(run) if has_begun(run, resume) else begin(run)
+    run.device.settle()
+    keeper = Keeper(run, goes_on=bool(state.history))
+    knees: DeviceKnees | None = None
+    while not is_finished(run.recipe, state.history):
+        epoch = len(state.history)
+        epoch_began = time.monotonic()
+        if knees is None or knees.size != run.recipe.size_of(epoch):
+            preprocess = run.preprocess(run.recipe.size_of(epoch))
+            planes = load_planes(run.knees, preprocess, watcher.loading)
+            knees = on_device(run, planes, targets_for(run, watcher.loading))
+        record = _one_epoch(run, state, knees, epoch, watcher)
+        record["minutes"] = (time.monotonic() - epoch_began) / 60
+        state.history.append(record)
+        keeper.epoch_ended(state)
+        watcher.epoch_ends(record)
+        spent = (time.monotonic() - began) / 60
+        if max_minutes is not None and spent + record["minutes"] > max_minutes:
+            break
+    keeper.keep(state)
+    return is_finished(run.recipe, state.history)
+
+
+def is_finished(recipe: Recipe, history: Sequence[dict[str, Any]]) -> bool:
+    """Whether all epochs ran, or early stopping, where knees are held out, has ended the run."""
+    if len(history) >= recipe.epochs:
+        return True
+    if not isinstance(recipe.schedule, HeadThenAll):
+        return False
+    best, since = float("inf"), 0
+    for loss in (record["held_out_loss"] for record in history if "held_out_loss" in record):
+        if loss < best - recipe.schedule.delta:
+            best, since = loss, 0
+        else:
+            since += 1
+    return since >= recipe.schedule.patience
+
+
+def _one_epoch(
+    run: MemberRun, state: RunState, knees: DeviceKnees, epoch: int, watcher: Watcher
+) -> dict[str, Any]:
+    recipe, device = run.recipe, run.device
+    if starts_afresh(recipe.schedule, epoch):
+        state.optimiser = optimiser_for(state.network, recipe.schedule, epoch)
+    generator = _chance(run, epoch)
+    learnt = torch.from_numpy(np.flatnonzero(~run.held_out)).to(device.name)
+    order = learnt[epoch_order(len(learnt), recipe.batch // recipe.looks, generator)]
+    steps, pictures = len(order), order.shape[1] * recipe.looks
+    changes = draw(recipe.augmentation, steps, pictures, generator)
+    followed = None if state.average is None else paired(state.average, state.network)
+    watcher.epoch_begins(epoch, recipe.epochs, knees.size, steps)
+    state.network.train()
+    losses = []
+    for step in range(steps):
+        rate = rate_at(recipe.schedule, epoch, (epoch + step / steps) / recipe.epochs)
+        images = knees.augmented(order[step], changes.of_step(step), generator)
+        targets = knees.targets.index_select(0, order[step])
+        losses.append(learn(run, state, images, targets, rate))
+        if followed is not None:
+            move_average(followed, decay_at(epoch * steps + step, recipe.average, steps))
+        watcher.step(_finite(run, losses[-1]) if device.is_processor else None)
+    loss = _finite(run, torch.stack(losses).double().mean())
+    record = {"epoch": epoch + 1, "size": knees.size, "rate": rate, "loss": loss}
+    return record | _judge(run, state, knees)
+
+
+def _chance(run: MemberRun, epoch: int) -> torch.Generator:
+    """The generator of an epoch's order and changes; dropout's, torch's own, begins anew too."""
+    seeds = np.random.SeedSequence([run.recipe.seed, epoch]).generate_state(2, np.uint64)
+    torch.manual_seed(int(seeds[0]))
+    return torch.Generator(run.device.name).manual_seed(int(seeds[1]))
+
+
+def _finite(run: MemberRun, loss: torch.Tensor) -> float:
+    """Read a loss; on an accelerator that waits for all that was asked of it before.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
+    value = float(loss)
+    if not math.isfinite(value):
+        raise TrainingError(
+            run.out, f"the loss became {value}", "Lower the rate or train in fp32, then --resume"
+        )
+    return value
+
+
+def learn(
+    run: MemberRun, state: RunState, images: torch.Tensor, targets: torch.Tensor, rate: float
+) -> torch.Tensor:
+    """One step: forward, backward, optimiser. Nothing in it waits for the device.
+
+    Args:
+        run: whose device and recipe.
+        state: its network and optimiser change.
+        images: ``(L * N, 3, S, S)`` normalised, on the device: L looks at N knees, look by look.
+        targets: ``(N, grades)`` distributions, on the device.
+        rate: learning rate of this step.
+
+    Returns:
+        The loss before the step, a scalar on the device.
+    """
+    groups = state.optimiser.param_groups
+    for group in groups:
+        group["lr"] = rate
+    with run.device.autocast():
+        logits = state.network(images).float()
+    looks = len(images) // len(targets)
+    loss = functional.cross_entropy(logits, targets.repeat(looks, 1))
+    if run.recipe.consistency:
+        loss = loss + run.recipe.consistency * disagreement(logits, looks)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    clip = getattr(run.recipe.schedule, "clip_norm", None)
+    if clip is not None:
+        nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
+    state.optimiser.step()
+    return loss.detach()
+
+
+def disagreement(logits: torch.Tensor, looks: int) -> torch.Tensor:
+    """How far the distributions of several looks at a knee lie apart, in nats, over the knees.
+
+    Jensen and Shannon's divergence (Lin 1991): the mean over the looks of the Kullback-Leibler
+    divergence from their mean. 0 where all looks say the same, at most the logarithm of L.
+
+    Args:
+        logits: ``(L * N, grades)``, look by look.
+        looks: L.
+    """
+    said = functional.log_softmax(logits, dim=1).view(looks, -1, logits.shape[1])
+    mean = said.logsumexp(dim=0) - math.log(looks)
+    return (said.exp() * (said - mean)).sum(dim=2).mean()
+
+
+def _judge(run: MemberRun, state: RunState, knees: DeviceKnees) -> dict[str, Any]:
+    """Score the held-out knees as they are, one look each; read from the device once.
+
+    All batches are as large as those that are learnt from, the last one filled up with knees from
+    the first: another shape would make an accelerator search for its fastest convolutions again.
+    """
+    judged = np.flatnonzero(run.held_out)
+    if not len(judged):
+        return {}
+    network = (state.network if state.average is None else state.average).eval()
+    batch = min(run.recipe.batch, len(judged))
+    filled = np.resize(judged, (math.ceil(len(judged) / batch), batch))
+    with torch.inference_mode(), run.device.autocast():
+        batches = torch.from_numpy(filled).to(run.device.name)
+        logits = [network(knees.as_they_are(chosen)).float() for chosen in batches]
+    scored = torch.cat(logits)[: len(judged)].cpu()
+    truth = np.array([int(run.knees[position].grade or 0) for position in judged.tolist()])
+    targets = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT)[truth])
+    graded = scored.argmax(dim=1).numpy()
+    return {
+        "held_out_loss": float(functional.cross_entropy(scored, targets)),
+        "accuracy": accuracy(truth, graded),
+        "macro_f1": macro_f1(truth, graded),
+        "qwk": qwk(truth, graded),
+        "mae": mae(truth, graded),
+    }

@@ -1,0 +1,76 @@
+"""What a network says of knees, on the device that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from kellgren.grades import GRADE_COUNT
+from kellgren.grading.preprocess import Preprocess
+from kellgren.training.architectures import Member
+from kellgren.training.input.cache import Store
+
+_BATCH = 32
+Advance = Callable[[int, int], None]
+
+
+def predict(
+    network: Member,
+    store: Store,
+    chosen: npt.NDArray[np.int64],
+    preprocess: Preprocess,
+    device: str,
+    advance: Advance = lambda done, of: None,
+) -> npt.NDArray[np.float64]:
+    """Look at knees and at their mirror images in float32, as `MemberRuntime.examine` does.
+
+    Grades come from planes that are exact: rounded to steps of 1/255, one knee in a hundred would
+    be graded otherwise than `kellgren grade` grades it.
+
+    Args:
+        network: in evaluation mode; it is left on the device.
+        store: of the knees at the network's size.
+        chosen: ``(n,)`` positions in it.
+        preprocess: of the member.
+        device: ``cpu`` or ``cuda``.
+        advance: told how many of how many are done.
+
+    Returns:
+        Logits ``(n, 2, 5)``: of the look at the knee, and of the look at its mirror image.
+    """
+    network = network.to(device).to(memory_format=torch.channels_last)
+    found = np.empty((len(chosen), 2, GRADE_COUNT))
+    with torch.inference_mode(), _whole_float32():
+        for start in range(0, len(chosen), _BATCH):
+            part = chosen[start : start + _BATCH]
+            planes = torch.from_numpy(store.exact(part)).to(device)
+            looks = _normalised(torch.stack([planes, planes.flip(-1)], dim=1), preprocess)
+            logits = network(looks).double().view(len(part), 2, GRADE_COUNT)
+            found[start : start + len(part)] = logits.cpu().numpy()
+            advance(start + len(part), len(chosen))
+    return found
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """A GPU rounds the factors of convolutions to 10 bits, and of products where it was told to."""
+    products = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+
+
+def _normalised(looks: Tensor, preprocess: Preprocess) -> Tensor:
+    """``(n, 2, S, S)`` in 0..1 to ``(2 n, 3, S, S)``, by `Preprocess.normalise`'s arithmetic."""
+    mean = looks.new_tensor(preprocess.mean).view(1, 3, 1, 1)
+    std = looks.new_tensor(preprocess.std).view(1, 3, 1, 1)
+    images = (looks.flatten(0, 1)[:, None] - mean) / std
+    return images.contiguous(memory_format=torch.channels_last)

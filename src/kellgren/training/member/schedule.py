@@ -1,0 +1,69 @@
+"""Optimisers, and the rate at each step as a pure function: a resumed run needs no memory of it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from kellgren.training.architectures import Member
+from kellgren.training.recipe import HeadThenAll, OneCycle
+
+_FINAL_SHARE = 0.002
+
+
+def rate_at(schedule: OneCycle | HeadThenAll, epoch: int, progress: float) -> float:
+    """Learning rate.
+
+    Args:
+        schedule: of the recipe.
+        epoch: counted from 0.
+        progress: share of all the recipe's steps already done, 0..1.
+    """
+    if isinstance(schedule, HeadThenAll):
+        if epoch == 0:
+            return schedule.head_rate
+        stepped_down = epoch - 1 >= schedule.step_epochs
+        return schedule.rate * (schedule.step_factor if stepped_down else 1.0)
+    if progress < schedule.warm_up:
+        return schedule.peak_rate * (0.04 + 0.96 * progress / schedule.warm_up)
+    fall = (progress - schedule.warm_up) / max(1e-9, 1.0 - schedule.warm_up)
+    floor = _FINAL_SHARE
+    share = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
+    return schedule.peak_rate * share
+
+
+def optimiser_for(
+    network: Member, schedule: OneCycle | HeadThenAll, epoch: int
+) -> torch.optim.Optimizer:
+    """The optimiser that the given epoch uses, over the parameters it may change.
+
+    The head-then-all schedule freezes all but ``network.head`` in its first epoch; as in the
+    paper's procedure, the second epoch starts with a fresh optimiser. A stem frozen for good
+    stays so. On a GPU one kernel steps all layers; a CPU's such kernel would end a resumed run in
+    other weights to the bit (docs/decisions/0003), so there each layer is stepped by itself.
+    """
+    fused = next(network.parameters()).is_cuda
+    if isinstance(schedule, HeadThenAll):
+        network.stem.requires_grad_(epoch > 0 and not network.stem_is_frozen)
+        network.body.requires_grad_(epoch > 0)
+        return torch.optim.Adam(
+            [p for p in network.parameters() if p.requires_grad],
+            lr=schedule.head_rate,
+            weight_decay=0.0 if epoch == 0 else schedule.weight_decay,
+            fused=fused,
+        )
+    changed = [p for p in network.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in changed if p.ndim > 1], "weight_decay": schedule.weight_decay},
+            {"params": [p for p in changed if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=schedule.peak_rate,
+        fused=fused,
+    )
+
+
+def starts_afresh(schedule: OneCycle | HeadThenAll, epoch: int) -> bool:
+    """Whether this epoch begins with a new optimiser."""
+    return epoch == 0 or (isinstance(schedule, HeadThenAll) and epoch == 1)

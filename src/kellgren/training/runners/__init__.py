@@ -1,0 +1,1 @@
+"""Those who do the jobs of a campaign, one beside the other."""

@@ -1,0 +1,156 @@
+"""A bundle's combiner, chosen and fitted out of fold, and the estimate of what that is worth.
+
+Each knee is graded once more by a combiner that was chosen and fitted without its group of
+patients, alone and with the patient's other knee. Scores of these grades are not flattered by the
+choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.evaluation import Estimate, compare
+from kellgren.evaluation import Grades as Says
+from kellgren.grading.combiner import RULES, Combiner, Rule, fit_combiner
+from kellgren.grading.contralateral import BothKnees, fit_both_knees
+from kellgren.training.selection.subsets import (
+    MEASURES,
+    Candidate,
+    LookThrough,
+    Measure,
+    deal,
+    look_through,
+)
+
+Floats = npt.NDArray[np.floating]
+Grades = npt.NDArray[np.integer]
+Distributions = npt.NDArray[np.float64]
+FEWEST_PAIRED = 200
+"""Knees with a fellow below which nothing is made of the other knee."""
+_RESAMPLES, _SEED = 2000, 42
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimated:
+    """What was chosen, and the nested estimate of it.
+
+    Attributes:
+        combiner: chosen and fitted on all knees.
+        both_knees: fitted on all pairs; ``None`` where they are too few.
+        single: ``(N, 5)`` calibrated, each knee's without its group of patients.
+        paired: the same, with the other knee's say where there is one.
+        gain: of paired over single on all knees, by measure.
+    """
+
+    combiner: Combiner
+    both_knees: BothKnees | None
+    single: Distributions
+    paired: Distributions
+    gain: dict[Measure, Estimate]
+
+    def earned(self, measure: Measure) -> bool:
+        """Whether the other knee helps: the gain's interval lies above 0."""
+        return self.both_knees is not None and self.gain[measure].low > 0
+
+
+def estimate(
+    names: Sequence[str],
+    members: Floats,
+    truth: Grades,
+    patients: Sequence[str],
+    other: npt.NDArray[np.int64],
+    *,
+    measure: Measure = "qwk",
+    rules: Sequence[Rule] = RULES,
+) -> Estimated:
+    """Choose and fit the combiner of a bundle, and estimate it by nested cross-validation.
+
+    Args:
+        names: of the M members.
+        members: ``(M, N, 5)`` distributions on knees that no member learnt from.
+        truth: ``(N,)`` grades.
+        patients: whose knees they are.
+        other: ``(N,)`` position of each knee's fellow, -1 where it is alone.
+        measure: to choose by.
+        rules: to choose among.
+    """
+    group = deal(patients)
+    look = look_through(members, truth, group, rules)
+    single = np.empty(members.shape[1:])
+    paired = np.empty(members.shape[1:])
+    for held in np.unique(group):
+        mine = group == held
+        others = ~mine if not mine.all() else mine
+        combiner = _fitted(look, look.best(measure, int(held)), names, members, truth, others)
+        alone = combiner.combine(members[_places(combiner, names)])
+        single[mine] = alone[mine]
+        paired[mine] = with_the_other(_pairs(alone, truth, other, others), alone, other)[mine]
+    everyone = np.ones(len(truth), dtype=np.bool_)
+    combiner = _fitted(look, look.best(measure), names, members, truth, everyone)
+    alone = combiner.combine(members[_places(combiner, names)])
+    gained = gain(truth, single.argmax(axis=1), paired.argmax(axis=1), patients)
+    return Estimated(combiner, _pairs(alone, truth, other, everyone), single, paired, gained)
+
+
+def with_the_other(
+    both_knees: BothKnees | None, alone: Distributions, other: npt.NDArray[np.int64]
+) -> Distributions:
+    """``(N, 5)``: with the other knee's say where there is one, else as read alone."""
+    if both_knees is None:
+        return alone
+    found = alone.copy()
+    there = other >= 0
+    found[there] = both_knees.combine(alone[there], alone[other[there]])
+    return found
+
+
+def gain(
+    truth: Grades, before: Grades, after: Grades, patients: Sequence[str]
+) -> dict[Measure, Estimate]:
+    """By how much grades got better, each measure with its interval over resampled patients.
+
+    Args:
+        truth: ``(N,)`` true grades.
+        before: ``(N,)``.
+        after: ``(N,)``.
+        patients: whose knees they are; both knees of a patient are drawn together.
+    """
+    found = compare(
+        truth, Says(after), Says(before), patients, resamples=_RESAMPLES, permutations=1, seed=_SEED
+    )
+    return {measure: found.metrics[measure].difference for measure in MEASURES}
+
+
+def _fitted(
+    look: LookThrough,
+    best: int,
+    names: Sequence[str],
+    members: Floats,
+    truth: Grades,
+    knees: npt.NDArray[np.bool_],
+) -> Combiner:
+    candidate: Candidate = look.candidates[best]
+    chosen = list(candidate.members)
+    rule = next(rule for rule in RULES if rule == candidate.rule)
+    kept = [names[member] for member in chosen]
+    return fit_combiner(rule, kept, members[chosen][:, knees], truth[knees])
+
+
+def _places(combiner: Combiner, names: Sequence[str]) -> list[int]:
+    return [list(names).index(member) for member in combiner.members]
+
+
+def _pairs(
+    alone: Distributions,
+    truth: Grades,
+    other: npt.NDArray[np.int64],
+    knees: npt.NDArray[np.bool_],
+) -> BothKnees | None:
+    learnt = knees & (other >= 0)
+    if learnt.sum() < FEWEST_PAIRED:
+        return None
+    return fit_both_knees(alone[learnt], alone[other[learnt]], truth[learnt])

@@ -1,0 +1,213 @@
+"""Finished runs, and their predictions of the knees they held out, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.data.manifest import Knee
+from kellgren.errors import TrainingError
+from kellgren.evaluation import Label, match, read_predictions
+from kellgren.grading.contralateral import other_knees
+from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
+
+JOBS = "jobs"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run.
+
+    Attributes:
+        folder: where it lies.
+        facts: what it says of itself.
+        backbone: member and size; runs of one backbone differ in the fold alone.
+        fold: which it held out; ``None``: it learnt from all knees, and is a final.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    backbone: str
+    fold: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """What every backbone says of N knees that it did not learn from.
+
+    Attributes:
+        backbones: names, in alphabetical order.
+        members: ``(B, N, 5)`` uncalibrated distributions.
+        knees: graded, in the order of the labels.
+        left_out: knees that some backbones held out and others did not.
+    """
+
+    backbones: tuple[str, ...]
+    members: npt.NDArray[np.float64]
+    knees: tuple[Knee, ...]
+    left_out: int
+
+    @property
+    def truth(self) -> npt.NDArray[np.int64]:
+        """``(N,)`` grades."""
+        return np.array([int(knee.grade or 0) for knee in self.knees], dtype=np.int64)
+
+    @property
+    def patients(self) -> list[str]:
+        """Whose knees they are."""
+        return [knee.patient for knee in self.knees]
+
+    @property
+    def other(self) -> npt.NDArray[np.int64]:
+        """``(N,)`` position of each knee's fellow, -1 where it is alone."""
+        return other_knees(self.patients, [knee.side for knee in self.knees])
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The finished runs that held a fold out, by backbone and fold; finals are passed over.
+
+    Args:
+        paths: of runs, or of campaigns, whose unfinished jobs are passed over.
+
+    Raises:
+        TrainingError: a run is not finished or does not fit the others, or none held a fold out.
+    """
+    finished = _finished(paths)
+    found = [run for run in finished if run.fold is not None]
+    if not found and finished:
+        raise TrainingError(
+            finished[0].folder,
+            "held no knees out to calibrate and score it on",
+            "Train the folds too, and name them or their campaign beside it",
+        )
+    return found
+
+
+def find_finals(paths: Sequence[Path]) -> dict[str, Run]:
+    """The finished runs that learnt from all knees, by backbone.
+
+    Args:
+        paths: as of `find_runs`.
+
+    Raises:
+        TrainingError: a run is not finished, or does not fit the others.
+    """
+    return {run.backbone: run for run in _finished(paths) if run.fold is None}
+
+
+def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
+    """The runs' predictions of the knees that every backbone held out once.
+
+    Args:
+        runs: from `find_runs`.
+        knees: graded, among them all that the runs held out.
+
+    Raises:
+        InvalidPredictions: a table cannot be read or fits no label.
+        TrainingError: two folds of a backbone held the same knee out, or no knee has all of them.
+    """
+    graded = {str(knee.image): knee for knee in knees if knee.grade is not None}
+    backbones = sorted({run.backbone for run in runs})
+    said: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
+    for run in runs:
+        for image, row in predicted(run.folder / OUT_OF_FOLD, graded.values()).items():
+            if image in said[run.backbone]:
+                raise TrainingError(
+                    run.folder,
+                    f"held out {Path(image).name}, and so did another fold of {run.backbone}",
+                    "Name runs of the same folds only",
+                )
+            said[run.backbone][image] = row
+    known = [image for image in graded if any(image in of_it for of_it in said.values())]
+    shared = [image for image in known if all(image in of_it for of_it in said.values())]
+    if not shared:
+        raise TrainingError(
+            runs[0].folder,
+            "shares no held-out knee with the other backbones",
+            "Train the same folds",
+        )
+    members = np.array([[said[name][image] for image in shared] for name in backbones])
+    kept = tuple(graded[image] for image in shared)
+    return OutOfFold(tuple(backbones), members, kept, len(known) - len(shared))
+
+
+def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.float64]]:
+    """A table's distributions ``(5,)`` by the image of the labelled knee.
+
+    Raises:
+        TrainingError: the table has no probabilities.
+    """
+    labels = [Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees]
+    matched = match(read_predictions(table), labels)
+    if matched.probabilities is None:
+        raise TrainingError(table, "has no probabilities", "Write it anew with kellgren")
+    rows = matched.probabilities / matched.probabilities.sum(axis=1, keepdims=True)
+    return dict(zip(matched.images, rows, strict=True))
+
+
+def _finished(paths: Sequence[Path]) -> list[Run]:
+    """Runs by backbone and fold, a final after its folds; all on the same folds."""
+    runs: dict[tuple[str, int | None], Run] = {}
+    for path in paths:
+        for folder in _jobs(path) if (path / JOBS).is_dir() else [path]:
+            run = _read_run(folder)
+            twin = runs.setdefault((run.backbone, run.fold), run)
+            if twin is not run:
+                held = "no fold" if run.fold is None else f"fold {run.fold}"
+                raise TrainingError(
+                    folder,
+                    f"is {run.backbone} with {held} held out, and so is {twin.folder}",
+                    "Name one of them",
+                )
+    found = sorted(runs.values(), key=lambda run: (run.backbone, run.fold is None, run.fold or 0))
+    if not found:
+        raise TrainingError(paths[0], "holds no finished run", "Go on with train ensemble")
+    _check_alike(found)
+    return found
+
+
+def _jobs(campaign: Path) -> list[Path]:
+    """The finished jobs: a fold's table comes last, and a final, which has none, ends in facts."""
+    promised = (FACTS, MODEL, HEAD)
+    return sorted(
+        job
+        for job in (campaign / JOBS).iterdir()
+        if all((job / name).is_file() for name in promised)
+        and ((job / OUT_OF_FOLD).is_file() or _read_run(job).fold is None)
+    )
+
+
+def _read_run(folder: Path) -> Run:
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+    except FileNotFoundError:
+        raise TrainingError(
+            folder, f"has no {FACTS}: the run is not finished", "Go on with train member --resume"
+        ) from None
+    fold = facts["held_out_fold"]
+    backbone = f"{facts['recipe']['name']}-{facts['preprocess']['size']}"
+    return Run(folder, facts, backbone, None if fold is None else int(fold))
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    """All on the same folds, and each backbone by one recipe."""
+    first = runs[0]
+    recipes = {run.backbone: run for run in reversed(runs)}
+    for run in runs:
+        if run.facts["folds_hash"] != first.facts["folds_hash"]:
+            raise TrainingError(
+                run.folder, f"has other folds than {first.folder}", "Name runs of the same folds"
+            )
+        twin = recipes[run.backbone]
+        if run.facts["recipe_hash"] != twin.facts["recipe_hash"]:
+            raise TrainingError(
+                run.folder,
+                f"has another recipe than {twin.folder}, under the same name",
+                "Give one of the recipes another name",
+            )

@@ -1,0 +1,1 @@
+"""What HTTP asks and is answered: uploads, cases, similar knees, reading studies."""

@@ -1,0 +1,257 @@
+"""The cases of API v1: upload films, follow them, fetch readings, delete them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from kellgren.output.reading_schema import CertaintyLevel, GradeNumber
+from kellgren.output.tables import csv_text, json_text
+from kellgren.web.api.schemas import Case, CaseList, Problem, Submitted, case_record
+from kellgren.web.api.uploads import UploadReceiver, discard_body, service_unavailable
+from kellgren.web.notifier import Notifier
+from kellgren.web.settings import Limits
+from kellgren.web.storage.case_rows import StoredCase
+from kellgren.web.storage.cases import CaseStore
+from kellgren.web.storage.messages import (
+    OPEN_STATES,
+    UNGRADED_STATES,
+    CaseState,
+    Filter,
+    PictureKind,
+    QueueFull,
+    Upload,
+)
+from kellgren.web.workers.pool import GraderPool
+
+MAX_WAIT_S = 60
+Identifier = Annotated[str, Path(pattern=r"^[\w-]{16}$", examples=["nYp1qfT0Zq6yW2cB"])]
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such case, knee or picture."}
+}
+_UPLOAD_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Submitted, "description": "Answered within `wait`."},
+    202: {"model": Submitted, "description": "Accepted: follow each case at its url."},
+    400: {"model": Problem, "description": "No multipart body, or no file in it."},
+    408: {"model": Problem, "description": "Too slow."},
+    413: {"model": Problem, "description": "Too large, or too many files."},
+    415: {"model": Problem, "description": "Not multipart/form-data."},
+    503: {"model": Problem, "description": "Full; Retry-After says when to try again."},
+    507: {"model": Problem, "description": "The server's disk is nearly full."},
+}
+_UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "PNG, JPEG, TIFF or DICOM.",
+                        },
+                        "side": {
+                            "type": "string",
+                            "enum": ["L", "R", ""],
+                            "description": "Of every knee sent here, if the client knows it.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class CaseRoutes:
+    """Routes over a store.
+
+    Args:
+        store: of the cases.
+        pool: that grades them.
+        notifier: of every change.
+        limits: see `Limits`.
+    """
+
+    def __init__(
+        self, store: CaseStore, pool: GraderPool, notifier: Notifier, limits: Limits
+    ) -> None:
+        self._store, self._pool, self._limits = store, pool, limits
+        self._notifier = notifier
+        self._uploads = UploadReceiver(store.blobs, limits)
+        self.rejected_uploads = 0
+        self.router = router = APIRouter(prefix="/api/v1/cases", tags=["cases"])
+        router.post(
+            "",
+            status_code=202,
+            responses=_UPLOAD_ANSWERS,
+            openapi_extra=_UPLOAD_BODY,
+        )(self.submit)
+        router.get("")(self.index)
+        router.get("/{case}", responses=PROBLEMS)(self.show)
+        router.delete("/{case}", status_code=204, responses=PROBLEMS)(self.delete)
+        router.get("/{case}/readings.json", responses=PROBLEMS | _content("application/json"))(
+            self.readings_json
+        )
+        router.get("/{case}/readings.csv", responses=PROBLEMS | _content("text/csv"))(
+            self.readings_csv
+        )
+        router.get(
+            "/{case}/report.dcm",
+            responses=PROBLEMS | _content("application/dicom"),
+            response_class=FileResponse,
+        )(self.report)
+        router.get(
+            "/{case}/knees/{knee}/{kind}.png",
+            responses=PROBLEMS | _content("image/png"),
+            response_class=FileResponse,
+        )(self.picture)
+
+    async def submit(
+        self,
+        request: Request,
+        response: Response,
+        wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds.")] = 0,
+    ) -> Submitted:
+        """Upload one or several films; each becomes a case."""
+        if self._store.count_open() >= self._limits.queue:
+            await discard_body(request, self._limits)
+            self.rejected_uploads += 1
+            raise service_unavailable("Too many cases wait")
+        uploads = await self._uploads.files(request)
+        try:
+            identifiers = await run_in_threadpool(
+                self._store.accept, uploads, most_open=self._limits.queue
+            )
+        except QueueFull:
+            self.rejected_uploads += 1
+            raise service_unavailable("Too many cases wait") from None
+        finally:
+            await run_in_threadpool(_remove_temporary, uploads)
+        self._pool.wake()
+        cases = await self._wait_for(identifiers, wait)
+        response.status_code = 202 if any(case.state in OPEN_STATES for case in cases) else 200
+        if len(cases) == 1:
+            response.headers["Location"] = f"/api/v1/cases/{identifiers[0]}"
+        return Submitted(cases=[self._record(case) for case in cases])
+
+    def index(
+        self,
+        grade: Annotated[list[GradeNumber], Query()] = [],  # noqa: B006
+        certainty: Annotated[list[CertaintyLevel], Query()] = [],  # noqa: B006
+        state: Annotated[list[CaseState], Query()] = [],  # noqa: B006
+        refused: Annotated[bool | None, Query(description="No grade was given.")] = None,
+        after: Annotated[int, Query(ge=0, lt=2**53, description="A revision.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+        offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+    ) -> CaseList:
+        """List cases, newest first; filters are combined, values of one filter are alternatives."""
+        states: tuple[str, ...] = tuple(state)
+        if refused is not None:
+            among: set[str] = set(UNGRADED_STATES) if refused else {*OPEN_STATES, "graded"}
+            states = tuple(sorted(among & set(states or among))) or ("none",)
+        wanted = Filter(tuple(grade), tuple(certainty), states, after)
+        revision = self._store.revision()  # before the rows: what changes between comes again
+        rows, total = self._store.find(wanted, limit=limit, offset=offset)
+        return CaseList(
+            cases=[case_record(row, []) for row in rows],
+            total=total,
+            revision=revision,
+            counts=self._store.count_states(),
+        )
+
+    def show(self, case: Identifier) -> Case:
+        """One case."""
+        return self._record(self._case(case))
+
+    def delete(self, case: Identifier) -> None:
+        """Delete a case: its rows, its pictures and the uploaded file."""
+        if not self._store.delete(case):
+            raise _missing("case")
+        self._notifier.notify()
+
+    def readings_json(self, case: Identifier) -> Response:
+        """The readings, byte for byte what `kellgren grade --json -` writes for this file."""
+        answered = self._answered_case(case)
+        rows = [row.model_dump(mode="json") for row in answered.rows]
+        model = {} if answered.model is None else answered.model.model_dump()
+        text = json_text(rows, model)
+        return Response(text, media_type="application/json")
+
+    def readings_csv(self, case: Identifier) -> Response:
+        """The readings, byte for byte what `kellgren grade --csv -` writes for this file."""
+        rows = [row.model_dump(mode="json") for row in self._answered_case(case).rows]
+        return Response(csv_text(rows), media_type="text/csv")
+
+    def report(self, case: Identifier) -> FileResponse:
+        """The structured report on a DICOM film; it names the patient as the film does."""
+        digest = self._case(case).report
+        if not digest:
+            raise _missing("report")
+        return FileResponse(self._store.blobs.path(digest), media_type="application/dicom")
+
+    def picture(
+        self,
+        case: Identifier,
+        knee: Annotated[int, Path(ge=1, le=99)],
+        kind: PictureKind,
+    ) -> FileResponse:
+        """The crop, the map to lay over it, or both with the grade on one sheet."""
+        path: FilePath | None = self._store.picture(case, knee - 1, kind)
+        if path is None or not path.is_file():
+            raise _missing("picture")
+        return FileResponse(
+            path, media_type="image/png", headers={"Cache-Control": "private, no-cache"}
+        )
+
+    async def _wait_for(self, identifiers: list[str], wait: float) -> list[StoredCase]:
+        """The cases, as soon as all are answered or the time is over."""
+        deadline = time.monotonic() + wait
+        while True:
+            change = self._notifier.subscribe()
+            stored = [self._store.case(identifier) for identifier in identifiers]
+            cases = [case for case in stored if case is not None]
+            left = deadline - time.monotonic()
+            if left <= 0 or not any(case.state in OPEN_STATES for case in cases):
+                return cases
+            try:
+                await asyncio.wait_for(change.wait(), left)
+            except TimeoutError:
+                continue
+
+    def _record(self, case: StoredCase) -> Case:
+        return case_record(case, self._store.companions(case))
+
+    def _case(self, identifier: str) -> StoredCase:
+        case = self._store.case(identifier)
+        if case is None:
+            raise _missing("case")
+        return case
+
+    def _answered_case(self, identifier: str) -> StoredCase:
+        case = self._case(identifier)
+        if case.state in OPEN_STATES:
+            raise HTTPException(404, "Not read yet")
+        return case
+
+
+def _missing(what: str) -> HTTPException:
+    return HTTPException(404, f"There is no such {what}")
+
+
+def _content(kind: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {kind: {}}, "description": "The file."}}
+
+
+def _remove_temporary(uploads: list[Upload]) -> None:
+    for upload in uploads:
+        upload.path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What survives a killed server: cases and studies in SQLite, pictures by checksum."""

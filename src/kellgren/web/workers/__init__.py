@@ -1,0 +1,1 @@
+"""Grading in processes of their own, and the pool that feeds them."""

@@ -1,0 +1,689 @@
+from __future__ import annotations
+
+import ast
+import csv
+import gzip
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from sklearn import metrics as sklearn
+
+import kellgren.evaluation
+from kellgren.cli.score_tables import render
+from kellgren.errors import InvalidPredictions
+from kellgren.evaluation import (
+    Coverage,
+    Estimate,
+    Label,
+    Scores,
+    match,
+    metrics,
+    read_predictions,
+    score,
+)
+from kellgren.evaluation.bootstrap import resample_counts
+from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation.knees import GradedKnees, Tally
+from kellgren.evaluation.ranking import curves
+from kellgren.grades import Side
+from simulated_grades import graded_knees
+
+GRADES = range(5)
+HEADER = "image,side,grade,p0,p1,p2,p3,p4,certainty,note"
+
+
+COUNTED = (
+    *("accuracy", "one_off", "balanced_accuracy", "macro_f1", "weighted_f1", "qwk", "mae", "mse"),
+)
+
+
+def pairs_of(knees: int) -> list[str]:
+    return [f"patient {knee // 2}" for knee in range(knees)]
+
+
+# --- metrics ---------------------------------------------------------------------------------
+
+grade_pairs = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40
+).map(lambda pairs: np.array(pairs).T)
+
+
+@settings(deadline=None)
+@given(grade_pairs)
+def test_count_metrics_equal_scikit_learn(pairs):
+    truth, predicted = pairs
+    parts = sklearn.precision_recall_fscore_support(
+        truth, predicted, labels=GRADES, zero_division=0
+    )
+    matrix = metrics.confusion_matrix(truth, predicted)
+    assert (matrix == sklearn.confusion_matrix(truth, predicted, labels=GRADES)).all()
+    assert metrics.precision(truth, predicted) == pytest.approx(parts[0])
+    assert metrics.recall(truth, predicted) == pytest.approx(parts[1])
+    assert metrics.f1(truth, predicted) == pytest.approx(parts[2])
+    assert metrics.macro_f1(truth, predicted) == pytest.approx(parts[2].mean())
+    assert metrics.accuracy(truth, predicted) == pytest.approx(
+        sklearn.accuracy_score(truth, predicted)
+    )
+    assert metrics.mae(truth, predicted) == pytest.approx(
+        sklearn.mean_absolute_error(truth, predicted)
+    )
+    assert metrics.mse(truth, predicted) == pytest.approx(
+        sklearn.mean_squared_error(truth, predicted)
+    )
+    assert metrics.weighted_f1(truth, predicted) == pytest.approx(
+        sklearn.f1_score(truth, predicted, labels=GRADES, average="weighted", zero_division=0)
+    )
+    assert metrics.one_off(truth, predicted) == np.mean(np.abs(truth - predicted) <= 1)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None)
+@given(grade_pairs)
+def test_balanced_accuracy_equals_scikit_learn(pairs):
+    expected = sklearn.balanced_accuracy_score(*pairs)
+    assert metrics.balanced_accuracy(*pairs) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(grade_pairs)
+def test_kappa_equals_scikit_learn_and_is_undefined_for_one_grade(pairs):
+    truth, predicted = pairs
+    if len({*truth, *predicted}) == 1:
+        assert math.isnan(metrics.qwk(truth, predicted))
+    else:
+        expected = sklearn.cohen_kappa_score(
+            truth, predicted, labels=list(GRADES), weights="quadratic"
+        )
+        assert metrics.qwk(truth, predicted) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("grade", range(1, 5))
+def test_auc_equals_scikit_learn(seed, grade):
+    truth, _, probabilities = graded_knees(seed)
+    expected = sklearn.roc_auc_score(truth >= grade, probabilities[:, grade:].sum(axis=1))
+    assert metrics.auc_at_least(truth, probabilities, grade) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_areas_equal_scikit_learn_for_every_grade(seed):
+    truth, _, shares = graded_knees(seed)
+    for grade in GRADES:
+        has, score_of = truth == grade, shares[:, grade]
+        assert metrics.auc(truth, shares, grade) == pytest.approx(
+            sklearn.roc_auc_score(has, score_of), abs=1e-12
+        )
+        assert metrics.average_precision(truth, shares, grade) == pytest.approx(
+            sklearn.average_precision_score(has, score_of), abs=1e-12
+        )
+    expected = sklearn.average_precision_score(truth >= 2, shares[:, 2:].sum(axis=1))
+    assert metrics.average_precision_at_least(truth, shares) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_equal_scikit_learn(seed):
+    truth, _, shares = graded_knees(seed)
+    drawn = curves(truth == 2, shares[:, 2])
+    false_alarms, recall, _ = sklearn.roc_curve(truth == 2, shares[:, 2], drop_intermediate=False)
+    assert drawn.false_positive_rate == pytest.approx(false_alarms)
+    assert drawn.recall == pytest.approx(recall)
+    precision, recall, _ = sklearn.precision_recall_curve(truth == 2, shares[:, 2])
+    assert drawn.precision == pytest.approx(precision[::-1])
+    assert drawn.recall == pytest.approx(recall[::-1])
+    assert curves(truth == 9, shares[:, 2]) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_losses_equal_scikit_learn(seed):
+    truth, _, _ = graded_knees(seed)
+    shares = np.random.default_rng(seed).dirichlet(np.full(5, 0.5), len(truth))
+    shares[0] = np.eye(5)[(truth[0] + 1) % 5]  # sure, and wrong
+    assert metrics.brier(truth, shares) == pytest.approx(
+        sklearn.brier_score_loss(truth, shares, labels=GRADES, scale_by_half=False)
+    )
+    assert metrics.log_loss(truth, shares) == pytest.approx(
+        sklearn.log_loss(truth, shares, labels=GRADES)
+    )
+
+
+def ece_knee_by_knee(truth: np.ndarray, shares: np.ndarray) -> float:
+    """The definition as it is written in papers, one bin and one knee after the other."""
+    error = 0.0
+    for index in range(15):
+        inside = [k for k, p in enumerate(shares) if index / 15 < max(p) <= (index + 1) / 15]
+        if inside:
+            confidence = sum(max(shares[k]) for k in inside) / len(inside)
+            right = sum(int(np.argmax(shares[k])) == truth[k] for k in inside) / len(inside)
+            error += len(inside) / len(truth) * abs(right - confidence)
+    return error
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_calibration_error_equals_its_definition(seed, knees):
+    rng = np.random.default_rng(seed)
+    truth, shares = rng.integers(0, 5, knees), rng.dirichlet(np.full(5, 0.5), knees)
+    assert metrics.ece(truth, shares) == pytest.approx(ece_knee_by_knee(truth, shares))
+    right = shares.argmax(axis=1) == truth
+    expected = shares.max(axis=1).mean() - right.mean()
+    assert metrics.overconfidence(truth, shares) == pytest.approx(expected)
+
+
+def test_bins_are_closed_on_the_right():
+    shares = np.array([[0.4, 0.3, 0.3, 0, 0], [0.4 + 1e-9, 0.6 - 1e-9, 0, 0, 0], [1, 0, 0, 0, 0]])
+    filled = [bin.knees for bin in score([0, 1, 0], [0, 1, 0], shares, "abc").reliability]
+    assert filled == [0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+
+
+def test_auc_counts_ties_half_and_is_undefined_for_one_class():
+    same = np.full((4, 5), 0.2)
+    assert metrics.auc_at_least([0, 1, 2, 3], same) == 0.5
+    assert math.isnan(metrics.auc_at_least([2, 2, 3, 4], same))
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "problem"),
+    [
+        ([], [], r"shape \(0,\)"),
+        ([0, 5], [0, 1], "grades from 0 to 5"),
+        ([0, -1], [0, 1], "grades from -1 to 0"),
+        ([0, 1], [0.0, 1.5], "type float64"),
+        ([0, 1], [0], "1 predicted grades for 2"),
+    ],
+)
+def test_invalid_grades_are_refused(truth, predicted, problem):
+    with pytest.raises(InvalidPredictions, match=problem):
+        metrics.accuracy(truth, predicted)
+
+
+# --- bootstrap -------------------------------------------------------------------------------
+
+
+def repeated(counts: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """The knees of one resample, each as often as its patient was drawn."""
+    return np.repeat(np.arange(len(patients)), counts[patients].astype(int))
+
+
+def test_fast_bootstrap_equals_repeating_the_knees():
+    truth, predicted, probabilities = graded_knees(3, knees=41)
+    patients = np.arange(41) // 2
+    counts = np.concatenate(list(resample_counts(21, 40, seed=7, block=25)))
+    tally = Tally(GradedKnees(truth, predicted, probabilities, patients, 21))
+    tallies = tally.unpacked(tally(counts))
+    found = tallies.metrics()
+    for row, drawn in enumerate(counts):
+        knees = repeated(drawn, patients)
+        one, other, shares = truth[knees], predicted[knees], probabilities[knees]
+        naive = sklearn.confusion_matrix(one, other, labels=GRADES)
+        assert (tallies.confusion[row] == naive).all()
+        for name in COUNTED:
+            assert found[name][row] == pytest.approx(getattr(metrics, name)(one, other)), name
+        for name in ("brier", "log_loss", "ece", "overconfidence"):
+            assert found[name][row] == pytest.approx(getattr(metrics, name)(one, shares)), name
+        for grade in GRADES:
+            area = metrics.auc(one, shares, grade)
+            assert found["auc"][row, grade] == pytest.approx(area, nan_ok=True)
+            area = metrics.average_precision(one, shares, grade)
+            assert found["average_precision"][row, grade] == pytest.approx(area, nan_ok=True)
+        at_least_2 = sklearn.roc_auc_score(one >= 2, shares[:, 2:].sum(axis=1))
+        assert found["auc_grade2"][row] == pytest.approx(at_least_2)
+
+
+def test_intervals_equal_a_naive_bootstrap():
+    truth, predicted, probabilities = graded_knees(11, knees=80)
+    patients = np.arange(80) // 2
+    names = [f"{patient:03}" for patient in patients]
+    scores = score(truth, predicted, probabilities, names, resamples=200, seed=5)
+    counts = np.concatenate(list(resample_counts(40, 200, seed=5, block=200)))
+    resamples = [repeated(drawn, patients) for drawn in counts]
+    naive = {
+        name: [getattr(metrics, name)(truth[knees], predicted[knees]) for knees in resamples]
+        for name in COUNTED
+    }
+    for key, name in {
+        **{"auc_grade2": "auc_at_least", "average_precision_grade2": "average_precision_at_least"},
+        **{name: name for name in ("brier", "log_loss", "overconfidence")},
+    }.items():
+        metric = getattr(metrics, name)
+        naive[key] = [metric(truth[knees], probabilities[knees]) for knees in resamples]
+    for name, values in naive.items():
+        estimate = getattr(scores, name)
+        expected = np.percentile(values, [2.5, 97.5])
+        found = np.array([estimate.low, estimate.high])
+        if name in ("auc_grade2", "average_precision_grade2"):
+            expected, found = (np.log(ends / (1 - ends)) for ends in (expected, found))
+            middle = math.log(estimate.value / (1 - estimate.value))
+            expected += middle - expected.mean()
+        assert found == pytest.approx(expected), name
+
+
+def test_an_area_whose_resamples_reach_1_keeps_its_percentiles():
+    near = np.array([0.9, 0.95, 1.0, 1.0])
+    assert Estimate.of_area(0.97, near) == Estimate.from_resamples(0.97, near)
+    assert Estimate.of_area(1.0, near[:2]) == Estimate.from_resamples(1.0, near[:2])
+    assert math.isnan(Estimate.of_area(0.9, np.full(3, math.nan)).low)
+
+
+def test_draws_are_of_whole_samples_and_do_not_depend_on_blocks():
+    at_once = np.concatenate(list(resample_counts(13, 30, seed=1, block=30)))
+    in_parts = np.concatenate(list(resample_counts(13, 30, seed=1, block=7)))
+    assert (at_once == in_parts).all()
+    assert (at_once.sum(axis=1) == 13).all()
+    assert len(np.unique(at_once, axis=0)) == 30
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.randoms(use_true_random=False))
+def test_scores_do_not_depend_on_the_order_of_knees(random):
+    truth, predicted, probabilities = graded_knees(2, knees=60)
+    patients = pairs_of(60)
+    order = list(range(60))
+    random.shuffle(order)
+    shuffled = score(
+        truth[order],
+        predicted[order],
+        probabilities[order],
+        [patients[i] for i in order],
+        resamples=50,
+    )
+    assert (
+        shuffled.to_dict()
+        == score(truth, predicted, probabilities, patients, resamples=50).to_dict()
+    )
+
+
+def correlated_pairs(rng: np.random.Generator, patients: int) -> tuple[np.ndarray, np.ndarray]:
+    """True grades, and predictions right in 70% of knees, mostly for both knees or neither."""
+    truth = rng.integers(0, 5, (patients, 2))
+    shared = rng.random((patients, 1)) < 0.8
+    luck = np.where(shared, rng.random((patients, 1)), rng.random((patients, 2)))
+    predicted = np.where(luck < 0.7, truth, (truth + 1) % 5)
+    return truth.ravel(), predicted.ravel()
+
+
+def test_intervals_cover_the_truth_when_knees_of_a_patient_are_alike():
+    rng = np.random.default_rng(0)
+    by_patient, by_knee = 0, 0
+    for trial in range(200):
+        truth, predicted = correlated_pairs(rng, 300)
+        grouped = score(truth, predicted, None, pairs_of(600), resamples=500, seed=trial).accuracy
+        single = score(truth, predicted, None, range(600), resamples=500, seed=trial).accuracy
+        by_patient += grouped.low <= 0.7 <= grouped.high
+        by_knee += single.low <= 0.7 <= single.high
+    assert 0.90 <= by_patient / 200 <= 0.98
+    # What the patient bootstrap protects against: pretending that knees are independent.
+    assert by_knee / 200 < 0.90
+
+
+# --- scores ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scores() -> Scores:
+    truth, predicted, probabilities = graded_knees(0)
+    return score(truth, predicted, probabilities, pairs_of(300), resamples=200)
+
+
+def test_scores_hold_the_metrics_and_what_made_them(scores):
+    truth, predicted, probabilities = graded_knees(0)
+    assert scores.accuracy.value == metrics.accuracy(truth, predicted)
+    assert scores.auc_grade2.value == metrics.auc_at_least(truth, probabilities)
+    assert [row.f1.value for row in scores.per_grade] == pytest.approx(metrics.f1(truth, predicted))
+    assert [row.support for row in scores.per_grade] == np.bincount(truth).tolist()
+    assert (scores.knees, scores.patients) == (300, 150)
+    assert (scores.resamples, scores.seed) == (200, 42)
+    for row in scores.per_grade:
+        assert row.recall.low < row.recall.value < row.recall.high
+
+
+def test_scores_survive_json(scores):
+    document = scores.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert set(document["accuracy"]) == {"value", "low", "high"}
+    assert sum(map(sum, document["confusion"])) == 300
+
+
+def test_what_a_sample_does_not_define_is_null_not_zero():
+    result = score([3, 3, 3, 3], [3, 3, 3, 3], np.eye(5)[[3] * 4], "abcd", resamples=20).to_dict()
+    undefined = {"value": None, "low": None, "high": None}
+    assert result["qwk"] == result["auc_grade2"] == undefined
+    assert result["per_grade"][0]["recall"] == undefined
+    assert result["per_grade"][3]["recall"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert result["macro_f1"]["value"] == pytest.approx(0.2)
+
+
+def test_undefined_resamples_are_left_out():
+    # Half of the resamples of two patients hold only one of the two classes.
+    result = score([0, 4], [0, 4], np.eye(5)[[0, 4]], "ab", resamples=100)
+    assert result.auc_grade2 == Estimate(1.0, 1.0, 1.0)
+
+
+def test_one_patient_gives_no_interval():
+    result = score([0, 1], [0, 2], None, ["a", "a"], resamples=20)
+    assert str(result.accuracy) == "0.500 (no interval)"
+    assert result.to_dict()["accuracy"] == {"value": 0.5, "low": None, "high": None}
+
+
+def test_without_probabilities_there_is_no_auc():
+    assert score([0, 1], [0, 2], None, "ab", resamples=20).to_dict()["auc_grade2"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"patients": ["a"]}, "1 patients for 2 knees"),
+        ({"patients": ["a", ""]}, "1 of 2 knees have no patient"),
+        ({"probabilities": np.full((2, 4), 0.25)}, r"expected \(2, 5\)"),
+        ({"probabilities": np.full((2, 5), np.nan)}, "not between 0 and 1"),
+        ({"resamples": 0}, "0 resamples"),
+    ],
+)
+def test_unusable_arguments_are_refused(changes, problem):
+    arguments = {"truth": [0, 1], "predicted": [0, 1], "probabilities": None, "patients": "ab"}
+    with pytest.raises(InvalidPredictions, match=problem):
+        score(**(arguments | changes))
+
+
+def test_an_estimate_reads_as_a_sentence():
+    assert str(Estimate(0.7041, 0.68, 0.7279)) == "0.704 (95% CI 0.680 to 0.728)"
+    assert str(Estimate(math.nan, math.nan, math.nan)) == "undefined"
+
+
+# --- reading predictions ---------------------------------------------------------------------
+
+
+def write(folder: Path, *lines: str, header: str = HEADER) -> Path:
+    path = folder / "predictions.csv"
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def grades_only(folder: Path, *rows: tuple[str, str]) -> Path:
+    return write(folder, *(f"{image},{grade}" for image, grade in rows), header="image,grade")
+
+
+def test_a_table_is_read(tmp_path):
+    table = read_predictions(
+        write(
+            tmp_path,
+            "a.png,L,2,0.1,0.1,0.6,0.1,0.1,0.6,",
+            "",
+            "b.png,,,,,,,,,too dark",
+            'c.png,right,4.0,0,0,0,0,1,1,"two\nlines"',
+        )
+    )
+    assert table.images == ("a.png", "c.png")
+    assert table.sides == (Side.LEFT, Side.RIGHT)
+    assert table.grades.tolist() == [2, 4]
+    assert table.probabilities.tolist() == [[0.1, 0.1, 0.6, 0.1, 0.1], [0, 0, 0, 0, 1]]
+    assert table.rows == (2, 5)
+    assert [(it.image, it.note, it.row) for it in table.refused] == [("b.png", "too dark", 4)]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_byte_order_mark_windows_line_ends_and_gzip(tmp_path, packed):
+    content = "\ufeffImage, Side,grade\r\nä.png,L,3\r\n".encode()
+    path = tmp_path / ("p.csv.gz" if packed else "p.csv")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    table = read_predictions(path)
+    assert (table.images, table.grades.tolist(), table.probabilities) == (("ä.png",), [3], None)
+
+
+def test_probability_columns_may_be_empty_throughout(tmp_path):
+    assert read_predictions(write(tmp_path, "a.png,L,2,,,,,,,")).probabilities is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (["a.png,L,5,,,,,,,"], "row 2: grade is '5'"),
+        (["a.png,L,1,,,,,,,", "a.png,L,2.5,,,,,,,"], "row 3: grade is '2.5'"),
+        (["a.png,L,nan,,,,,,,"], "row 2: grade is 'nan'"),
+        (["a.png,X,1,,,,,,,"], "row 2: side is 'X'"),
+        ([",L,1,,,,,,,"], "row 2: no image"),
+        (["a.png,L,1,0.2,0.2,0.2,0.2,nan,,"], "row 2: p4 is 'nan'"),
+        (["a.png,L,1,0.2,0.2,0.2,0.2,inf,,"], "row 2: p4 is 'inf'"),
+        (["a.png,L,1,-0.2,0.4,0.4,0.2,0.2,,"], "row 2: p0 is '-0.2'"),
+        (["a.png,L,1,0.2,0.2,0.2,0.4,,,"], "row 2: p4 is ''"),
+        (["a.png,L,1,0.2,0.2,0.2,0.2,0.1,,"], "row 2: p0 to p4 add up to 0.900"),
+        (["a.png,L"], "row 2: 2 fields for 10 columns"),
+        (["a.png,L,1,,,,,,,,extra"], "row 2: 11 fields for 10 columns"),
+        (["a.png,L,1,0,1,0,0,0,,", "b.png,L,1,,,,,,,"], "without probabilities in row 3"),
+        ([], "a header but no rows"),
+        (["a.png,L,9,,,,,,,"] * 8, "row 6: .*; and 3 more"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, rows, problem):
+    with pytest.raises(InvalidPredictions, match=problem):
+        read_predictions(write(tmp_path, *rows))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"a.png,2\n", "no column image or grade; the columns are a.png, 2"),
+        (b"image;grade\na.png;2\n", "no column image or grade; the columns are image;grade"),
+        (b"image,grade,grade\n", "column grade occurs more than once"),
+        (b"image,grade,p0,p1\n", "no column p2, p3, p4"),
+        (b"image,grade\n\xff\xfe.png,2\n", "not UTF-8"),
+        (b"image,grade\na\0.png,2\n", "NUL"),
+        (b"image,grade\n" + b"a" * 200_000, "not a CSV table"),
+    ],
+)
+def test_files_that_are_no_table_are_refused(tmp_path, content, problem):
+    path = tmp_path / "predictions.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidPredictions, match=problem) as refusal:
+        read_predictions(path)
+    assert refusal.value.subject == str(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"image,grade\na,1\n", gzip.compress(b"x" * 100)[:-20], gzip.compress(b"x") + b"y"],
+    ids=["not packed", "cut off", "something after it"],  # the bytes hold the second of packing
+)
+def test_damaged_archives_are_refused(tmp_path, content):
+    path = tmp_path / "predictions.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(InvalidPredictions, match="cannot be read"):
+        read_predictions(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InvalidPredictions, match=r"cannot be read \(No such file"):
+        read_predictions(tmp_path / "none.csv")
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_table_or_a_clear_refusal(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(b"image,side,grade,note\n" + content)
+    try:
+        table = read_predictions(path)
+    except InvalidPredictions:
+        return
+    assert len(table.images) + len(table.refused) > 0
+
+
+# --- matching --------------------------------------------------------------------------------
+
+
+def pair(folder: Path, rows: list[tuple[str, str]], labels: list[str]) -> dict[str, int]:
+    """The predicted grade of each labelled image; patients are numbered."""
+    known = [Label(image, f"p{index}", 0) for index, image in enumerate(labels)]
+    matched = match(read_predictions(grades_only(folder, *rows)), known)
+    assert [f"p{labels.index(image)}" for image in matched.images] == list(matched.patients)
+    return dict(zip(matched.images, matched.predicted.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("x/a.png", "x/a.png"),
+        ("./x/../x/a.png", "x/a.png"),
+        ("/elsewhere/a.png", "x/a.png"),
+        ("C:\\films\\a.png", "x/a.png"),
+        ("out/a.png", "x/a.jpg"),
+        ("a", "x/a.dcm"),
+        ("1.2.840.113", "1.2.840.113.dcm"),
+    ],
+)
+def test_rows_match_by_path_then_name_then_stem(tmp_path, image, label):
+    assert pair(tmp_path, [(image, "3")], ["z.png", label]) == {label: 3}
+
+
+def test_a_relative_label_matches_an_absolute_prediction(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [(str(tmp_path / "1" / "L.png"), "1"), (str(tmp_path / "2" / "L.png"), "2")]
+    assert pair(tmp_path, rows, ["1/L.png", "2/L.png"]) == {"1/L.png": 1, "2/L.png": 2}
+
+
+@pytest.mark.parametrize("image", ["p1.right", "1.2.840.114", "b.png"])
+def test_names_that_differ_do_not_match(tmp_path, image):
+    with pytest.raises(InvalidPredictions, match="none of 1 predictions fits any of 3 labels"):
+        pair(tmp_path, [(image, "1")], ["p1.left", "1.2.840.113", "a.png"])
+
+
+def test_a_name_does_not_reach_a_knee_that_another_row_has_by_its_path(tmp_path):
+    rows = [("1/L.png", "1"), ("2/L.png", "2")]
+    assert pair(tmp_path, rows, ["1/L.png"]) == {"1/L.png": 1}
+    # Nor the knee of a third patient, whose folder shows that L.png names nobody.
+    assert pair(tmp_path, rows, ["1/L.png", "3/L.png"]) == {"1/L.png": 1}
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "problem"),
+    [
+        (["o/a.png"], ["x/a.png", "y/a.png"], r"row 2 \(o/a.png\) fits 2 labels"),
+        (["a.bmp"], ["a.png", "a.jpg"], r"row 2 \(a.bmp\) fits 2 labels, such as a.png and a.jpg"),
+        (["a.png", "a.png"], ["a.png"], "rows 2 and 3 predict the same knee, a.png"),
+        (["a.png", "./a.png"], ["a.png"], "rows 2 and 3 predict the same knee, a.png"),
+        (["x/a.png", "y/a.png"], ["a.png"], "rows 2 and 3 predict the same knee, a.png"),
+        (["a.png", "a.jpg"], ["a.dcm"], "rows 2 and 3 predict the same knee, a.dcm"),
+        (["a.png"], ["a.png", "a.png"], "fits 2 labels"),
+        (["a.png"], [], "no labels to compare with"),
+    ],
+)
+def test_doubt_is_refused(tmp_path, images, labels, problem):
+    with pytest.raises(InvalidPredictions, match=problem):
+        pair(tmp_path, [(image, "1") for image in images], labels)
+
+
+def test_refused_and_unlabelled_rows_are_counted_not_scored(tmp_path):
+    rows = [("a.png", "1"), ("b.png", ""), ("other.png", "2"), ("stray.png", ""), ("c.png", "")]
+    rows.append(("./c.png", "3"))  # refused at first, graded later
+    labels = [Label(f"{name}.png", name, 0) for name in "abcd"]
+    matched = match(read_predictions(grades_only(tmp_path, *rows)), labels)
+    assert matched.images == ("a.png", "c.png")
+    assert matched.coverage == Coverage(labelled=4, scored=2, refused=1, unlabelled=1)
+    assert matched.coverage.missing == 1
+    assert str(matched.coverage) == (
+        "2 of 4 labelled knees were predicted, 1 refused, 1 without a row,"
+        " 1 prediction without a label"
+    )
+
+
+def test_only_refusals_are_nothing_to_score(tmp_path):
+    with pytest.raises(InvalidPredictions, match="no row has a grade, 1 were refused"):
+        pair(tmp_path, [("a.png", "")], ["a.png"])
+
+
+def both_knees(folder: Path, *rows: str) -> Path:
+    return write(folder, *rows, header="image,side,grade")
+
+
+def test_sides_tell_the_two_knees_of_one_image_apart(tmp_path):
+    labels = [Label("film.dcm", "p", 1, Side.LEFT), Label("film.dcm", "p", 3, Side.RIGHT)]
+    table = read_predictions(both_knees(tmp_path, "film.dcm,R,3", "film.dcm,L,0"))
+    matched = match(table, labels)
+    assert (matched.truth.tolist(), matched.predicted.tolist()) == ([1, 3], [0, 3])
+    assert match(table, labels[:1]).coverage == Coverage(1, 1, 0, 1)
+    with pytest.raises(InvalidPredictions, match="fits 2 labels"):
+        match(read_predictions(both_knees(tmp_path, "film.dcm,,3")), labels)
+
+
+def test_one_refused_image_stands_for_both_its_knees(tmp_path):
+    labels = [Label("film.dcm", "p", 1, Side.LEFT), Label("film.dcm", "p", 3, Side.RIGHT)]
+    labels.append(Label("a.png", "q", 2))
+    table = read_predictions(both_knees(tmp_path, "film.dcm,,", "a.png,L,2"))
+    assert match(table, labels).coverage == Coverage(labelled=3, scored=1, refused=2, unlabelled=0)
+
+
+def test_matched_knees_score_like_the_arrays(tmp_path):
+    truth, predicted, probabilities = graded_knees(0)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    order = np.random.default_rng(1).permutation(300)
+    for knee in order:
+        writer.writerow([f"out/{knee}.png", "", predicted[knee], *probabilities[knee], "", ""])
+    labels = [
+        Label(f"in/{knee}.jpg", patient, int(truth[knee]))
+        for knee, patient in enumerate(pairs_of(300))
+    ]
+    matched = match(read_predictions(write(tmp_path, *text.getvalue().splitlines())), labels)
+    assert (matched.probabilities == probabilities).all()
+    found = score(
+        matched.truth, matched.predicted, matched.probabilities, matched.patients, resamples=50
+    )
+    direct = score(truth, predicted, probabilities, pairs_of(300), resamples=50)
+    assert found.to_dict() == direct.to_dict()
+
+
+# --- report ----------------------------------------------------------------------------------
+
+
+def rendered(result: Scores, coverage: Coverage | None, encoding: str = "utf-8") -> str:
+    screen = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(screen, encoding=encoding), width=80, no_color=True)
+    console.print(render(result, coverage))
+    console.file.flush()
+    return screen.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_report_fits_80_columns_and_needs_no_colour(scores, encoding):
+    text = rendered(scores, Coverage(6604, 300, 0, 0), encoding)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "300 of 6 604 labelled knees were predicted" in text
+    words = " ".join(text.replace("|", " ").split())
+    for metric in METRICS:
+        estimate = getattr(scores, metric.key)
+        assert f"{estimate.value:.3f} {estimate.low:.3f} to {estimate.high:.3f}" in words
+    for grade, row in enumerate(scores.confusion):
+        assert f"[ {row[grade]:>3} {row[grade] / sum(row):>4.0%}]" in text
+    assert "200 resamples of patients" in text
+
+
+def test_the_report_shows_large_and_undefined_numbers():
+    knees = 40_000
+    result = score([0] * knees, [0] * knees, None, range(knees), resamples=2)
+    text = rendered(result, None)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[40000 100%]" in text
+    assert "nan" not in text
+    assert "AUC" not in text
+
+
+# --- architecture ----------------------------------------------------------------------------
+
+
+def test_evaluation_imports_nothing_heavy():
+    allowed = {"kellgren.errors", "kellgren.grades"}
+    for source in Path(kellgren.evaluation.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("kellgren"):
+                assert node.module in allowed or node.module.startswith("kellgren.evaluation")
+            elif isinstance(node, ast.Import):
+                assert not {"torch", "sklearn", "PIL"} & {name.name for name in node.names}

@@ -1,0 +1,165 @@
+"""The rules of the house: who may import whom, how long things are, and what never appears."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "kellgren"
+SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.items()}
+MOST_FUNCTION_LINES, MOST_FILE_LINES = 60, 320
+
+# Which library may be imported where; whatever is not listed is everyone's.
+HOMES = {
+    "torch": ("training/",),
+    "torchvision": ("training/",),
+    "timm": ("training/architectures/",),
+    "safetensors": ("training/",),
+    "onnx": ("training/",),
+    "sklearn": ("data/splits.py",),
+    "matplotlib": ("training/", "evaluation_report/plots.py"),
+    "pydicom": ("imaging/dicom/", "output/dicom/", "pacs/"),
+    "pynetdicom": ("pacs/",),
+    "highdicom": ("output/dicom/",),
+    "fastapi": ("web/",),
+    "uvicorn": ("web/", "cli/serve.py"),
+    "filelock": ("training/",),
+    "gdcm": ("imaging/dicom/",),
+    "onnxruntime": (
+        *("grading/runtime.py", "localisation/knee_detector.py"),
+        *("training/export/onnx_export.py", "training/export/int8_storage.py"),
+    ),
+    "openvino": ("grading/runtime.py",),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+    "ray": ("batch/batch.py",),
+}
+UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The top-level names of all that is imported, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.split(".")[0]
+
+
+def ran(*words: str) -> None:
+    """Run a tool of the environment in the repository's root; what it finds is the failure."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_there_is_a_house() -> None:
+    assert {"grades.py", "ensemble.py", "cli/__init__.py"} <= SOURCES.keys()
+
+
+def test_rooms_import_downwards_only() -> None:
+    code = "import sys; from importlinter.cli import lint_imports_command as go; sys.exit(go())"
+    ran("-c", code, "--config", ".importlinter", "--no-cache")
+
+
+def test_ruff_finds_nothing() -> None:
+    ran("-m", "ruff", "check")
+
+
+def test_ruff_would_format_nothing() -> None:
+    ran("-m", "ruff", "format", "--check")
+
+
+def test_mypy_is_strict_and_content() -> None:
+    ran("-m", "mypy", "--strict")
+
+
+def test_what_is_imported_is_declared() -> None:
+    ran("-m", "deptry", ".")
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_each_library_stays_in_its_rooms(library: str) -> None:
+    strays = [
+        name
+        for name, tree in TREES.items()
+        if library in imports(tree) and not name.startswith(HOMES[library])
+    ]
+    assert strays == []
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    for name, tree in TREES.items():
+        assert not UNPICKLERS & set(imports(tree)), name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                where = f"{name}:{node.lineno}"
+                assert called not in ("torch.load", "onnx.load_external_data"), where
+                assert given.get("allow_pickle", "False") == "False", where
+                assert given.get("weights_only", "True") == "True", where
+                if called.endswith("load_state_dict_from_url"):
+                    assert given.get("check_hash") == given.get("weights_only") == "True", where
+                if called.endswith("np.load"):
+                    assert given.get("allow_pickle") == "False", where
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_files_and_functions_are_short(name: str) -> None:
+    lines = len(SOURCES[name].read_text("utf-8").splitlines())
+    assert lines <= MOST_FILE_LINES, f"{lines} lines"
+    long = {
+        node.name: (node.end_lineno or 0) - node.lineno + 1
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {n: count for n, count in long.items() if count > MOST_FUNCTION_LINES} == {}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sources_hold_no_leftovers(name: str) -> None:
+    text = SOURCES[name].read_text("utf-8")
+    assert re.findall(r"\b(TODO|FIXME|XXX|HACK)\b", text) == []
+    strings = [
+        node.value
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    machine = re.compile(r"(?<![\w.])(/home/|/tmp/|/root/|/Users/|[A-Z]:\\)")
+    assert [string for string in strings if machine.search(string)] == []
+    assert "\t" not in text
+    assert all(ord(letter) not in range(0x200B, 0x2010) for letter in text)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_libraries_do_not_print(name: str) -> None:
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("print", "input", "eval", "exec"), node.lineno
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.name != "*" for alias in node.names), node.lineno
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_file_says_what_it_is_for(name: str) -> None:
+    assert ast.get_docstring(TREES[name])
+    future = "from __future__ import annotations"
+    annotated = any(isinstance(node, ast.arg | ast.AnnAssign) for node in ast.walk(TREES[name]))
+    assert future in SOURCES[name].read_text("utf-8") or not annotated

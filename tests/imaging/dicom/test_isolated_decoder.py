@@ -1,0 +1,52 @@
+"""A decoder that dies on damaged data takes nobody with it."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import uid
+
+from damaged_files import flip_bits, outcome, small_knee
+from dicom_factory import write_dicom
+from kellgren.imaging.radiograph import read_radiograph
+
+SYNTAXES = (uid.JPEGLosslessSV1, uid.JPEGLSLossless)
+TWELVE_BITS = uid.JPEGExtended12Bit
+MUTATIONS = 12
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_the_childs_pixels_are_the_uncompressed_ones(tmp_path: Path, syntax: uid.UID) -> None:
+    knee = small_knee()
+    write_dicom(tmp_path / "plain.dcm", knee, bits=8)
+    write_dicom(tmp_path / "packed.dcm", knee, bits=8, transfer_syntax=syntax)
+    plain = read_radiograph(tmp_path / "plain.dcm").pixels
+    assert np.array_equal(read_radiograph(tmp_path / "packed.dcm").pixels, plain)
+
+
+def test_damaged_pictures_are_read_or_refused(tmp_path: Path) -> None:
+    paths = []
+    for number in range(MUTATIONS):
+        rng = random.Random(number)
+        path = tmp_path / f"{number}.dcm"
+        syntax = (*SYNTAXES, TWELVE_BITS)[number % 3]
+        bits, scale = (12, np.uint16(16)) if syntax == TWELVE_BITS else (8, np.uint8(1))
+        write_dicom(path, small_knee() * scale, bits=bits, transfer_syntax=syntax)
+        data = path.read_bytes()
+        head = data.index(b"\xfe\xff\x00\xe0")  # the pixel data's first item: damage comes after
+        path.write_bytes(data[:head] + flip_bits(data[head:], rng))
+        paths.append(path)
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(outcome, paths))
+    assert len(outcomes) == MUTATIONS
+    assert "refused" in outcomes
+
+
+def test_a_dying_child_is_a_refused_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dicom(tmp_path / "knee.dcm", small_knee(), bits=8, transfer_syntax=uid.JPEGLosslessSV1)
+    monkeypatch.setattr("kellgren.imaging.dicom.isolated_decoder.sys.executable", "/bin/false")
+    assert outcome(tmp_path / "knee.dcm") == "refused"

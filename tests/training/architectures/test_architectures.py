@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from kellgren.errors import InvalidRecipe
+from kellgren.training.architectures import ARCHITECTURES, Member, architecture, find, weights
+from kellgren.training.export.onnx_export import export_onnx
+from kellgren.training.recipe import PATCHES
+from paper_architectures import GRADES, PAPER
+
+TRUNKS = (
+    "inception_v3_mixed7a",
+    "resnet50_v2_stage3",
+    "resnet101_v2_block3",
+    "efficientnet_b4",
+    "efficientnet_lite2",
+    "xception",
+    "dinov2_vits14",
+)
+
+
+def small_size(name: str) -> int:
+    """Pixels that keep the tests quick; Inception does not pad, so it needs more of them."""
+    if name in PATCHES:
+        return 4 * PATCHES[name]
+    return 128 if name.startswith("inception") else 64
+
+
+def images(count: int, size: int) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
+
+
+def training_step(member: Member, batch: Tensor) -> None:
+    member.train()
+    trained = [parameter for parameter in member.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=1e-3)
+    loss = nn.functional.cross_entropy(member(batch), torch.arange(len(batch)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def unchanged(module: nn.Module, before: dict[str, Tensor]) -> bool:
+    return all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_keeps_its_promises(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    size = small_size(name)
+    member = find(name).build(GRADES)
+    batch = images(2, size)
+
+    training_step(member, batch)
+    unreached = [key for key, p in member.named_parameters() if p.grad is None]
+    assert not unreached
+    assert all(p.grad.isfinite().all() for p in member.parameters() if p.grad is not None)
+
+    check_frozen_stem(member, batch)
+    let_logits_speak(member, batch)
+    check_ending(member, find(name).cam_layer, batch)
+    check_export(member, size, tmp_path / "member.onnx")
+
+
+def check_frozen_stem(member: Member, batch: Tensor) -> None:
+    member.freeze_stem()
+    stem, body = copied(member.stem), copied(member.body)
+    training_step(member, batch)
+    assert stem
+    assert member.body.training
+    assert unchanged(member.frozen_stem(), stem)
+    assert not unchanged(member.body, body)
+
+
+@torch.no_grad()
+def let_logits_speak(member: Member, batch: Tensor) -> None:
+    """Make logits depend on the features, which are tiny in a deep network never trained."""
+    scale = member.eval().features(batch).std()
+    assert scale > 0
+    member.head.weight /= scale
+
+
+@torch.no_grad()
+def check_ending(member: Member, cam_layer: str, batch: Tensor) -> None:
+    """Logits are the head of the mean features, and the CAM layer returns those features."""
+    member.eval()
+    seen: list[Tensor] = []
+    hook = member.get_submodule(cam_layer).register_forward_hook(
+        lambda _module, _inputs, output: seen.append(output.clone())
+    )
+    features = member.features(batch)
+    hook.remove()
+    logits = member(batch)
+
+    assert features.shape[:2] == (len(batch), member.head.in_features)
+    assert logits.shape == (len(batch), GRADES)
+    torch.testing.assert_close(logits, member.head(features.mean((2, 3))))
+    assert torch.equal(seen[0], features) or torch.equal(seen[0].relu(), features)
+
+
+@torch.no_grad()
+def check_export(member: Member, size: int, path: Path) -> None:
+    assert export_onnx(member, size, path) <= 1e-4
+    batch = images(3, size)  # another number of images than the export was traced with
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    logits, features = session.run(["logits", "features"], {"image": batch.numpy()})
+
+    expected = member(batch).numpy()
+    scale = np.maximum(1, np.abs(expected))
+    assert np.max(np.abs(logits - expected) / scale) <= 1e-4
+    expected_features = member.features(batch).numpy()
+    assert np.abs(features - expected_features).max() <= 1e-4 * np.abs(expected_features).max()
+    stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
+    for key, value in member.head.state_dict().items():
+        np.testing.assert_array_equal(numpy_helper.to_array(stored[f"head.{key}"]), value.numpy())
+    path.unlink()  # pytest would keep a gigabyte of them
+
+
+@pytest.mark.parametrize("name", ["xception", "resnet101_v2_block3", "dinov2_vits14"])
+@torch.no_grad()
+def test_one_network_takes_pictures_of_several_sizes(name: str) -> None:
+    member = find(name).build(GRADES).eval()
+    step = PATCHES.get(name, 32)
+    for size in (4 * step, 5 * step, 6 * step):
+        assert member.features(images(1, size)).shape[2:] == (size // step, size // step)
+
+
+def test_the_eight_of_the_paper_and_the_seven_trunks_are_known() -> None:
+    assert set(ARCHITECTURES) == {*PAPER, *TRUNKS}
+
+
+def test_every_weight_source_is_of_its_own_network() -> None:
+    for name, known in ARCHITECTURES.items():
+        assert isinstance(known.pretrained, weights.WeightSource)
+        assert known.pretrained.network == known.name == name
+
+
+def test_a_twin_is_refused() -> None:
+    source = weights.WeightSource("resnet101", "resnet101*.safetensors")
+    before = find("resnet101")
+
+    def resnet101(grades: int) -> Member:
+        raise AssertionError("never built")
+
+    with pytest.raises(ValueError, match="already an architecture named resnet101"):
+        architecture(input_size=64, cam_layer="body", pretrained=source)(resnet101)
+    assert find("resnet101") is before
+
+
+def test_a_typo_meets_its_neighbours() -> None:
+    with pytest.raises(InvalidRecipe, match="Did you mean densenet161"):
+        find("densnet161")
+
+
+def test_an_alien_meets_the_whole_list() -> None:
+    with pytest.raises(InvalidRecipe, match=r"Choose one of densenet161, .*, wide_resnet50_2\."):
+        find("qqqq")

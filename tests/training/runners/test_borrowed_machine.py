@@ -1,0 +1,186 @@
+"""The script for a borrowed machine, rehearsed: in by loads, out by pieces, the rest later."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from command_line import PATIENCE, ROOT, environment, kellgren
+from kellgren.archives import read_contents
+from kellgren.data.manifest import Knee, write_manifest
+from kellgren.training.architectures import find
+from kellgren.training.campaign import Campaign, all_jobs, finished_jobs
+from kellgren.training.campaign.plan import open_campaign
+from kellgren.training.runners.runner import run_campaign
+from tiny_training import ONE_CYCLE, copied_knees, tiny_recipe
+
+SCRIPT = ROOT / "scripts" / "borrowed_gpu.py"
+LOAD_MB, PIECE_MB = 9.0, 4.0
+NETWORK = "shufflenet_v2_x2_0"
+CAMPAIGN = 'name = "rehearsal"\nfolds = { count = 2 }\n[[members]]\nrecipe = "small.toml"\n'
+RECIPE = f"""
+name = "small"
+batch = 4
+precision = "fp32"
+stages = [{{ epochs = 1, size = 32 }}]
+network = {{ architecture = "{NETWORK}" }}
+schedule = {{ name = "one-cycle", peak_rate = 1e-3 }}
+targets = {{ kind = "ordinal" }}
+augmentation = {{ mirror = 0.5 }}
+"""
+LIBRARY = "import sys\nprint('library brought along', file=sys.stderr)\n"
+
+
+def call(
+    script: Path, *words: Path | str, bring: bool = True, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run the script; without ``bring``, where this package is not to be had."""
+    path = {"PYTHONPATH": str(ROOT / "src")} if bring else {"PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(OMP_NUM_THREADS="1", **path),
+        cwd=script.parent,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """What lies here: knees, weights, a campaign, and a library that the machine lacks."""
+    folder = tmp_path / "home"
+    knees: list[Knee] = copied_knees(folder / "knees")
+    write_manifest(knees, folder / "knees.csv")
+    (folder / "small.toml").write_text(RECIPE)
+    (folder / "rehearsal.toml").write_text(CAMPAIGN)
+    network = find(NETWORK).build(5)
+    (folder / "weights").mkdir()
+    tensors = {**network.stem.state_dict(), **network.body.state_dict()}
+    save_file(
+        {key: value.contiguous().to(torch.float32) for key, value in tensors.items()},
+        folder / "weights" / f"{NETWORK}.safetensors",
+    )
+    (folder / "wheels").mkdir()
+    with zipfile.ZipFile(folder / "wheels" / "sitecustomize-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("sitecustomize.py", LIBRARY)
+    return folder
+
+
+def loads(home: Path, out: Path) -> list[Path]:
+    call(
+        *(SCRIPT, "prepare", home / "rehearsal.toml", "--data", home / "knees.csv"),
+        *("--weights", *(home / "weights").iterdir(), "--wheels", *(home / "wheels").iterdir()),
+        *("-o", out),
+        *("--load-mb", LOAD_MB, "--piece-mb", PIECE_MB),
+    )
+    found = sorted(out.iterdir())
+    for load in found:
+        assert sum(path.stat().st_size for path in load.iterdir()) <= LOAD_MB * 1e6
+    return found
+
+
+def received(loads: list[Path], work: Path) -> Path:
+    """Every load goes through the door by itself; the script there."""
+    for load in reversed(loads):
+        said = call(load / SCRIPT.name, "receive", load, "--work", work, bring=False).stdout
+        assert ("all is here" in said) == (load == loads[0])
+    return work / "received" / SCRIPT.name
+
+
+def trained(script: Path, results: Path, minutes: float) -> str:
+    """One visit to the machine: its results, and what was said."""
+    work = script.parents[1]
+    done = call(
+        *(script, "train", "--work", work, "--results", results, "--max-minutes", minutes),
+        *("--piece-mb", PIECE_MB, "--pieces-most", 5),
+        *("--grace-minutes", 5),
+        bring=False,
+    )
+    files = list(results.iterdir())
+    assert len(files) <= 5
+    assert all(path.stat().st_size <= PIECE_MB * 1e6 for path in files)
+    return done.stdout + done.stderr
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.suffix not in (".safetensors", ".png"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+
+
+def test_a_campaign_is_trained_on_a_borrowed_machine_and_nothing_is_lost(
+    home: Path, tmp_path: Path
+) -> None:
+    ours, there = tmp_path / "campaign", tmp_path / "there"
+    parts = loads(home, tmp_path / "loads")
+    assert len(parts) > 2
+    script = received(parts, there)
+
+    said = trained(script, tmp_path / "results-1", 5)
+    assert "library brought along" in said
+    assert "1 jobs whole" in said
+    second = all_jobs(there / "campaign")[1].name
+    assert f"without its member (ONNX): {second}" in said  # the door is too narrow for both
+    assert kellgren("train", "merge", tmp_path / "results-1", "--out", ours) == 0
+    assert len(finished_jobs(ours)) == 1
+    assert (ours / "incomplete" / second / "oof.csv").exists()
+
+    said = trained(script, tmp_path / "results-2", 0)
+    assert "2 jobs whole" in said
+    brought = [read_contents(next((tmp_path / f"results-{n}").glob("*.json"))) for n in (1, 2)]
+    members = [{file.name for file in one.packed if file.name.endswith(".onnx")} for one in brought]
+    assert [len(names) for names in members] == [1, 1]
+    assert not members[0] & members[1]
+    assert kellgren("train", "merge", tmp_path / "results-2", "--out", ours) == 0
+    assert [job.name for job in finished_jobs(ours)] == [job.name for job in all_jobs(ours)]
+    assert content(ours / "jobs") == content(there / "campaign" / "jobs")
+
+
+def test_another_machine_leaves_finished_jobs_alone(
+    small_world: None, knees: list[Knee], tmp_path: Path
+) -> None:
+    campaign = Campaign("tiny", 2, 0, (tiny_recipe(ONE_CYCLE, epochs=(1,)),))
+    open_campaign(campaign, knees, tmp_path / "campaign")
+    first, second = all_jobs(tmp_path / "campaign")
+    with script_as_module()._finished_elsewhere(tmp_path, [first.name]):
+        ending = run_campaign(campaign, knees, tmp_path / "campaign")
+    assert [job.name for job in ending.finished] == [second.name]
+    assert [job.name for job in ending.elsewhere] == [first.name]
+
+
+def script_as_module() -> Any:
+    spec = importlib.util.spec_from_file_location("borrowed_gpu", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_did_not_arrive_is_named(home: Path, tmp_path: Path) -> None:
+    parts = loads(home, tmp_path / "loads")
+    work = tmp_path / "work"
+    script = parts[0] / SCRIPT.name
+    words = ("train", "--work", work, "--results", tmp_path / "r", "--max-minutes", 1)
+    assert "receive the first load" in call(script, *words, code=2).stderr
+    call(script, "receive", *parts, "--work", work)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "earlier.txt").write_text("earlier results")
+    assert "is not empty" in call(script, *words, code=2).stderr
+    lost, damaged = sorted((work / "received").glob("weights-*.part"))[:2]
+    lost.unlink()
+    damaged.write_bytes(b"damaged")
+    said = call(script, *words, code=2).stderr
+    assert f"missing or damaged: {lost.name}, {damaged.name}" in said
+    assert not (work / "campaign").exists()
