@@ -164,5 +164,5 @@ def test_a_typo_meets_its_neighbours() -> None:
 
 
 def test_an_alien_meets_the_whole_list() -> None:
-    with pytest.raises(InvalidRecipe, match=r"Choose one of densenet161, .*, wide_resnet50_2\."):
+    with pytest.raises(InvalidRecipe, match=r"Choose one of densenet161, .*, xception\."):
         find("qqqq")

@@ -331,12 +331,12 @@ def test_two_looks_of_a_batch_are_changed_in_two_ways_and_pulled_together(
 
 
 def test_planes_of_a_file_are_used_where_they_lie(knees: list[Knee], tmp_path: Path) -> None:
-    """A cache that is mapped into memory cannot be written, and is neither copied nor warned of."""
+    """A cache is mapped into memory, copied on write: torch neither copies it nor warns of it."""
     run = tiny_run(tiny_recipe(ONE_CYCLE), knees, tmp_path)
     planes = load_planes(knees, run.preprocess(32))
     planes.tofile(tmp_path / "planes")
-    mapped = np.memmap(tmp_path / "planes", np.uint8, mode="r", shape=planes.shape)
-    stage = on_device(run, mapped)
+    mapped = np.memmap(tmp_path / "planes", np.uint8, mode="c", shape=planes.shape)
+    stage = on_device(run, mapped, targets_for(run))
     assert stage.planes.data_ptr() == mapped.ctypes.data
     some = torch.tensor([2, 0])
     expected = run.preprocess(32).normalise(planes[some] / np.float32(255))

@@ -113,7 +113,7 @@ def _kept(run: MemberRun, network: TeachingNetwork, advance: Advance) -> Floats:
 def _read(path: Path, key: str) -> Floats | None:
     """What is kept under that key; ``None``: nothing, or nothing whole."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             said: Floats = stored["probabilities"]
             return said if str(stored["key"]) == key else None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):

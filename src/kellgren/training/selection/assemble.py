@@ -13,7 +13,6 @@ from kellgren.grading.card import Weights
 from kellgren.grading.combiner import RULES, Rule
 from kellgren.training.run_folder import HEAD, MODEL, OUT_OF_FOLD
 from kellgren.training.selection.bundle_card import file_name, make_card, training_data
-from kellgren.training.selection.int8_bundle import with_int8_weights
 from kellgren.training.selection.nested import Estimated, estimate
 from kellgren.training.selection.out_of_fold import (
     OutOfFold,
@@ -68,6 +67,10 @@ def build_bundle(
     with TemporaryDirectory() as temporary:
         files |= write_estimates(found, estimated, Path(temporary))
         if weights == "int8":
+            from kellgren.training.selection.int8_bundle import (  # onnx is of the extra `train`
+                with_int8_weights,
+            )
+
             unseen = unseen_knees(chosen, knees)
             card, files = with_int8_weights(card, files, knees, unseen, Path(temporary))
         return write_bundle(card, files, folder)
