@@ -18,8 +18,8 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Grade, Side
 from kellgren.imaging.picture import SUFFIXES
-from kellgren.output.tables import Row
 from kellgren.reading import KneeReading
+from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Outcome:
     readings: tuple[KneeReading, ...] = ()
     note: str = ""
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ReadingRow]:
         """One row a knee, or one with the reason."""
         if self.readings:
-            return [{**reading.to_dict(), "note": ""} for reading in self.readings]
-        return [{"image": self.image, "side": "", "grade": None, "note": self.note}]
+            return [GradedRow.of(reading.record()) for reading in self.readings]
+        return [UngradedRow(image=self.image, side="", grade=None, note=self.note)]
 
     def warned(self, warnings: Sequence[str]) -> Outcome:
         """The same with more warnings on every knee."""
@@ -218,8 +218,8 @@ def grade_batch(
     folders: Sequence[ReadingFolder] = (),
     workers: int = 1,
     force: bool = False,
-    tell: Callable[[list[Row]], None] = lambda rows: None,
-) -> list[Row]:
+    on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
+) -> list[ReadingRow]:
     """Grade what the journal does not hold yet; a pair is graded whole, whatever it holds of it.
 
     Args:
@@ -231,7 +231,7 @@ def grade_batch(
         folders: where what is made of the readings goes.
         workers: files at a time.
         force: grade what a gate refuses too.
-        tell: called with each file's rows.
+        on_rows: called with each file's rows.
 
     Returns:
         All rows in the order of the images.
@@ -243,15 +243,16 @@ def grade_batch(
         for outcome in _grade_units(ensemble, unfinished, _said(side, known), workers, force):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings))
-            tell(journal.add(outcome.rows()))
+            on_rows(journal.add(outcome.rows()))
     finally:
         journal.close()
     place = {image: position for position, image in enumerate(images)}
-    return sorted((r for r in journal.rows if r["image"] in place), key=lambda r: place[r["image"]])
+    return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
 
 
 def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
-    """Whether every file of a unit was graded, and in no other company than now."""
-    mine = [row for row in journal.rows if row["image"] in unit]
-    known = {row["image"] for row in mine}
-    return known == set(unit) and all(row["read_with"] in (None, *unit) for row in mine)
+    """Whether every file of a unit was graded, and with no other contralateral knee than now."""
+    rows = [row for row in journal.rows if row.image in unit]
+    return {row.image for row in rows} == set(unit) and all(
+        isinstance(row, GradedRow) and row.read_with in (None, *unit) for row in rows
+    )
