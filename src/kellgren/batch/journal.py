@@ -1,4 +1,4 @@
-"""Rows of a batch kept on disk as they come, so that an interrupted one goes on where it was."""
+"""The journal of a batch: finished rows on disk, so that an interrupted batch can be resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kellgren.reading_schema import READING_ROW, GradedRow, ModelRecord, Reading
 
 
 class Journal:
-    """Rows kept on disk as they come, so that an interrupted batch goes on where it was.
+    """Finished rows on disk, so that an interrupted batch can be resumed.
 
     Args:
         path: of the journal, beside the table it will become; ``None`` keeps rows in memory only.

@@ -1,4 +1,4 @@
-"""Where the knees of a file lie, without grading them: rows for people, tables and programs."""
+"""The places of the knees in a file, without grading them: rows, tables and JSON."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ class Location:
 
 
 def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = False) -> Location:
-    """Find the knees of one file; what is wrong with it becomes the note."""
+    """Find the knees of one file; an error becomes the note."""
     try:
         radiograph = read_radiograph(image)
-        said = claims(radiograph.side, patient_and_side(image)[1], side)
-        knees = find_knees(radiograph, said, localiser, force=force)
+        sides = claims(radiograph.side, patient_and_side(image)[1], side)
+        knees = find_knees(radiograph, sides, localiser, force=force)
     except KellgrenError as error:
         return Location(image, note=error.reason)
     return Location(image, tuple(knees), radiograph.pixels)

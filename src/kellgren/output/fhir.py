@@ -33,7 +33,7 @@ class Coding(TypedDict):
 
 
 class CodeableConcept(TypedDict):
-    """A concept by its code and in words."""
+    """A concept by its code and as text."""
 
     coding: list[Coding]
     text: str
@@ -63,7 +63,7 @@ class Annotation(TypedDict):
 
 
 class Device(TypedDict):
-    """What made an observation, in words."""
+    """The software and model that made an observation, as text."""
 
     display: str
 
@@ -180,12 +180,12 @@ def _write(resource: Observation | Collection, path: Path) -> None:
 def _components(row: GradedRow) -> list[Component]:
     """Five probabilities, the certainty, and the lowest and highest likely grade."""
     low, high = row.likely
-    certainty, word = f"C-{row.certainty.upper()}", f"{row.certainty} certainty"
+    certainty = _concept(SYSTEM, f"C-{row.certainty.upper()}", f"{row.certainty} certainty")
     return [
         *(_probability(grade, p) for grade, p in zip(Grade, row.probabilities, strict=True)),
         {
             "code": _concept(SYSTEM, "CERTAINTY", "Certainty of the grade"),
-            "valueCodeableConcept": _concept(SYSTEM, certainty, word),
+            "valueCodeableConcept": certainty,
         },
         {
             "code": _concept(SYSTEM, "KL-LOW", "Lowest likely Kellgren-Lawrence grade"),
