@@ -1,10 +1,11 @@
-"""Write the generated pages of docs/reference: the commands and the Python interface.
+"""Write the generated files of docs/reference: commands, Python interface, schema of readings.
 
     python scripts/make_reference.py
 
 `commands.md` comes from the tree of commands that `kellgren` runs, `python.md` from the names in
-`kellgren.__all__` and their docstrings. Both are found by import, so a module may move without a
-change here. The tests make the pages again and compare: run this after changing either.
+`kellgren.__all__` and their docstrings, `readings.schema.json` from the models of readings. All are
+found by import, so a module may move without a change here. The tests make the files again and
+compare: run this after changing one of the sources.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ import typer.main
 
 import kellgren
 from kellgren.cli import app
+from kellgren.reading_schema import readings_schema
 
 HERE = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- Made by `python scripts/make_reference.py`: change the source, not this page. -->\n"
@@ -255,7 +258,22 @@ def _entry(line: str, section: str) -> str:
     return line
 
 
+# --- the schema of readings -------------------------------------------------------------------
+
+
+def schema_file() -> str:
+    """What `kellgren grade --schema` prints."""
+    return json.dumps(readings_schema(), indent=2) + "\n"
+
+
+FILES = {
+    "commands.md": commands_page,
+    "python.md": python_page,
+    "readings.schema.json": schema_file,
+}
+
 if __name__ == "__main__":
-    for name, page in (("commands.md", commands_page()), ("python.md", python_page())):
+    for name, made in FILES.items():
+        page = made()
         (HERE / name).write_text(page, "utf-8")
         print(HERE / name)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 
 from kellgren.explanation.cam import Map, heat
 from kellgren.explanation.overlay import Caption, draw_overlay, png_bytes
 from kellgren.grades import Grade, Side
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
+from kellgren.reading_schema import ReadingRecord
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,33 @@ class KneeReading:
         """Where the grade's evidence lies, ``(h, w)``: the map of the grade."""
         return np.asarray(self.maps[self.grade])
 
-    def to_dict(self) -> dict[str, Any]:
+    def record(self) -> ReadingRecord:
+        """The reading as a checked record without pictures, the form in which it is kept and sent.
+
+        Raises:
+            pydantic.ValidationError: a field is not what the schema of readings allows.
+        """
+        return ReadingRecord.model_validate(
+            {
+                "image": self.image,
+                "side": self.side.value,
+                "grade": int(self.grade),
+                "name": self.grade.label,
+                "probabilities": [round(p, 6) for p in self.probabilities],
+                "certainty": self.certainty,
+                "likely": [int(grade) for grade in self.likely],
+                "warnings": self.warnings,
+                "mm_per_pixel": self.mm_per_pixel,
+                "region": None if self.crop.region is None else self.crop.region.to_dict(),
+                "read_with": self.read_with,
+                "checks": [check.to_dict() for check in self.checks],
+                "model": self.model,
+            }
+        )
+
+    def to_dict(self) -> dict[str, JsonValue]:
         """The reading as plain values for JSON, without pictures."""
-        return {
-            "image": self.image,
-            "side": self.side.value,
-            "grade": int(self.grade),
-            "name": self.grade.label,
-            "probabilities": [round(p, 6) for p in self.probabilities],
-            "certainty": self.certainty,
-            "likely": [int(grade) for grade in self.likely],
-            "warnings": list(self.warnings),
-            "mm_per_pixel": self.mm_per_pixel,
-            "region": None if self.crop.region is None else self.crop.region.to_dict(),
-            "read_with": self.read_with,
-            "checks": [check.to_dict() for check in self.checks],
-            "model": self.model,
-        }
+        return self.record().model_dump(mode="json")
 
     def overlay(self, mapped: Grade | None = None) -> bytes:
         """The knee, its class-activation map, grade and probabilities, as a PNG file's bytes.

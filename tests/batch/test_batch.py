@@ -24,6 +24,7 @@ from kellgren.batch.batch import OverlayFolder, collect, grade_batch, grade_file
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
 from kellgren.output.tables import write_csv
+from kellgren.reading_schema import ModelRecord
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
 BATCH = 240
@@ -169,14 +170,18 @@ def test_a_journal_of_another_model_or_setting_is_not_taken_over(
 ) -> None:
     images = collect([str(batch)])[:4]
     path = tmp_path / ".grades.csv.journal"
-    grade_batch(ensemble, images, Journal(path, resume=False, model=ensemble.model))
+    grade_batch(
+        ensemble,
+        images,
+        Journal(path, resume=False, model=ModelRecord.model_validate(ensemble.model)),
+    )
     other = Ensemble.open(make_bundle(tmp_path / "other", seed=1).folder, threads=1)
     unmirrored = Ensemble.open(model, threads=1, mirror=False)
 
     def taken_over(reader: Ensemble) -> set[str]:
         copy = tmp_path / "copy.journal"
         shutil.copy(path, copy)
-        journal = Journal(copy, resume=True, model=reader.model)
+        journal = Journal(copy, resume=True, model=ModelRecord.model_validate(reader.model))
         journal.close()
         return journal.done
 
@@ -190,11 +195,15 @@ def test_a_damaged_journal_costs_its_lines_only(
 ) -> None:
     images = collect([str(batch)])[:3]
     path = tmp_path / "journal"
-    grade_batch(ensemble, images, Journal(path, resume=False, model=ensemble.model))
+    grade_batch(
+        ensemble,
+        images,
+        Journal(path, resume=False, model=ModelRecord.model_validate(ensemble.model)),
+    )
     first, second, third = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + b"\xff\x00\n5\n[]\n{}\n" + second[:80] + b"\n" + third[:-9])
 
-    journal = Journal(path, resume=True, model=ensemble.model)
+    journal = Journal(path, resume=True, model=ModelRecord.model_validate(ensemble.model))
 
     assert journal.done == {images[0]}
     journal.discard()

@@ -19,6 +19,7 @@ from kellgren.batch.pairing import in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
 from kellgren.grading.contralateral import BothKnees
+from kellgren.reading_schema import ModelRecord, ReadingRow
 
 BOTH = BothKnees(sharpness=1.1, agreement=3.0, bias=(0.1, 0.0, -0.1, 0.0, 0.0))
 KNEES = sorted(EXAMPLES.glob("*.png"))
@@ -137,29 +138,29 @@ def test_what_is_no_pair_stays_alone(ensemble: Ensemble, model: Path, study: lis
     assert single.together(*pair) == pair
 
 
-def graded(ensemble: Ensemble, images: list[str], workers: int = 1) -> dict[str, dict[str, object]]:
+def graded(ensemble: Ensemble, images: list[str], workers: int = 1) -> dict[str, ReadingRow]:
     found = grade_files(ensemble, images, workers=workers)
-    return {str(row["image"]): row for outcome in found for row in outcome.rows()}
+    return {row.image: row for outcome in found for row in outcome.rows()}
 
 
 def test_neither_order_nor_workers_change_a_pair(ensemble: Ensemble, study: list[str]) -> None:
     found = graded(ensemble, study)
     assert found == graded(ensemble, study[::-1], workers=3)
-    partners = {image: row["read_with"] for image, row in found.items()}
+    partners = {image: row.read_with for image, row in found.items()}
     for at in (0, 2, 4):
         assert partners[study[at]] == study[at + 1]
         assert partners[study[at + 1]] == study[at]
     assert partners[study[6]] is None
     assert partners[study[7]] is None
-    told = {row["side"] for o in grade_files(ensemble, study, side=Side.LEFT) for row in o.rows()}
+    told = {row.side for o in grade_files(ensemble, study, side=Side.LEFT) for row in o.rows()}
     assert "L" in told
 
 
 def test_a_knee_whose_fellow_is_damaged_is_read_alone(ensemble: Ensemble, study: list[str]) -> None:
     Path(study[1]).write_bytes(b"")
     found = graded(ensemble, study)
-    assert found[study[0]]["read_with"] is None
-    assert found[study[1]]["grade"] is None
+    assert found[study[0]].read_with is None
+    assert found[study[1]].grade is None
 
 
 @pytest.mark.parametrize("lines", range(9))
@@ -168,8 +169,8 @@ def test_a_batch_that_stops_anywhere_ends_in_the_same_rows(
 ) -> None:
     journal = tmp_path / "journal"
 
-    def run(images: list[str], *, resume: bool) -> list[dict[str, object]]:
-        held = Journal(journal, resume=resume, model=ensemble.model)
+    def run(images: list[str], *, resume: bool) -> list[ReadingRow]:
+        held = Journal(journal, resume=resume, model=ModelRecord.model_validate(ensemble.model))
         return grade_batch(ensemble, images, held)
 
     whole = run(study, resume=False)
@@ -180,7 +181,7 @@ def test_a_batch_that_stops_anywhere_ends_in_the_same_rows(
 
     alone = [study[0], study[3], study[6]]
     one_by_one = run(alone, resume=True)  # the fellows are not asked for any more
-    assert [row["read_with"] for row in one_by_one] == [None] * 3
+    assert [row.read_with for row in one_by_one] == [None] * 3
     assert one_by_one == run(alone, resume=False)
     assert run(study, resume=True) == whole  # and now they are again
 
@@ -204,4 +205,4 @@ def test_single_switches_it_off(
 def test_a_model_that_knows_no_pairs_makes_none(tmp_path: Path, study: list[str]) -> None:
     plain = Ensemble.open(make_bundle(tmp_path / "plain").folder, threads=1)
     assert plain.model["other_knee"] == "off"
-    assert {row["read_with"] for row in graded(plain, study).values()} == {None}
+    assert {row.read_with for row in graded(plain, study).values()} == {None}

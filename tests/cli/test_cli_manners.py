@@ -219,5 +219,5 @@ for line in sys.argv[1:]:
     assert codes == ["code 0"] * 6 + ["code 2"] * 3, done.stderr
     advice = [line for line in done.stderr.splitlines() if line.startswith("error: training")]
     assert len(advice) == 2  # a bundle needs no torch to see that its run is unfinished
-    assert all("pip install 'kellgren[train]'" in line for line in advice)
+    assert all("pip install '.[train]'" in line for line in advice)
     assert "Traceback" not in done.stderr

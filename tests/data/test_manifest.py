@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kellgren.batch.batch import collect
 from kellgren.data.manifest import (
     COLUMNS,
     Knee,
@@ -19,6 +20,7 @@ from kellgren.data.manifest import (
 from kellgren.errors import InvalidManifest
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
+from kellgren.imaging.picture import SUFFIXES
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -260,3 +262,9 @@ def test_other_names_are_no_recrops(image: str) -> None:
 )
 def test_what_a_name_says(name: str, patient: str, side: Side) -> None:
     assert patient_and_side(name) == (patient, side)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_a_folder_is_searched_for_the_same_suffixes_as_a_batch(tmp_path: Path, suffix: str) -> None:
+    root = touch(tmp_path, f"2/9000001L{suffix}", f"2/9000002L{suffix}x")
+    assert [str(knee.image) for knee in index(root)] == collect([str(root)])

@@ -203,7 +203,7 @@ def test_without_matplotlib_the_page_says_what_to_install(tmp_path, tiny, monkey
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert kellgren(*words_of(table, labels, tiny, tmp_path / "r.html")) == 2
-    assert "pip install 'kellgren[report]'" in capsys.readouterr().err
+    assert "pip install '.[report]'" in capsys.readouterr().err
     assert not (tmp_path / "r.html").exists()
 
 

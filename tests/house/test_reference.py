@@ -57,8 +57,9 @@ COMMANDS = commands(typer.main.get_command(app))
 
 
 def test_the_pages_are_those_that_the_sources_make(maker: ModuleType) -> None:
-    assert (REFERENCE / "commands.md").read_text("utf-8") == maker.commands_page(), REMEDY
-    assert (REFERENCE / "python.md").read_text("utf-8") == maker.python_page(), REMEDY
+    assert {"commands.md", "python.md", "readings.schema.json"} == maker.FILES.keys()
+    for name, made in maker.FILES.items():
+        assert (REFERENCE / name).read_text("utf-8") == made(), REMEDY
 
 
 def test_every_command_has_its_section_and_no_other_does() -> None:

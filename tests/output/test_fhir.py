@@ -17,18 +17,28 @@ from dicom_headers import DX, complete
 from kellgren.grading.bundle import Bundle
 from kellgren.output.dicom.vocabulary import SCHEME_UID
 from kellgren.output.fhir import SYSTEM, observation
+from kellgren.reading_schema import GradedRow
 
 KEY = "a key of more than sixteen characters"
 ROW: dict[str, Any] = {
     "image": "9177337R.png",
     "side": "R",
     "grade": 3,
-    "likely": [2, 3],
-    "certainty": "moderate",
+    "name": "moderate",
     "probabilities": [0.01, 0.02, 0.27, 0.6, 0.1],
+    "certainty": "moderate",
+    "likely": [2, 3],
     "warnings": ["the file names no side"],
+    "mm_per_pixel": None,
+    "region": None,
+    "read_with": None,
+    "checks": [],
+    "model": {
+        **{"software": "kellgren 0.1.0", "name": "default", "checksum": "0" * 64},
+        **{"engine": "onnxruntime", "precision": "fp32", "mirror": "off", "other_knee": "off"},
+    },
+    "note": "",
     "patient": "0123456789abcdef0123456789abcdef",
-    "model": {"software": "kellgren 0.1.0", "name": "default", "checksum": "0" * 64},
 }
 
 
@@ -79,7 +89,7 @@ def test_fhir_and_dicom_speak_of_the_same_scheme() -> None:
 def test_an_observation_is_one_by_the_definition_of_others(change: dict[str, Any]) -> None:
     """R4B's definition, which is R4's for Observation and Bundle; unknown elements are errors."""
     resources = pytest.importorskip("fhir.resources.R4B")
-    made = observation(ROW | change)
+    made = observation(GradedRow.model_validate(ROW | change))
     around = {
         "resourceType": "Bundle",
         "type": "collection",
@@ -106,6 +116,6 @@ def test_an_observation_is_one_by_the_definition_of_others(change: dict[str, Any
 def test_that_definition_refuses_what_is_wrong(broken: dict[str, Any]) -> None:
     resources = pytest.importorskip("fhir.resources.R4B")
     model = resources.get_fhir_model_class("Observation")
-    model.model_validate(observation(ROW))
+    model.model_validate(observation(GradedRow.model_validate(ROW)))
     with pytest.raises(ValueError, match="validation error"):
-        model.model_validate(observation(ROW) | broken)
+        model.model_validate(observation(GradedRow.model_validate(ROW)) | broken)

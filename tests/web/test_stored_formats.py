@@ -17,7 +17,7 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES
 from kellgren.ensemble import Ensemble
 from kellgren.grading.bundle import default_bundle
-from kellgren.output.reading_schema import ROW_LIST, GradedRow, ReadingRecord, UngradedRow
+from kellgren.reading_schema import ROW_LIST, GradedRow, ReadingRecord, UngradedRow
 from kellgren.web.app import Application
 from kellgren.web.settings import Settings
 from kellgren.web.storage.case_rows import InvalidStoredCase

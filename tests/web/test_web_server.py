@@ -297,8 +297,7 @@ def test_names_are_kept_for_who_asks(bundle: Path, tmp_path: Path) -> None:
     answer = read_case(Ensemble.open(bundle, threads=1), job)
     store.close()
     assert answer.model is not None
-    rows = [row.model_dump(mode="json") for row in answer.rows]
-    table = json_text(rows, answer.model.model_dump()).encode()
+    table = json_text(answer.rows, answer.model).encode()
     content = KNEES[3].read_bytes()
     assert table == by_command_line(bundle, tmp_path, KNEES[3].name, content, "json")
 

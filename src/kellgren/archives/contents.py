@@ -1,4 +1,4 @@
-"""What a pack's manifest says: the files of its archive, and the pieces it is cut into."""
+"""A pack's manifest: the files of its archive, and the pieces into which it is divided."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(ge=0)]
 
 
-class _Part(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PackedFile(_Part):
-    """A file of the archive, or one that its pack knows of but does not hold.
+class PackedFile(_Frozen):
+    """A file of the archive, or one that its pack only lists.
 
     Attributes:
         name: relative path, with slashes.
@@ -37,7 +37,7 @@ class PackedFile(_Part):
     packed: bool = True
 
 
-class Piece(_Part):
+class Piece(_Frozen):
     """A piece of the archive: its file's name, size and SHA-256."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -45,7 +45,7 @@ class Piece(_Part):
     sha256: _Sha256
 
 
-class Contents(_Part):
+class Contents(_Frozen):
     """A pack's manifest.
 
     Attributes:
@@ -62,7 +62,7 @@ class Contents(_Part):
     pieces: tuple[Piece, ...]
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check(self) -> Self:
         names = [file.name for file in self.files]
         for name in names:
             if not is_safe_name(name):

@@ -1,4 +1,4 @@
-"""Writes files as one archive, cut into pieces."""
+"""Write files as one archive, divided into pieces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kellgren.archives.hashed import Hashed
 from kellgren.errors import InvalidPack
 
 MEGABYTE = 1_000_000
-_DAY_OF_ALL_FILES = 315_532_800  # 1980-01-01, so that equal files make equal archives
+_FILE_TIME = 315_532_800  # 1980-01-01, so that equal files make equal archives
 
 
 def describe(name: str, path: Path) -> PackedFile:
@@ -56,18 +56,18 @@ def write_pack(
     piece_bytes: int,
     advance: Advance = lambda done, of: None,
 ) -> Contents:
-    """Write files as a pack; its manifest comes last, and nothing stays of one that failed.
+    """Write files as a pack, its manifest last; a pack that failed is deleted.
 
     Args:
         kind: of what is packed.
         name: of what is packed; begins the names of the pieces.
-        files: described, and where they lie; those that are not ``packed`` are only listed.
+        files: described, and their paths; those that are not ``packed`` are only listed.
         out: new or empty folder.
         piece_bytes: most bytes of a piece, and of the manifest.
-        advance: is told how many bytes are packed.
+        advance: called with the bytes that are packed, and all bytes.
 
     Raises:
-        InvalidPack: the folder holds something, a file changed meanwhile, or the manifest alone
+        InvalidPack: the folder is not empty, a file changed meanwhile, or the manifest alone
             is larger than a piece may be.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -76,13 +76,13 @@ def write_pack(
     packed = [(file, path) for file, path in files if file.packed]
     listed = tuple(file for file, _ in files)
     total = archive_bytes(file for file, _ in packed)
-    stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}-{_identity(kind, listed, piece_bytes)}"
+    stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}-{_checksum(kind, listed, piece_bytes)}"
     count = -(-total // piece_bytes)
     names = [f"{stem}-{number:03}-of-{count:03}{PIECE}" for number in range(1, count + 1)]
-    draft = Path(tempfile.mkdtemp(dir=out, prefix=".packing-"))
+    temporary = Path(tempfile.mkdtemp(dir=out, prefix=".packing-"))
     try:
-        writer = _PieceWriter([draft / piece for piece in names], piece_bytes)
-        stream = cast(IO[bytes], writer)  # tarfile asks it for no more than write
+        writer = _PieceWriter([temporary / piece for piece in names], piece_bytes)
+        stream = cast(IO[bytes], writer)  # tarfile calls only its write
         with writer, tarfile.open(mode="w|", fileobj=stream, format=tarfile.PAX_FORMAT) as archive:
             for file, path in packed:
                 _add(archive, file, path)
@@ -95,22 +95,22 @@ def write_pack(
                 f"the list of {len(listed)} files takes {len(text)} bytes, more than a piece",
                 "Allow larger pieces",
             )
-        (draft / (stem + MANIFEST)).write_bytes(text)
+        (temporary / (stem + MANIFEST)).write_bytes(text)
         for finished in (*names, stem + MANIFEST):
-            (draft / finished).rename(out / finished)
+            (temporary / finished).rename(out / finished)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return contents
 
 
-def _identity(kind: str, files: Sequence[PackedFile], piece_bytes: int) -> str:
+def _checksum(kind: str, files: Sequence[PackedFile], piece_bytes: int) -> str:
     text = "\n".join(file.model_dump_json() for file in files)
     return hashlib.sha256(f"{kind} {piece_bytes}\n{text}".encode()).hexdigest()[:8]
 
 
 def _entry(file: PackedFile) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(file.name)
-    entry.size, entry.mode, entry.mtime = file.bytes, 0o644, _DAY_OF_ALL_FILES
+    entry.size, entry.mode, entry.mtime = file.bytes, 0o644, _FILE_TIME
     return entry
 
 
@@ -135,7 +135,7 @@ def _add(archive: tarfile.TarFile, file: PackedFile, path: Path) -> None:
 
 
 class _PieceWriter:
-    """Bytes written one after the other, cut into files of one size."""
+    """A stream whose bytes go to files of one size, one after the other."""
 
     def __init__(self, paths: Sequence[Path], piece_bytes: int) -> None:
         self.pieces: list[Piece] = []

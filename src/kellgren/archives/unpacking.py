@@ -1,4 +1,4 @@
-"""Finds packs, checks them, and writes their files: nothing else, and nowhere else."""
+"""Find packs, check them, and write their files into a given folder and nowhere else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kellgren.errors import InvalidPack
 
 _MOST_MANIFEST_BYTES = 64_000_000
 _CHUNK = 1 << 20
-_AGAIN = "Make the pack once more, where its files are"
+_PACK_AGAIN = "Make the pack once more, where its files are"
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Pack:
 
     Attributes:
         path: of the manifest.
-        contents: what it says.
-        pieces: where they lie, in order.
+        contents: of the manifest.
+        pieces: their paths, in order.
     """
 
     path: Path
@@ -40,14 +40,14 @@ class Pack:
 
 def is_pack(path: Path) -> bool:
     """Whether a path is a manifest, a piece, or a folder that holds one of these."""
-    return any(found.name.endswith((MANIFEST, PIECE)) for found in _files([path]))
+    return any(file.name.endswith((MANIFEST, PIECE)) for file in _files([path]))
 
 
 def find_packs(paths: Sequence[Path], kind: Kind) -> list[Pack]:
     """The packs whose manifests and pieces these paths are, or hold.
 
     Args:
-        paths: folders, manifests and pieces in any order; a manifest's folder is looked into too.
+        paths: folders, manifests and pieces in any order; a manifest's folder is searched too.
         kind: that is expected.
 
     Raises:
@@ -89,19 +89,19 @@ def extract(
     wanted: Container[str] | None = None,
     advance: Advance = lambda done, of: None,
 ) -> None:
-    """Write a pack's files into a folder that holds nothing of value: a draft.
+    """Write a pack's files into a temporary folder.
 
     Only plain files of the manifest's names, order, sizes and checksums are written; any other
     archive is refused.
 
     Args:
         pack: verified.
-        folder: for the files; there, but for what else is in it.
+        folder: for the files; exists. It is incomplete where this raises.
         wanted: names of the files to write; ``None``: all.
-        advance: is told how many bytes are read.
+        advance: called with the bytes that are read, and all bytes.
 
     Raises:
-        InvalidPack: the archive is not what its manifest says.
+        InvalidPack: the archive does not match its manifest.
     """
     total, done = sum(file.bytes for file in pack.contents.packed), 0
     try:
@@ -126,14 +126,14 @@ def extract(
                 done += file.bytes
                 advance(done, total)
             if archive.next() is not None:
-                raise InvalidPack(pack.path, "its archive holds more than it lists", _AGAIN)
+                raise InvalidPack(pack.path, "its archive holds more than it lists", _PACK_AGAIN)
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
         problem = f"its archive cannot be read ({type(error).__name__})"
-        raise InvalidPack(pack.path, problem, _AGAIN) from None
+        raise InvalidPack(pack.path, problem, _PACK_AGAIN) from None
 
 
 def _not_as_listed(pack: Pack, file: PackedFile) -> InvalidPack:
-    return InvalidPack(pack.path, f"{file.name} is not as it is listed", _AGAIN)
+    return InvalidPack(pack.path, f"{file.name} is not as it is listed", _PACK_AGAIN)
 
 
 def _copy(content: IO[bytes], path: Path) -> str:
@@ -148,27 +148,27 @@ def _copy(content: IO[bytes], path: Path) -> str:
 
 def _files(paths: Sequence[Path]) -> list[Path]:
     """The files that paths are or hold, and what lies beside a manifest; each once."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in paths:
         folder = path.parent if path.name.endswith(MANIFEST) and path.is_file() else path
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
         if path.is_file():
-            found[path] = None
+            files[path] = None
             inside = [beside for beside in inside if not beside.name.endswith(MANIFEST)]
-        found.update((file, None) for file in inside if file.is_file())
-    return list(found)
+        files.update((file, None) for file in inside if file.is_file())
+    return list(files)
 
 
 def _opened(path: Path, files: Sequence[Path], kind: Kind) -> Pack:
     contents = read_contents(path)
     if contents.kind != kind:
         raise InvalidPack(path, f"is a pack of {contents.kind}", f"Name a pack of {kind}")
-    where = {file.name: file for file in files}
-    where |= {file.name: file for file in files if file.parent == path.parent}
-    missing = [piece.name for piece in contents.pieces if piece.name not in where]
+    by_name = {file.name: file for file in files}
+    by_name |= {file.name: file for file in files if file.parent == path.parent}
+    missing = [piece.name for piece in contents.pieces if piece.name not in by_name]
     if missing:
         raise InvalidPack(path, f"missing: {', '.join(missing)}", "Fetch these pieces too")
-    pieces = tuple(where[piece.name] for piece in contents.pieces)
+    pieces = tuple(by_name[piece.name] for piece in contents.pieces)
     wrong = [
         piece.name
         for piece, file in zip(contents.pieces, pieces, strict=True)
@@ -187,16 +187,16 @@ def read_contents(path: Path) -> Contents:
     """
     try:
         if path.stat().st_size > _MOST_MANIFEST_BYTES:
-            raise InvalidPack(path, "is too large for a manifest", _AGAIN)
+            raise InvalidPack(path, "is too large for a manifest", _PACK_AGAIN)
         return Contents.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        said = f"is not a pack's manifest ({first['msg']})"
-        raise InvalidPack(path, said, "Fetch it once more") from None
+        problem = f"is not a pack's manifest ({first['msg']})"
+        raise InvalidPack(path, problem, "Fetch it once more") from None
 
 
 class _Joined:
-    """Files read one after the other, as if they were one."""
+    """Files read one after the other as one stream."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = iter(paths)
@@ -226,10 +226,10 @@ class _Joined:
 
 @contextmanager
 def draft_in(folder: Path) -> Iterator[Path]:
-    """Lend a hidden folder inside another; it goes with all that is left in it."""
+    """A hidden temporary folder inside another, deleted at the end with all that is left in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder, prefix=".unpacking-"))
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".unpacking-"))
     try:
-        yield draft
+        yield temporary
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

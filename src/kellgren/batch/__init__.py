@@ -1,1 +1,1 @@
-"""Many files: graded side by side, kept as they come, the two knees of a patient paired."""
+"""Many files: graded in parallel, kept in a journal, the two knees of a patient paired."""

@@ -1,4 +1,4 @@
-"""Many files: find them, read them side by side, keep what is done, never stop for one bad file."""
+"""Many files: list them, grade them in parallel, keep finished rows, go on after a bad file."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Grade, Side
 from kellgren.imaging.picture import SUFFIXES
-from kellgren.output.tables import Row
 from kellgren.reading import KneeReading
+from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
         image: the path as given.
-        readings: of its knees; empty when it could not be graded.
-        note: why not.
+        readings: of its knees; empty where it could not be graded.
+        note: why it could not be graded.
     """
 
     image: str
     readings: tuple[KneeReading, ...] = ()
     note: str = ""
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ReadingRow]:
         """One row a knee, or one with the reason."""
         if self.readings:
-            return [{**reading.to_dict(), "note": ""} for reading in self.readings]
-        return [{"image": self.image, "side": "", "grade": None, "note": self.note}]
+            return [GradedRow.of(reading.record()) for reading in self.readings]
+        return [UngradedRow(image=self.image, side="", grade=None, note=self.note)]
 
     def warned(self, warnings: Sequence[str]) -> Outcome:
         """The same with more warnings on every knee."""
@@ -51,19 +51,19 @@ class Outcome:
 def collect(paths: Sequence[str]) -> list[str]:
     """The files that paths, folders and glob patterns stand for, in their order, none twice.
 
-    A path that matches nothing stays in the list, so that it is reported like a bad file.
+    A path that matches nothing stays in the list, so that it is reported like an unreadable file.
     """
-    found: dict[str, None] = {}
+    images: dict[str, None] = {}
     for given in paths:
         if os.path.isdir(given):
             files = sorted(p for p in Path(given).rglob("*") if _is_picture(p))
-            found.update(dict.fromkeys(str(p) for p in files))
+            images.update(dict.fromkeys(str(p) for p in files))
         elif not os.path.exists(given) and glob.has_magic(given):
             matches = sorted(glob.glob(given, recursive=True))
-            found.update(dict.fromkeys([m for m in matches if not os.path.isdir(m)] or [given]))
+            images.update(dict.fromkeys([m for m in matches if not os.path.isdir(m)] or [given]))
         else:
-            found[given] = None
-    return list(found)
+            images[given] = None
+    return list(images)
 
 
 def _is_picture(path: Path) -> bool:
@@ -73,7 +73,7 @@ def _is_picture(path: Path) -> bool:
 def grade_file(
     ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
 ) -> Outcome:
-    """Grade one file; what is wrong with it becomes the outcome's note."""
+    """Grade one file; an error becomes the note of the outcome."""
     try:
         return Outcome(image, tuple(ensemble.read(image, side, force=force)))
     except KellgrenError as error:
@@ -94,9 +94,9 @@ def grade_files(
     workers: int = 1,
     force: bool = False,
 ) -> Iterator[Outcome]:
-    """Grade files side by side, and hand them over in their order, the two of a pair together.
+    """Grade files in parallel; outcomes come in the order of files, those of a pair together.
 
-    Never more than a few files per worker are in memory.
+    At most two files or pairs per worker are in memory.
 
     Args:
         ensemble: its engine should use one thread when there are several workers.
@@ -104,32 +104,32 @@ def grade_files(
         side: of every knee, if the caller knows it.
         known: patient and side of some files, if the caller knows them one by one.
         workers: how many files at a time.
-        force: grade what a gate refuses too.
+        force: grade what a check refuses too.
     """
     units = _units(ensemble, list(images), side, known)
-    yield from _grade_units(ensemble, units, _said(side, known), workers, force)
+    yield from _grade_units(ensemble, units, _side_of(side, known), workers, force)
 
 
 def _units(
     ensemble: Ensemble, images: Sequence[str], side: Side, known: Known | None
 ) -> list[tuple[str, ...]]:
-    """What is read together: a pair where the other knee will have a say, else one file."""
+    """The files graded together: a pair where the contralateral knee counts, else one file."""
     if ensemble.both_knees is None or side is not Side.UNKNOWN:
         return [(image,) for image in images]
     return in_pairs(images, known)
 
 
-def _said(side: Side, known: Known | None) -> Callable[[str], Side]:
-    """What the caller says of a file's side."""
+def _side_of(side: Side, known: Known | None) -> Callable[[str], Side]:
+    """The side of a file that the caller states."""
     table = known or {}
     return lambda image: table[image][1] if image in table else side
 
 
 def _grade_unit(
-    ensemble: Ensemble, unit: tuple[str, ...], said: Callable[[str], Side], force: bool
+    ensemble: Ensemble, unit: tuple[str, ...], side_of: Callable[[str], Side], force: bool
 ) -> list[Outcome]:
-    """Grade what is read together; a knee whose fellow cannot be graded is read alone."""
-    outcomes = [grade_file(ensemble, image, said(image), force=force) for image in unit]
+    """Grade one file or a pair; a knee whose contralateral cannot be graded is read alone."""
+    outcomes = [grade_file(ensemble, image, side_of(image), force=force) for image in unit]
     if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
         return outcomes
     both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
@@ -139,7 +139,7 @@ def _grade_unit(
 def _grade_units(
     ensemble: Ensemble,
     units: Sequence[tuple[str, ...]],
-    said: Callable[[str], Side],
+    side_of: Callable[[str], Side],
     workers: int,
     force: bool,
 ) -> Iterator[Outcome]:
@@ -148,7 +148,7 @@ def _grade_units(
 
         def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(_grade_unit, ensemble, unit, said, force)
+                pool.submit(_grade_unit, ensemble, unit, side_of, force)
                 for unit in islice(waiting, count)
             ]
 
@@ -159,10 +159,10 @@ def _grade_units(
 
 
 class ReadingFolder(Protocol):
-    """Where something is written for each file that was graded."""
+    """A folder to which something is written for each file that was graded."""
 
     def save(self, readings: Sequence[KneeReading]) -> list[str]:
-        """Write what belongs to one file's readings; sentences on what could not be written."""
+        """Write the output for one file's readings; returns a warning for what was not written."""
 
 
 class OverlayFolder:
@@ -170,8 +170,8 @@ class OverlayFolder:
 
     Args:
         folder: made if it is not there.
-        images: of the whole batch, so that a resumed one gives out the same names again.
-        mapped: the grade whose map is shown; without it, each reading's own.
+        images: of the whole batch, so that a resumed one uses the same names.
+        mapped: the grade whose map is shown; without it, the grade of each reading.
     """
 
     def __init__(self, folder: Path, images: Sequence[str], mapped: Grade | None = None) -> None:
@@ -181,7 +181,7 @@ class OverlayFolder:
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, readings: Sequence[KneeReading]) -> list[str]:
-        """Write the pictures of one file's readings; there is nothing to warn of."""
+        """Write the pictures of one file's readings; never returns a warning."""
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
             with replaced_whole(self._folder / f"{name}.png") as temporary:
@@ -190,15 +190,15 @@ class OverlayFolder:
 
 
 def distinct_names(images: Sequence[str]) -> dict[str, str]:
-    """A name for each path: its stem, or its stem and a number where that is taken."""
-    taken: set[str] = set()
+    """A name for each path: its stem, or its stem and a number where that is in use."""
+    used: set[str] = set()
     candidates: dict[str, Iterator[str]] = {}
     names = {}
     for image in images:
         stem = Path(image).stem
         numbered = candidates.setdefault(stem, _numbered(stem))
-        names[image] = next(name for name in numbered if name.casefold() not in taken)
-        taken.add(names[image].casefold())
+        names[image] = next(name for name in numbered if name.casefold() not in used)
+        used.add(names[image].casefold())
     return names
 
 
@@ -218,20 +218,20 @@ def grade_batch(
     folders: Sequence[ReadingFolder] = (),
     workers: int = 1,
     force: bool = False,
-    tell: Callable[[list[Row]], None] = lambda rows: None,
-) -> list[Row]:
-    """Grade what the journal does not hold yet; a pair is graded whole, whatever it holds of it.
+    on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
+) -> list[ReadingRow]:
+    """Grade the files that the journal does not hold yet; a pair is graded as a whole.
 
     Args:
-        ensemble: reads.
+        ensemble: grades.
         images: paths, in the order of the result.
-        journal: keeps each file's rows as soon as they are there.
+        journal: keeps each file's rows as soon as the file is graded.
         side: of every knee, if the caller knows it.
         known: patient and side of some files, if the caller knows them one by one.
-        folders: where what is made of the readings goes.
+        folders: for pictures and DICOM objects of the readings.
         workers: files at a time.
-        force: grade what a gate refuses too.
-        tell: called with each file's rows.
+        force: grade what a check refuses too.
+        on_rows: called with each file's rows.
 
     Returns:
         All rows in the order of the images.
@@ -240,18 +240,19 @@ def grade_batch(
     unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
         journal.forget({image for unit in unfinished for image in unit})
-        for outcome in _grade_units(ensemble, unfinished, _said(side, known), workers, force):
+        for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings))
-            tell(journal.add(outcome.rows()))
+            on_rows(journal.add(outcome.rows()))
     finally:
         journal.close()
     place = {image: position for position, image in enumerate(images)}
-    return sorted((r for r in journal.rows if r["image"] in place), key=lambda r: place[r["image"]])
+    return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
 
 
 def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
-    """Whether every file of a unit was graded, and in no other company than now."""
-    mine = [row for row in journal.rows if row["image"] in unit]
-    known = {row["image"] for row in mine}
-    return known == set(unit) and all(row["read_with"] in (None, *unit) for row in mine)
+    """Whether every file of a unit was graded, and with no other contralateral knee than now."""
+    rows = [row for row in journal.rows if row.image in unit]
+    return {row.image for row in rows} == set(unit) and all(
+        isinstance(row, GradedRow) and row.read_with in (None, *unit) for row in rows
+    )

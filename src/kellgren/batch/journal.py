@@ -1,18 +1,19 @@
-"""Rows of a batch kept on disk as they come, so that an interrupted one goes on where it was."""
+"""The journal of a batch: finished rows on disk, so that an interrupted batch can be resumed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from kellgren.atomic_files import written_whole
-from kellgren.output.tables import Row
+from kellgren.reading_schema import READING_ROW, GradedRow, ModelRecord, ReadingRow
 
 
 class Journal:
-    """Rows kept on disk as they come, so that an interrupted batch goes on where it was.
+    """Finished rows on disk, so that an interrupted batch can be resumed.
 
     Args:
         path: of the journal, beside the table it will become; ``None`` keeps rows in memory only.
@@ -20,14 +21,14 @@ class Journal:
         model: of the readings; rows of another model are not taken over.
     """
 
-    def __init__(self, path: Path | None, *, resume: bool, model: dict[str, str]) -> None:
-        self.rows: list[Row] = []
+    def __init__(self, path: Path | None, *, resume: bool, model: ModelRecord) -> None:
+        self.rows: list[ReadingRow] = []
         self._path = path
         self._stream: IO[str] | None = None
         if path is None:
             return
         if resume and path.is_file():
-            self.rows = _intact_rows(path, model)
+            self.rows += _intact_rows(path, model)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._begin(path)
 
@@ -38,19 +39,19 @@ class Journal:
 
     @property
     def done(self) -> set[str]:
-        """Images that need no second look."""
-        return {row["image"] for row in self.rows}
+        """Images whose rows are kept: they need not be graded again."""
+        return {row.image for row in self.rows}
 
     def forget(self, images: set[str]) -> None:
         """Drop the rows of images that will be graded anew, on disk too."""
         if not images & self.done:
             return
-        self.rows = [row for row in self.rows if row["image"] not in images]
+        self.rows = [row for row in self.rows if row.image not in images]
         if self._path is not None:
             self.close()
             self._begin(self._path)
 
-    def add(self, rows: list[Row]) -> list[Row]:
+    def add(self, rows: Sequence[ReadingRow]) -> Sequence[ReadingRow]:
         """Keep a file's rows and return them."""
         self.rows += rows
         if self._stream is not None:
@@ -59,27 +60,27 @@ class Journal:
         return rows
 
     def close(self) -> None:
-        """Let go of the file, and leave it to whoever resumes."""
+        """Close the file; it stays for a batch that resumes."""
         if self._stream is not None:
             self._stream.close()
 
     def discard(self) -> None:
-        """Delete the file: not before the tables it stands in for are written."""
+        """Delete the file; to be called once the tables are written."""
         self.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
-def _line(row: Row) -> str:
-    return json.dumps(row) + "\n"
+def _line(row: ReadingRow) -> str:
+    return json.dumps(row.model_dump(mode="json")) + "\n"
 
 
-def _intact_rows(path: Path, model: dict[str, str]) -> list[Row]:
+def _intact_rows(path: Path, model: ModelRecord) -> list[GradedRow]:
     """Rows of an interrupted batch: without a last line cut short, and graded by this model."""
-    rows: list[Row] = []
+    rows: list[GradedRow] = []
     for line in path.read_text("utf-8", errors="replace").splitlines():
-        with suppress(json.JSONDecodeError, TypeError, KeyError):
-            row = json.loads(line)
-            if row["grade"] is not None and row["model"] == model:
+        with suppress(ValueError):  # no JSON, or no row of the schema: such a file is graded again
+            row = READING_ROW.validate_python(json.loads(line))
+            if isinstance(row, GradedRow) and row.model == model:
                 rows.append(row)
     return rows

@@ -1,4 +1,4 @@
-"""Where the knees of a file lie, without grading them: rows for people, tables and programs."""
+"""The places of the knees in a file, without grading them: rows, tables and JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Literal
 
 from kellgren.errors import KellgrenError
 from kellgren.explanation.film_picture import draw_film
@@ -18,6 +18,7 @@ from kellgren.knee import Plane, Region
 from kellgren.localisation.film import FoundKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import claims
+from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
 
 COLUMNS = (
     *("image", "knee", "side", "centre_x", "centre_y", "width", "angle"),
@@ -25,9 +26,51 @@ COLUMNS = (
 )
 
 
+class LocatedKnee(Record):
+    """Where one knee lies in a file."""
+
+    image: str
+    """Path of the file as it was given."""
+    knee: int
+    """Number in the file, from 1, from the film's left to its right."""
+    side: SideLetter
+    """Of the patient; empty: unknown."""
+    region: RegionRecord
+    """Square around the knee, in pixels of the file."""
+    confidence: Probability
+    """Of the localiser that a joint is there, four decimal places."""
+    checks: tuple[CheckRecord, ...]
+    """All checks of the radiograph, in their order."""
+    warnings: tuple[str, ...]
+    """The evidence of every check that did not pass."""
+    note: Literal[""] = ""
+    """Always empty: for a file without a knee, the reason stands here."""
+
+
+class UnlocatedFile(Record):
+    """A file in which no knee was located."""
+
+    image: str
+    """Path of the file as it was given."""
+    knee: None
+    """Always null."""
+    note: str
+    """Why there is no knee: what was found, and the remedy."""
+
+
+LocationRow = LocatedKnee | UnlocatedFile
+
+
+class LocationsDocument(Record):
+    """What `kellgren locate --json` writes."""
+
+    knees: tuple[LocationRow, ...]
+    """One entry a knee, and one for each file without a knee, in the order of the files."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Location:
-    """What was found in one file.
+    """The knees of one file.
 
     Attributes:
         image: the path as given.
@@ -41,21 +84,22 @@ class Location:
     pixels: Plane | None = None
     note: str = ""
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[LocationRow]:
         """One row a knee, or one with the reason; places and widths in pixels of the file."""
         if not self.knees or self.pixels is None:
-            return [{"image": self.image, "knee": None, "note": self.note}]
+            return [UnlocatedFile(image=self.image, knee=None, note=self.note)]
         return [
-            {
-                "image": self.image,
-                "knee": number,
-                "side": knee.crop.side.value,
-                "region": (knee.crop.region or _whole(self.pixels)).to_dict(),
-                "confidence": round(knee.confidence, 4),
-                "checks": [check.to_dict() for check in knee.checks],
-                "warnings": list(knee.warnings),
-                "note": "",
-            }
+            LocatedKnee.model_validate(
+                {
+                    "image": self.image,
+                    "knee": number,
+                    "side": knee.crop.side.value,
+                    "region": (knee.crop.region or _whole(self.pixels)).to_dict(),
+                    "confidence": round(knee.confidence, 4),
+                    "checks": [check.to_dict() for check in knee.checks],
+                    "warnings": knee.warnings,
+                }
+            )
             for number, knee in enumerate(self.knees, start=1)
         ]
 
@@ -63,7 +107,7 @@ class Location:
         """The film with its knees' squares, as a PNG file's bytes.
 
         Raises:
-            ValueError: nothing was found.
+            ValueError: the file was refused.
         """
         if self.pixels is None:
             raise ValueError(f"{self.image} has no picture")
@@ -71,11 +115,11 @@ class Location:
 
 
 def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = False) -> Location:
-    """Find the knees of one file; what is wrong with it becomes the note."""
+    """Find the knees of one file; an error becomes the note."""
     try:
         radiograph = read_radiograph(image)
-        said = claims(radiograph.side, patient_and_side(image)[1], side)
-        knees = find_knees(radiograph, said, localiser, force=force)
+        sides = claims(radiograph.side, patient_and_side(image)[1], side)
+        knees = find_knees(radiograph, sides, localiser, force=force)
     except KellgrenError as error:
         return Location(image, note=error.reason)
     return Location(image, tuple(knees), radiograph.pixels)
@@ -83,23 +127,27 @@ def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = F
 
 def write_csv(locations: Sequence[Location], stream: IO[str]) -> None:
     """One row a knee."""
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for location in locations:
-        for row in location.rows():
-            flat = dict(row)
-            if row["knee"] is not None:
-                region = row["region"]
-                flat["centre_x"], flat["centre_y"] = region["centre"]
-                flat["width"], flat["angle"] = region["width"], region["angle"]
-                flat["warnings"] = "; ".join(row["warnings"])
-            writer.writerow(flat)
+        writer.writerows(map(_cells, location.rows()))
 
 
 def write_json(locations: Sequence[Location], stream: IO[str]) -> None:
     """One document with all knees."""
-    rows = [row for location in locations for row in location.rows()]
-    stream.write(json.dumps({"knees": rows}, indent=2) + "\n")
+    rows = tuple(row for location in locations for row in location.rows())
+    stream.write(json.dumps(LocationsDocument(knees=rows).model_dump(mode="json"), indent=2) + "\n")
+
+
+def _cells(row: LocationRow) -> dict[str, str | float | None]:
+    """The cells of a row by column; a column that is missing or `None` stays empty."""
+    cells: dict[str, str | float | None] = {"image": row.image, "knee": row.knee, "note": row.note}
+    if isinstance(row, LocatedKnee):
+        x, y = row.region.centre
+        cells |= {"side": row.side, "centre_x": x, "centre_y": y}
+        cells |= {"width": row.region.width, "angle": row.region.angle}
+        cells |= {"confidence": row.confidence, "warnings": "; ".join(row.warnings)}
+    return cells
 
 
 def _whole(pixels: Plane) -> Region:

@@ -1,4 +1,4 @@
-"""Which of many files show the two knees of one patient, by their names or by what a table says."""
+"""Which of many files show the two knees of one patient, by their names or by a table."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 
 Known = Mapping[str, tuple[str, Side]]
-"""Patient and side of files, by path, where the caller knows them better than their names do."""
+"""Patient and side of files, by path, as the caller states them; before those of the names."""
 
 
 def in_pairs(images: Sequence[str], known: Known | None = None) -> list[tuple[str, ...]]:
     """Files in the order of their first, those of one patient's left and right knee together.
 
-    A patient with just one left and one right file has a pair, wherever these lie; one with more,
-    as after several visits, has a pair in each folder that holds just one of each.
+    A patient with just one left and one right file has a pair, in whichever folders these are; one
+    with more, as after several visits, has a pair in each folder that holds just one of each.
 
     Args:
-        images: paths; names like ``9001234L.png`` tell patient and side.
-        known: of files of which the caller knows both; their names are not asked.
+        images: paths; names like ``9001234L.png`` state patient and side.
+        known: patient and side of files; their names are not used then.
     """
     partner: dict[str, str] = {}
     named = [(image, *((known or {}).get(image) or patient_and_side(image))) for image in images]

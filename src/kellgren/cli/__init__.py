@@ -9,11 +9,10 @@ import typer
 
 from kellgren import __version__
 from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve
+from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.training import choose, pack, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
-
-SOME_FAILED, USAGE, MODEL_MISSING, NOTHING_GRADED, INTERRUPTED = 1, 2, 3, 4, 130
 
 app = typer.Typer(
     name="kellgren",
@@ -53,33 +52,30 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; its errors are one line on standard error and an exit code.
-
-    0 all done, 1 some inputs failed, 2 wrong usage, 3 model missing or damaged, 4 nothing graded.
-    """
+    """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
     try:
         app()  # answers wrong usage, broken pipes and Ctrl-C by itself, with an exit code
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            _tell(
+        if end.code == ExitCode.INTERRUPTED:
+            _report(
                 "interrupted: what was finished is kept; --resume goes on from there"
                 " (train ensemble does so by itself)"
             )
         raise
     except BundleError as error:
-        _tell(f"error: {error}")
-        sys.exit(MODEL_MISSING)
+        _report(f"error: {error}")
+        sys.exit(ExitCode.MODEL_MISSING)
     except CannotKeep as error:
-        _tell(f"error: {error}")
-        sys.exit(SOME_FAILED)
+        _report(f"error: {error}")
+        sys.exit(ExitCode.SOME_FAILED)
     except KellgrenError as error:
-        _tell(f"error: {error}")
-        sys.exit(USAGE)
+        _report(f"error: {error}")
+        sys.exit(ExitCode.USAGE)
     except OSError as error:
-        _tell(f"error: {error.filename or 'file system'}: {error.strerror}")
-        sys.exit(SOME_FAILED)
+        _report(f"error: {error.filename or 'file system'}: {error.strerror}")
+        sys.exit(ExitCode.SOME_FAILED)
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     typer.echo(message, err=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kellgren.cli.exit_codes import ExitCode
+
 app = typer.Typer(no_args_is_help=True, help="Tables of graded knees: make, check, divide.")
 Source = Annotated[Path, typer.Argument(help="Folder of knees, or a CSV with image and grade.")]
 
@@ -52,7 +54,7 @@ def check(
     if json is not None:
         with written_whole(json) as stream:
             stream.write(dumps(found.to_dict(), indent=2) + "\n")
-    raise typer.Exit(0 if found.honest else 1)
+    raise typer.Exit(ExitCode.of_check(found.honest))
 
 
 @app.command(epilog="kellgren data folds knees.csv -o folds.json")

@@ -1,4 +1,4 @@
-"""Says which extra is missing, instead of which module."""
+"""Errors that name the missing extra instead of the missing module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def needs_train_extra() -> Iterator[None]:
         raise MissingExtra(
             "training",
             f"needs {error.name}, which is not installed",
-            "Install it: pip install 'kellgren[train]'",
+            "Install it, in a clone: pip install '.[train]'",
         ) from None
 
 
@@ -46,5 +46,5 @@ def needs_report_extra() -> Iterator[None]:
         raise MissingExtra(
             "--html",
             "draws its plots with matplotlib, which is not installed",
-            "Install it: pip install 'kellgren[report]'",
+            "Install it, in a clone: pip install '.[report]'",
         ) from None

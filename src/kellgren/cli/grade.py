@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kellgren.cli.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from kellgren.batch.batch import ReadingFolder
     from kellgren.batch.pairing import Known
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
     from kellgren.output.pseudonym import Pseudonyms
-    from kellgren.output.tables import Row
+    from kellgren.reading_schema import ReadingRow
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -70,6 +72,27 @@ Resume = Annotated[
 Single = Annotated[
     bool, typer.Option("--single", help="Read every knee without the patient's other one.")
 ]
+
+
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from json import dumps
+
+        from kellgren.reading_schema import readings_schema
+
+        typer.echo(dumps(readings_schema(), indent=2))
+        raise typer.Exit
+
+
+Schema = Annotated[
+    bool,
+    typer.Option(
+        "--schema",
+        callback=_print_schema,
+        is_eager=True,
+        help="Print the JSON Schema of what --json writes, and stop.",
+    ),
+]
 MappedGrade = Annotated[
     int | None,
     typer.Option("--grade", min=0, max=4, help="Show this grade's map in the pictures."),
@@ -94,7 +117,8 @@ def grade(
     mapped: MappedGrade = None,
     workers: Workers = 0,
     resume: Resume = False,
-    force: Annotated[bool, typer.Option("--force", help="Grade what a gate refuses too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")] = False,
+    schema: Schema = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
@@ -102,8 +126,8 @@ def grade(
     from kellgren.grades import Grade, Side
     from kellgren.grading.bundle import default_bundle
 
-    paths, known = _listed(paths)
-    images = collected(paths, csv, json, overlay, dicom_out)
+    paths, known = _expanded(paths)
+    images = files_of(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(images))
     ensemble = Ensemble.open(
@@ -131,32 +155,31 @@ def grade(
     if fhir is not None:
         _write_fhir(rows, fhir)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    _tell_where(csv, json, overlay, dicom_out, fhir)
-    failed = sum(row["grade"] is None for row in rows)
-    raise typer.Exit(0 if not failed else 4 if failed == len(rows) else 1)
+    _report_written(csv, json, overlay, dicom_out, fhir)
+    raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
 
 
-def _listed(paths: list[str]) -> tuple[list[str], Known]:
-    """The paths with each manifest's images in its place, and whose knees it says they are.
+def _expanded(paths: list[str]) -> tuple[list[str], Known]:
+    """The paths with the images of each manifest in its place, and their patients and sides.
 
     Raises:
-        InvalidManifest: a CSV among the paths is none.
+        InvalidManifest: a CSV among the paths is not a manifest.
     """
     from kellgren.data.manifest import read_manifest
 
-    found: list[str] = []
+    images: list[str] = []
     known: dict[str, tuple[str, Side]] = {}
     for path in paths:
         if not path.lower().endswith(".csv"):
-            found.append(path)
+            images.append(path)
             continue
         knees = read_manifest(Path(path), graded=False)
-        found += [str(knee.image) for knee in knees]
+        images += [str(knee.image) for knee in knees]
         known |= {str(knee.image): (knee.patient, knee.side) for knee in knees}
-    return found, known
+    return images, known
 
 
-def collected(
+def files_of(
     paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
 ) -> list[str]:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
@@ -174,7 +197,7 @@ def collected(
             raise typer.BadParameter(f"{folder} holds pictures to be graded; name another folder")
     if not images:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
-        raise typer.Exit(4)
+        raise typer.Exit(ExitCode.NOTHING_GRADED)
     return images
 
 
@@ -186,7 +209,7 @@ def _pseudonyms(key: str | None) -> Pseudonyms | None:
     return Pseudonyms.from_option(key)
 
 
-def _write_fhir(rows: list[Row], target: Path) -> None:
+def _write_fhir(rows: list[ReadingRow], target: Path) -> None:
     from kellgren.output.fhir import write_observations
 
     write_observations(rows, target)
@@ -233,18 +256,20 @@ def _graded(
     resume: bool,
     force: bool,
     patients: Pseudonyms | None,
-) -> list[Row]:
+) -> list[ReadingRow]:
     """Grade under a bar, keeping a journal until the tables are written."""
     from kellgren.batch.batch import grade_batch
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
     from kellgren.output.tables import write_csv, write_json
+    from kellgren.reading_schema import ModelRecord
 
+    model = ModelRecord.model_validate(ensemble.model)
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(
         None if target is None else target.with_name(f".{target.name}.journal"),
         resume=resume,
-        model=ensemble.model,
+        model=model,
     )
     with terminal.progress("grading") as bar:
         task = bar.add_task("", total=len(images), completed=len(journal.done), now="")
@@ -257,19 +282,19 @@ def _graded(
             folders=folders,
             workers=workers,
             force=force,
-            tell=lambda rows: bar.advance(task),
+            on_rows=lambda rows: bar.advance(task),
         )
     if patients is not None:
-        rows = [{**row, "patient": patients.of(row["image"])} for row in rows]
+        rows = [row.model_copy(update={"patient": patients.of(row.image)}) for row in rows]
     if csv is not None:
         write_csv(rows, csv)
     if json is not None:
-        write_json(rows, ensemble.model, json)
+        write_json(rows, model, json)
     journal.discard()
     return rows
 
 
-def _tell_where(*written: Path | None) -> None:
+def _report_written(*written: Path | None) -> None:
     from kellgren.cli import terminal
 
     kept = [str(path) for path in written if path is not None and str(path) != "-"]

@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kellgren.cli.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from kellgren.batch.locate import Location
 
@@ -32,54 +34,54 @@ def locate(
         Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Show what a gate refuses too, marked as refused.")
+        bool, typer.Option("--force", help="Show what a check refuses too, marked as refused.")
     ] = False,
 ) -> None:
     """Show where the knees of a film lie, their sides and checks, without grading them."""
     from kellgren.batch.locate import locate_file, write_csv, write_json
     from kellgren.cli import terminal
-    from kellgren.cli.grade import collected
+    from kellgren.cli.grade import files_of
     from kellgren.grades import Side
     from kellgren.localisation.knee_detector import Localiser
 
-    images = collected(paths, csv, json, overlay)
+    images = files_of(paths, csv, json, overlay)
     localiser = Localiser()
-    told = Side(side or "")
+    given_side = Side(side or "")
     with terminal.progress("locating") as bar:
         task = bar.add_task("", total=len(images), now="")
-        found = []
+        locations = []
         for image in images:
-            found.append(locate_file(image, told, localiser, force=force))
+            locations.append(locate_file(image, given_side, localiser, force=force))
             bar.advance(task)
     for path, write in ((csv, write_csv), (json, write_json)):
         if path is not None:
-            _write(found, path, write)
+            _write(locations, path, write)
     if overlay is not None:
-        _draw(found, overlay)
-    rows = [row for location in found for row in location.rows()]
+        _draw(locations, overlay)
+    rows = [row for location in locations for row in location.rows()]
     terminal.show_locations(rows, table="-" not in (str(csv), str(json)))
-    failed = sum(not location.knees for location in found)
-    raise typer.Exit(0 if not failed else 4 if failed == len(found) else 1)
+    failed = sum(not location.knees for location in locations)
+    raise typer.Exit(ExitCode.of_batch(failed, len(locations)))
 
 
 def _write(
-    found: list[Location], path: Path, write: Callable[[list[Location], IO[str]], None]
+    locations: list[Location], path: Path, write: Callable[[list[Location], IO[str]], None]
 ) -> None:
     from kellgren.atomic_files import written_whole
 
     if str(path) == "-":
-        write(found, sys.stdout)
+        write(locations, sys.stdout)
         return
     with written_whole(path) as stream:
-        write(found, stream)
+        write(locations, stream)
 
 
-def _draw(found: list[Location], folder: Path) -> None:
+def _draw(locations: list[Location], folder: Path) -> None:
     from kellgren.atomic_files import replaced_whole
     from kellgren.batch.batch import distinct_names
 
-    names = distinct_names([location.image for location in found])
-    for location in found:
+    names = distinct_names([location.image for location in locations])
+    for location in locations:
         if location.knees:
             with replaced_whole(folder / f"{names[location.image]}.png") as draft:
                 draft.write_bytes(location.picture())

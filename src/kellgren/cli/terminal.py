@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -22,8 +22,10 @@ from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card
+from kellgren.reading_schema import GradedRow, ReadingRow
 
 if TYPE_CHECKING:
+    from kellgren.batch.locate import LocationRow
     from kellgren.training.selection.choice import Choice, Protocols
 
 NOTICE = "Research software, not a medical device."
@@ -32,7 +34,6 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
 _MEASURED = ("qwk", "accuracy", "macro_f1")
 _SIDES = {"L": "left", "R": "right", "": "unknown"}
-Row = dict[str, Any]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -71,7 +72,7 @@ def probability_bar(probabilities: Sequence[float]) -> Text:
     return bar
 
 
-def readings_table(rows: Sequence[Row]) -> Table:
+def readings_table(rows: Sequence[GradedRow]) -> Table:
     """One line a knee: file, side, grade with its name, probabilities, certainty."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("knee", overflow="fold")
@@ -82,91 +83,89 @@ def readings_table(rows: Sequence[Row]) -> Table:
     table.add_column("90 % within", justify="center")
     table.add_column("certainty")
     for row in rows[:MOST_ROWS]:
-        if row["grade"] is None:
-            continue
-        grade = Grade(row["grade"])
-        low, high = row["likely"]
+        grade = Grade(row.grade)
+        low, high = row.likely
         table.add_row(
-            Text(row["image"]),
-            _SIDES[row["side"]],
+            Text(row.image),
+            _SIDES[row.side],
             Text(f"{int(grade)} {grade.label}", style=f"bold {colour_of(grade)}"),
-            probability_bar(row["probabilities"]),
-            f"{row['probabilities'][grade]:.0%}",
+            probability_bar(row.probabilities),
+            f"{row.probabilities[grade]:.0%}",
             str(low) if low == high else f"{low}-{high}",
-            row["certainty"],
+            row.certainty,
         )
     return table
 
 
-def show_readings(rows: Sequence[Row], *, table: bool = True) -> None:
+def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
     """Print graded knees on standard output; what failed, and warnings, on standard error.
 
     Args:
         rows: of a batch.
         table: off where standard output carries CSV or JSON already.
     """
-    graded = [row for row in rows if row["grade"] is not None]
-    failed = [row for row in rows if row["grade"] is None]
+    graded = [row for row in rows if isinstance(row, GradedRow)]
+    failed = [row for row in rows if not isinstance(row, GradedRow)]
     if graded and table:
         _show_graded(graded)
     for row in graded:
-        for warning in row["warnings"]:
-            text = Text(f"warning: {row['image']}: {warning}", style="yellow")
+        for warning in row.warnings:
+            text = Text(f"warning: {row.image}: {warning}", style="yellow")
             err.print(text, soft_wrap=True)
     if failed:
         err.print(Text(f"\nNot graded: {len(failed)}", style="bold red"))
-    for row in failed:
-        err.print(Text(f"  {row['image']}: {row['note']}"), soft_wrap=True)
+    for refused in failed:
+        err.print(Text(f"  {refused.image}: {refused.note}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
 
 
-def _show_graded(graded: Sequence[Row]) -> None:
+def _show_graded(graded: Sequence[GradedRow]) -> None:
     out.print(readings_table(graded))
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
-    counted = Counter(row["grade"] for row in graded)
+    counted = Counter(row.grade for row in graded)
     spread = ", ".join(f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g])
     if len(graded) > 1:
         out.print(f"\n{len(graded)} knees: {spread}", style="dim")
 
 
-def show_locations(rows: Sequence[Row], *, table: bool = True) -> None:
+def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
     """Print where knees lie on standard output; what was refused, and warnings, on standard error.
 
     Args:
         rows: of `kellgren.batch.locate.Location`.
         table: off where standard output carries CSV or JSON already.
     """
-    found = [row for row in rows if row["knee"] is not None]
-    if found and table:
+    from kellgren.batch.locate import LocatedKnee
+
+    located = [row for row in rows if isinstance(row, LocatedKnee)]
+    if located and table:
         listing = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("film", "knee", "side", "centre", "width", "angle", "confidence"):
             listing.add_column(column, overflow="fold")
-        for row in found[:MOST_ROWS]:
-            region = row["region"]
-            x, y = region["centre"]
+        for row in located[:MOST_ROWS]:
+            x, y = row.region.centre
             listing.add_row(
-                Text(row["image"]),
-                str(row["knee"]),
-                _SIDES[row["side"]],
+                Text(row.image),
+                str(row.knee),
+                _SIDES[row.side],
                 f"{x:.0f}, {y:.0f}",
-                f"{region['width']:.0f}",
-                f"{region['angle']:.0f}",
-                f"{row['confidence']:.2f}",
+                f"{row.region.width:.0f}",
+                f"{row.region.angle:.0f}",
+                f"{row.confidence:.2f}",
             )
         out.print(listing)
-    for row in found:
-        for warning in row["warnings"]:
-            text = Text(f"warning: {row['image']}: {warning}", style="yellow")
+    for row in located:
+        for warning in row.warnings:
+            text = Text(f"warning: {row.image}: {warning}", style="yellow")
             err.print(text, soft_wrap=True)
-    for row in rows:
-        if row["knee"] is None:
-            err.print(Text(f"no knee: {row['image']}: {row['note']}"), soft_wrap=True)
+    for refused in (row for row in rows if not isinstance(row, LocatedKnee)):
+        err.print(Text(f"no knee: {refused.image}: {refused.note}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
 
 
 def show_card(card: Card, checksum: str) -> None:
-    """Print what a bundle says of itself."""
+    """Print the card of a bundle."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -206,7 +205,7 @@ def show_card(card: Card, checksum: str) -> None:
 
 
 def show_audit(audit: Audit) -> None:
-    """Print what `data check` found."""
+    """Print the findings of `data check`."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")
     for grade in Grade:

@@ -13,10 +13,10 @@ from kellgren.atomic_files import written_whole
 from kellgren.errors import InvalidManifest
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
+from kellgren.imaging.picture import SUFFIXES
 
 COLUMNS = ("image", "patient", "side", "grade", "split", "source")
 SPLITS = ("train", "val", "test", "auto_test")
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
 
 _GRADE_FOLDER = re.compile(r"^(?:kl|grade)?[-_ ]?([0-4])(?:[-_ ].*)?$", re.IGNORECASE)
 _SIDES = {"L": Side.LEFT, "LEFT": Side.LEFT, "R": Side.RIGHT, "RIGHT": Side.RIGHT}
@@ -182,7 +182,7 @@ def _one_folder_per_grade(root: Path, split: str, source: str) -> Iterator[Knee]
         if found is None:
             continue
         for image in sorted(folder.rglob("*")):
-            if image.suffix.lower() in IMAGE_SUFFIXES and not image.name.startswith("."):
+            if image.suffix.lower() in SUFFIXES and not image.name.startswith("."):
                 patient, side = patient_and_side(image)
                 if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
                     patient = image.stem[:-2]

@@ -141,7 +141,7 @@ def _openvino(model: Path, precision: Precision, threads: int) -> Infer:
         import openvino
     except ImportError:
         raise MissingExtra(
-            "engine openvino", "is not installed", "Install it: pip install 'kellgren[fast]'"
+            "engine openvino", "is not installed", "Install it, in a clone: pip install '.[fast]'"
         ) from None
     # OpenVINO would choose bf16 by itself where the processor has it
     settings: dict[str, Any] = {

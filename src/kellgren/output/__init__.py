@@ -1,1 +1,1 @@
-"""Readings in the language of whoever asks: tables, records, archives."""
+"""Readings as tables, JSON, FHIR resources and DICOM objects; pseudonyms of patients."""

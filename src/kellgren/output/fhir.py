@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 from uuid import UUID, uuid5
 
 from kellgren.atomic_files import written_whole
 from kellgren.grades import Grade
+from kellgren.reading_schema import GradedRow, ReadingRow
 
 SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 """The coding scheme 99KELLGREN, the same as in DICOM."""
@@ -23,17 +24,106 @@ _SITES = {
 }
 
 
-def observation(row: Mapping[str, Any], knee: int = 1) -> dict[str, Any]:
+class Coding(TypedDict):
+    """A code of a coding scheme."""
+
+    system: str
+    code: str
+    display: str
+
+
+class CodeableConcept(TypedDict):
+    """A concept by its code and as text."""
+
+    coding: list[Coding]
+    text: str
+
+
+class Quantity(TypedDict):
+    """A number with its unit."""
+
+    value: float
+    unit: str
+    system: str
+    code: str
+
+
+class Component(TypedDict):
+    """One of several results of an observation: a quantity or a concept."""
+
+    code: CodeableConcept
+    valueQuantity: NotRequired[Quantity]
+    valueCodeableConcept: NotRequired[CodeableConcept]
+
+
+class Annotation(TypedDict):
+    """A remark for readers."""
+
+    text: str
+
+
+class Device(TypedDict):
+    """The software and model that made an observation, as text."""
+
+    display: str
+
+
+class Identifier(TypedDict):
+    """A name in a system of names."""
+
+    system: str
+    value: str
+
+
+class Subject(TypedDict):
+    """The patient, by pseudonym."""
+
+    type: Literal["Patient"]
+    identifier: Identifier
+
+
+class Observation(TypedDict):
+    """The elements of FHIR's Observation that a reading has."""
+
+    resourceType: Literal["Observation"]
+    id: str
+    status: Literal["preliminary"]
+    category: list[CodeableConcept]
+    code: CodeableConcept
+    valueCodeableConcept: CodeableConcept
+    bodySite: CodeableConcept
+    method: CodeableConcept
+    device: Device
+    note: list[Annotation]
+    component: list[Component]
+    subject: NotRequired[Subject]
+
+
+class Entry(TypedDict):
+    """An observation in a collection."""
+
+    fullUrl: str
+    resource: Observation
+
+
+class Collection(TypedDict):
+    """FHIR's Bundle of type collection."""
+
+    resourceType: Literal["Bundle"]
+    type: Literal["collection"]
+    entry: list[Entry]
+
+
+def observation(row: GradedRow, knee: int = 1) -> Observation:
     """One knee's reading as an Observation of status preliminary.
 
     Args:
-        row: of a batch, graded; its ``patient`` is a pseudonym, and the subject's identifier.
+        row: of a batch; its pseudonym, where it has one, is the subject's identifier.
         knee: its number in the file, from 1.
     """
-    model, grade = row["model"], Grade(row["grade"])
-    identity = json.dumps([row["image"], knee, row["side"], model], sort_keys=True)
-    low, high = row["likely"]
-    resource: dict[str, Any] = {
+    model, grade = row.model, Grade(row.grade)
+    identity = json.dumps([row.image, knee, row.side, model.model_dump()], sort_keys=True)
+    resource: Observation = {
         "resourceType": "Observation",
         "id": str(uuid5(_NAMESPACE, identity)),
         "status": "preliminary",
@@ -44,37 +134,21 @@ def observation(row: Mapping[str, Any], knee: int = 1) -> dict[str, Any]:
         ],
         "code": _concept(SYSTEM, "KL", "Kellgren-Lawrence grade"),
         "valueCodeableConcept": _grade(grade),
-        "bodySite": _concept(_SNOMED, *_SITES[row["side"]]),
+        "bodySite": _concept(_SNOMED, *_SITES[row.side]),
         "method": _concept(SYSTEM, "KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
-        "device": {"display": f"{model['software']}, model {model['name']} {model['checksum']}"},
-        "note": [{"text": text} for text in (NOTICE, *row["warnings"])],
-        "component": [
-            *(_probability(g, p) for g, p in zip(Grade, row["probabilities"], strict=True)),
-            {
-                "code": _concept(SYSTEM, "CERTAINTY", "Certainty of the grade"),
-                "valueCodeableConcept": _concept(
-                    SYSTEM, f"C-{row['certainty'].upper()}", f"{row['certainty']} certainty"
-                ),
-            },
-            {
-                "code": _concept(SYSTEM, "KL-LOW", "Lowest likely Kellgren-Lawrence grade"),
-                "valueCodeableConcept": _grade(Grade(low)),
-            },
-            {
-                "code": _concept(SYSTEM, "KL-HIGH", "Highest likely Kellgren-Lawrence grade"),
-                "valueCodeableConcept": _grade(Grade(high)),
-            },
-        ],
+        "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
+        "note": [{"text": text} for text in (NOTICE, *row.warnings)],
+        "component": _components(row),
     }
-    if row.get("patient"):
+    if row.patient:
         resource["subject"] = {
             "type": "Patient",
-            "identifier": {"system": "urn:kellgren:pseudonym", "value": row["patient"]},
+            "identifier": {"system": "urn:kellgren:pseudonym", "value": row.patient},
         }
     return resource
 
 
-def write_observations(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+def write_observations(rows: Sequence[ReadingRow], target: Path) -> None:
     """Write a Bundle of all graded knees to a ``.json`` file, or one file a knee to a folder.
 
     Args:
@@ -84,34 +158,57 @@ def write_observations(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
     counts: dict[str, int] = {}
     observations = []
     for row in rows:
-        if row["grade"] is not None:
-            counts[row["image"]] = counts.get(row["image"], 0) + 1
-            observations.append(observation(row, counts[row["image"]]))
+        if isinstance(row, GradedRow):
+            counts[row.image] = counts.get(row.image, 0) + 1
+            observations.append(observation(row, counts[row.image]))
     if target.suffix.lower() == ".json":
-        entries = [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in observations]
+        entries: list[Entry] = [
+            {"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in observations
+        ]
         _write({"resourceType": "Bundle", "type": "collection", "entry": entries}, target)
         return
     for one in observations:
         _write(one, target / f"{one['id']}.json")
 
 
-def _write(resource: dict[str, Any], path: Path) -> None:
+def _write(resource: Observation | Collection, path: Path) -> None:
     with written_whole(path) as stream:
         json.dump(resource, stream, indent=2)
         stream.write("\n")
 
 
-def _concept(system: str, code: str, display: str) -> dict[str, Any]:
+def _components(row: GradedRow) -> list[Component]:
+    """Five probabilities, the certainty, and the lowest and highest likely grade."""
+    low, high = row.likely
+    certainty = _concept(SYSTEM, f"C-{row.certainty.upper()}", f"{row.certainty} certainty")
+    return [
+        *(_probability(grade, p) for grade, p in zip(Grade, row.probabilities, strict=True)),
+        {
+            "code": _concept(SYSTEM, "CERTAINTY", "Certainty of the grade"),
+            "valueCodeableConcept": certainty,
+        },
+        {
+            "code": _concept(SYSTEM, "KL-LOW", "Lowest likely Kellgren-Lawrence grade"),
+            "valueCodeableConcept": _grade(Grade(low)),
+        },
+        {
+            "code": _concept(SYSTEM, "KL-HIGH", "Highest likely Kellgren-Lawrence grade"),
+            "valueCodeableConcept": _grade(Grade(high)),
+        },
+    ]
+
+
+def _concept(system: str, code: str, display: str) -> CodeableConcept:
     return {"coding": [{"system": system, "code": code, "display": display}], "text": display}
 
 
-def _grade(grade: Grade) -> dict[str, Any]:
+def _grade(grade: Grade) -> CodeableConcept:
     return _concept(
         SYSTEM, f"KL{int(grade)}", f"Kellgren-Lawrence grade {int(grade)}: {grade.label}"
     )
 
 
-def _probability(grade: Grade, share: float) -> dict[str, Any]:
+def _probability(grade: Grade, share: float) -> Component:
     return {
         "code": _concept(
             SYSTEM, f"P{int(grade)}", f"Probability of Kellgren-Lawrence grade {int(grade)}"

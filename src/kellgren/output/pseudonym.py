@@ -11,7 +11,7 @@ from kellgren.imaging.dicom.parsing import read_header
 from kellgren.library_messages import library_messages_dropped
 
 MIN_KEY_LENGTH = 16
-"""Characters. Patient numbers are few: with a key that can be guessed, so can they."""
+"""In characters. With a key that can be guessed, all patient numbers can be tried."""
 
 
 class InvalidKey(KellgrenError):
@@ -21,7 +21,7 @@ class InvalidKey(KellgrenError):
 class Pseudonyms:
     """Stable pseudonyms of patients under one key.
 
-    HMAC-SHA256 of the trimmed PatientID, its first 128 bits in hexadecimal. Whoever has the key can
+    HMAC-SHA256 of the trimmed PatientID, its first 128 bits in hexadecimal. With the key, one can
     try all patient numbers; without it, pseudonyms show only which files are of one patient.
 
     Args:

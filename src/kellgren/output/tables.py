@@ -8,11 +8,10 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from kellgren.atomic_files import written_whole
+from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow, ReadingsDocument
 
-Row = dict[str, Any]
 COLUMNS = (
     *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
     *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with", "patient"),
@@ -20,39 +19,51 @@ COLUMNS = (
 """Of a table of readings."""
 
 
-def write_csv(rows: Iterable[Row], path: Path) -> None:
+def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
     """Write the table of readings; ``-`` is standard output."""
     _write(csv_text(rows), path)
 
 
-def write_json(rows: Iterable[Row], model: dict[str, str], path: Path) -> None:
+def write_json(rows: Iterable[ReadingRow], model: ModelRecord | None, path: Path) -> None:
     """Write all readings as one JSON document; ``-`` is standard output."""
     _write(json_text(rows, model), path)
 
 
-def json_text(rows: Iterable[Row], model: dict[str, str]) -> str:
-    """All readings as one JSON document."""
-    content = {
-        "notice": "Research software, not a medical device.",
-        "model": model,
-        "readings": [{k: v for k, v in row.items() if k != "model"} for row in rows],
-    }
-    return json.dumps(content, indent=2) + "\n"
+def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
+    """All readings as one JSON document, which `readings_schema` describes.
+
+    Args:
+        rows: all graded by the same model.
+        model: that one; `None` where none was used.
+    """
+    return json.dumps(ReadingsDocument.of(rows, model).model_dump(mode="json"), indent=2) + "\n"
 
 
-def csv_text(rows: Iterable[Row]) -> str:
+def csv_text(rows: Iterable[ReadingRow]) -> str:
     """The table of readings."""
     stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        flat = dict(row)
-        if row["grade"] is not None:
-            flat.update({f"p{g}": f"{p:.6f}" for g, p in enumerate(row["probabilities"])})
-            flat["likely_low"], flat["likely_high"] = row["likely"]
-            flat["warnings"] = "; ".join(row["warnings"])
-        writer.writerow(flat)
+    writer.writerows(map(_cells, rows))
     return stream.getvalue()
+
+
+def _cells(row: ReadingRow) -> dict[str, str | int | None]:
+    """The cells of a row by column; a column that is missing or `None` stays empty."""
+    cells: dict[str, str | int | None] = {
+        "image": row.image,
+        "side": row.side,
+        "grade": row.grade,
+        "note": row.note,
+        "patient": row.patient,
+    }
+    if isinstance(row, GradedRow):
+        low, high = row.likely
+        cells |= {f"p{grade}": f"{share:.6f}" for grade, share in enumerate(row.probabilities)}
+        cells |= {"name": row.name, "certainty": row.certainty, "likely_low": low}
+        cells |= {"likely_high": high, "warnings": "; ".join(row.warnings)}
+        cells |= {"read_with": row.read_with}
+    return cells
 
 
 def _write(text: str, path: Path) -> None:

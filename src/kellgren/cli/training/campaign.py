@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kellgren.cli.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 ENSEMBLE = "kellgren train ensemble processor --data kneeKL299 --out campaign --runners 2"
 STATUS = "kellgren train status campaign"
 SIZES = "kellgren train sizes campaign --picture sizes.png"
-SOME_FAILED = 1
 _Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.")]
 
 
@@ -57,12 +58,12 @@ def ensemble(
         knees = for_training(index(data), data)
         if plan:
             complete = show_plan(chosen, knees, out, weights_dir)
-            raise typer.Exit(0 if complete else SOME_FAILED)
+            raise typer.Exit(ExitCode.of_check(complete))
         if out is None:
             raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
         ending = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
     _tell(ending, out)
-    raise typer.Exit(SOME_FAILED if ending.failed else 0)
+    raise typer.Exit(ExitCode.of_check(not ending.failed))
 
 
 def _trained(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.training import campaign
 from kellgren.cli.training.localiser import EXAMPLES, localiser
 
@@ -117,7 +118,7 @@ def verify(
                 markup=False,
                 soft_wrap=True,
             )
-    raise typer.Exit(0 if good else 1)
+    raise typer.Exit(ExitCode.of_check(good))
 
 
 @app.command(epilog="kellgren train recipes")

@@ -54,8 +54,7 @@ class AnswerFolder:
         """Write the answer to one file's readings.
 
         Returns:
-            Why there is none, in one sentence, or nothing: an answer that cannot be given costs a
-            warning, not the grade.
+            A warning with the reason where no answer can be made, else none; the grade is kept.
         """
         if not readings:
             return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import highdicom
 import numpy as np
@@ -30,12 +30,32 @@ _CONTRAST = (
 Polygon = npt.NDArray[np.float32]
 
 
+class SeriesAttributes(TypedDict):
+    """Arguments of highdicom's constructors that name an object and its series."""
+
+    series_instance_uid: highdicom.UID
+    series_number: int
+    sop_instance_uid: highdicom.UID
+    instance_number: int
+    series_description: str
+    content_qualification: str
+    manufacturer: str
+
+
+class EquipmentAttributes(TypedDict):
+    """Arguments of highdicom's constructors that name the software that graded."""
+
+    manufacturer_model_name: str
+    software_versions: str
+    device_serial_number: str
+
+
 @dataclass(frozen=True, slots=True)
 class UidScope:
     """What the identifiers of an answer follow from: source picture, sides and model.
 
-    A picture that is sent twice, or graded again after a crash, so yields the same objects and no
-    duplicates. Another model, engine or version of the software, or another side, has others.
+    A picture that is sent twice, or graded again after a crash, yields the same objects and no
+    duplicates. Another model, engine or version of the software, or another side, yields others.
     """
 
     parts: tuple[str, ...]
@@ -68,7 +88,7 @@ def without_patient(source: Source) -> Dataset:
     return header
 
 
-def series_attributes(scope: UidScope, kind: str, number: int = 1) -> dict[str, Any]:
+def series_attributes(scope: UidScope, kind: str, number: int = 1) -> SeriesAttributes:
     """Identifiers of one object and its series, as arguments of highdicom's constructors."""
     return {
         "series_instance_uid": scope.uid(f"{kind} series", number),
@@ -81,7 +101,7 @@ def series_attributes(scope: UidScope, kind: str, number: int = 1) -> dict[str, 
     }
 
 
-def equipment_attributes(reading: KneeReading) -> dict[str, Any]:
+def equipment_attributes(reading: KneeReading) -> EquipmentAttributes:
     """The software that graded, as arguments of highdicom's constructors."""
     return {
         "manufacturer_model_name": MODEL_NAME,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from highdicom.sc import SCImage
@@ -15,6 +14,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from kellgren.output.dicom.common import (
+    SeriesAttributes,
     equipment_attributes,
     series_attributes,
     uid_scope,
@@ -34,7 +34,7 @@ def secondary_captures(readings: Sequence[KneeReading], source: Source) -> list[
 
 
 def _secondary_capture(
-    reading: KneeReading, source: Source, identifiers: dict[str, Any]
+    reading: KneeReading, source: Source, identifiers: SeriesAttributes
 ) -> Dataset:
     with Image.open(io.BytesIO(reading.overlay())) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))

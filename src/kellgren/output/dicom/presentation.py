@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from highdicom import pr
 from highdicom.content import PresentationLUTTransformation
@@ -23,7 +22,7 @@ from kellgren.output.dicom.common import (
     without_patient,
 )
 from kellgren.output.dicom.source import Source
-from kellgren.output.dicom.vocabulary import RESEARCH_WORDS
+from kellgren.output.dicom.vocabulary import RESEARCH_NOTICE
 from kellgren.reading import KneeReading
 
 _LAYER = "KELLGREN"
@@ -39,7 +38,7 @@ def presentation_state(readings: Sequence[KneeReading], source: Source) -> Datas
     made = pr.GrayscaleSoftcopyPresentationState(
         referenced_images=[picture],
         content_label="KELLGREN",
-        content_description=RESEARCH_WORDS,
+        content_description=RESEARCH_NOTICE,
         graphic_layers=[layer],
         graphic_annotations=[
             _annotation(reading, source, scope, number, layer, picture)
@@ -65,21 +64,23 @@ def _annotation(
     picture: Dataset,
 ) -> pr.GraphicAnnotation:
     box = outline(reading.crop.region, source)
-    followed: dict[str, Any] = {
-        "tracking_uid": scope.uid("knee", number),
-        "tracking_id": f"Knee {number}",
-    }
+    tracking_uid, tracking_id = scope.uid("knee", number), f"Knee {number}"
     return pr.GraphicAnnotation(
         referenced_images=[picture],
         graphic_layer=layer,
-        graphic_objects=[pr.GraphicObject("POLYLINE", box, "PIXEL", **followed)],
+        graphic_objects=[
+            pr.GraphicObject(
+                "POLYLINE", box, "PIXEL", tracking_uid=tracking_uid, tracking_id=tracking_id
+            )
+        ],
         text_objects=[
             pr.TextObject(
-                f"{summary_line(reading)}\r\n{RESEARCH_WORDS}",
+                f"{summary_line(reading)}\r\n{RESEARCH_NOTICE}",
                 "PIXEL",
                 bounding_box=_text_box(box),
                 text_justification="LEFT",
-                **followed,
+                tracking_uid=tracking_uid,
+                tracking_id=tracking_id,
             )
         ],
     )
@@ -91,10 +92,11 @@ def _text_box(box: Polygon) -> tuple[float, float, float, float]:
 
 
 def _copy_contrast(made: Dataset, contrast: Header) -> None:
-    """The source's way from stored values to greys, as it was taken to read it.
+    """Copy the conversion from stored values to greys that was used to read the source.
 
-    A table wins over a rescale or a window, and of several the first counts; without any, viewers
-    choose as they do for the picture itself. highdicom's tables cannot begin below zero.
+    A table takes precedence over a rescale or a window, and of several the first is used; without
+    any, viewers choose as they do for the picture itself. highdicom's tables cannot begin
+    below zero.
     """
     if "ModalityLUTSequence" in contrast:
         made.ModalityLUTSequence = contrast.dataset.ModalityLUTSequence

@@ -2,15 +2,14 @@
 
 A map of shares of evidence has no standard object for single projections, so its strong part is
 given as a mask on the picture's own grid; the whole map is seen on the secondary capture. The
-spacing stays with the picture: a mask that repeats it without a slice thickness, which projections
-do not have, is refused by highdicom's own reader.
+pixel spacing is not repeated: a mask that holds it without a slice thickness, which projections do
+not have, is refused by highdicom's own reader.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -52,7 +51,7 @@ def segmentation(readings: Sequence[KneeReading], source: Source) -> Dataset:
         ],
         omit_empty_frames=False,
         content_label="KELLGREN",
-        content_description=vocabulary.RESEARCH_WORDS,
+        content_description=vocabulary.RESEARCH_NOTICE,
         coding_schemes=[vocabulary.scheme_identification()],
         **series_attributes(scope, "map"),
         **equipment_attributes(readings[0]),
@@ -97,7 +96,6 @@ def _to_map(reading: KneeReading, source: Source) -> tuple[float, ...]:
 def _segment(reading: KneeReading, scope: UidScope, number: int) -> hd.seg.SegmentDescription:
     side = SIDE_LETTERS[reading.side]
     name, _, version = reading.model["software"].partition(" ")
-    region: dict[str, Any] = {"anatomic_regions": [codes.SCT.Knee]}
     described = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=f"Evidence, knee {number} {side}".strip(),
@@ -112,7 +110,7 @@ def _segment(reading: KneeReading, scope: UidScope, number: int) -> hd.seg.Segme
         ),
         tracking_uid=scope.uid("knee", number),
         tracking_id=f"Knee {number}",
-        **region,
+        anatomic_regions=[codes.SCT.Knee],
     )
     if reading.side in _LATERALITY:
         laterality = hd.sr.CodedConcept.from_code(_LATERALITY[reading.side])

@@ -94,7 +94,7 @@ def read_source(path: Path | str, frame: int = 1) -> Source:
 
     Raises:
         UnreadableRadiograph: it is no DICOM file, or damaged.
-        UnanswerableSource: it does not say which picture of which study it is.
+        UnanswerableSource: it lacks the identifiers of its study, series or picture.
     """
     with library_messages_dropped():
         return _source(path, frame)
@@ -145,7 +145,7 @@ def _plain(table: LookupTable, reference: Dataset, keyword: str) -> Dataset:
 
 
 def _check(path: Path | str, identity: Dataset, reference: Dataset) -> None:
-    missing = [word for word in _UIDS if not (identity.get(word) or reference.get(word))]
+    missing = [uid for uid in _UIDS if not (identity.get(uid) or reference.get(uid))]
     if missing:
         raise UnanswerableSource(
             path,
@@ -174,7 +174,7 @@ def _valid(header: Header, keyword: str) -> DataElement | None:
         if representation == "UI" and not UID(value).is_valid:
             return None
         element = DataElement(keyword, representation, value, config.RAISE)
-        str(element.value)  # some values are converted only when they are looked at
+        str(element.value)  # some values are converted only on access
     except Exception:  # pydicom converts on access and raises whatever it meets
         return None
     return element

@@ -35,7 +35,7 @@ def structured_report(readings: Sequence[KneeReading], source: Source) -> Datase
         source: that picture.
 
     Returns:
-        A Comprehensive 3D SR, complete, preliminary and unverified: no reader stands behind it.
+        A Comprehensive 3D SR, complete, preliminary and unverified: no reader has confirmed it.
     """
     scope = uid_scope(readings, source)
     content = sr.MeasurementReport(

@@ -14,15 +14,15 @@ from highdicom.sr import CodedConcept
 from kellgren.grades import Grade
 
 SCHEME = "99KELLGREN"
-RESEARCH_WORDS = "Research software, not a medical device"
+RESEARCH_NOTICE = "Research software, not a medical device"
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
 
 
 def unique_id(*parts: str) -> UID:
-    """The identifier that belongs to these words, always the same: below 2.25, as PS3.5 B.2 has it.
+    """The identifier derived from these texts, always the same: below 2.25, after PS3.5 B.2.
 
     Args:
-        parts: what the identified object answers; none of them holds a line break.
+        parts: what the identified object follows from; none of them holds a line break.
     """
     return UID(f"2.25.{uuid5(_NAMESPACE, chr(10).join(parts)).int}")
 
@@ -50,7 +50,7 @@ LIKELY_LOW = _code("KL-LOW", "Lowest likely Kellgren-Lawrence grade")
 LIKELY_HIGH = _code("KL-HIGH", "Highest likely Kellgren-Lawrence grade")
 CERTAINTY = _code("CERTAINTY", "Certainty of the grade")
 STATUS = _code("STATUS", "Status of the software")
-RESEARCH = _code("RESEARCH", RESEARCH_WORDS)
+RESEARCH = _code("RESEARCH", RESEARCH_NOTICE)
 SCALE = _code("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol")
 EVIDENCE = _code("EVIDENCE", "Half or more of the strongest evidence for the grade")
 

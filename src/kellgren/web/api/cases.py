@@ -11,8 +11,8 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from kellgren.output.reading_schema import CertaintyLevel, GradeNumber
 from kellgren.output.tables import csv_text, json_text
+from kellgren.reading_schema import CertaintyLevel, GradeNumber
 from kellgren.web.api.schemas import Case, CaseList, Problem, Submitted, case_record
 from kellgren.web.api.uploads import UploadReceiver, discard_body, service_unavailable
 from kellgren.web.notifier import Notifier
@@ -182,15 +182,12 @@ class CaseRoutes:
     def readings_json(self, case: Identifier) -> Response:
         """The readings, byte for byte what `kellgren grade --json -` writes for this file."""
         answered = self._answered_case(case)
-        rows = [row.model_dump(mode="json") for row in answered.rows]
-        model = {} if answered.model is None else answered.model.model_dump()
-        text = json_text(rows, model)
+        text = json_text(answered.rows, answered.model)
         return Response(text, media_type="application/json")
 
     def readings_csv(self, case: Identifier) -> Response:
         """The readings, byte for byte what `kellgren grade --csv -` writes for this file."""
-        rows = [row.model_dump(mode="json") for row in self._answered_case(case).rows]
-        return Response(csv_text(rows), media_type="text/csv")
+        return Response(csv_text(self._answered_case(case).rows), media_type="text/csv")
 
     def report(self, case: Identifier) -> FileResponse:
         """The structured report on a DICOM film; it names the patient as the film does."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from kellgren.grading.bundle import TrainingData
-from kellgren.output.reading_schema import GradedRow, GradeNumber, ReadingRecord, SideLetter
+from kellgren.reading_schema import GradedRow, GradeNumber, ReadingRecord, SideLetter
 from kellgren.web.storage.case_rows import StoredCase
 from kellgren.web.storage.messages import CaseState
 

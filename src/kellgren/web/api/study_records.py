@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, field_validator
 
-from kellgren.output.reading_schema import GradeNumber, ReadingRecord, SideLetter
+from kellgren.reading_schema import GradeNumber, ReadingRecord, SideLetter
 from kellgren.web.api.schemas import ApiModel
 from kellgren.web.storage.case_names import printable
 

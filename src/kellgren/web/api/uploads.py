@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from kellgren.output.reading_schema import SideLetter
+from kellgren.reading_schema import SideLetter
 from kellgren.web.settings import Limits
 from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.messages import Upload

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kellgren.errors import KellgrenError
-from kellgren.output.reading_schema import ROW_LIST, ModelRecord, ReadingRow
+from kellgren.reading_schema import ROW_LIST, ModelRecord, ReadingRow
 from kellgren.web.storage.case_names import CaseName
 from kellgren.web.storage.messages import Answer, CaseState, Upload
 

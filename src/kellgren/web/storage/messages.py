@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, TypeAdapter
 
-from kellgren.output.reading_schema import (
+from kellgren.reading_schema import (
     CertaintyLevel,
     GradeNumber,
     ModelRecord,

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from kellgren.output.reading_schema import ROW_LIST, GradedRow, ReadingRecord
+from kellgren.reading_schema import ROW_LIST, GradedRow, ReadingRecord
 from kellgren.web.storage.cases import CaseStore
 
 UNGRADABLE = -1

@@ -30,8 +30,8 @@ from kellgren.explanation.similar import SimilarKnees
 from kellgren.grades import Side
 from kellgren.grading.bundle import default_bundle
 from kellgren.library_messages import silence_dicom_loggers
-from kellgren.output.reading_schema import ROW_LIST, CertaintyLevel, ModelRecord
 from kellgren.reading import KneeReading
+from kellgren.reading_schema import CertaintyLevel, ModelRecord
 from kellgren.web.storage.messages import (
     Answer,
     GraderReady,
@@ -96,7 +96,7 @@ def read_case(ensemble: Ensemble, job: Job, index: SimilarKnees | None = None) -
     )
     return Answer(
         state="graded" if outcome.readings else "refused",
-        rows=ROW_LIST.validate_python([{**row, "image": job.image} for row in outcome.rows()]),
+        rows=tuple(row.model_copy(update={"image": job.image}) for row in outcome.rows()),
         note=outcome.note,
         model=ModelRecord.model_validate(ensemble.model),
         knees=knees,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kellgren.output.reading_schema import ModelRecord, UngradedRow
+from kellgren.reading_schema import ModelRecord, UngradedRow
 from kellgren.web.settings import Settings
 from kellgren.web.storage.cases import CaseStore
 from kellgren.web.storage.messages import (

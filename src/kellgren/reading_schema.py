@@ -1,0 +1,226 @@
+"""The schema of a reading: what every interface gives, what is stored and what is sent.
+
+Models are frozen and refuse fields that they do not know; dumped as JSON, they give the fields in
+the order and with the digits of the reading that they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    PositiveFloat,
+    TypeAdapter,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+from kellgren.localisation.check import CheckName, Verdict
+
+SideLetter = Literal["L", "R", ""]
+"""The patient's left or right knee; empty: unknown."""
+CertaintyLevel = Literal["high", "moderate", "low"]
+GradeNumber = Annotated[int, Field(ge=0, le=4)]
+"""A Kellgren-Lawrence grade, 0 to 4."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Record(BaseModel):
+    """What all records have in common: no change, no unknown field, descriptions in the schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RegionRecord(Record):
+    """The square of a radiograph that one knee was cut from."""
+
+    centre: tuple[FiniteFloat, FiniteFloat]
+    """x and y in pixels of the radiograph, from its upper left corner; one decimal place."""
+    width: PositiveFloat
+    """Side of the square in the same pixels; one decimal place."""
+    angle: FiniteFloat
+    """Degrees by which the square is turned clockwise against the radiograph."""
+
+
+class CheckRecord(Record):
+    """One check of a radiograph before it was graded."""
+
+    name: CheckName
+    """What was checked."""
+    verdict: Verdict
+    """`unknown`: neither picture nor header tells."""
+    evidence: str
+    """One sentence for the reader, without names or identifiers of the file's header."""
+
+
+class ModelRecord(Record):
+    """The model that graded, and how it was run."""
+
+    name: str
+    """Name of the bundle."""
+    software: str
+    """`kellgren` and its version."""
+    checksum: str
+    """SHA-256 of the bundle, hexadecimal."""
+    engine: Literal["onnxruntime", "openvino"]
+    """Library that ran the networks."""
+    precision: Literal["fp32", "bf16"]
+    """Number format of the networks' arithmetic."""
+    mirror: Literal["averaged", "off"]
+    """Whether outputs for the crop and for its mirror image were averaged."""
+    other_knee: Literal["used", "off"]
+    """Whether the grade of the contralateral knee may be taken into account."""
+
+
+class KneeRecord(Record):
+    """The reading of one knee, without pictures and without the model that graded it."""
+
+    image: str
+    """Path of the file as it was given, or the name that stands for it."""
+    side: SideLetter
+    """Whether it is the patient's left or right knee; empty: unknown."""
+    grade: GradeNumber
+    """The most probable Kellgren-Lawrence grade."""
+    name: Literal["none", "doubtful", "minimal", "moderate", "severe"]
+    """The word for the grade."""
+    probabilities: tuple[Probability, Probability, Probability, Probability, Probability]
+    """Probabilities of the grades 0 to 4, six decimal places; they sum to 1 but for rounding."""
+    certainty: CertaintyLevel
+    """From the largest probability: high from 0.75, moderate from 0.5, else low."""
+    likely: tuple[GradeNumber, GradeNumber]
+    """Lowest and highest of the neighbouring grades that hold 90 % of the probability."""
+    warnings: tuple[str, ...]
+    """What a reader should know of the file or the side."""
+    mm_per_pixel: PositiveFloat | None
+    """Pixel spacing of the crop in millimetres; null: the file states none."""
+    region: RegionRecord | None
+    """Where the knee was cut from; null: the picture is one knee, whole."""
+    read_with: str | None
+    """Path of the file of the contralateral knee, if that was taken into account."""
+    checks: tuple[CheckRecord, ...]
+    """All checks of the radiograph, in their order."""
+
+
+class ReadingRecord(KneeRecord):
+    """The reading of one knee, without pictures: what `KneeReading.to_dict()` gives."""
+
+    model: ModelRecord
+    """The model that graded, and how it was run."""
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # null is how a missing field is read, and is never written
+
+
+PatientPseudonym = Annotated[
+    str | SkipJsonSchema[None],
+    Field(exclude_if=_is_absent, json_schema_extra=_without_default),
+]
+"""Of the patient; `None`, and left out of what is written, where none was asked for."""
+
+
+class GradedRow(ReadingRecord):
+    """A reading as a row of a table: in the journal of a batch, and in the server's database."""
+
+    note: Literal[""]
+    """Always empty: for a file without a grade, the reason stands here."""
+    patient: PatientPseudonym = None
+    """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
+
+    @classmethod
+    def of(cls, reading: ReadingRecord) -> Self:
+        """The row of a reading."""
+        return cls.model_construct(**dict(reading), note="")
+
+    @property
+    def reading(self) -> ReadingRecord:
+        """The row without what only tables need."""
+        return ReadingRecord.model_construct(**_part(self, ReadingRecord))
+
+
+class UngradedRow(Record):
+    """The row of a file that got no grade."""
+
+    image: str
+    """Path of the file as it was given, or the name that stands for it."""
+    side: Literal[""]
+    """Always empty."""
+    grade: None
+    """Always null."""
+    note: str
+    """Why there is no grade: what was found, and the remedy."""
+    patient: PatientPseudonym = None
+    """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
+
+
+ReadingRow = GradedRow | UngradedRow
+READING_ROW: TypeAdapter[ReadingRow] = TypeAdapter(ReadingRow)
+"""Validates a row of a file."""
+ROW_LIST: TypeAdapter[tuple[ReadingRow, ...]] = TypeAdapter(tuple[ReadingRow, ...])
+"""Validates and dumps the rows of a file."""
+
+
+class ListedReading(KneeRecord):
+    """A reading in a document that names the model once for all of them."""
+
+    note: Literal[""]
+    """Always empty: for a file without a grade, the reason stands here."""
+    patient: PatientPseudonym = None
+    """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
+
+
+class NoModel(Record):
+    """An empty object: reading the file ended before a model was used."""
+
+
+class ReadingsDocument(Record):
+    """All readings of a batch: what `kellgren grade --json` writes."""
+
+    notice: Literal["Research software, not a medical device."]
+    """To be shown with every reading."""
+    model: ModelRecord | NoModel
+    """The model that graded all of them, and how it was run."""
+    readings: tuple[ListedReading | UngradedRow, ...]
+    """One entry a knee, and one for each file that got no grade, in the order of the files."""
+
+    @classmethod
+    def of(cls, rows: Iterable[ReadingRow], model: ModelRecord | None) -> Self:
+        """The document of a batch.
+
+        Args:
+            rows: all graded by the same model.
+            model: that one; `None` where none was used.
+        """
+        return cls(
+            notice="Research software, not a medical device.",
+            model=model or NoModel(),
+            readings=tuple(
+                ListedReading.model_construct(**_part(row, ListedReading))
+                if isinstance(row, GradedRow)
+                else row
+                for row in rows
+            ),
+        )
+
+
+def readings_schema() -> dict[str, JsonValue]:
+    """JSON Schema (draft 2020-12) of the documents of `kellgren grade --json`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:kellgren:readings:1",
+        **ReadingsDocument.model_json_schema(),
+    }
+
+
+def _part(row: Record, model: type[Record]) -> dict[str, Any]:
+    """The fields of a row that another model has too."""
+    return {name: getattr(row, name) for name in model.model_fields}

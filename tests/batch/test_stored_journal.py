@@ -1,0 +1,58 @@
+"""A batch that version 0.1.0 began is ended by this version, with the rows that it kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bundle_factory import make_bundle
+from kellgren.batch.batch import grade_batch
+from kellgren.batch.journal import Journal
+from kellgren.ensemble import Ensemble
+from kellgren.output.tables import csv_text
+from kellgren.reading_schema import ModelRecord, UngradedRow
+
+STORED = Path(__file__).parents[1] / "web" / "stored" / "journal.jsonl"
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    return Ensemble.open(make_bundle(tmp_path_factory.mktemp("models") / "tiny").folder, threads=1)
+
+
+def test_a_batch_of_version_0_1_0_goes_on(
+    tmp_path: Path, ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where none of the films is: what is graded again is refused
+    shutil.copy(STORED, tmp_path / "journal")
+    before = [json.loads(line) for line in STORED.read_text("utf-8").splitlines()]
+    images = list(dict.fromkeys(row["image"] for row in before))
+    assert len(images) == 3
+
+    journal = Journal(
+        tmp_path / "journal", resume=True, model=ModelRecord.model_validate(before[0]["model"])
+    )
+    assert journal.done == {"9177337L.png", "film.png"}
+    rows = grade_batch(ensemble, images, journal)
+
+    assert [row.model_dump(mode="json") for row in rows] == before
+    assert isinstance(rows[-1], UngradedRow)
+    kept = (tmp_path / "journal").read_text("utf-8").splitlines()
+    assert kept == STORED.read_text("utf-8").splitlines()
+    table = csv_text(rows).splitlines()
+    assert table[1].startswith("9177337L.png,L,2,0.002991,0.040630,0.555420,0.393853,0.007105,")
+    assert table[-1] == ("notes.txt,,,,,,,,,,,,,does not exist. Check the spelling of the path.,,")
+
+
+def test_a_journal_of_another_form_is_graded_again(tmp_path: Path, ensemble: Ensemble) -> None:
+    first, *_ = STORED.read_text("utf-8").splitlines()
+    model = ModelRecord.model_validate(json.loads(first)["model"])
+    for change in ({"grade": 9}, {"certainty": None}, {"later": 1}):
+        path = tmp_path / "journal"
+        path.write_text(json.dumps(json.loads(first) | change) + "\n", "utf-8")
+        journal = Journal(path, resume=True, model=model)
+        journal.close()
+        assert journal.done == set()
