@@ -11,6 +11,9 @@ FloatArray = npt.NDArray[np.floating]
 Float32Array = npt.NDArray[np.float32]
 """Inputs, outputs and weights of networks."""
 
+Float64Array = npt.NDArray[np.float64]
+"""Sums, shares and fitted numbers."""
+
 IntArray = npt.NDArray[np.int64]
 """Counts, positions and indices."""
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation.confusion import FloatArray, IntArray
 from kellgren.evaluation.predictions import Predictions, in_short
 from kellgren.grades import Side
 
@@ -77,7 +77,7 @@ class MatchedKnees:
     patients: tuple[str, ...]
     truth: IntArray  # (N,) 0..4
     predicted: IntArray  # (N,) 0..4
-    probabilities: FloatArray | None  # (N, 5)
+    probabilities: Float64Array | None  # (N, 5)
     coverage: Coverage
     labels: IntArray  # (N,) which of the labels each knee has
 
