@@ -24,7 +24,7 @@ from kellgren.evaluation.catalogue import (
     from_confusion,
     register,
 )
-from kellgren.evaluation.matching import Coverage
+from kellgren.evaluation.matched import Coverage
 from kellgren.evaluation_report import Report, html_page
 from simulated_grades import graded_knees
 

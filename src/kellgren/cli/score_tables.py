@@ -14,7 +14,7 @@ from rich.text import Text
 from kellgren.evaluation.bootstrap import Estimate
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, PROBABILITIES, Metric
 from kellgren.evaluation.comparison import Comparison
-from kellgren.evaluation.matching import Coverage, spaced
+from kellgren.evaluation.matched import Coverage, spaced
 from kellgren.evaluation.scores import GradeScore, Scores
 from kellgren.grades import Grade
 

@@ -20,7 +20,7 @@ from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, samples_at_once
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, values
 from kellgren.evaluation.knees import GradedKnees, Tally
-from kellgren.evaluation.matching import MatchedKnees
+from kellgren.evaluation.matched import MatchedKnees
 from kellgren.grades import Grade
 
 # Differences closer than this are equal: sums in another order differ in the last digits.

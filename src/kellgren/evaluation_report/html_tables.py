@@ -9,7 +9,7 @@ from html import escape
 
 from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Scores
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS
-from kellgren.evaluation.matching import spaced
+from kellgren.evaluation.matched import spaced
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.evaluation_report.worst import Case
 from kellgren.grades import Grade

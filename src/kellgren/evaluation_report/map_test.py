@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kellgren.arrays import Float64Array, IntArray
+from kellgren.data.matching import Label
 from kellgren.ensemble import Ensemble
-from kellgren.evaluation import Estimate, Label, MatchedKnees
+from kellgren.evaluation import Estimate, MatchedKnees
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
 from kellgren.evaluation_report.worst import look
 from kellgren.explanation.faithfulness import Curves, faithfulness
