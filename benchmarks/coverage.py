@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.evaluation import Comparison, Estimate, Grades, Scores, compare, score
-from kellgren.evaluation.catalogue import METRICS
-from kellgren.evaluation.scores import PER_GRADE
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS
 
 Floats = npt.NDArray[np.float64]
 SHARES = (0.40, 0.18, 0.26, 0.13, 0.03)  # of the grades, about as in the OAI
@@ -83,8 +82,8 @@ def estimates(scores: Scores) -> Iterator[tuple[str, Estimate]]:
     for metric in METRICS:
         yield metric.key, getattr(scores, metric.key)
     for row in scores.per_grade:
-        for key in PER_GRADE:
-            yield f"grade {int(row.grade)} {key}", getattr(row, key)
+        for metric in GRADE_METRICS:
+            yield f"grade {int(row.grade)} {metric.key}", getattr(row, metric.key)
 
 
 def differences(comparison: Comparison) -> Iterator[tuple[str, Estimate]]:

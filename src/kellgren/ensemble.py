@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from kellgren import __version__
+from kellgren.arrays import Distributions
 from kellgren.explanation.cam import ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
@@ -139,7 +139,7 @@ class Ensemble:
         )
 
 
-def _verdict(probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
+def _verdict(probabilities: Distributions) -> dict[str, Any]:
     """The fields of a reading that follow from its ``(5,)`` probabilities."""
     low, high = likely_grades(probabilities)
     return {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import JsonValue
 
-from kellgren.explanation.cam import Map, heat
+from kellgren.arrays import Float32Array
+from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, png_bytes
 from kellgren.grades import Grade, Side
 from kellgren.knee import KneeCrop
@@ -49,14 +49,14 @@ class KneeReading:
     mm_per_pixel: float | None
     model: dict[str, str]
     crop: KneeCrop
-    maps: Map
+    maps: Float32Array
     alone: tuple[float, ...]
-    features: tuple[npt.NDArray[np.float32], ...]
+    features: tuple[Float32Array, ...]
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
 
     @property
-    def activation(self) -> Map:
+    def activation(self) -> Float32Array:
         """Where the grade's evidence lies, ``(h, w)``: the map of the grade."""
         return np.asarray(self.maps[self.grade])
 

@@ -16,7 +16,7 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from examples_truth import GRADES
-from kellgren.evaluation.matching import Coverage, MatchedKnees
+from kellgren.evaluation.matched import Coverage, MatchedKnees
 from kellgren.evaluation_report.map_test import in_turns
 from kellgren.evaluation_report.worst import worst_order
 

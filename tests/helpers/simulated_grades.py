@@ -12,3 +12,7 @@ def graded_knees(seed: int, knees: int = 300) -> tuple[np.ndarray, np.ndarray, n
     # Two decimals make many ties, as in a real table.
     probabilities = np.round(probabilities / probabilities.sum(axis=1, keepdims=True), 2).clip(0, 1)
     return truth, probabilities.argmax(axis=1), probabilities
+
+
+def pairs_of(knees: int) -> list[str]:
+    return [f"patient {knee // 2}" for knee in range(knees)]

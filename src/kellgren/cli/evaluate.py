@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from kellgren.data.matching import Label
     from kellgren.ensemble import Ensemble
-    from kellgren.evaluation import BandScore, Comparison, Label, MatchedKnees, Scores
+    from kellgren.evaluation import BandScore, Comparison, MatchedKnees, Scores
     from kellgren.evaluation_report import Case, MapTest
 
 EXAMPLES = (
@@ -172,7 +173,7 @@ def _page(found: _Evaluated, cases: list[Case], maps: MapTest | None, model: str
 
 def _labels(source: Path) -> list[Label]:
     from kellgren.data.manifest import index
-    from kellgren.evaluation import Label
+    from kellgren.data.matching import Label
 
     return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
@@ -182,7 +183,8 @@ def _labels(source: Path) -> list[Label]:
 
 
 def _matched(table: Path, labels: list[Label]) -> MatchedKnees:
-    from kellgren.evaluation import match, read_predictions
+    from kellgren.data.matching import match
+    from kellgren.data.predictions import read_predictions
 
     return match(read_predictions(table), labels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.evaluation.bootstrap import Estimate
-from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, PROBABILITIES, Metric
 from kellgren.evaluation.comparison import Comparison
-from kellgren.evaluation.matching import Coverage, spaced
-from kellgren.evaluation.scores import Scores
+from kellgren.evaluation.matched import Coverage, spaced
+from kellgren.evaluation.scores import GradeScore, Scores
 from kellgren.grades import Grade
 
 # Share of a row from which a cell is shaded, with its background; light to strong, so that black
@@ -54,7 +55,7 @@ def _headline(scores: Scores) -> Table:
     table.add_column("95% interval")
     group = METRICS[0].group
     for metric in METRICS:
-        estimate = getattr(scores, metric.key)
+        estimate = scores.metrics[metric.key]
         if estimate is None:
             continue
         if metric.group != group:
@@ -68,22 +69,27 @@ def _headline(scores: Scores) -> Table:
 def _grades(scores: Scores) -> Table:
     table = _table("By grade, with 95% intervals", "grade")
     table.add_column("knees", justify="right")
-    for name in ("precision", "recall", "F1"):
-        table.add_column(name)
+    shown = [metric for metric in GRADE_METRICS if metric.group != PROBABILITIES]
+    for metric in shown:
+        table.add_column(metric.name)
     for row in scores.per_grade:
-        cells = [_compact(estimate) for estimate in (row.precision, row.recall, row.f1)]
-        table.add_row(_name(row.grade), spaced(row.support), *cells)
+        table.add_row(_name(row.grade), spaced(row.support), *_cells(row, shown))
     return table
 
 
 def _findings(scores: Scores) -> Table:
     table = _table("Each grade against all others", "grade")
-    for name in ("AUC", "average precision"):
-        table.add_column(name)
+    shown = [metric for metric in GRADE_METRICS if metric.group == PROBABILITIES]
+    for metric in shown:
+        table.add_column(metric.name)
     for row in scores.per_grade:
-        if row.auc is not None and row.average_precision is not None:
-            table.add_row(_name(row.grade), _compact(row.auc), _compact(row.average_precision))
+        table.add_row(_name(row.grade), *_cells(row, shown))
     return table
+
+
+def _cells(row: GradeScore, metrics: Sequence[Metric]) -> list[Text]:
+    estimates = [row.metrics[metric.key] for metric in metrics]
+    return [_compact(estimate) for estimate in estimates if estimate is not None]
 
 
 def _comparison(comparison: Comparison) -> Table:

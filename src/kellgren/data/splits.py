@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import Mask
 from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee
 from kellgren.errors import InvalidManifest
@@ -38,7 +38,7 @@ class Folds:
         text = json.dumps(sorted(self.of_patient.items()))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def held_out(self, knees: Sequence[Knee], fold: int) -> npt.NDArray[np.bool_]:
+    def held_out(self, knees: Sequence[Knee], fold: int) -> Mask:
         """``(N,)`` mask of the knees that ``fold`` holds out.
 
         Raises:

@@ -6,8 +6,7 @@ from kellgren.evaluation import metrics
 from kellgren.evaluation.bootstrap import Estimate
 from kellgren.evaluation.comparison import Comparison, Difference, Grades, compare, compare_matched
 from kellgren.evaluation.knees import GradedKnees
-from kellgren.evaluation.matching import Coverage, Label, MatchedKnees, match
-from kellgren.evaluation.predictions import Predictions, Refusal, read_predictions
+from kellgren.evaluation.matched import Coverage, MatchedKnees
 from kellgren.evaluation.scores import BandScore, GradeScore, Scores, score, score_words
 
 __all__ = [
@@ -19,16 +18,11 @@ __all__ = [
     "GradeScore",
     "GradedKnees",
     "Grades",
-    "Label",
     "MatchedKnees",
-    "Predictions",
-    "Refusal",
     "Scores",
     "compare",
     "compare_matched",
-    "match",
     "metrics",
-    "read_predictions",
     "score",
     "score_words",
 ]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation.confusion import FloatArray, IntArray
 
 _PERCENTILES = (2.5, 97.5)
 # 1 MB of float64: stays in the processor's cache, and memory does not grow with the resamples.
@@ -29,7 +29,7 @@ class Estimate:
     high: float
 
     @classmethod
-    def from_resamples(cls, value: float, resampled: FloatArray) -> Estimate:
+    def from_resamples(cls, value: float, resampled: Float64Array) -> Estimate:
         """The percentile interval of a value from the same statistic in R resamples, (R,).
 
         Resamples in which the statistic is undefined (nan) are left out.
@@ -41,7 +41,7 @@ class Estimate:
         return cls(float(value), float(low), float(high))
 
     @classmethod
-    def of_area(cls, value: float, resampled: FloatArray) -> Estimate:
+    def of_area(cls, value: float, resampled: Float64Array) -> Estimate:
         """The interval of an area under a curve, 0..1, from the same area in R resamples, (R,).
 
         Percentiles of an area near 1, or of few knees, are too short towards 0. On the scale of
@@ -96,13 +96,13 @@ def patient_indices(patients: Iterable[object]) -> tuple[IntArray, int]:
 
 
 def resample(
-    statistic: Callable[[FloatArray], FloatArray],
+    statistic: Callable[[Float64Array], Float64Array],
     patient_count: int,
     knees: int,
     *,
     resamples: int,
     seed: int,
-) -> FloatArray:
+) -> Float64Array:
     """Apply a statistic to resamples of patients; the same seed gives the same resamples.
 
     Args:
@@ -134,7 +134,7 @@ def samples_at_once(values: int) -> int:
 
 def resample_counts(
     patient_count: int, resamples: int, seed: int, block: int
-) -> Iterator[FloatArray]:
+) -> Iterator[Float64Array]:
     """How often each patient is drawn, as (r, P) blocks of at most ``block`` resamples.
 
     The draws do not depend on the size of the blocks.
@@ -164,21 +164,21 @@ class PatientBootstrap:
     resamples: int
     seed: int
 
-    def __call__(self, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    def __call__(self, statistic: Callable[[Float64Array], Float64Array]) -> Float64Array:
         """(1 + R, ...): the statistic of the sample itself, then of every resample."""
         drawn = resample(
             statistic, self.patient_count, self.knees, resamples=self.resamples, seed=self.seed
         )
         return np.concatenate([statistic(np.ones((1, self.patient_count))), drawn])
 
-    def estimate(self, draws: FloatArray) -> Estimate:
+    def estimate(self, draws: Float64Array) -> Estimate:
         """The estimate from (1 + R,) values, the sample's own first."""
         return Estimate.from_resamples(float(draws[0]), self._spread(draws))
 
-    def area(self, draws: FloatArray) -> Estimate:
+    def area(self, draws: Float64Array) -> Estimate:
         """The estimate of an area under a curve from (1 + R,) values, the sample's own first."""
         return Estimate.of_area(float(draws[0]), self._spread(draws))
 
-    def _spread(self, draws: FloatArray) -> FloatArray:
+    def _spread(self, draws: Float64Array) -> Float64Array:
         # All resamples of a single patient are alike: their spread says nothing.
         return draws[1:] if self.patient_count > 1 else draws[:0]

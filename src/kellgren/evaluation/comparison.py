@@ -15,13 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, samples_at_once
-from kellgren.evaluation.catalogue import METRICS
-from kellgren.evaluation.confusion import FloatArray
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, values
 from kellgren.evaluation.knees import GradedKnees, Tally
-from kellgren.evaluation.matching import MatchedKnees
-from kellgren.evaluation.scores import PER_GRADE
+from kellgren.evaluation.matched import MatchedKnees
 from kellgren.grades import Grade
 
 # Differences closer than this are equal: sums in another order differ in the last digits.
@@ -150,7 +149,7 @@ def compare(
     cells = np.bincount(3 - 2 * right[0] - right[1], minlength=4)
     return Comparison(
         metrics={metric.key: found[metric.key][0] for metric in METRICS if metric.key in found},
-        per_grade={key: found[key] for key in PER_GRADE if key in found},
+        per_grade={it.key: found[it.key] for it in GRADE_METRICS if it.key in found},
         outcomes=(int(cells[0]), int(cells[1]), int(cells[2]), int(cells[3])),
         knees=len(first.truth),
         patients=first.patient_count,
@@ -195,14 +194,14 @@ def compare_matched(
     )
 
 
-def _draws(knees: GradedKnees, bootstrap: PatientBootstrap) -> dict[str, FloatArray]:
+def _draws(knees: GradedKnees, bootstrap: PatientBootstrap) -> dict[str, Float64Array]:
     tally = Tally(knees)
-    return tally.unpacked(bootstrap(tally)).metrics()
+    return values(tally.unpacked(bootstrap(tally)))
 
 
 def _permuted(
     this: GradedKnees, other: GradedKnees, permutations: int, seed: int
-) -> dict[str, FloatArray]:
+) -> dict[str, Float64Array]:
     """The difference of every metric when coins decide who gave a patient's grades: (B, ...).
 
     Both graders' knees lie in one sample, the other's as those of P more patients: to swap a
@@ -223,19 +222,19 @@ def _permuted(
     tally = Tally(both)
     # Another stream than that of the resamples, which start from the seed alone.
     rng = np.random.default_rng([seed, 1])
-    blocks: list[dict[str, FloatArray]] = []
+    blocks: list[dict[str, Float64Array]] = []
     block = samples_at_once(len(both.truth))
     for start in range(0, permutations, block):
         rows = min(block, permutations - start)
         swapped = rng.integers(0, 2, size=(rows, patients)).astype(np.float64)
-        here = tally.unpacked(tally(np.hstack([1.0 - swapped, swapped]))).metrics()
-        there = tally.unpacked(tally(np.hstack([swapped, 1.0 - swapped]))).metrics()
+        here = values(tally.unpacked(tally(np.hstack([1.0 - swapped, swapped]))))
+        there = values(tally.unpacked(tally(np.hstack([swapped, 1.0 - swapped]))))
         blocks.append({key: here[key] - there[key] for key in here})
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 
 
 def _differences(
-    bootstrap: PatientBootstrap, this: FloatArray, other: FloatArray, chance: FloatArray
+    bootstrap: PatientBootstrap, this: Float64Array, other: Float64Array, chance: Float64Array
 ) -> tuple[Difference, ...]:
     """One for each column of (1 + R,) or (1 + R, 5) draws, and of as many permutations."""
     mine, theirs = this.reshape(len(this), -1), other.reshape(len(other), -1)
@@ -251,7 +250,7 @@ def _differences(
     )
 
 
-def _p_value(observed: float, permuted: FloatArray) -> float:
+def _p_value(observed: float, permuted: Float64Array) -> float:
     if math.isnan(observed):
         return math.nan
     as_large = np.abs(permuted) >= abs(observed) - _EQUAL

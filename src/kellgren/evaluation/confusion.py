@@ -10,11 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
 from kellgren.grades import GRADE_COUNT
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _DISTANCE = np.abs(np.subtract.outer(np.arange(GRADE_COUNT), np.arange(GRADE_COUNT))).astype(float)
 
@@ -58,53 +56,53 @@ def checked_pair(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[IntArr
     return true_grades, predicted_grades
 
 
-def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
     """Elementwise quotient, nan where the denominator is not positive."""
-    undefined: FloatArray = np.full(np.shape(denominator), np.nan)
+    undefined: Float64Array = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
 
 
-def accuracy(confusion: FloatArray) -> FloatArray:
+def accuracy(confusion: Float64Array) -> Float64Array:
     """Share of knees with exactly the true grade, 0..1."""
     return ratio(_diagonal(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
 
 
-def precision(confusion: FloatArray) -> FloatArray:
+def precision(confusion: Float64Array) -> Float64Array:
     """For every grade, the share of knees given it that have it: (..., 5), 0..1."""
     return ratio(_diagonal(confusion), confusion.sum(axis=-2))
 
 
-def recall(confusion: FloatArray) -> FloatArray:
+def recall(confusion: Float64Array) -> Float64Array:
     """For every grade, the share of knees having it that were given it: (..., 5), 0..1."""
     return ratio(_diagonal(confusion), confusion.sum(axis=-1))
 
 
-def f1(confusion: FloatArray) -> FloatArray:
+def f1(confusion: Float64Array) -> Float64Array:
     """For every grade, the harmonic mean of precision and recall: (..., 5), 0..1."""
     occurrences = confusion.sum(axis=-1) + confusion.sum(axis=-2)
     return ratio(2 * _diagonal(confusion), occurrences)
 
 
-def macro_f1(confusion: FloatArray) -> FloatArray:
+def macro_f1(confusion: Float64Array) -> Float64Array:
     """Mean F1 of the five grades, 0..1; a grade that occurs nowhere counts as 0."""
-    mean: FloatArray = np.nan_to_num(f1(confusion), nan=0.0).mean(axis=-1)
+    mean: Float64Array = np.nan_to_num(f1(confusion), nan=0.0).mean(axis=-1)
     return mean
 
 
-def weighted_f1(confusion: FloatArray) -> FloatArray:
+def weighted_f1(confusion: Float64Array) -> Float64Array:
     """Mean F1 of the grades, each weighted by how many knees have it, 0..1."""
     support = confusion.sum(axis=-1)
     weighted = (np.nan_to_num(f1(confusion), nan=0.0) * support).sum(axis=-1)
     return ratio(weighted, support.sum(axis=-1))
 
 
-def balanced_accuracy(confusion: FloatArray) -> FloatArray:
+def balanced_accuracy(confusion: Float64Array) -> Float64Array:
     """Mean recall of the grades that some knee has, 0..1."""
     occurring = (confusion.sum(axis=-1) > 0).sum(axis=-1).astype(np.float64)
     return ratio(np.nan_to_num(recall(confusion), nan=0.0).sum(axis=-1), occurring)
 
 
-def qwk(confusion: FloatArray) -> FloatArray:
+def qwk(confusion: Float64Array) -> Float64Array:
     """Quadratic weighted kappa, -1..1; nan when truth and prediction are one and the same grade."""
     weights = _DISTANCE**2
     total = confusion.sum(axis=(-2, -1))
@@ -115,23 +113,23 @@ def qwk(confusion: FloatArray) -> FloatArray:
     return 1.0 - ratio(observed * total, by_chance)
 
 
-def mae(confusion: FloatArray) -> FloatArray:
+def mae(confusion: Float64Array) -> Float64Array:
     """Mean absolute error in grades, 0..4."""
     return ratio((_DISTANCE * confusion).sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
 
 
-def mse(confusion: FloatArray) -> FloatArray:
+def mse(confusion: Float64Array) -> Float64Array:
     """Mean squared error in grades squared, 0..16."""
     return ratio((_DISTANCE**2 * confusion).sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
 
 
-def one_off(confusion: FloatArray) -> FloatArray:
+def one_off(confusion: Float64Array) -> Float64Array:
     """Share of knees at most one grade off the true one, 0..1."""
     near = np.where(_DISTANCE <= 1, confusion, 0.0)
     return ratio(near.sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
 
 
-def errors(confusion: FloatArray) -> FloatArray:
+def errors(confusion: Float64Array) -> Float64Array:
     """Share of knees by predicted minus true grade, -4 to 4: (..., 9), 0..1."""
     offsets = range(1 - GRADE_COUNT, GRADE_COUNT)
     counted = [np.trace(confusion, offset, axis1=-2, axis2=-1) for offset in offsets]
@@ -139,5 +137,5 @@ def errors(confusion: FloatArray) -> FloatArray:
     return np.stack([ratio(np.asarray(knees), total) for knees in counted], axis=-1)
 
 
-def _diagonal(confusion: FloatArray) -> FloatArray:
+def _diagonal(confusion: Float64Array) -> Float64Array:
     return np.diagonal(confusion, axis1=-2, axis2=-1)

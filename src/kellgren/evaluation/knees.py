@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array, IntArray, Mask
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation import confusion, reliability
+from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import patient_indices
-from kellgren.evaluation.confusion import FloatArray, IntArray, checked_pair, ratio
-from kellgren.evaluation.ranking import Mask, RankedKnees, at_least, checked_probabilities
+from kellgren.evaluation.catalogue import losses
+from kellgren.evaluation.confusion import checked_pair, ratio
+from kellgren.evaluation.ranking import RankedKnees, at_least, checked_probabilities
+from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import GRADE_COUNT, Grade
 
 _CELLS = GRADE_COUNT**2
@@ -24,7 +27,7 @@ class GradedKnees:
 
     truth: IntArray  # (N,) 0..4
     predicted: IntArray  # (N,) 0..4
-    probabilities: FloatArray | None  # (N, 5)
+    probabilities: Float64Array | None  # (N, 5)
     patients: IntArray  # (N,) 0..P-1
     patient_count: int
 
@@ -53,7 +56,7 @@ class GradedKnees:
         known = None if probabilities is None else checked_probabilities(probabilities, knees)
         return cls(true_grades, predicted_grades, known, indices, patient_count)
 
-    def findings(self) -> list[tuple[Mask, FloatArray]]:
+    def findings(self) -> list[tuple[Mask, Float64Array]]:
         """Who has each grade, and grade 2 or higher, with the probability of it: six pairs.
 
         Empty without probabilities.
@@ -63,37 +66,6 @@ class GradedKnees:
         each = [(self.truth == grade, self.probabilities[:, grade]) for grade in Grade]
         threshold = Grade.MINIMAL
         return [*each, (self.truth >= threshold, at_least(threshold, self.probabilities))]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tallies:
-    """What was counted in R samples of the same knees; None without probabilities."""
-
-    confusion: FloatArray  # (R, 5, 5) knees, rows true grades
-    bins: FloatArray | None  # (R, 15, 3), see reliability
-    losses: FloatArray | None  # (R, 2) mean Brier score and log loss
-    areas: FloatArray | None  # (R, 6, 2) AUC, average precision of each grade and of grade >= 2
-
-    def metrics(self) -> dict[str, FloatArray]:
-        """Every metric by its key: (R,), or (R, 5) for what each grade has its own of."""
-        matrices = self.confusion
-        found = {
-            metric.__name__: metric(matrices)
-            for metric in (
-                *(confusion.accuracy, confusion.balanced_accuracy, confusion.macro_f1),
-                *(confusion.weighted_f1, confusion.qwk, confusion.one_off),
-                *(confusion.mae, confusion.mse),
-                *(confusion.precision, confusion.recall, confusion.f1),
-            )
-        }
-        if self.bins is not None and self.losses is not None and self.areas is not None:
-            found |= {"ece": reliability.ece(self.bins)}
-            found |= {"overconfidence": -reliability.gaps(self.bins).sum(axis=-1)}
-            found |= {"brier": self.losses[:, 0], "log_loss": self.losses[:, 1]}
-            found |= {"auc": self.areas[:, :-1, 0], "auc_grade2": self.areas[:, -1, 0]}
-            found["average_precision"] = self.areas[:, :-1, 1]
-            found["average_precision_grade2"] = self.areas[:, -1, 1]
-        return found
 
 
 class Tally:
@@ -107,15 +79,17 @@ class Tally:
         count = len(knees.truth)
         cell = knees.truth * GRADE_COUNT + knees.predicted
         parts = [np.eye(_CELLS)[cell]]
+        self._losses = [] if knees.probabilities is None else losses()
         if knees.probabilities is not None:
-            bins = reliability.binned(knees.truth, knees.probabilities)
-            parts += [bins.reshape(count, -1), reliability.losses(knees.truth, knees.probabilities)]
+            parts.append(reliability.binned(knees.truth, knees.probabilities).reshape(count, -1))
+            each = [loss(knees.truth, knees.probabilities) for loss in self._losses]
+            parts.append(np.stack(each, axis=1))
         entries = np.concatenate(parts, axis=1)
         self._sums = np.zeros((knees.patient_count, entries.shape[1]))
         np.add.at(self._sums, knees.patients, entries)
         self._ranked = [RankedKnees.rank(*pair, knees.patients) for pair in knees.findings()]
 
-    def __call__(self, counts: FloatArray) -> FloatArray:
+    def __call__(self, counts: Float64Array) -> Float64Array:
         """(R, K) numbers of R samples, for `unpacked`.
 
         Args:
@@ -125,19 +99,20 @@ class Tally:
         areas = [ranked.areas(drawn) for ranked in self._ranked]
         return np.concatenate([counts @ self._sums, *areas], axis=1)
 
-    def unpacked(self, numbers: FloatArray) -> Tallies:
+    def unpacked(self, numbers: Float64Array) -> Tallies:
         """The (R, K) numbers by their meaning."""
         rows = len(numbers)
         matrices = numbers[:, :_CELLS].reshape(rows, GRADE_COUNT, GRADE_COUNT)
         if not self._ranked:
-            return Tallies(matrices, None, None, None)
-        bins, losses, areas = np.split(
-            numbers[:, _CELLS:], [3 * reliability.BINS, 3 * reliability.BINS + 2], axis=1
+            return Tallies(matrices, None, {}, None)
+        in_bins = 3 * reliability.BINS
+        bins, sums, areas = np.split(
+            numbers[:, _CELLS:], [in_bins, in_bins + len(self._losses)], axis=1
         )
-        total = np.repeat(matrices.sum(axis=(1, 2))[:, None], 2, axis=1)
+        total = matrices.sum(axis=(1, 2))
         return Tallies(
             confusion=matrices,
             bins=bins.reshape(rows, reliability.BINS, 3),
-            losses=ratio(losses, total),
+            losses={loss: ratio(sums[:, at], total) for at, loss in enumerate(self._losses)},
             areas=areas.reshape(rows, -1, 2),
         )

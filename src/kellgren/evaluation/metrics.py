@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array, IntArray, Mask
 from kellgren.evaluation import confusion, reliability
-from kellgren.evaluation.confusion import FloatArray, IntArray, checked_grades, checked_pair
-from kellgren.evaluation.ranking import Mask, RankedKnees, at_least, checked_probabilities
+from kellgren.evaluation.confusion import checked_grades, checked_pair
+from kellgren.evaluation.ranking import RankedKnees, at_least, checked_probabilities
 from kellgren.grades import GRADE_COUNT
 
 
@@ -39,17 +40,17 @@ def accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     return float(confusion.accuracy(_counts(truth, predicted)))
 
 
-def precision(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
+def precision(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Float64Array:
     """Precision of each grade: (5,), 0..1; 0 for a grade that was never predicted."""
     return np.nan_to_num(confusion.precision(_counts(truth, predicted)), nan=0.0)
 
 
-def recall(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
+def recall(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Float64Array:
     """Recall of each grade: (5,), 0..1; 0 for a grade that no knee has."""
     return np.nan_to_num(confusion.recall(_counts(truth, predicted)), nan=0.0)
 
 
-def f1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
+def f1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Float64Array:
     """F1 of each grade: (5,), 0..1; 0 for a grade that occurs nowhere."""
     return np.nan_to_num(confusion.f1(_counts(truth, predicted)), nan=0.0)
 
@@ -126,12 +127,12 @@ def average_precision(truth: npt.ArrayLike, probabilities: npt.ArrayLike, grade:
 
 def brier(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     """Mean over knees of the squared errors of the five probabilities, 0..2."""
-    return float(reliability.losses(*_shares(truth, probabilities))[:, 0].mean())
+    return float(reliability.brier(*_shares(truth, probabilities)).mean())
 
 
 def log_loss(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     """Mean over knees of minus the logarithm of the true grade's probability, 0..36."""
-    return float(reliability.losses(*_shares(truth, probabilities))[:, 1].mean())
+    return float(reliability.log_loss(*_shares(truth, probabilities)).mean())
 
 
 def ece(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
@@ -145,16 +146,16 @@ def overconfidence(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     return float(-reliability.gaps(bins).sum())
 
 
-def _counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
+def _counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Float64Array:
     return confusion_matrix(truth, predicted).astype(np.float64)
 
 
-def _shares(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[IntArray, FloatArray]:
+def _shares(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[IntArray, Float64Array]:
     grades = checked_grades(truth, "truth")
     return grades, checked_probabilities(probabilities, len(grades))
 
 
-def _areas(positive: Mask, score: FloatArray) -> tuple[float, float]:
+def _areas(positive: Mask, score: Float64Array) -> tuple[float, float]:
     knees = np.arange(len(positive))
     auc, precision = RankedKnees.rank(positive, score, knees).areas(np.ones((len(knees), 1)))[0]
     return float(auc), float(precision)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array, IntArray, Mask
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation.confusion import FloatArray, IntArray, ratio
+from kellgren.evaluation.confusion import ratio
 from kellgren.grades import GRADE_COUNT
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +28,7 @@ class RankedKnees:
     positive_up_to: IntArray  # (A,) how many of those up to it are positive
 
     @classmethod
-    def rank(cls, positive: Mask, score: FloatArray, patients: IntArray) -> RankedKnees:
+    def rank(cls, positive: Mask, score: Float64Array, patients: IntArray) -> RankedKnees:
         """Rank N knees.
 
         Args:
@@ -51,7 +50,7 @@ class RankedKnees:
             positive_up_to=np.searchsorted(ranks, up_to),
         )
 
-    def areas(self, drawn: FloatArray) -> FloatArray:
+    def areas(self, drawn: Float64Array) -> Float64Array:
         """AUC and average precision of R resamples.
 
         The AUC is the share of positive-negative pairs in the right order, ties counting one
@@ -80,7 +79,7 @@ class RankedKnees:
         return np.stack([auc, ratio((positives * precision).sum(axis=0), count)], axis=1)
 
 
-def _running(weights: FloatArray) -> FloatArray:
+def _running(weights: Float64Array) -> Float64Array:
     """Sums over the first 0, 1, ... N rows: (N, R) in, (N + 1, R) out."""
     sums = np.zeros((len(weights) + 1, weights.shape[1]))
     np.cumsum(weights, axis=0, out=sums[1:])
@@ -94,12 +93,12 @@ class Curves:
     They start where no knee passes (precision 1 by convention) and end where all do.
     """
 
-    false_positive_rate: FloatArray
-    recall: FloatArray
-    precision: FloatArray
+    false_positive_rate: Float64Array
+    recall: Float64Array
+    precision: Float64Array
 
 
-def curves(positive: Mask, score: FloatArray) -> Curves | None:
+def curves(positive: Mask, score: Float64Array) -> Curves | None:
     """ROC and precision-recall curve of N knees; None unless both classes occur.
 
     Args:
@@ -120,7 +119,7 @@ def curves(positive: Mask, score: FloatArray) -> Curves | None:
     )
 
 
-def checked_probabilities(probabilities: npt.ArrayLike, knees: int) -> FloatArray:
+def checked_probabilities(probabilities: npt.ArrayLike, knees: int) -> Float64Array:
     """Probabilities as a float array of shape (knees, 5).
 
     Raises:
@@ -142,7 +141,7 @@ def checked_probabilities(probabilities: npt.ArrayLike, knees: int) -> FloatArra
     return array
 
 
-def at_least(grade: int, probabilities: FloatArray) -> FloatArray:
+def at_least(grade: int, probabilities: Float64Array) -> Float64Array:
     """Probability of this grade or a higher one: (N, 5) in, (N,) out."""
-    summed: FloatArray = probabilities[:, grade:].sum(axis=1)
+    summed: Float64Array = probabilities[:, grade:].sum(axis=1)
     return summed

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kellgren.evaluation.confusion import FloatArray, IntArray, ratio
+from kellgren.arrays import Float64Array, IntArray
+from kellgren.evaluation.confusion import ratio
 from kellgren.grades import GRADE_COUNT
 
 BINS = 15
@@ -18,7 +19,7 @@ EDGES = np.linspace(0.0, 1.0, BINS + 1)
 KNEES, CONFIDENCE, CORRECT = range(3)
 
 
-def binned(truth: IntArray, probabilities: FloatArray) -> FloatArray:
+def binned(truth: IntArray, probabilities: Float64Array) -> Float64Array:
     """Each knee's entry in the bins: (N, 15, 3), in its own bin 1, largest probability, 0 or 1.
 
     Args:
@@ -35,19 +36,25 @@ def binned(truth: IntArray, probabilities: FloatArray) -> FloatArray:
     return entries
 
 
-def losses(truth: IntArray, probabilities: FloatArray) -> FloatArray:
-    """Each knee's Brier score, 0..2, and log loss: (N, 2).
+def brier(truth: IntArray, probabilities: Float64Array) -> Float64Array:
+    """Each knee's Brier score: (N,), 0..2."""
+    summed: Float64Array = ((probabilities - np.eye(GRADE_COUNT)[truth]) ** 2).sum(axis=1)
+    return summed
+
+
+def log_loss(truth: IntArray, probabilities: Float64Array) -> Float64Array:
+    """Each knee's minus logarithm of the true grade's probability: (N,), 0..36.
 
     A probability of 0 for the true grade counts as the smallest that a float64 tells from 0
     beside 1, as in scikit-learn: its loss is 36, not infinite.
     """
-    brier = ((probabilities - np.eye(GRADE_COUNT)[truth]) ** 2).sum(axis=1)
     least = np.finfo(np.float64).eps
     stated = probabilities[np.arange(len(truth)), truth].clip(least, 1.0 - least)
-    return np.stack([brier, -np.log(stated)], axis=1)
+    loss: Float64Array = -np.log(stated)
+    return loss
 
 
-def gaps(bins: FloatArray) -> FloatArray:
+def gaps(bins: Float64Array) -> Float64Array:
     """Accuracy minus confidence of every bin, weighted by its share of knees: (..., 15)."""
     total = bins[..., KNEES].sum(axis=-1, keepdims=True)
     return ratio(
@@ -55,13 +62,13 @@ def gaps(bins: FloatArray) -> FloatArray:
     )
 
 
-def ece(bins: FloatArray) -> FloatArray:
+def ece(bins: Float64Array) -> Float64Array:
     """Expected calibration error, 0..1, of bins (..., 15, 3)."""
-    error: FloatArray = np.abs(gaps(bins)).sum(axis=-1)
+    error: Float64Array = np.abs(gaps(bins)).sum(axis=-1)
     return error
 
 
-def ece_interval(bins: FloatArray) -> tuple[float, float]:
+def ece_interval(bins: Float64Array) -> tuple[float, float]:
     """A 95% interval of the population's calibration error that is never too narrow.
 
     Chance opens a gap in every bin, and the error adds up their sizes: a sample's error is too

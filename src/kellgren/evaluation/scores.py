@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array
 from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
-from kellgren.evaluation.catalogue import METRICS
-from kellgren.evaluation.confusion import FloatArray, errors, ratio
-from kellgren.evaluation.knees import GradedKnees, Tallies, Tally
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, values
+from kellgren.evaluation.confusion import errors, ratio
+from kellgren.evaluation.knees import GradedKnees, Tally
+from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import Grade
 
-PER_GRADE = ("precision", "recall", "f1", "auc", "average_precision")
-_AREAS = ("auc", "average_precision", "auc_grade2", "average_precision_grade2")
+
+class _ByKey:
+    """Metrics that can be had as attributes, such as ``scores.qwk``."""
+
+    __slots__ = ()
+    metrics: Mapping[str, Estimate | None]
+
+    def __getattr__(self, key: str) -> Any:
+        # Not `self.metrics`: while an object is unpickled it has none yet.
+        metrics: Mapping[str, Estimate | None] = object.__getattribute__(self, "metrics")
+        if key in metrics:
+            return metrics[key]
+        raise AttributeError(f"{type(self).__name__} has no metric {key!r}")
 
 
 @dataclass(frozen=True, slots=True)
-class GradeScore:
+class GradeScore(_ByKey):
     """How well one grade was recognised; nan where no knee has it, or none was given it.
 
-    AUC and average precision speak of this grade against all others; None without probabilities.
+    Attributes:
+        grade: which.
+        metrics: those of `GRADE_METRICS` by key, each also an attribute; None for one that needs
+            probabilities where there are none.
+        support: knees that have the grade.
     """
 
     grade: Grade
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-    auc: Estimate | None
-    average_precision: Estimate | None
+    metrics: Mapping[str, Estimate | None]
     support: int
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""
-        estimates = {key: _plain(getattr(self, key)) for key in PER_GRADE}
-        return {"grade": int(self.grade), **estimates, "support": self.support}
+        return {"grade": int(self.grade), **_plain(self.metrics), "support": self.support}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +75,27 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(_ByKey):
     """Agreement of predicted with true grades, with 95% intervals over patients.
 
     What needs probabilities is None, or empty, without them.
+
+    Attributes:
+        metrics: those of `METRICS` by key, each also an attribute: ``scores.qwk``.
+        per_grade: the metrics of each grade.
+        confusion: 5 x 5 knees, rows true grades.
+        errors: share of knees by predicted minus true grade, -4 to 4.
+        reliability: the calibration bins.
+        knees: N.
+        patients: whose knees these are.
+        resamples: of patients, for the intervals.
+        seed: of the resamples.
     """
 
-    accuracy: Estimate
-    balanced_accuracy: Estimate
-    macro_f1: Estimate
-    weighted_f1: Estimate
-    qwk: Estimate
-    one_off: Estimate
-    mae: Estimate
-    mse: Estimate
-    auc_grade2: Estimate | None
-    average_precision_grade2: Estimate | None
-    brier: Estimate | None
-    log_loss: Estimate | None
-    overconfidence: Estimate | None
-    ece: Estimate | None
+    metrics: Mapping[str, Estimate | None]
     per_grade: tuple[GradeScore, ...]
-    confusion: tuple[tuple[int, ...], ...]  # 5 x 5 knees, rows true grades
-    errors: tuple[Estimate, ...]  # share of knees by predicted minus true grade, -4 to 4
+    confusion: tuple[tuple[int, ...], ...]
+    errors: tuple[Estimate, ...]
     reliability: tuple[ReliabilityBin, ...]
     knees: int
     patients: int
@@ -95,7 +105,7 @@ class Scores:
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON: every estimate as value, low and high, null where undefined."""
         return {
-            **{metric.key: _plain(getattr(self, metric.key)) for metric in METRICS},
+            **_plain(self.metrics),
             "per_grade": [grade.to_dict() for grade in self.per_grade],
             "confusion": [list(row) for row in self.confusion],
             "errors": [share.to_dict() for share in self.errors],
@@ -133,30 +143,17 @@ def score(
     bootstrap = PatientBootstrap(knees.patient_count, len(knees.truth), resamples, seed)
     tally = Tally(knees)
     tallies = tally.unpacked(bootstrap(tally))
-    draws = tallies.metrics()
+    draws = values(tallies)
     shares = errors(tallies.confusion)
-
-    def known(key: str) -> Estimate:
-        return _estimated(bootstrap, key, draws[key])
-
-    def perhaps(key: str) -> Estimate | None:
-        return known(key) if key in draws else None
-
     return Scores(
-        accuracy=known("accuracy"),
-        balanced_accuracy=known("balanced_accuracy"),
-        macro_f1=known("macro_f1"),
-        weighted_f1=known("weighted_f1"),
-        qwk=known("qwk"),
-        one_off=known("one_off"),
-        mae=known("mae"),
-        mse=known("mse"),
-        auc_grade2=perhaps("auc_grade2"),
-        average_precision_grade2=perhaps("average_precision_grade2"),
-        brier=perhaps("brier"),
-        log_loss=perhaps("log_loss"),
-        overconfidence=perhaps("overconfidence"),
-        ece=_ece(bootstrap, tallies),
+        metrics={
+            metric.key: (
+                metric.interval(bootstrap, draws[metric.key], tallies)
+                if metric.key in draws
+                else None
+            )
+            for metric in METRICS
+        },
         per_grade=_per_grade(bootstrap, tallies, draws),
         confusion=tuple(tuple(int(knees) for knees in row) for row in tallies.confusion[0]),
         errors=tuple(bootstrap.estimate(shares[:, error]) for error in range(shares.shape[1])),
@@ -168,39 +165,21 @@ def score(
     )
 
 
-def _estimated(bootstrap: PatientBootstrap, key: str, draws: FloatArray) -> Estimate:
-    """From (1 + R,) draws of a metric; areas under curves have intervals of their own kind."""
-    return (bootstrap.area if key in _AREAS else bootstrap.estimate)(draws)
-
-
-def _ece(bootstrap: PatientBootstrap, tallies: Tallies) -> Estimate | None:
-    if tallies.bins is None:
-        return None
-    value = float(reliability.ece(tallies.bins[0]))
-    if bootstrap.patient_count == 1:
-        return Estimate(value, math.nan, math.nan)
-    return Estimate(value, *reliability.ece_interval(tallies.bins))
-
-
 def _per_grade(
-    bootstrap: PatientBootstrap, tallies: Tallies, draws: dict[str, FloatArray]
+    bootstrap: PatientBootstrap, tallies: Tallies, draws: dict[str, Float64Array]
 ) -> tuple[GradeScore, ...]:
     support = tallies.confusion[0].sum(axis=-1)
-
-    def known(key: str, grade: Grade) -> Estimate:
-        return _estimated(bootstrap, key, draws[key][:, grade])
-
-    def perhaps(key: str, grade: Grade) -> Estimate | None:
-        return known(key, grade) if key in draws else None
-
     return tuple(
         GradeScore(
             grade=grade,
-            precision=known("precision", grade),
-            recall=known("recall", grade),
-            f1=known("f1", grade),
-            auc=perhaps("auc", grade),
-            average_precision=perhaps("average_precision", grade),
+            metrics={
+                metric.key: (
+                    metric.interval(bootstrap, draws[metric.key][:, grade], tallies)
+                    if metric.key in draws
+                    else None
+                )
+                for metric in GRADE_METRICS
+            },
             support=int(support[grade]),
         )
         for grade in Grade
@@ -271,5 +250,5 @@ def score_words(
     )
 
 
-def _plain(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return None if estimate is None else estimate.to_dict()
+def _plain(metrics: Mapping[str, Estimate | None]) -> dict[str, dict[str, float | None] | None]:
+    return {key: None if it is None else it.to_dict() for key, it in metrics.items()}

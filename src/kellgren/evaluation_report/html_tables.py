@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Scores
-from kellgren.evaluation.catalogue import METRICS
-from kellgren.evaluation.matching import spaced
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS
+from kellgren.evaluation.matched import spaced
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.evaluation_report.worst import Case
 from kellgren.grades import Grade
@@ -46,7 +46,7 @@ def headline(scores: Scores) -> str:
     """Every headline metric with its interval and its meaning."""
     rows = []
     for metric in METRICS:
-        it: Estimate | None = getattr(scores, metric.key)
+        it = scores.metrics[metric.key]
         if it is not None:
             name = f"{escape(metric.name)}<small>{escape(metric.meaning)}</small>"
             rows.append([name, f"<b>{number(it.value)}</b>", interval(it)])
@@ -90,14 +90,16 @@ def confusion(scores: Scores) -> str:
 
 def per_grade(scores: Scores) -> str:
     """One row a grade."""
-    names = {"precision": "precision", "recall": "recall", "f1": "F1"}
-    if scores.auc_grade2 is not None:
-        names |= {"auc": "AUC", "average_precision": "average precision"}
+    known = [it for it in GRADE_METRICS if scores.per_grade[0].metrics[it.key] is not None]
     rows = [
-        [_name(row.grade), spaced(row.support), *(_stacked(getattr(row, key)) for key in names)]
+        [
+            _name(row.grade),
+            spaced(row.support),
+            *(_stacked(estimate) for it in known if (estimate := row.metrics[it.key]) is not None),
+        ]
         for row in scores.per_grade
     ]
-    return _table(["grade", "knees", *names.values()], rows, "grades")
+    return _table(["grade", "knees", *(it.name for it in known)], rows, "grades")
 
 
 def words(bands: Sequence[BandScore]) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kellgren.arrays import Float64Array, IntArray
+from kellgren.data.matching import Label
 from kellgren.ensemble import Ensemble
-from kellgren.evaluation import Estimate, Label, MatchedKnees
+from kellgren.evaluation import Estimate, MatchedKnees
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
-from kellgren.evaluation.confusion import FloatArray, IntArray
 from kellgren.evaluation_report.worst import look
 from kellgren.explanation.faithfulness import Curves, faithfulness
 
@@ -35,9 +36,9 @@ class MapTest:
         """Knees whose map says more than the random one."""
         return sum(knee.gain > 0 for knee in self.knees)
 
-    def mean(self, curve: str) -> FloatArray:
+    def mean(self, curve: str) -> Float64Array:
         """``(S + 1,)`` the mean of one of the curves, by its name in `Curves`."""
-        mean: FloatArray = np.mean([getattr(knee, curve) for knee in self.knees], axis=0)
+        mean: Float64Array = np.mean([getattr(knee, curve) for knee in self.knees], axis=0)
         return mean
 
     def area(self, curve: str) -> float:
@@ -101,7 +102,7 @@ def in_turns(predicted: IntArray, rng: np.random.Generator) -> Iterator[int]:
     yield from (int(knee) for knee in shuffled[np.lexsort((grades, turn))])
 
 
-def _mean_gain(gains: FloatArray, patients: Sequence[str], seed: int) -> Estimate:
+def _mean_gain(gains: Float64Array, patients: Sequence[str], seed: int) -> Estimate:
     indices, count = patient_indices(patients)
     total = np.bincount(indices, weights=gains, minlength=count)
     knees = np.bincount(indices, minlength=count)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kellgren import __version__
 from kellgren.evaluation import BandScore, Comparison, Coverage, Scores
 from kellgren.evaluation.knees import GradedKnees
-from kellgren.evaluation.matching import spaced
+from kellgren.evaluation.matched import spaced
 from kellgren.evaluation.ranking import curves
 from kellgren.evaluation_report import html_tables, plots
 from kellgren.evaluation_report.map_test import MapTest

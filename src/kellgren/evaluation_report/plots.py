@@ -76,7 +76,7 @@ def _for_page(svg: str, name: str) -> str:
 
 def forest(scores: Scores) -> str:
     """Headline metrics with their intervals: those to be high, and those to be low."""
-    rows = [(m, getattr(scores, m.key)) for m in METRICS]
+    rows = [(m, scores.metrics[m.key]) for m in METRICS]
     known = [(m, it) for m, it in rows if it is not None and not math.isnan(it.value)]
     parts = [[r for r in known if r[0].higher_is_better is up] for up in (True, False)]
     sizes = [len(part) for part in parts]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from kellgren.data.matching import Label
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
-from kellgren.evaluation import Label, MatchedKnees
+from kellgren.evaluation import MatchedKnees
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import blend
 from kellgren.grades import Grade, Side

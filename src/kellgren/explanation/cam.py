@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from kellgren.arrays import Float32Array, FloatArray
 from kellgren.grading.runtime import MemberOutput
 
-Map = npt.NDArray[np.float32]
 
-
-def activation_map(output: MemberOutput, grade: int) -> Map:
+def activation_map(output: MemberOutput, grade: int) -> Float32Array:
     """One member's map for one grade, in the orientation of the picture.
 
     Args:
@@ -35,7 +33,7 @@ def activation_map(output: MemberOutput, grade: int) -> Map:
     return np.ascontiguousarray(oriented, dtype=np.float32)
 
 
-def ensemble_maps(outputs: Sequence[MemberOutput], weights: Sequence[float]) -> Map:
+def ensemble_maps(outputs: Sequence[MemberOutput], weights: Sequence[float]) -> Float32Array:
     """The members' maps for every grade, brought to one grid and added by weight.
 
     Args:
@@ -55,7 +53,7 @@ def ensemble_maps(outputs: Sequence[MemberOutput], weights: Sequence[float]) -> 
     return total.astype(np.float32)
 
 
-def regridded(found: Map, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+def regridded(found: Float32Array, shape: tuple[int, int]) -> FloatArray:
     """A map on another grid over the same picture; its sum stays.
 
     Each cell's evidence is spread evenly over its area, and every new cell gathers what falls on
@@ -65,14 +63,14 @@ def regridded(found: Map, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     return np.asarray(down @ found @ across.T)
 
 
-def _overlaps(old: int, new: int) -> npt.NDArray[np.float64]:
+def _overlaps(old: int, new: int) -> FloatArray:
     """``(new, old)`` the share of each old cell that lies in each new one; columns sum to 1."""
     start, end = np.arange(new)[:, None] / new, np.arange(1, new + 1)[:, None] / new
     from_, to = np.arange(old) / old, np.arange(1, old + 1) / old
     return np.asarray(np.maximum(np.minimum(end, to) - np.maximum(start, from_), 0.0) * old)
 
 
-def heat(found: Map, shape: tuple[int, int]) -> Map:
+def heat(found: Float32Array, shape: tuple[int, int]) -> Float32Array:
     """A map as it is shown: its positive part, 0..1, enlarged to ``shape`` = (height, width)."""
     positive = np.maximum(found, 0.0)
     peak = float(positive.max())

@@ -12,14 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from kellgren.knee import KneeCrop
+from kellgren.arrays import FloatArray
+from kellgren.knee import KneeCrop, Plane
 
-Floats = npt.NDArray[np.floating]
-Plane = npt.NDArray[np.float32]
-Read = Callable[[KneeCrop], Floats]
+Read = Callable[[KneeCrop], FloatArray]
 _BLUR = 16  # a knee of 299 pixels keeps about 18 x 18 grey values
 
 
@@ -37,13 +35,13 @@ class Curves:
     """
 
     grade: int
-    share: Floats
-    deletion: Floats
-    insertion: Floats
-    random_deletion: Floats
-    random_insertion: Floats
+    share: FloatArray
+    deletion: FloatArray
+    insertion: FloatArray
+    random_deletion: FloatArray
+    random_insertion: FloatArray
 
-    def area(self, curve: Floats) -> float:
+    def area(self, curve: FloatArray) -> float:
         """Under a curve, 0..1: its mean. Low is good for deletion, high for insertion."""
         return float(((curve[1:] + curve[:-1]) / 2 * np.diff(self.share)).sum())
 
@@ -86,7 +84,7 @@ def faithfulness(
     share = np.linspace(0.0, 1.0, steps + 1)
     ends = float(whole[grade]), float(read(replace(crop, pixels=blurred))[grade])
 
-    def curves(found: Plane) -> tuple[Floats, Floats]:
+    def curves(found: Plane) -> tuple[FloatArray, FloatArray]:
         strongest_first = np.argsort(-_enlarged(found, shape).ravel(), kind="stable")
         deleted, inserted = np.empty(steps + 1), np.empty(steps + 1)
         (deleted[0], deleted[-1]), (inserted[-1], inserted[0]) = ends, ends

@@ -6,12 +6,11 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.grades import Grade, Side
+from kellgren.knee import Plane
 
-Plane = npt.NDArray[np.float32]
 Colour = tuple[int, int, int]
 
 KNEE = 440  # height and width of a knee on the sheet, pixels

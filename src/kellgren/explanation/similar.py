@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import Float32Array, GradeArray
 from kellgren.atomic_files import replaced_whole, written_whole
 from kellgren.errors import BundleError
 from kellgren.file_names import patient_and_side
@@ -31,7 +31,6 @@ CARD, CODES, PICTURES = "similar.json", "codes.npz", "pictures.bin"
 # 0.064 apart. So do 4 of the 1 319 knees and their nearest, which are then left out: no loss.
 SAME_FILM = 0.075
 _RESTORE = "Restore the index from where it came, or install the package again"
-Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Likeness:
     distance: float
 
 
-def joined(features: Sequence[npt.NDArray[np.float32]]) -> Vectors:
+def joined(features: Sequence[Float32Array]) -> Float32Array:
     """Features of several networks as one vector, each network's at unit length."""
     units = [part / max(float(np.linalg.norm(part)), 1e-12) for part in features]
     return np.concatenate(units).astype(np.float32)
@@ -85,10 +84,10 @@ class SimilarKnees:
         source: Source,
         networks: Sequence[str],
         files: Sequence[str],
-        grades: npt.NDArray[np.integer[Any]],
-        centre: Vectors,
-        axes: Vectors,
-        codes: Vectors,
+        grades: GradeArray,
+        centre: Float32Array,
+        axes: Float32Array,
+        codes: Float32Array,
         pictures: Sequence[bytes],
     ) -> None:
         self.source = source
@@ -179,7 +178,7 @@ class SimilarKnees:
 
     def nearest(
         self,
-        features: Sequence[npt.NDArray[np.float32]],
+        features: Sequence[Float32Array],
         count: int,
         excluded: Callable[[str], bool] = lambda patient: False,
     ) -> list[Likeness]:

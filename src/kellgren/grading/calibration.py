@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import FloatArray, GradeArray
 from kellgren.grading.multinomial import fit_multinomial
 
-Floats = npt.NDArray[np.floating]
 LIKELY_MASS = 0.9
 FEWEST_FOR_BIASES = 200
 """Knees below which only a temperature is fitted: a few cannot tell how often a grade occurs."""
 CERTAINTY_WORDS = (("high", 0.75), ("moderate", 0.5), ("low", 0.0))
 
 
-def fit_temperature(logits: Floats, grades: npt.NDArray[np.integer]) -> float:
+def fit_temperature(logits: FloatArray, grades: GradeArray) -> float:
     """The temperature that makes held-out labels most likely (Guo et al., ICML 2017).
 
     Args:
@@ -55,9 +54,7 @@ class Calibration:
     bias: tuple[float, ...]
 
 
-def fit_calibration(
-    logits: Floats, grades: npt.NDArray[np.integer], shrinkage: float = 1e-3
-) -> Calibration:
+def fit_calibration(logits: FloatArray, grades: GradeArray, shrinkage: float = 1e-3) -> Calibration:
     """The temperature and biases that make held-out labels most likely.
 
     Bias-corrected temperature scaling (Alexandari et al., ICML 2020): a convex problem in the
@@ -84,7 +81,7 @@ def fit_calibration(
     return Calibration(float(1.0 / found[0]), tuple(float(bias) for bias in biases))
 
 
-def likely_grades(probabilities: Floats, mass: float = LIKELY_MASS) -> tuple[int, int]:
+def likely_grades(probabilities: FloatArray, mass: float = LIKELY_MASS) -> tuple[int, int]:
     """The shortest run of neighbouring grades that holds at least ``mass``.
 
     Args:
@@ -104,7 +101,7 @@ def likely_grades(probabilities: Floats, mass: float = LIKELY_MASS) -> tuple[int
     return 0, count - 1
 
 
-def certainty(probabilities: Floats) -> str:
+def certainty(probabilities: FloatArray) -> str:
     """A word for how sure the grade is: ``high``, ``moderate`` or ``low``.
 
     Args:

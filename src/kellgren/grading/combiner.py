@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kellgren.arrays import Distributions, FloatArray, GradeArray
 from kellgren.grading.calibration import fit_calibration
 from kellgren.grading.voting import fit_stack, fit_weights, logs, soft_vote, softmax, stacked_vote
 
-Floats = npt.NDArray[np.floating]
-Distributions = npt.NDArray[np.float64]
 Rule = Literal["soft", "weighted", "stacked"]
 RULES: tuple[Rule, ...] = ("soft", "weighted", "stacked")
 _DIGITS = 6
@@ -62,7 +60,7 @@ class Combiner(BaseModel):
             return (1.0 / len(self.weights),) * len(self.weights)
         return tuple(float(weight) / total for weight in positive)
 
-    def combine(self, members: Floats | Sequence[Floats]) -> Distributions:
+    def combine(self, members: FloatArray | Sequence[FloatArray]) -> Distributions:
         """Members' distributions ``(M, ..., 5)`` become calibrated ones ``(..., 5)``."""
         if self.rule == "stacked":
             return stacked_vote(members, self.weights, self.bias)
@@ -71,7 +69,7 @@ class Combiner(BaseModel):
 
 
 def fit_combiner(
-    rule: Rule, names: Sequence[str], members: Floats, grades: npt.NDArray[np.integer]
+    rule: Rule, names: Sequence[str], members: FloatArray, grades: GradeArray
 ) -> Combiner:
     """Fit a rule's numbers on knees that no member learnt from.
 
@@ -98,5 +96,5 @@ def fit_combiner(
     )
 
 
-def _rounded(numbers: Floats) -> tuple[float, ...]:
+def _rounded(numbers: FloatArray) -> tuple[float, ...]:
     return tuple(round(float(number), _DIGITS) for number in numbers)

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from kellgren.arrays import Distributions, FloatArray, GradeArray, IntArray
 from kellgren.grades import Side
 from kellgren.grading.multinomial import fit_multinomial
 from kellgren.grading.voting import logs, softmax
 
-Floats = npt.NDArray[np.floating]
-Distributions = npt.NDArray[np.float64]
 _SHRINKAGE = 1e-3
 _DIGITS = 6
 
@@ -39,14 +37,14 @@ class BothKnees(BaseModel):
     agreement: float = Field(gt=-20.0, lt=20.0)
     bias: tuple[float, ...] = Field(min_length=5, max_length=5)
 
-    def combine(self, own: Floats, other: Floats) -> Distributions:
+    def combine(self, own: FloatArray, other: FloatArray) -> Distributions:
         """Both ``(..., 5)``, each knee read alone; so is the result, read with the other."""
         return softmax(
             self.sharpness * logs(own) + self.agreement * np.asarray(other), 1, self.bias
         )
 
 
-def fit_both_knees(own: Floats, other: Floats, grades: npt.NDArray[np.integer]) -> BothKnees:
+def fit_both_knees(own: FloatArray, other: FloatArray, grades: GradeArray) -> BothKnees:
     """Fit on knees that no member learnt from, drawn towards ignoring the other knee.
 
     Args:
@@ -72,7 +70,7 @@ def fit_both_knees(own: Floats, other: Floats, grades: npt.NDArray[np.integer]) 
     )
 
 
-def other_knees(patients: Sequence[str], sides: Sequence[Side]) -> npt.NDArray[np.int64]:
+def other_knees(patients: Sequence[str], sides: Sequence[Side]) -> IntArray:
     """``(N,)`` the position of each knee's fellow, -1 where it is alone.
 
     Two knees belong together when a patient has exactly one left and one right knee here, and no

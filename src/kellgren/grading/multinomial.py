@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from kellgren.arrays import Float64Array, GradeArray
+
 _MOST_STEPS, _SMALLEST_STEP, _MOST_HALVINGS = 50, 1e-9, 20
 
 
-def shares(scores: Floats) -> Floats:
+def shares(scores: Float64Array) -> Float64Array:
     """Probabilities of ``(..., 5)`` scores along the last axis."""
     found = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(found / found.sum(axis=-1, keepdims=True))
 
 
 def fit_multinomial(
-    design: Floats, grades: npt.NDArray[np.integer], prior: Floats, penalty: Floats
-) -> Floats:
+    design: Float64Array, grades: GradeArray, prior: Float64Array, penalty: Float64Array
+) -> Float64Array:
     """The parameters that make grades most likely, drawn towards a prior.
 
     The score of grade g of knee n is ``design[n, g] @ parameters`` (a conditional logit). What is
@@ -36,7 +36,7 @@ def fit_multinomial(
     knees, count, _ = design.shape
     rows, label = np.arange(knees), np.eye(count)[grades]
 
-    def loss(parameters: Floats) -> float:
+    def loss(parameters: Float64Array) -> float:
         likelihood = shares(design @ parameters)[rows, grades]
         pull = penalty @ (parameters - prior) ** 2 / 2
         return float(pull - np.log(np.maximum(likelihood, 1e-300)).mean())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import Distributions
 from kellgren.grading.bundle import Bundle
 from kellgren.grading.runtime import Engine, MemberOutput, MemberRuntime, Precision
 from kellgren.grading.voting import softmax
@@ -24,10 +24,10 @@ class Opinion:
         votes: ``(B, 5)`` each backbone's own distribution, in the combiner's order.
     """
 
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Distributions
     outputs: tuple[MemberOutput, ...]
     says: tuple[float, ...]
-    votes: npt.NDArray[np.float64]
+    votes: Distributions
 
 
 class Panel:

@@ -10,14 +10,13 @@ from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import Float32Array
 from kellgren.errors import BundleError, MissingExtra
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 
-Floats = npt.NDArray[np.float32]
-Infer = Callable[[Floats], tuple[Floats, Floats]]
+Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
 Engine = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16"]
 
@@ -34,10 +33,10 @@ class MemberOutput:
         mirrored: whether the input showed the knee mirrored.
     """
 
-    logits: Floats
-    features: Floats
-    head: Floats
-    bias: Floats
+    logits: Float32Array
+    features: Float32Array
+    head: Float32Array
+    bias: Float32Array
     mirrored: bool
 
 
@@ -70,8 +69,8 @@ class MemberRuntime:
         self.preprocess = preprocess
         try:
             with head.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                self.head: Floats = arrays["weight"].astype(np.float32)
-                self.bias: Floats = arrays["bias"].astype(np.float32)
+                self.head: Float32Array = arrays["weight"].astype(np.float32)
+                self.bias: Float32Array = arrays["bias"].astype(np.float32)
         except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
             raise BundleError(
                 head, f"is not a member's head ({type(error).__name__})", "Restore the bundle"
@@ -87,7 +86,7 @@ class MemberRuntime:
         else:
             self._infer = _onnxruntime(model, threads)
 
-    def logits(self, planes: Floats) -> Floats:
+    def logits(self, planes: Float32Array) -> Float32Array:
         """Of one look at planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
         return self._infer(self.preprocess.normalise(planes))[0]
 
@@ -129,7 +128,7 @@ def _onnxruntime(model: Path, threads: int) -> Infer:
     except Exception as error:  # the C++ library has no exception tree of its own
         raise _unusable(model, error) from None
 
-    def infer(images: Floats) -> tuple[Floats, Floats]:
+    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array]:
         logits, features = session.run(["logits", "features"], {source: images})
         return logits, features
 
@@ -156,7 +155,7 @@ def _openvino(model: Path, precision: Precision, threads: int) -> Infer:
         raise _unusable(model, error) from None
     requests = threading.local()  # a request serves one caller at a time; knees are read in threads
 
-    def infer(images: Floats) -> tuple[Floats, Floats]:
+    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array]:
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
         found = requests.own.infer(images)

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import Distributions, FloatArray, GradeArray
 from kellgren.grading.multinomial import fit_multinomial, shares
 
-Floats = npt.NDArray[np.floating]
-Distributions = npt.NDArray[np.float64]
-Stack = Floats | Sequence[Floats]
+Stack = FloatArray | Sequence[FloatArray]
 LEAST_SHARE = 1e-6
 """Smaller probabilities count as this one before a logarithm is taken."""
 _STACK_SHRINKAGE = 0.01
@@ -23,7 +21,7 @@ _WEIGHT_STEPS = 500
 
 
 def softmax(
-    logits: Floats, temperature: float = 1.0, bias: Sequence[float] | float = 0.0
+    logits: FloatArray, temperature: float = 1.0, bias: Sequence[float] | float = 0.0
 ) -> Distributions:
     """Probabilities along the last axis; a temperature above 1 makes them less sure.
 
@@ -47,7 +45,7 @@ def hard_vote(members: Stack) -> Distributions:
     return np.asarray(votes.mean(axis=0))
 
 
-def soft_vote(members: Stack, weights: Sequence[float] | Floats | None = None) -> Distributions:
+def soft_vote(members: Stack, weights: Sequence[float] | FloatArray | None = None) -> Distributions:
     """The mean of the members' distributions, or their sum by weight.
 
     Args:
@@ -68,13 +66,13 @@ def mix_vote(members: Stack) -> Distributions:
 
 
 def stacked_vote(
-    members: Stack, weights: Sequence[float] | Floats, bias: Sequence[float] | Floats
+    members: Stack, weights: Sequence[float] | FloatArray, bias: Sequence[float] | FloatArray
 ) -> Distributions:
     """The multinomial model on log-probabilities: ``softmax(sum_m weights[m] log p_m + bias)``."""
     return softmax(np.tensordot(np.asarray(weights), logs(members), axes=1), 1.0, bias)  # type: ignore[arg-type]
 
 
-def fit_weights(members: Stack, grades: npt.NDArray[np.integer]) -> Distributions:
+def fit_weights(members: Stack, grades: GradeArray) -> Distributions:
     """The weights of a soft vote that make held-out grades most likely.
 
     A convex problem on the simplex; each step multiplies a member's weight by its mean share in
@@ -100,7 +98,7 @@ def fit_weights(members: Stack, grades: npt.NDArray[np.integer]) -> Distribution
 
 
 def fit_stack(
-    members: Stack, grades: npt.NDArray[np.integer], shrinkage: float = _STACK_SHRINKAGE
+    members: Stack, grades: GradeArray, shrinkage: float = _STACK_SHRINKAGE
 ) -> tuple[Distributions, Distributions]:
     """Weights and biases of `stacked_vote`, drawn towards the members' geometric mean.
 

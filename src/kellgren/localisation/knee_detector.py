@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kellgren.arrays import Float32Array
 from kellgren.errors import BundleError
 from kellgren.knee import Plane, Region
 from kellgren.localisation.crop import cut
@@ -28,8 +28,7 @@ _STRIDE = 8
 _NEAR = 1.75  # width of the second look's window, in knee widths
 _WORTH_A_LOOK = 0.15  # confidence of the first look
 _RESTORE = "Install the package again"
-Floats = npt.NDArray[np.float32]
-Infer = Callable[[Floats], list[Floats]]
+Infer = Callable[[Float32Array], list[Float32Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Finding:
     confidence: float
     left: float
     inverted: float
-    features: Floats
+    features: Float32Array
 
 
 class LocaliserCard(BaseModel):
@@ -172,7 +171,7 @@ def is_whole(region: Region, shape: tuple[int, ...]) -> bool:
     return nearly_square and off < 0.1 and 0.82 < region.width / side < 1.25 and tilt < 20
 
 
-def _peaks(heads: Floats, features: Floats) -> list[Finding]:
+def _peaks(heads: Float32Array, features: Float32Array) -> list[Finding]:
     """Local maxima of the joint's map as findings, in pixels of what the network saw."""
     joint = heads[0]
     padded = np.pad(joint, 1, constant_values=-np.inf)
@@ -186,7 +185,7 @@ def _peaks(heads: Floats, features: Floats) -> list[Finding]:
     return _distinct(sorted(found, key=lambda f: -f.confidence))
 
 
-def _decoded(heads: Floats, features: Floats, row: int, column: int) -> Finding:
+def _decoded(heads: Float32Array, features: Float32Array, row: int, column: int) -> Finding:
     """The values around a peak, each cell counting by its share of the joint."""
     rows = slice(max(0, row - 1), row + 2)
     columns = slice(max(0, column - 1), column + 2)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.data.manifest import Knee
+from kellgren.data.matching import Label, match
+from kellgren.data.predictions import read_predictions
 from kellgren.errors import TrainingError
-from kellgren.evaluation import Label, match, read_predictions
 from kellgren.grading.contralateral import other_knees
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation.confusion import FloatArray, IntArray
 from kellgren.grades import GRADE_COUNT, Side
 
 _PROBABILITIES = tuple(f"p{grade}" for grade in range(GRADE_COUNT))
@@ -50,7 +50,7 @@ class Predictions:
     images: tuple[str, ...]  # N graded rows
     sides: tuple[Side, ...]
     grades: IntArray  # (N,) 0..4
-    probabilities: FloatArray | None  # (N, 5), 0..1, each row sums to 1 within 0.01
+    probabilities: Float64Array | None  # (N, 5), 0..1, each row sums to 1 within 0.01
     rows: tuple[int, ...]
     refused: tuple[Refusal, ...]
 

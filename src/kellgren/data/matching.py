@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kellgren.data.predictions import Predictions, in_short
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation.confusion import FloatArray, IntArray
-from kellgren.evaluation.predictions import Predictions, in_short
+from kellgren.evaluation import Coverage, MatchedKnees
 from kellgren.grades import Side
 
 # Known endings only: in p1.left and 1.2.840.113 what follows the last dot tells knees apart.
@@ -31,68 +31,6 @@ class Label:
     patient: str
     grade: int
     side: Side = Side.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What became of the labelled knees, and of the predictions."""
-
-    labelled: int
-    scored: int
-    refused: int  # labelled knees whose row has no grade
-    unlabelled: int  # graded rows that fit no label
-
-    @property
-    def missing(self) -> int:
-        """Labelled knees that have no row at all."""
-        return self.labelled - self.scored - self.refused
-
-    def __str__(self) -> str:
-        parts = [f"{spaced(self.scored)} of {spaced(self.labelled)} labelled knees were predicted"]
-        if self.refused:
-            parts.append(f"{spaced(self.refused)} refused")
-        if self.missing:
-            parts.append(f"{spaced(self.missing)} without a row")
-        if self.unlabelled:
-            noun = "prediction" if self.unlabelled == 1 else "predictions"
-            parts.append(f"{spaced(self.unlabelled)} {noun} without a label")
-        return ", ".join(parts)
-
-    def to_dict(self) -> dict[str, int]:
-        """Ready for JSON."""
-        return {
-            "labelled": self.labelled,
-            "scored": self.scored,
-            "refused": self.refused,
-            "missing": self.missing,
-            "unlabelled": self.unlabelled,
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MatchedKnees:
-    """N knees with a label and a predicted grade, in the order of the labels."""
-
-    images: tuple[str, ...]  # as the labels name them
-    patients: tuple[str, ...]
-    truth: IntArray  # (N,) 0..4
-    predicted: IntArray  # (N,) 0..4
-    probabilities: FloatArray | None  # (N, 5)
-    coverage: Coverage
-    labels: IntArray  # (N,) which of the labels each knee has
-
-    def among(self, labels: IntArray) -> MatchedKnees:
-        """Only the knees of these labels; the coverage stays that of the whole table."""
-        kept = np.flatnonzero(np.isin(self.labels, labels))
-        return MatchedKnees(
-            images=tuple(self.images[knee] for knee in kept),
-            patients=tuple(self.patients[knee] for knee in kept),
-            truth=self.truth[kept],
-            predicted=self.predicted[kept],
-            probabilities=None if self.probabilities is None else self.probabilities[kept],
-            coverage=self.coverage,
-            labels=self.labels[kept],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +94,6 @@ def match(predictions: Predictions, labels: Sequence[Label]) -> MatchedKnees:
         ),
         labels=np.array(order, dtype=np.int64),
     )
-
-
-def spaced(number: int) -> str:
-    """A count in groups of three digits: 6 604."""
-    return f"{number:,}".replace(",", " ")
 
 
 def _rows(predictions: Predictions) -> list[_Row]:
