@@ -53,7 +53,7 @@ class CheckRecord(Record):
     name: CheckName
     """What was checked."""
     verdict: Verdict
-    """`unknown`: neither picture nor header tells."""
+    """`unknown`: neither the picture nor the header shows it."""
     evidence: str
     """One sentence for the reader, without names or identifiers of the file's header."""
 

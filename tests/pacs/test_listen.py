@@ -295,7 +295,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_doubles_nothing(
     assert len(kinds) == 6 * len(KINDS)
     # Only the one object under way at the kill may come again, byte for byte the same.
     assert len(peer.got) - len(set(peer.got)) <= 1
-    assert "stopping: what was begun is ended first" in second.lines
+    assert "stopping: films that are being graded are finished first" in second.lines
 
 
 @pytest.mark.skipif(not has_orthanc(), reason="Orthanc is not installed")

@@ -45,7 +45,10 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version, and stop."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -55,7 +58,7 @@ def main() -> None:
     """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
     try:
-        app()  # answers wrong usage, broken pipes and Ctrl-C by itself, with an exit code
+        app()  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code
     except SystemExit as end:
         if end.code == ExitCode.INTERRUPTED:
             _report(

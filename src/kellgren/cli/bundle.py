@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Model bundles: make one of a run, look at its card.")
+app = typer.Typer(
+    no_args_is_help=True, help="Model bundles: build one from finished runs, show its card."
+)
 
 
 @app.command(epilog="kellgren bundle build campaign --labels knees.csv -o my-bundle")
@@ -17,24 +19,29 @@ def build(
     ],
     labels: Annotated[Path, typer.Option(help="Data they were trained on: manifest or folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
-    name: Annotated[str, typer.Option(help="Of the bundle.")] = "default",
+    name: Annotated[str, typer.Option(help="Name of the bundle.")] = "default",
     by: Annotated[
-        Literal["qwk", "accuracy", "macro_f1"], typer.Option(help="What the best is best at.")
+        Literal["qwk", "accuracy", "macro_f1"],
+        typer.Option(help="Metric by which the best rule is chosen."),
     ] = "qwk",
     rule: Annotated[
         Literal["best", "soft", "weighted", "stacked"],
-        typer.Option(help="How the backbones vote; best: whichever of the three is."),
+        typer.Option(help="Rule that combines the backbones; best: the best of the three by --by."),
     ] = "best",
     fold: Annotated[
         list[int] | None,
-        typer.Option(help="Whose networks go in; else finals, or the lowest fold's."),
+        typer.Option(
+            help="Fold whose networks go in; default: final ones, else the lowest fold's."
+        ),
     ] = None,
     weights: Annotated[
         Literal["fp16", "int8"],
-        typer.Option(help="How they are stored; int8 only if 99.8 % of knees keep their grade."),
+        typer.Option(
+            help="Format they are stored in; int8 only if 99.8 % of knees keep their grade."
+        ),
     ] = "fp16",
 ) -> None:
-    """Make a bundle of runs: chosen, calibrated and scored on their out-of-fold predictions."""
+    """Build a bundle from runs: chosen, calibrated and scored on their out-of-fold predictions."""
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training, index
@@ -42,8 +49,8 @@ def build(
 
     if fold is not None and len(fold) > 1:
         raise typer.BadParameter(
-            "several networks of one backbone are less sure than the vote fitted for one: "
-            "train finals, or name one --fold"
+            "the rule is fitted for one network of each backbone, and several together are less "
+            "confident: train final networks, or name one --fold"
         )
     with needs_train_extra():
         from kellgren.training.selection.assemble import build_bundle

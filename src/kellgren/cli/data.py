@@ -1,4 +1,4 @@
-"""`kellgren data`: index, check, folds; packing joins from its own file."""
+"""`kellgren data`: index, check, folds; `cli/training/pack.py` adds packing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def index(
     knees = list_knees(source)
     write_manifest(knees, output)
     counts = {split: sum(grades.values()) for split, grades in count_grades(knees).items()}
-    spread = ", ".join(f"{number} {split}" for split, number in counts.items())
+    by_split = ", ".join(f"{number} {split}" for split, number in counts.items())
     patients = len({knee.patient for knee in knees})
-    told = f"{len(knees)} knees of {patients} patients ({spread}) -> {output}"
-    terminal.out.print(told, markup=False, soft_wrap=True)
+    summary = f"{len(knees)} knees of {patients} patients ({by_split}) -> {output}"
+    terminal.out.print(summary, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="kellgren data check knees.csv")
@@ -38,7 +38,7 @@ def check(
     source: Source,
     json: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
 ) -> None:
-    """Look at every file; exit code 1 when training on the data would be dishonest."""
+    """Check every file; exit code 1 when the data are not fit for training."""
     from json import dumps
 
     from kellgren.atomic_files import written_whole
@@ -49,12 +49,12 @@ def check(
     knees = list_knees(source)
     with terminal.progress("reading") as bar:
         task = bar.add_task("", total=len(knees), now="")
-        found = audit(knees, lambda done, of: bar.update(task, completed=done))
-    terminal.show_audit(found)
+        findings = audit(knees, lambda done, of: bar.update(task, completed=done))
+    terminal.show_audit(findings)
     if json is not None:
         with written_whole(json) as stream:
-            stream.write(dumps(found.to_dict(), indent=2) + "\n")
-    raise typer.Exit(ExitCode.of_check(found.honest))
+            stream.write(dumps(findings.to_dict(), indent=2) + "\n")
+    raise typer.Exit(ExitCode.of_check(findings.honest))
 
 
 @app.command(epilog="kellgren data folds knees.csv -o folds.json")
@@ -73,8 +73,8 @@ def folds(
     with needs_train_extra():
         from kellgren.data.splits import make_folds, save_folds
 
-        dealt = make_folds(for_training(list_knees(source), source), count, seed)
-    save_folds(dealt, output)
-    told = f"{len(dealt.of_patient)} patients in {count} folds -> {output}"
-    terminal.out.print(told, markup=False, soft_wrap=True)
-    terminal.out.print(f"hash {dealt.hash}", style="dim")
+        made = make_folds(for_training(list_knees(source), source), count, seed)
+    save_folds(made, output)
+    summary = f"{len(made.of_patient)} patients in {count} folds -> {output}"
+    terminal.out.print(summary, markup=False, soft_wrap=True)
+    terminal.out.print(f"hash {made.hash}", style="dim")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,27 +23,31 @@ EXAMPLES = (
 
 MapKnees = Annotated[
     int,
-    typer.Option(
-        min=0, help="On how many knees the report tries whether the maps matter; 0: none."
-    ),
+    typer.Option(min=0, help="Knees on which the report tests the maps by blurring; 0: no test."),
 ]
 
 
 @dataclass(frozen=True)
+class _Resampling:
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class _Evaluated:
-    """A table scored, and compared with another one where there is one."""
+    """The scores of a table, and their comparison with another table where one is given."""
 
     name: str
     other: str
     matched: MatchedKnees
     scores: Scores
-    words: tuple[BandScore, ...]
+    certainty_scores: tuple[BandScore, ...]
     comparison: Comparison | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             **self.scores.to_dict(),
-            "certainty": [word.to_dict() for word in self.words],
+            "certainty": [band.to_dict() for band in self.certainty_scores],
             "coverage": self.matched.coverage.to_dict(),
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
         }
@@ -73,10 +77,10 @@ def evaluate(
     resamples: Annotated[
         int,
         typer.Option(
-            min=100, max=100_000, help="Of patients, for the intervals; and permutations."
+            min=100, max=100_000, help="Resamples of patients for the intervals; and permutations."
         ),
     ] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of resampling and permutations.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of resampling and permutations.")] = 42,
 ) -> None:
     """Score predicted grades against true ones, each metric with its 95 % interval."""
     from kellgren.cli import terminal
@@ -85,31 +89,40 @@ def evaluate(
     ensemble = None if html is None else _ensemble(model)
     _refuse_folders(json, html)
     truth = _labels(labels)
-    found = _evaluated(predictions, against, truth, {"resamples": resamples, "seed": seed})
-    terminal.out.print(render(found.scores, found.matched.coverage, found.comparison))
+    evaluated = _evaluated(predictions, against, truth, _Resampling(resamples, seed))
+    terminal.out.print(render(evaluated.scores, evaluated.matched.coverage, evaluated.comparison))
     if json is not None:
-        _write(dumps(found.to_dict(), indent=2, allow_nan=False) + "\n", json)
+        _write(dumps(evaluated.to_dict(), indent=2, allow_nan=False) + "\n", json)
     if html is not None and ensemble is not None:
-        cases, maps = _looked_at(found.matched, truth, ensemble, map_knees, seed)
-        _write(_page(found, cases, maps, ensemble.model["name"]), html)
+        cases, maps = _cases_and_maps(evaluated.matched, truth, ensemble, map_knees, seed)
+        _write(_page(evaluated, cases, maps, ensemble.model["name"]), html)
 
 
 def _evaluated(
-    predictions: Path, against: Path | None, truth: list[Label], chance: dict[str, Any]
+    predictions: Path, against: Path | None, truth: list[Label], resampling: _Resampling
 ) -> _Evaluated:
     from kellgren.evaluation import compare_matched
 
     matched = _matched(predictions, truth)
-    scores, words, comparison = _scores(matched, chance), _words(matched, chance), None
+    comparison = None
     if against is not None:
         other = _matched(against, truth)
-        comparison = compare_matched(matched, other, permutations=chance["resamples"], **chance)
+        comparison = compare_matched(
+            matched,
+            other,
+            permutations=resampling.resamples,
+            resamples=resampling.resamples,
+            seed=resampling.seed,
+        )
     name, other_name = predictions.name, "" if against is None else against.name
-    return _Evaluated(name, other_name, matched, scores, words, comparison)
+    scores = _scores(matched, resampling)
+    return _Evaluated(
+        name, other_name, matched, scores, _certainty_scores(matched, resampling), comparison
+    )
 
 
 def _ensemble(model: Path | None) -> Ensemble:
-    """What draws the worst cases' maps; looked for first, as is matplotlib: scoring takes a while.
+    """The ensemble for the worst cases' maps; opened before scoring, which takes long.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -130,14 +143,14 @@ def _refuse_folders(*written: Path | None) -> None:
             raise typer.BadParameter(f"{path} is a folder; name a file in it")
 
 
-def _looked_at(
+def _cases_and_maps(
     matched: MatchedKnees, labels: list[Label], ensemble: Ensemble, map_knees: int, seed: int
 ) -> tuple[list[Case], MapTest | None]:
-    """The worst knees, and the test of the maps: all for which pictures are read again."""
+    """The worst cases, and the test of the maps: both read pictures again."""
     from kellgren.cli import terminal
     from kellgren.evaluation_report import map_test, worst_cases
 
-    with terminal.progress("looking at the worst cases") as bar:
+    with terminal.progress("reading the worst cases") as bar:
         bar.add_task("", total=None, now="")
         cases = worst_cases(matched, labels, ensemble)
     if not map_knees:
@@ -149,24 +162,24 @@ def _looked_at(
     return cases, maps
 
 
-def _page(found: _Evaluated, cases: list[Case], maps: MapTest | None, model: str) -> str:
+def _page(evaluated: _Evaluated, cases: list[Case], maps: MapTest | None, model: str) -> str:
     from kellgren.evaluation import GradedKnees
     from kellgren.evaluation_report import Report, html_page
 
-    matched = found.matched
+    matched = evaluated.matched
     report = Report(
-        name=found.name,
-        scores=found.scores,
+        name=evaluated.name,
+        scores=evaluated.scores,
         coverage=matched.coverage,
         knees=GradedKnees.checked(
             matched.truth, matched.predicted, matched.probabilities, matched.patients
         ),
-        words=found.words,
+        words=evaluated.certainty_scores,
         cases=cases,
         model=f"model {model}",
         map_test=maps,
-        comparison=found.comparison,
-        other=found.other,
+        comparison=evaluated.comparison,
+        other=evaluated.other,
     )
     return html_page(report)
 
@@ -189,25 +202,37 @@ def _matched(table: Path, labels: list[Label]) -> MatchedKnees:
     return match(read_predictions(table), labels)
 
 
-def _scores(matched: MatchedKnees, chance: dict[str, Any]) -> Scores:
+def _scores(matched: MatchedKnees, resampling: _Resampling) -> Scores:
     from kellgren.evaluation import score
 
     return score(
-        matched.truth, matched.predicted, matched.probabilities, matched.patients, **chance
+        matched.truth,
+        matched.predicted,
+        matched.probabilities,
+        matched.patients,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
     )
 
 
-def _words(matched: MatchedKnees, chance: dict[str, Any]) -> tuple[BandScore, ...]:
-    """How often each of our words for certainty is right, the surest first."""
+def _certainty_scores(matched: MatchedKnees, resampling: _Resampling) -> tuple[BandScore, ...]:
+    """The accuracy at each level of certainty, the highest first."""
     from kellgren.evaluation import score_words
     from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 
     if matched.probabilities is None:
         return ()
-    words = [certainty(shares) for shares in matched.probabilities]
+    levels = [certainty(shares) for shares in matched.probabilities]
     order = [word for word, _ in CERTAINTY_WORDS]
-    found = score_words(matched.truth, matched.predicted, words, matched.patients, **chance)
-    return tuple(sorted(found, key=lambda band: order.index(band.word)))
+    scores = score_words(
+        matched.truth,
+        matched.predicted,
+        levels,
+        matched.patients,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
+    )
+    return tuple(sorted(scores, key=lambda band: order.index(band.word)))
 
 
 def _write(text: str, path: Path) -> None:

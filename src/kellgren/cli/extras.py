@@ -14,7 +14,7 @@ _TRAINING = {
 
 @contextmanager
 def needs_train_extra() -> Iterator[None]:
-    """Turn a missing training library into advice.
+    """Turn the error of a missing training library into a `MissingExtra`.
 
     Raises:
         MissingExtra: naming the library and the command that installs it.
@@ -33,7 +33,7 @@ def needs_train_extra() -> Iterator[None]:
 
 @contextmanager
 def needs_report_extra() -> Iterator[None]:
-    """Turn a missing matplotlib into advice.
+    """Turn the error of a missing matplotlib into a `MissingExtra`.
 
     Raises:
         MissingExtra: with the command that installs it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,7 +27,7 @@ Paths = Annotated[
     typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
 ]
 CsvTable = Annotated[
-    Path | None, typer.Option("--csv", help="Write a table, one row a knee; - prints it.")
+    Path | None, typer.Option("--csv", help="Write a table, one row per knee; - prints it.")
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write all readings as JSON; - prints it.")
@@ -37,15 +36,18 @@ OverlayPictures = Annotated[
     Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
 ]
 Workers = Annotated[
-    int, typer.Option(min=0, max=64, help="Files at a time; 0: one a processor core.")
+    int,
+    typer.Option(min=0, max=64, help="Files graded at the same time; 0: one per processor core."),
 ]
 DicomFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder for answers in DICOM: report, pictures, segments, presentation."),
+    typer.Option(
+        help="Folder for DICOM objects: report, pictures, segmentation, presentation state."
+    ),
 ]
 FhirTarget = Annotated[
     Path | None,
-    typer.Option(help="FHIR R4 Observations: a Bundle in FILE.json, or a file a knee in DIR."),
+    typer.Option(help="FHIR R4 Observations: a Bundle in FILE.json, or one file per knee in DIR."),
 ]
 PseudonymKey = Annotated[
     str | None,
@@ -56,21 +58,26 @@ PseudonymKey = Annotated[
     ),
 ]
 Frame = Annotated[
-    int | None, typer.Option(min=1, help="Which one of a DICOM file that holds several.")
+    int | None,
+    typer.Option(min=1, help="Frame to read, from 1, of a DICOM file that holds several."),
 ]
 SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")]
 ModelFolder = Annotated[
     Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
 ]
-EngineName = Annotated[Literal["onnxruntime", "openvino"], typer.Option(envvar="KELLGREN_ENGINE")]
+EngineName = Annotated[
+    Literal["onnxruntime", "openvino"],
+    typer.Option(envvar="KELLGREN_ENGINE", help="Library that runs the networks."),
+]
 PrecisionName = Annotated[
-    Literal["fp32", "bf16"], typer.Option(help="bf16: with --engine openvino only.")
+    Literal["fp32", "bf16"],
+    typer.Option(help="Number format of the networks; bf16: with --engine openvino only."),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with an interrupted --csv or --json batch.")
+    bool, typer.Option("--resume", help="Resume an interrupted --csv or --json batch.")
 ]
 Single = Annotated[
-    bool, typer.Option("--single", help="Read every knee without the patient's other one.")
+    bool, typer.Option("--single", help="Grade every knee without the patient's other knee.")
 ]
 
 
@@ -112,7 +119,9 @@ def grade(
     model: ModelFolder = None,
     engine: EngineName = "onnxruntime",
     precision: PrecisionName = "fp32",
-    mirror: Annotated[bool, typer.Option(help="Average with the look at the mirror image.")] = True,
+    mirror: Annotated[
+        bool, typer.Option(help="Average over the knee and its mirror image.")
+    ] = True,
     single: Single = False,
     mapped: MappedGrade = None,
     workers: Workers = 0,
@@ -122,11 +131,12 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
+    from kellgren.cli.inputs import cores, expanded, files_of
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
     from kellgren.grading.bundle import default_bundle
 
-    paths, known = _expanded(paths)
+    paths, known = expanded(paths)
     images = files_of(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(images))
@@ -157,48 +167,6 @@ def grade(
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
     _report_written(csv, json, overlay, dicom_out, fhir)
     raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
-
-
-def _expanded(paths: list[str]) -> tuple[list[str], Known]:
-    """The paths with the images of each manifest in its place, and their patients and sides.
-
-    Raises:
-        InvalidManifest: a CSV among the paths is not a manifest.
-    """
-    from kellgren.data.manifest import read_manifest
-
-    images: list[str] = []
-    known: dict[str, tuple[str, Side]] = {}
-    for path in paths:
-        if not path.lower().endswith(".csv"):
-            images.append(path)
-            continue
-        knees = read_manifest(Path(path), graded=False)
-        images += [str(knee.image) for knee in knees]
-        known |= {str(knee.image): (knee.patient, knee.side) for knee in knees}
-    return images, known
-
-
-def files_of(
-    paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
-) -> list[str]:
-    """The files to grade; refuses outputs that would end up inside each other or on an input."""
-    from kellgren.batch.batch import collect
-    from kellgren.cli import terminal
-
-    if str(csv) == str(json) == "-":
-        raise typer.BadParameter("only one of --csv and --json can go to standard output")
-    for written in (csv, json):
-        if written is not None and written.is_dir():
-            raise typer.BadParameter(f"{written} is a folder; name a file in it")
-    images = collect(paths)
-    for folder in folders:
-        if folder is not None and any(_same_folder(folder, Path(image)) for image in images):
-            raise typer.BadParameter(f"{folder} holds pictures to be graded; name another folder")
-    if not images:
-        terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
-        raise typer.Exit(ExitCode.NOTHING_GRADED)
-    return images
 
 
 def _pseudonyms(key: str | None) -> Pseudonyms | None:
@@ -234,21 +202,10 @@ def _folders(
     return folders
 
 
-def _same_folder(folder: Path, image: Path) -> bool:
-    return folder.resolve() == image.parent.resolve()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _graded(
     ensemble: Ensemble,
     images: list[str],
-    said: tuple[Side, Known],
+    sides: tuple[Side, Known],
     csv: Path | None,
     json: Path | None,
     folders: list[ReadingFolder],
@@ -257,7 +214,7 @@ def _graded(
     force: bool,
     patients: Pseudonyms | None,
 ) -> list[ReadingRow]:
-    """Grade under a bar, keeping a journal until the tables are written."""
+    """Grade with a progress bar and a journal, which is deleted once the tables are written."""
     from kellgren.batch.batch import grade_batch
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
@@ -277,8 +234,8 @@ def _graded(
             ensemble,
             images,
             journal,
-            side=said[0],
-            known=said[1],
+            side=sides[0],
+            known=sides[1],
             folders=folders,
             workers=workers,
             force=force,

@@ -25,43 +25,43 @@ def _default_spool() -> Path:
 def listen(
     answer_to: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT/AET", help="Where answers go, by C-STORE."),
+        typer.Option(metavar="HOST:PORT/AET", help="DICOM node that gets the results, by C-STORE."),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen.")] = 11112,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 11112,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; other machines reach none but their own.")
+        str, typer.Option(help="Address to listen on; no other machine reaches the default.")
     ] = "127.0.0.1",
-    ae_title: Annotated[str, typer.Option(help="Of this station.")] = "KELLGREN",
+    ae_title: Annotated[str, typer.Option(help="AE title of this station.")] = "KELLGREN",
     spool: Annotated[
         Path | None,
-        typer.Option(help="Folder where films wait.  [default: spool in KELLGREN_HOME]"),
+        typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]"),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=16, help="Films read at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
     status: Annotated[
-        bool, typer.Option("--status", help="Count the films of the spool, and stop.")
+        bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
     ] = False,
 ) -> None:
     """Grade the CR and DX films that a picture archive sends, and send it the answers.
 
-    DICOM knows no passwords: whoever reaches the port can send. What was acknowledged survives the
-    death of the process; the spool holds patients' films until they are answered.
+    DICOM has no passwords: anyone who reaches the port can send films. A film that was acknowledged
+    is kept if the process dies; the spool holds patients' films until their results are sent.
     """
     folder = spool or _default_spool()
     if status:
         _show_counts(folder)
         return
     if answer_to is None:
-        raise typer.BadParameter("say where answers go: --answer-to HOST:PORT/AET")
+        raise typer.BadParameter("name the node that gets the results: --answer-to HOST:PORT/AET")
     _check_station(ae_title, host)
     from kellgren.ensemble import Ensemble
     from kellgren.grading.bundle import default_bundle
     from kellgren.pacs.sender import Peer
     from kellgren.pacs.station import Station
 
-    # pydicom's warnings quote the value they are about; silence is of a process, not a thread.
+    # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
     peer = Peer.parse(answer_to)
     ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
@@ -79,7 +79,7 @@ def listen(
             signal.signal(number, lambda *_: stopped.set())
         _report(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
         stopped.wait()
-        _report("stopping: what was begun is ended first")
+        _report("stopping: films that are being graded are finished first")
 
 
 def _check_station(ae_title: str, host: str) -> None:
@@ -88,7 +88,7 @@ def _check_station(ae_title: str, host: str) -> None:
     if not is_title(ae_title):
         raise typer.BadParameter("--ae-title has 1 to 16 ASCII characters and no backslash")
     if host not in _LOOPBACK:
-        _report(f"warning: {host} is open to other machines, and DICOM knows no passwords")
+        _report(f"warning: {host} is open to other machines, and DICOM has no passwords")
 
 
 def _show_counts(folder: Path) -> None:

@@ -22,7 +22,7 @@ def locate(
         list[str], typer.Argument(metavar="PATH...", help="Files, folders or glob patterns.")
     ],
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write a table, one row a knee; - prints it.")
+        Path | None, typer.Option("--csv", help="Write a table, one row per knee; - prints it.")
     ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Write all knees as JSON; - prints it.")
@@ -40,7 +40,7 @@ def locate(
     """Show where the knees of a film lie, their sides and checks, without grading them."""
     from kellgren.batch.locate import locate_file, write_csv, write_json
     from kellgren.cli import terminal
-    from kellgren.cli.grade import files_of
+    from kellgren.cli.inputs import files_of
     from kellgren.grades import Side
     from kellgren.localisation.knee_detector import Localiser
 
@@ -83,5 +83,5 @@ def _draw(locations: list[Location], folder: Path) -> None:
     names = distinct_names([location.image for location in locations])
     for location in locations:
         if location.knees:
-            with replaced_whole(folder / f"{names[location.image]}.png") as draft:
-                draft.write_bytes(location.picture())
+            with replaced_whole(folder / f"{names[location.image]}.png") as temporary:
+                temporary.write_bytes(location.picture())

@@ -31,8 +31,8 @@ def render(
     """Headline metrics, one line per grade and the confusion matrix.
 
     Args:
-        scores: what to show.
-        coverage: how many labelled knees the scores speak of; shown first when given.
+        scores: of a table.
+        coverage: how many labelled knees were scored; shown first when given.
         comparison: with another grader; shown after the scores when given.
     """
     parts: list[RenderableType] = []
@@ -101,15 +101,15 @@ def _comparison(comparison: Comparison) -> Table:
     table.add_column("95% interval")
     table.add_column("p", justify="right")
     for metric in METRICS:
-        found = comparison.metrics.get(metric.key)
-        if found is not None:
+        compared = comparison.metrics.get(metric.key)
+        if compared is not None:
             table.add_row(
                 metric.name,
-                _number(found.this),
-                _number(found.other),
-                Text(_signed(found.difference.value), style="bold"),
-                _signed_interval(found.difference),
-                "<0.001" if found.p_value < 0.001 else _number(found.p_value),
+                _number(compared.this),
+                _number(compared.other),
+                Text(_signed(compared.difference.value), style="bold"),
+                _signed_interval(compared.difference),
+                "<0.001" if compared.p_value < 0.001 else _number(compared.p_value),
             )
     return table
 

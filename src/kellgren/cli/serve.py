@@ -15,30 +15,34 @@ EXAMPLES = (
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")
+    ] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(envvar="KELLGREN_TOKEN", help="That clients must show; 16 letters or more."),
+        typer.Option(
+            envvar="KELLGREN_TOKEN", help="Token that clients must send; 16 characters or more."
+        ),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Folder of films and answers; else in KELLGREN_HOME.")
+        Path | None, typer.Option(help="Folder for films and results; default: in KELLGREN_HOME.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, max=64, help="Graders; 0: one a processor core.")
+        int, typer.Option(min=0, max=64, help="Grader processes; 0: one per processor core.")
     ] = 0,
-    queue: Annotated[int, typer.Option(min=1, max=100_000, help="Cases that may wait.")] = 512,
+    queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most cases that may wait.")] = 512,
     model: Annotated[
         Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A host name to answer to, beside the address.")
+        list[str] | None, typer.Option(help="Host name to accept, beside the address.")
     ] = None,
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Keep file names; they may name patients.")
     ] = False,
 ) -> None:
-    """Open the reading room: a page and an API on this machine."""
-    from kellgren.cli.grade import cores
+    """Run the reading room: a web page and an API on this machine."""
+    from kellgren.cli.inputs import cores
     from kellgren.web.server import CannotServe, run
     from kellgren.web.settings import (
         MIN_TOKEN_LENGTH,
@@ -56,7 +60,7 @@ def serve(
         )
     if token is not None and (len(token) < MIN_TOKEN_LENGTH or not token.isprintable()):
         raise typer.BadParameter(
-            f"needs {MIN_TOKEN_LENGTH} printable letters or more", param_hint="--token"
+            f"needs {MIN_TOKEN_LENGTH} printable characters or more", param_hint="--token"
         )
     settings = Settings(
         store=store or default_store(),

@@ -1,4 +1,4 @@
-"""What people see in a terminal: tables on standard output, progress on standard error."""
+"""Terminal output: tables on standard output, progress and messages on standard error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SIDES = {"L": "left", "R": "right", "": "unknown"}
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 if not out.is_terminal:
-    out.width = 200  # a file or pipe has no edge: names of files stay whole
+    out.width = 200  # a file or pipe has no width: file names are not broken
 
 
 def progress(description: str) -> Progress:
@@ -63,7 +63,7 @@ def colour_of(grade: int) -> str:
 
 
 def probability_bar(probabilities: Sequence[float]) -> Text:
-    """Five blocks, one a grade, as high as its probability."""
+    """Five blocks, one per grade, as high as its probability."""
     bar = Text()
     for grade, share in enumerate(probabilities):
         block = _BLOCKS[max(1, round(share * (len(_BLOCKS) - 1)))]
@@ -73,7 +73,7 @@ def probability_bar(probabilities: Sequence[float]) -> Text:
 
 
 def readings_table(rows: Sequence[GradedRow]) -> Table:
-    """One line a knee: file, side, grade with its name, probabilities, certainty."""
+    """One line per knee: file, side, grade with its name, probabilities, certainty."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("knee", overflow="fold")
     table.add_column("side")
@@ -124,9 +124,9 @@ def _show_graded(graded: Sequence[GradedRow]) -> None:
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
     counted = Counter(row.grade for row in graded)
-    spread = ", ".join(f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g])
+    by_grade = ", ".join(f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g])
     if len(graded) > 1:
-        out.print(f"\n{len(graded)} knees: {spread}", style="dim")
+        out.print(f"\n{len(graded)} knees: {by_grade}", style="dim")
 
 
 def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
@@ -173,8 +173,8 @@ def show_card(card: Card, checksum: str) -> None:
         networks = [member for member in card.members if member.backbone == backbone]
         member, count = networks[0], len(networks)
         times = f", {count} networks of different folds" if count > 1 else ""
-        sees = f"{member.architecture} at {member.preprocess.size} pixels"
-        table.add_row("member", f"{backbone}: {sees}{times}")
+        network = f"{member.architecture} at {member.preprocess.size} pixels"
+        table.add_row("member", f"{backbone}: {network}{times}")
         table.add_row("learnt from", member.learnt_from(card.data.folds))
         table.add_row("started from", member.started_from)
     if card.storage is not None:
@@ -188,15 +188,15 @@ def show_card(card: Card, checksum: str) -> None:
         table.add_row("note", note)
     if len(card.combiner.members) > 1:
         weights = zip(card.combiner.members, card.combiner.weights, strict=True)
-        said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights)
-        table.add_row("vote", f"{card.combiner.rule}: {said}")
+        listed = ", ".join(f"{name} {weight:.3f}" for name, weight in weights)
+        table.add_row("vote", f"{card.combiner.rule}: {listed}")
     for where, scores in (("", card.out_of_fold), (", paired", card.out_of_fold_paired or {})):
         for key, name in _HEADLINES.items():
-            found = scores.get(key)
-            if found is not None:
-                interval = f"(95 % CI {found['low']:.3f} to {found['high']:.3f})"
-                table.add_row(f"out of fold{where}: {name}", f"{found['value']:.3f} {interval}")
-    table.add_row("other knee", "has a say" if card.both_knees else "is not used")
+            score = scores.get(key)
+            if score is not None:
+                interval = f"(95 % CI {score['low']:.3f} to {score['high']:.3f})"
+                table.add_row(f"out of fold{where}: {name}", f"{score['value']:.3f} {interval}")
+    table.add_row("other knee", "is used" if card.both_knees else "is not used")
     table.add_row("grades", card.scale)
     table.add_row("use", card.intended_use)
     table.add_row("checksum", checksum)
@@ -227,14 +227,14 @@ def show_audit(audit: Audit) -> None:
 
 
 def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
-    """Print the best candidates, what the choice is worth, and what a bundle would be."""
+    """Print the best candidates, the nested estimate of the choice, and the scores of a bundle."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rule", "members", *_MEASURED):
         table.add_column(name, overflow="fold")
     rows = choice.rows()
     for row in rows[:most]:
-        scores = (f"{row[key]:.4f}" for key in _MEASURED)
-        table.add_row(row["rule"], Text(row["members"]), *scores)
+        cells = (f"{row[key]:.4f}" for key in _MEASURED)
+        table.add_row(row["rule"], Text(row["members"]), *cells)
     out.print(table)
     left = f", {choice.found.left_out} held out by some only" if choice.found.left_out else ""
     out.print(f"\n{len(rows)} candidates, {len(choice.found.knees)} knees{left}", style="dim")
@@ -243,16 +243,16 @@ def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
     out.print(f"nested estimate of the choice          {nested}")
     out.print(f"optimism                               {choice.optimism:+.4f}")
     rule = choice.estimated.combiner.rule
-    for name, found in (("alone", choice.single), ("with the other knee", choice.paired)):
+    for name, scores in (("alone", choice.single), ("with the other knee", choice.paired)):
         out.print(f"\nfor a bundle ({rule}, calibrated), each knee {name}, nested:", style="bold")
         for key in _MEASURED:
-            out.print(f"  {key:<10} {getattr(found, key)}")
+            out.print(f"  {key:<10} {getattr(scores, key)}")
     out.print("\ngain of the other knee:", style="bold")
     for key, gain in choice.estimated.gain.items():
         out.print(f"  {key:<10} {gain}")
     if protocols is not None:
-        taken, honest = protocols.paper.score, protocols.honest.score
+        on_test, out_of_fold = protocols.paper.score, protocols.honest.score
         out.print(
-            f"\n{protocols.knees} test knees, {protocols.measure}: chosen on them {taken:.4f}, "
-            f"chosen out of fold {honest:.4f}, optimism {taken - honest:+.4f}"
+            f"\n{protocols.knees} test knees, {protocols.measure}: chosen on them {on_test:.4f}, "
+            f"chosen out of fold {out_of_fold:.4f}, optimism {on_test - out_of_fold:+.4f}"
         )
