@@ -213,11 +213,15 @@ def test_a_plan_says_every_job_and_weight_and_trains_nothing(
         assert f"small-48-{fold}-" in said
 
     weights = tmp_path / "weights"
-    weights.mkdir()
+    missing = f"missing: small at 48: {weights}: no files match resnet101*.safetensors"
     assert kellgren(*words, "--plan", "--out", tmp_path / "out", "--weights-dir", weights) == 1
     said = capsys.readouterr().out
-    assert f"missing: small at 48: {weights}: no files match resnet101*.safetensors" in said
+    assert missing in said
     assert "1 of 1 cannot be had" in said
+    weights.mkdir()
+    assert kellgren(*words, "--plan", "--weights-dir", weights) == 0
+    reason = "because weights has no resnet101*.safetensors"
+    assert f"small at 48: download: torchvision resnet101, {reason}" in capsys.readouterr().out
     (weights / "resnet101.safetensors").write_bytes(b"no tensors")
     assert kellgren(*words, "--plan", "--weights-dir", weights) == 1
     assert "cannot be read as safetensors" in capsys.readouterr().out

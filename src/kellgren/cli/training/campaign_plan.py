@@ -24,7 +24,7 @@ def show_plan(
         campaign: to be planned.
         knees: graded.
         folder: whose plan the campaign would join; ``None``: a new one.
-        weights_dir: where weights lie; ``None``: downloads.
+        weights_dir: with files of weights; what is not in it would be downloaded.
 
     Returns:
         Whether every member's weights can be had.

@@ -83,7 +83,7 @@ def run_campaign(
         campaign: what to train.
         knees: graded; all of the data set.
         folder: of the campaign, new or begun.
-        weights_dir: where ImageNet weights lie; ``None`` downloads them.
+        weights_dir: with files of ImageNet weights; what is not in it is downloaded.
         max_minutes: stop after an epoch before this is exceeded, and begin no job that cannot
             end in what is left, as its sisters' times say; the first epoch always runs.
         watcher: to be told.

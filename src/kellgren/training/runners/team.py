@@ -60,7 +60,7 @@ def run_together(
         knees: graded; all of the data set.
         folder: of the campaign, new or begun.
         session: how many processes, and how long they have together.
-        weights_dir: where ImageNet weights lie; ``None`` downloads them.
+        weights_dir: with files of ImageNet weights; what is not in it is downloaded.
         watcher: to be told.
         work: what a runner does.
 
