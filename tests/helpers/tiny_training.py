@@ -248,6 +248,51 @@ def campaign_that_dies(
         return run_campaign(campaign, knees, folder, watcher=_Mortal(watcher, end), **how)
 
 
+def campaign_short_of_memory(
+    job_runs_alone: bool,
+    campaign: Campaign,
+    knees: Sequence[Knee],
+    folder: Path,
+    *,
+    watcher: CampaignWatcher,
+    session: Session,
+    **how: Any,
+) -> Ending:
+    """The same, but after the first epoch of fold 0 the device has no memory beside others'.
+
+    Args:
+        job_runs_alone: whether it has for one runner alone.
+    """
+
+    class Short(_Mortal):
+        fold: int | None = None
+
+        def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
+            self.fold = job.fold
+            super().job_begins(job, statuses)
+
+        def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
+            if epoch > 0 and self.fold == 0:
+                self.end()
+
+        def epoch_ends(self, record: dict[str, Any]) -> None:
+            self.other.epoch_ends(record)
+
+        def job_returned(self, job: Job) -> None:
+            self.other.job_returned(job)
+
+        def job_fails(self, job: Job, reason: str) -> None:
+            self.other.job_fails(job, reason)
+
+    def end() -> None:
+        if session.runners > 1 or not job_runs_alone:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with tiny_world():
+        short = Short(watcher, end)
+        return run_campaign(campaign, knees, folder, watcher=short, session=session, **how)
+
+
 def campaign_that_waits(
     campaign: Campaign, knees: Sequence[Knee], folder: Path, **how: Any
 ) -> Ending:

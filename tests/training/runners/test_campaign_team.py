@@ -27,6 +27,7 @@ from tiny_training import (
     ONE_CYCLE,
     assert_same_weights,
     campaign_in_tiny_world,
+    campaign_short_of_memory,
     campaign_that_dies,
     processes_that_know,
     team_that_waits,
@@ -137,6 +138,38 @@ def test_a_failing_job_is_tried_once_by_all_runners(knees: list[Knee], tmp_path:
     )
     assert len(ending.failed) == 3
     assert Counter(event.kind for _, event in notes.events) == {"begins": 3, "fails": 3}
+
+
+def test_a_job_without_device_memory_waits_and_is_done_by_one_runner_alone(
+    knees: list[Knee], alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = Notes()
+    work = partial(campaign_short_of_memory, True)
+    ending = run_together(
+        CAMPAIGN, knees, tmp_path / "c", Session.begun(None, 2), watcher=notes, work=work
+    )
+    assert ending.failed == {}
+    assert not ending.paused
+    assert len(ending.finished) == 4
+    assert_as_alone(tmp_path / "c", alone)  # nothing of the first try is lost or done twice
+    (first, *more) = [(n, event) for n, event in notes.events if event.kind == "returned"]
+    assert len(more) <= 1  # the other runner may have tried it too
+    lines = TeamLines()
+    lines.told(*first)
+    assert first[1].job is not None
+    shown = f"{first[0]}: {first[1].job.name} waits again: no device memory for it beside the other"
+    assert shown in capsys.readouterr().err
+
+
+def test_a_job_without_device_memory_for_one_runner_alone_has_failed(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    work = partial(campaign_short_of_memory, False)
+    ending = run_together(CAMPAIGN, knees, tmp_path / "c", Session.begun(None, 2), work=work)
+    assert len(ending.finished) == 3
+    assert [name[:7] for name in ending.failed] == ["a-48-f0"]
+    assert "CUDA out of memory" in "".join(ending.failed.values())
+    assert [one.state for one in survey(tmp_path / "c")] == ["failed", "done", "done", "done"]
 
 
 def nowhere_to_write(*arguments: object, **how: object) -> None:

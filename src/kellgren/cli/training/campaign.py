@@ -29,7 +29,8 @@ def ensemble(
         str | None, typer.Option(help="Every member at these instead: 224,288,384.")
     ] = None,
     weights_dir: Annotated[
-        Path | None, typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded.")
+        Path | None,
+        typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded."),
     ] = None,
     max_minutes: Annotated[
         float | None,

@@ -41,6 +41,9 @@ class TeamLines(TeamWatcher):
             self.say(runner, f"{job.name}: {scores}")
         elif event.kind == "fails":
             self.say(runner, f"failed: {job.name}: {said['reason']}", "red")
+        elif event.kind == "returned":
+            problem = "no device memory for it beside the other runners"
+            self.say(runner, f"{job.name} waits again: {problem}; this runner ends", "yellow")
 
     def died(self, runner: int, job: Job | None, how: str, again: bool) -> None:
         """Said at once: the job's last epoch is done once more."""
@@ -93,6 +96,9 @@ class TeamTable(TeamLines):
             self._jobs = {**self._jobs, "done": self._jobs["done"] + (event.kind == "ends")}
             super().told(runner, event)
             self._rows[runner] = _Row(now="looks for a job")
+        elif event.kind == "returned":
+            super().told(runner, event)
+            self._rows[runner] = _Row(now="ended: no device memory")
         else:
             _change(self._rows[runner], event)
         self._live.update(self.render())

@@ -32,7 +32,8 @@ def member(
         Path | None, typer.Option(help="File of folds; without it, five are dealt (seed 42).")
     ] = None,
     weights_dir: Annotated[
-        Path | None, typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded.")
+        Path | None,
+        typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded."),
     ] = None,
     start_from: Annotated[
         Path | None, typer.Option(help="Another run of the same fold, whose weights to refine.")

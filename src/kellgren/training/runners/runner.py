@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from filelock import BaseFileLock, Timeout
 
 from kellgren.data.manifest import Knee
@@ -45,6 +46,9 @@ class CampaignWatcher(Watcher):
     def job_fails(self, job: Job, reason: str) -> None:
         """A job cannot go on; the others do."""
 
+    def job_returned(self, job: Job) -> None:
+        """The device had no memory for a job beside other runners': it waits again."""
+
 
 @dataclass
 class Ending:
@@ -55,12 +59,15 @@ class Ending:
         failed: jobs that could not go on, and why.
         paused: whether the time was up before the jobs were.
         elsewhere: jobs that another runner is at.
+        returned: the job for which the device had no memory beside other runners'; it waits
+            again, from its last checkpoint on, and this runner took no other.
     """
 
     finished: list[Job] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     paused: bool = False
     elsewhere: list[Job] = field(default_factory=list)
+    returned: Job | None = None
 
 
 def run_campaign(
@@ -129,7 +136,7 @@ class _Runner:
 
     def work(self, jobs: Sequence[Job]) -> Ending:
         wanted = {job.name for job in jobs}
-        while claimed := self._claim(wanted):
+        while self.ending.returned is None and (claimed := self._claim(wanted)):
             job, lock, statuses = claimed
             try:
                 self.watcher.job_begins(job, statuses)
@@ -195,6 +202,10 @@ class _Runner:
         except CannotKeep:
             raise
         except (KellgrenError, MemoryError, RuntimeError) as error:  # torch's are the last
+            if isinstance(error, torch.OutOfMemoryError) and self.session.runners > 1:
+                self.ending.returned = job
+                self.watcher.job_returned(job)
+                return
             reason = " ".join(str(error).split()) or type(error).__name__
             self.ending.failed[job.name] = reason
             keep_failure(self.folder, job, reason, self.session.name)

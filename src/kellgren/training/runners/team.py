@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -53,7 +53,9 @@ def run_together(
 
     Each job is done by one of them. The processor's threads are divided among them. A runner that
     dies is replaced, and its job goes on from the last checkpoint; after three deaths the job
-    counts as failed. When this call ends, however it does, no runner is left.
+    counts as failed. A runner whose job finds no device memory beside the others' puts the job
+    back and ends; what is left when all have ended is done by one runner alone, and a job that
+    finds no memory then has failed. When this call ends, however it does, no runner is left.
 
     Args:
         campaign: what to train.
@@ -149,7 +151,7 @@ class _Team:
 
     def _told(self, place: _Place, event: Event) -> None:
         place.job = event.job
-        if event.kind in ("ends", "fails"):
+        if event.kind in ("ends", "fails", "returned"):
             place.job = None
             self.deaths[None] = 0
         if event.kind == "over":
@@ -169,6 +171,20 @@ class _Team:
         if not place.over:
             _kill_group(place.process.pid)  # what it had started
             self._died(place)
+        if not self.places and self._waits_for_memory():
+            alone = replace(self.task.session, runners=1)
+            self.task = replace(self.task, session=alone)
+            self.start(1)
+
+    def _waits_for_memory(self) -> bool:
+        """Whether a job is open that several runners had no memory for, and time to try it."""
+        if self.task.session.runners == 1 or all(end.returned is None for end in self.endings):
+            return False
+        left = self.task.session.minutes_left
+        failed = set(self.failed).union(*(end.failed for end in self.endings))
+        jobs = jobs_to_do(self.task.campaign, self.task.folder)
+        still = [job for job in jobs if not (job.is_finished or job.name in failed)]
+        return bool(still) and (left is None or left > 0)
 
     def _died(self, place: _Place) -> None:
         how, job = _how(place.process.exitcode), place.job

@@ -25,8 +25,8 @@ from kellgren.training.runners.session import Session
 
 _SECONDS_BETWEEN_STEPS = 0.25  # told, not taken
 Kind = Literal[
-    "begins", "reading", "epoch", "step", "epoch-ends", "predicting", "ends", "fails", "over",
-    "broken",
+    "begins", "reading", "epoch", "step", "epoch-ends", "predicting", "ends", "fails",
+    "returned", "over", "broken",
 ]  # fmt: skip
 
 
@@ -67,8 +67,9 @@ class Event:
             ``predicting`` (``done``, ``total``), ``epoch`` (``epoch`` from 1, ``epochs``,
             ``size``, ``steps``), ``step`` (``step`` of the epoch, ``loss`` or None, ``seconds``
             since the epoch began), ``epoch-ends`` (the epoch's record), ``ends`` (``accuracy``
-            and ``qwk`` in words; none for a final), ``fails`` (``reason``), ``over``
-            (``ending``), ``broken`` (``subject``, ``problem``, ``remedy``, ``disk``).
+            and ``qwk`` in words; none for a final), ``fails`` (``reason``), ``returned`` (no
+            device memory beside other runners), ``over`` (``ending``), ``broken`` (``subject``,
+            ``problem``, ``remedy``, ``disk``).
         job: at which the runner is; ``None`` where it is over.
         said: by the kind.
     """
@@ -166,6 +167,10 @@ class _Relay(CampaignWatcher):
 
     def job_fails(self, job: Job, reason: str) -> None:
         self._tell("fails", reason=reason)
+        self._job = None
+
+    def job_returned(self, job: Job) -> None:
+        self._tell("returned")
         self._job = None
 
     def _now_and_then(self, kind: Kind, **said: Any) -> None:
