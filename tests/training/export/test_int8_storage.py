@@ -211,9 +211,9 @@ def test_int8_that_changes_grades_is_refused_with_figures(
     labels = lay(tmp_path, fragile=True)
     words = ("bundle", "build", tmp_path / "run", "--labels", labels, "-o", tmp_path / "small")
     assert kellgren(*words, "--weights", "int8") != 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert "of 40 knees otherwise" in said
-    assert "--weights fp16" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "of 40 knees otherwise" in output
+    assert "--weights fp16" in output
     assert not (tmp_path / "small").exists()
 
 

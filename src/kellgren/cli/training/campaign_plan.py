@@ -50,8 +50,8 @@ def show_plan(
             soft_wrap=True,
         )
     missing = sum(start.missing for start in starts)
-    said = f"{missing} of {len(starts)} cannot be had" if missing else f"all {len(starts)} found"
-    terminal.out.print(f"{len(plan.jobs)} jobs; weights: {said}")
+    summary = f"{missing} of {len(starts)} cannot be had" if missing else f"all {len(starts)} found"
+    terminal.out.print(f"{len(plan.jobs)} jobs; weights: {summary}")
     return not missing
 
 

@@ -200,8 +200,8 @@ def _logits(network: Member, images: Tensor) -> Floats:
         return np.asarray(network(images).numpy())
 
 
-def _difference(found: Floats, expected: Floats) -> float:
-    return float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
+def _difference(computed: Floats, expected: Floats) -> float:
+    return float((np.abs(computed - expected) / np.maximum(1, np.abs(expected))).max())
 
 
 def _differs(path: Path, difference: float) -> TrainingError:

@@ -31,7 +31,7 @@ from kellgren.training.member.checkpoint import (
     read_history,
 )
 from kellgren.training.member.schedule import optimiser_for
-from kellgren.training.member.teachers import Teacher
+from kellgren.training.member.teachers import TeacherNetworks
 from kellgren.training.recipe import HeadThenAll, Recipe
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
 
@@ -64,7 +64,7 @@ class MemberRun:
     weights_dir: Path | None
     device: Device
     start_from: Path | None = None
-    teacher: Teacher | None = None
+    teacher: TeacherNetworks | None = None
 
     @property
     def checkpoint(self) -> Path:
