@@ -23,7 +23,7 @@ from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.runtime import Engine, MemberRuntime
 from kellgren.training.architectures import Member
 from kellgren.training.export.int8_storage import round_compensated, store_int8
-from kellgren.training.export.onnx_export import export_onnx
+from kellgren.training.export.onnx_export import export
 from kellgren.training.selection import int8_bundle
 
 CPU = ["CPUExecutionProvider"]
@@ -87,7 +87,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     }
     network = Member(stages, body_from="wide", channels=512, grades=5, dropout=0.2)
     path = tmp_path_factory.mktemp("member") / "member.onnx"
-    export_onnx(network, 64, path, half_storage=True)
+    export(network, 64, path, half_storage=True)
     images = np.random.default_rng(0).normal(0, 1, (24, 1, 64, 64)).cumsum(axis=3) / 6
     return path, np.repeat(images.astype(np.float32), 3, axis=1)
 
