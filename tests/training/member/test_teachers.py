@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kellgren.data.manifest import Knee
+from command_line import kellgren
+from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.splits import Folds
 from kellgren.errors import TrainingError
 from kellgren.grades import Grade
@@ -233,6 +234,43 @@ def test_a_campaign_teaches_a_campaign_fold_by_fold(knees: list[Knee], tmp_path:
     result = run_campaign(students, knees, tmp_path / "fooled")
     assert [name for name in result.failed if "-f0-" in name]
     assert "may not teach a run with fold 0 held out" in "".join(result.failed.values())
+
+
+TEACHER = 'name = "teacher"\nfolds = {{ count = 2, seed = 0 }}\nfinals = true\n{members}'
+STUDENT = """
+name = "{name}"
+batch = 3
+precision = "fp32"
+stages = [{{ epochs = 1, size = 48 }}]
+network = {{ architecture = "tiny", pretrained = false }}
+schedule = {{ name = "one-cycle", peak_rate = 1e-2 }}
+targets = {{ kind = "ordinal" }}
+augmentation = {{ mirror = 0.5 }}
+"""
+
+
+def test_a_plan_names_the_teacher_and_its_networks(
+    knees: list[Knee], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The campaign that the how-to describes: a shipped recipe's student, and a teacher."""
+    (tmp_path / "small.toml").write_text(STUDENT.format(name="small"))
+    teacher = tmp_path / "campaign"
+    table = f'[members.change.teacher]\nsource = "{teacher}"\nweight = 0.25\n'
+    members = f'[[members]]\nrecipe = "small.toml"\n{table}'
+    (tmp_path / "student.toml").write_text(TEACHER.format(members=members))
+    manifest = tmp_path / "knees.csv"
+    write_manifest(knees, manifest)
+    words = ("train", "ensemble", tmp_path / "student.toml", "--data", manifest, "--plan")
+
+    assert kellgren(*words) == 1
+    assert f"missing: teacher of small at 48: {teacher}, weight 0.25, f0: " in (
+        capsys.readouterr().out
+    )
+    pair = tuple(tiny_recipe(ONE_CYCLE, epochs=(1,), name=name) for name in ("a", "b"))
+    assert not run_campaign(Campaign("teacher", 2, 0, pair, finals=True), knees, teacher).failed
+    assert kellgren(*words) == 0
+    line = f"teacher of small at 48: {teacher}, weight 0.25, networks: f0 2, f1 2, final 2"
+    assert line in capsys.readouterr().out
 
 
 def bundled(run: MemberRun, folder: Path, trained_folds: tuple[int, ...]) -> Path:
