@@ -88,8 +88,8 @@ def estimates(scores: Scores) -> Iterator[tuple[str, Estimate]]:
 
 def differences(comparison: Comparison) -> Iterator[tuple[str, Estimate]]:
     """Every interval of a comparison by its name."""
-    for key, found in comparison.metrics.items():
-        yield f"difference {key}", found.difference
+    for key, result in comparison.metrics.items():
+        yield f"difference {key}", result.difference
 
 
 def scored(study: Study, resamples: int, seed: int) -> Scores:
@@ -154,8 +154,8 @@ def false_alarms(studies: int, patients: int, noise: float, sharpness: float) ->
     alarms: dict[str, int] = defaultdict(int)
     for number in range(studies):
         study = draw(rng, patients, (noise, noise), sharpness)
-        for key, found in compared(study, 1, 199, number).metrics.items():
-            alarms[key] += found.p_value <= 0.05
+        for key, result in compared(study, 1, 199, number).metrics.items():
+            alarms[key] += result.p_value <= 0.05
     return {key: count / studies for key, count in alarms.items()}
 
 

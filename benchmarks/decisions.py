@@ -25,8 +25,8 @@ def least_cost(probabilities: npt.NDArray[np.float64], power: float) -> npt.NDAr
     grades = np.arange(probabilities.shape[1])
     apart = np.abs(grades[:, None] - grades).astype(float)
     cost = np.where(apart == 0, 0.0, apart**power)
-    found: npt.NDArray[np.intp] = (probabilities @ cost).argmin(axis=1)
-    return found
+    cheapest: npt.NDArray[np.intp] = (probabilities @ cost).argmin(axis=1)
+    return cheapest
 
 
 def main() -> None:
@@ -38,12 +38,12 @@ def main() -> None:
     print(f"{len(kept)} knees\npower  grade 1  " + "".join(f"{m:<30}" for m in MEASURES))
     for power in POWERS:
         named = least_cost(probabilities, power)
-        told = compare(truth, Grades(named), Grades(likeliest), patients, permutations=1)
+        comparison = compare(truth, Grades(named), Grades(likeliest), patients, permutations=1)
         cells = [f"{power:<7}{(named == 1).sum():<9}"]
         for measure in MEASURES:
-            found = told.metrics[measure]
-            low, high = found.difference.low, found.difference.high
-            cells.append(f"{found.this:.3f} ({low:+.4f} to {high:+.4f})".ljust(30))
+            result = comparison.metrics[measure]
+            low, high = result.difference.low, result.difference.high
+            cells.append(f"{result.this:.3f} ({low:+.4f} to {high:+.4f})".ljust(30))
         print("".join(cells).rstrip())
 
 

@@ -72,7 +72,7 @@ def noise_of(knee: Plane) -> float:
     return float(np.median(np.sqrt((blocks**2).mean(axis=(1, 3)))))
 
 
-class ExposureRoom:
+class ExposureSimulator:
     """Exposes films as real knees were.
 
     Args:

@@ -30,7 +30,7 @@ def main() -> None:
     ensemble = Ensemble.open(given.model, mirror=False)
     names = ("deletion", "random_deletion", "insertion", "random_insertion")
     print(f"{'knee':<14} grade {' '.join(f'{name:>16}' for name in names)}    gain")
-    found = []
+    rows = []
     for number, path in enumerate(sorted(given.knees.glob("*.png"))):
         reading = ensemble.read(path)[0]
         curves = faithfulness(
@@ -41,14 +41,14 @@ def main() -> None:
             seed=given.seed + number,
         )
         areas = [curves.area(getattr(curves, name)) for name in names]
-        found.append([*areas, curves.gain])
-        told = " ".join(f"{area:16.3f}" for area in areas)
-        print(f"{path.stem:<14} {curves.grade:>5} {told} {curves.gain:+7.3f}", flush=True)
-    means = np.mean(found, axis=0)
-    told = " ".join(f"{area:16.3f}" for area in means[:-1])
-    better = sum(row[-1] > 0 for row in found)
-    print(f"{'mean':<14} {'':>5} {told} {means[-1]:+7.3f}")
-    print(f"better than the random map: {better} of {len(found)} knees")
+        rows.append([*areas, curves.gain])
+        line = " ".join(f"{area:16.3f}" for area in areas)
+        print(f"{path.stem:<14} {curves.grade:>5} {line} {curves.gain:+7.3f}", flush=True)
+    means = np.mean(rows, axis=0)
+    line = " ".join(f"{area:16.3f}" for area in means[:-1])
+    better = sum(row[-1] > 0 for row in rows)
+    print(f"{'mean':<14} {'':>5} {line} {means[-1]:+7.3f}")
+    print(f"better than the random map: {better} of {len(rows)} knees")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from exposures import Exposure, ExposureRoom, exposure_of
+from exposures import Exposure, ExposureSimulator, exposure_of
 from PIL import Image
 
 from kellgren import Ensemble
@@ -62,7 +62,7 @@ def share(name: str, good: int, of: int) -> None:
 def real_frames(folder: Path, localiser: Localiser) -> None:
     print("\nreal frames, held-out part")
     boxes = read_boxes(BOXES, "test")
-    found = both = pairs = knees = 0
+    detected = both = pairs = knees = 0
     off: list[float] = []
     for name, true in boxes.items():
         try:
@@ -71,11 +71,11 @@ def real_frames(folder: Path, localiser: Localiser) -> None:
             crops = []
         hits = [_nearest(box, [c.crop.region for c in crops if c.crop.region]) for box, _ in true]
         off += [hit for hit in hits if hit < 0.5]
-        found += any(hit < 0.5 for hit in hits)
+        detected += any(hit < 0.5 for hit in hits)
         pairs += len(true) == 2
         both += len(true) == 2 and all(hit < 0.5 for hit in hits)
         knees += len(true)
-    share("a joint found", found, len(boxes))
+    share("a joint found", detected, len(boxes))
     share("both found, of those with two", both, pairs)
     share("centre within 6 % of the knee's width", sum(o <= 0.06 for o in off), knees)
     print(f"median distance of the centre {np.median(off):.3f} widths, largest {max(off):.3f}")
@@ -97,12 +97,12 @@ def fold_0(data: Path) -> tuple[list[Knee], list[Knee]]:
 
 def frame_exposures(frames: Path) -> list[Exposure]:
     """How the knees of the real frames were exposed."""
-    found = []
+    exposures = []
     for part in ("train", "test"):
         for name, boxes in read_boxes(BOXES, part).items():
             film = read_radiograph(frames / name).pixels
-            found += [exposure_of(_within(film, box)) for box, _ in boxes]
-    return found
+            exposures += [exposure_of(_within(film, box)) for box, _ in boxes]
+    return exposures
 
 
 def _within(film: Plane, box: Region) -> Plane:
@@ -151,12 +151,14 @@ def against_labels(graded: list[Graded]) -> None:
         return
     labels = np.array([knee.grade for knee, _, _ in graded])
     film, crop = (np.array([grades[at] for grades in graded]) for at in (1, 2))
-    told = compare(labels, Grades(film), Grades(crop), [knee.patient for knee, _, _ in graded])
+    comparison = compare(
+        labels, Grades(film), Grades(crop), [knee.patient for knee, _, _ in graded]
+    )
     for key in ("accuracy", "qwk", "mae"):
-        found, gap = told.metrics[key], told.metrics[key].difference
+        result, gap = comparison.metrics[key], comparison.metrics[key].difference
         between = f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
         line = f"{key} by the label: film, crop, difference"
-        print(f"{line:<58} {found.this:.3f} {found.other:.3f} {between}")
+        print(f"{line:<58} {result.this:.3f} {result.other:.3f} {between}")
     moved = film != crop
     for name, grades in (("film", film), ("crop", crop)):
         line = f"of changed grades, the {name}'s is the label's"
@@ -241,19 +243,19 @@ def real_knees(
     for number, knee in enumerate([*knees, *spent]):
         whole, judged = read_radiograph(knee.image), number < len(knees)
         try:
-            (found,) = find_knees(whole, {"the file's name": knee.side}, localiser)
+            (knee_box,) = find_knees(whole, {"the file's name": knee.side}, localiser)
         except NotAKneeFilm:
             refused += judged
             continue
-        same = np.array_equal(found.crop.pixels, whole.pixels)
+        same = np.array_equal(knee_box.crop.pixels, whole.pixels)
         graded += 1
         truth.append(knee.grade)
         passed.append(table[knee.image.name] if same else crops.grade(knee.image))
         if judged:
             untouched += same
-            restored += np.array_equal(found.crop.pixels, np.float32(1) - whole.pixels)
-            warned += bool(found.warnings)
-            contradicted += any("anatomy" in warning for warning in found.warnings)
+            restored += np.array_equal(knee_box.crop.pixels, np.float32(1) - whole.pixels)
+            warned += bool(knee_box.warnings)
+            contradicted += any("anatomy" in warning for warning in knee_box.warnings)
     share("refused", refused, len(knees))
     share("came out pixel by pixel", untouched, len(knees))
     share("came out pixel by pixel, or inverted so", untouched + restored, len(knees))
@@ -265,7 +267,7 @@ def real_knees(
 
 
 def out_of_fold(bundle: Path) -> dict[str, int]:
-    """What the bundle's members said of the crops' pixels, by file name."""
+    """Predictions of the bundle.s members for the crops' pixels, by file name."""
     with (bundle / "out_of_fold.csv").open(newline="") as stream:
         return {
             Path(row["image"]).stem + ".jpg": int(
@@ -329,8 +331,8 @@ def photographs() -> list[Path]:
 
     images = Path(sklearn.__file__).parent / "datasets" / "images"
     samples = Path(matplotlib.get_data_path()) / "sample_data"
-    found = [*images.glob("*.jpg"), *samples.glob("*.jpg"), *samples.glob("*.png")]
-    return sorted(found)
+    paths = [*images.glob("*.jpg"), *samples.glob("*.jpg"), *samples.glob("*.png")]
+    return sorted(paths)
 
 
 def timing(film: Path, ensemble: Ensemble) -> None:
@@ -404,7 +406,7 @@ def films(
     bright = [knee for knee in knees if knee.patient not in INVERTED]
     print(f"\n{options.films} synthetic films, exposed as real knees were", flush=True)
     own = [exposure_of(read_radiograph(knee.image).pixels) for knee in bright]
-    room = ExposureRoom([own, *([frame_exposures(options.frames)] if options.frames else [])])
+    room = ExposureSimulator([own, *([frame_exposures(options.frames)] if options.frames else [])])
     maker = film_maker(bright, FILM_SIZE, detector=True)
 
     def show(film: Film, rng: np.random.Generator) -> Film:

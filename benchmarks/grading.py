@@ -52,10 +52,10 @@ def warm(knees: list[Path], runs: int) -> None:
             print(f"warm: {engine} {precision}: {error}")
             continue
         seconds = median_seconds(lambda e=ensemble: [e.read(k) for k in knees], runs) / len(knees)
-        found = np.array([ensemble.read(knee)[0].probabilities for knee in knees])
+        probabilities = np.array([ensemble.read(knee)[0].probabilities for knee in knees])
         first = seconds if first is None else first
-        reference = found if reference is None else reference
-        change = float(np.abs(found - reference).max())
+        reference = probabilities if reference is None else reference
+        change = float(np.abs(probabilities - reference).max())
         row = f"warm: {engine} {precision}, one thread"
         print(f"{row:<37} {seconds:6.3f} s   {seconds / first:.2f}   |dp| {change:.4f}")
 

@@ -61,7 +61,7 @@ def needed(packages: Packages, extra: str, system: str) -> Iterator[dict[str, An
     known = environment(system)
     waiting = [("kellgren", extra)]
     seen: set[tuple[str, str]] = set()
-    told: set[str] = set()
+    reported: set[str] = set()
     while waiting:
         name, wanted = waiting.pop()
         if (name, wanted) in seen:
@@ -73,8 +73,8 @@ def needed(packages: Packages, extra: str, system: str) -> Iterator[dict[str, An
             if not p.get("resolution-markers")
             or any(Marker(m).evaluate(known) for m in p["resolution-markers"])
         )
-        if name not in told:
-            told.add(name)
+        if name not in reported:
+            reported.add(name)
             yield package
         below = list(package.get("dependencies", []))
         below += package.get("optional-dependencies", {}).get(wanted, [])
@@ -90,14 +90,14 @@ def size(package: dict[str, Any], fitting: list[Tag]) -> int:
         LookupError: there is none.
     """
     ranks = {tag: rank for rank, tag in enumerate(fitting)}
-    found = []
+    sizes = []
     for wheel in package.get("wheels", []):
         file = wheel["url"].split("/")[-1]
         fits = [ranks[tag] for tag in parse_wheel_filename(file)[3] if tag in ranks]
         if fits:
-            found.append((min(fits), wheel["size"]))
-    if found:
-        return int(min(found)[1])
+            sizes.append((min(fits), wheel["size"]))
+    if sizes:
+        return int(min(sizes)[1])
     raise LookupError(package["name"])
 
 

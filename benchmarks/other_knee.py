@@ -21,17 +21,19 @@ def main() -> None:
     patients = [knee.patient for knee in kept]
     other = other_knees(patients, [knee.side for knee in kept])
     members = probabilities[None]
-    found = estimate(["stored"], members, truth, patients, other, rules=("soft",))
+    estimated = estimate(["stored"], members, truth, patients, other, rules=("soft",))
 
-    print(f"{len(kept)} knees, {(other >= 0).sum()} with a fellow; {found.both_knees}")
+    print(
+        f"{len(kept)} knees, {(other >= 0).sum()} with a contralateral knee; {estimated.both_knees}"
+    )
     for name, measure in MEASURES.items():
         alone, paired = (
             float(measure(_confusion(truth, p.argmax(axis=1))))
-            for p in (found.single, found.paired)
+            for p in (estimated.single, estimated.paired)
         )
-        print(f"{name:<9} alone {alone:.4f}  paired {paired:.4f}  gain {found.gain[name]}")
+        print(f"{name:<9} alone {alone:.4f}  paired {paired:.4f}  gain {estimated.gain[name]}")
     rows = np.arange(len(truth))
-    losses = [-np.log(p[rows, truth]).mean() for p in (found.single, found.paired)]
+    losses = [-np.log(p[rows, truth]).mean() for p in (estimated.single, estimated.paired)]
     print(f"log loss  alone {losses[0]:.4f}  paired {losses[1]:.4f}")
 
 

@@ -108,14 +108,14 @@ class Hospital:
 
 def wait(spool: Path, wanted: int, end: float) -> bool:
     """Until so many films are done with, with a line of progress now and then."""
-    told = time.monotonic()
-    while (found := counts(spool))["answered"] + found["refused"] < wanted:
+    reported = time.monotonic()
+    while (current := counts(spool))["answered"] + current["refused"] < wanted:
         time.sleep(0.05)
         if time.monotonic() > end:
             return False
-        if time.monotonic() - told > PROGRESS_S:
-            told = time.monotonic()
-            print(f"{end - told:.0f} s left: {found}", file=sys.stderr, flush=True)
+        if time.monotonic() - reported > PROGRESS_S:
+            reported = time.monotonic()
+            print(f"{end - reported:.0f} s left: {current}", file=sys.stderr, flush=True)
     return True
 
 

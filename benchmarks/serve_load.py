@@ -45,7 +45,7 @@ HEALTH_S, POLL_S = 1.0, 0.5
 
 @dataclass
 class Film:
-    """One file, and what must be said of it."""
+    """One file, and the answer expected for it."""
 
     path: Path
     probabilities: list[float]
@@ -80,13 +80,13 @@ class Server:
             text=True,
         )
         assert self.process.stderr is not None
-        found = None
-        while found is None:
+        match = None
+        while match is None:
             line = self.process.stderr.readline()
             if not line:
                 raise SystemExit("the server did not start")
-            found = re.search(r"http://[\w.]+:(\d+)", line)
-        self.port = int(found[1])
+            match = re.search(r"http://[\w.]+:(\d+)", line)
+        self.port = int(match[1])
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
     def ask(
@@ -110,8 +110,8 @@ class Server:
 
     def get(self, path: str) -> Any:
         """What a path answers; ``None`` for 404."""
-        status, _, found = self.ask("GET", path)
-        return found if status == 200 else None
+        status, _, content = self.ask("GET", path)
+        return content if status == 200 else None
 
     def post(self, film: Path, wait: float = 0) -> tuple[int, dict[str, str], Any]:
         """Upload a film."""
@@ -137,10 +137,10 @@ class Server:
         sizes = []
         for pid in (self.process.pid, *self.graders()):
             try:
-                found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+                match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
             except OSError:
                 continue
-            sizes.append(int(found[1]) / 1024 if found else 0.0)
+            sizes.append(int(match[1]) / 1024 if match else 0.0)
         return sizes[0], sum(sizes[1:])
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -184,8 +184,8 @@ class Tally:
 
     def compare(self, film: Film, case: dict[str, Any], seconds: float) -> None:
         """Count an answer as right or wrong."""
-        said = [knee["reading"]["probabilities"] for knee in case["knees"]]
-        if said == [film.probabilities]:
+        probabilities = [knee["reading"]["probabilities"] for knee in case["knees"]]
+        if probabilities == [film.probabilities]:
             self.count("answers that belong to their film", seconds)
         else:
             self.broke(f"another answer than the film's ({case['state']})")
@@ -197,7 +197,7 @@ def client(server: Server, films: list[Film], end: float, seed: int, tally: Tall
     while time.monotonic() < end:
         film, began = rng.choice(films), time.monotonic()
         try:
-            status, headers, found = server.post(film.path, wait=60)
+            status, headers, answer = server.post(film.path, wait=60)
             if status == 503:
                 wait = headers.get("retry-after")
                 tally.count("503")
@@ -210,7 +210,7 @@ def client(server: Server, films: list[Film], end: float, seed: int, tally: Tall
             if status not in (200, 202):
                 tally.broke(f"answered {status}")
                 continue
-            [case] = found["cases"]
+            [case] = answer["cases"]
             while case["state"] in OPEN:
                 time.sleep(POLL_S)
                 case = server.get(case["url"])
@@ -358,7 +358,7 @@ def slow(count: int, workers: int, queue: int) -> bool:
 
 @dataclass
 class Ledger:
-    """What the server has promised and said so far."""
+    """What the server has accepted and answered so far."""
 
     accepted: dict[str, Film] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
@@ -367,12 +367,12 @@ class Ledger:
     def note(self, server: Server) -> None:
         """Write down the answers that are there; an answer must never change again."""
         for place in itertools.count(step=1000):
-            found = server.get(f"/api/v1/cases?limit=1000&offset={place}")["cases"]
-            for case in found:
+            cases = server.get(f"/api/v1/cases?limit=1000&offset={place}")["cases"]
+            for case in cases:
                 if case["state"] not in OPEN:
                     known = self.answered.setdefault(case["id"], case["revision"])
                     self.changed_answers += known != case["revision"]
-            if len(found) < 1000:
+            if len(cases) < 1000:
                 return
 
 
@@ -381,11 +381,11 @@ def live(server: Server, films: list[Film], rng: random.Random, ledger: Ledger) 
     while True:
         film = rng.choice(films)
         try:
-            status, _, found = server.post(film.path)
+            status, _, answer = server.post(film.path)
         except (OSError, http.client.HTTPException):
             return
         if status == 202:
-            ledger.accepted[found["cases"][0]["url"]] = film
+            ledger.accepted[answer["cases"][0]["url"]] = film
         time.sleep(rng.uniform(0.0, 1.2))
 
 
@@ -416,18 +416,20 @@ def kills(count: int, workers: int) -> bool:
             while server.get("/health")["waiting"]:
                 time.sleep(POLL_S)
             ledger.note(server)
-            found = {url: server.get(url) for url in ledger.accepted}
+            answers = {url: server.get(url) for url in ledger.accepted}
             total = server.get("/api/v1/cases?limit=1")["total"]
-    lost = sum(case is None for case in found.values())
-    doubled = sum(len(case["knees"]) != 1 for case in found.values() if case)
+    lost = sum(case is None for case in answers.values())
+    doubled = sum(len(case["knees"]) != 1 for case in answers.values() if case)
     other = sum(
         case["knees"][0]["reading"]["probabilities"] != ledger.accepted[url].probabilities
-        for url, case in found.items()
+        for url, case in answers.items()
         if case and case["knees"]
     )
-    print(f"{count} kills: {len(found)} cases were accepted, {lost} lost, {doubled} answered twice")
+    print(
+        f"{count} kills: {len(answers)} cases were accepted, {lost} lost, {doubled} answered twice"
+    )
     print(f"or not, {other} with another film's answer, {ledger.changed_answers} answers changed;")
-    print(f"{total - len(found) + lost} more were kept whose acknowledgement the kill cut off")
+    print(f"{total - len(answers) + lost} more were kept whose acknowledgement the kill cut off")
     kept = not (lost or doubled or other or ledger.changed_answers)
     print("kept" if kept else "NOT KEPT")
     return kept

@@ -19,5 +19,7 @@ def asked_for(description: str | None) -> tuple[list[Knee], npt.NDArray[np.float
     words.add_argument("--labels", type=Path, required=True)
     given = words.parse_args()
     knees = {str(knee.image): knee for knee in index(given.labels) if knee.grade is not None}
-    said = predicted(given.predictions, knees.values())
-    return [knees[image] for image in said], np.array(list(said.values()), dtype=np.float64)
+    predictions = predicted(given.predictions, knees.values())
+    return [knees[image] for image in predictions], np.array(
+        list(predictions.values()), dtype=np.float64
+    )

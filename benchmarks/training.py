@@ -50,6 +50,7 @@ from kellgren.training.member.loop import learn
 from kellgren.training.member.prepare import prepare
 from kellgren.training.member.run import MemberRun
 from kellgren.training.member.schedule import optimiser_for
+from kellgren.training.member.soft_targets import targets_for
 from kellgren.training.recipe import Recipe, read_recipe
 
 PAPER_BATCH = 16
@@ -105,7 +106,7 @@ def paper_steps(network: str, batches: Batches) -> Iterator[int]:
 def our_batches(run: MemberRun) -> Batches:
     """Our pictures, without end, from planes that were read before."""
     planes = load_planes(run.knees, run.preprocess(run.recipe.final_size))
-    yield from changed_batches(run, on_device(run, planes), run.recipe.batch)
+    yield from changed_batches(run, on_device(run, planes, targets_for(run)), run.recipe.batch)
 
 
 def changed_batches(run: MemberRun, knees: DeviceKnees, batch: int) -> Batches:
@@ -136,7 +137,7 @@ def our_steps(run: MemberRun, batches: Batches) -> Iterator[int]:
 def host_seconds(run: MemberRun) -> float:
     """What the host spends on a step without the network: the median of an epoch's steps."""
     device, side = run.device, TINY if run.device.is_processor else HOST_SIZE
-    knees = on_device(run, np.zeros((len(run.knees), side, side), np.uint8))
+    knees = on_device(run, np.zeros((len(run.knees), side, side), np.uint8), targets_for(run))
     network = find(run.recipe.network.architecture).build(GRADE_COUNT).to(device.name)
     followed = paired(average_of(network), network)
     if device.is_processor:

@@ -204,8 +204,8 @@ def _unpack_all(work: Path, order: dict[str, Any]) -> dict[str, str]:
                     work / "site", manifest.name, lambda draft, place=place: _install(place, draft)
                 )
     paths = [work / "source", work / "site"]
-    known = os.environ.get("PYTHONPATH")
-    joined = os.pathsep.join([*map(str, paths), *([known] if known else [])])
+    inherited = os.environ.get("PYTHONPATH")
+    joined = os.pathsep.join([*map(str, paths), *([inherited] if inherited else [])])
     return {**os.environ, "PYTHONPATH": joined, "PYTHONUNBUFFERED": "1"}
 
 

@@ -93,9 +93,9 @@ def _section(command: Any, path: tuple[str, ...], context: Any, below: dict[str,
 
 def _parameter(parameter: Any, context: Any) -> str:
     """One argument or option: names and type, what it does, then default, range and variable."""
-    names, told = parameter.get_help_record(context)
-    extra = _EXTRA.search(told)
-    meaning = prose(told[: extra.start()] if extra else told).strip()
+    names, help_text = parameter.get_help_record(context)
+    extra = _EXTRA.search(help_text)
+    meaning = prose(help_text[: extra.start()] if extra else help_text).strip()
     facts = ", ".join(map(_fact, extra[1].split("; "))) if extra else ""
     return f"- `{names}`: " + " ".join(part for part in (meaning, facts and f"({facts})") if part)
 
@@ -151,8 +151,8 @@ def _described(name: str, thing: Any, public: set[int]) -> str:
     if not isinstance(thing, type):
         if callable(thing) and not hasattr(thing, "__origin__"):
             return f"{_signature(f'kellgren.{name}', thing)}\n{document(thing)}"
-        known = str(thing) if hasattr(thing, "__origin__") else type(thing).__name__
-        return f"`{known}`\n"
+        value = str(thing) if hasattr(thing, "__origin__") else type(thing).__name__
+        return f"`{value}`\n"
     parts = []
     if issubclass(thing, BaseException):
         above = [base.__name__ for base in thing.__bases__]
@@ -165,12 +165,12 @@ def _described(name: str, thing: Any, public: set[int]) -> str:
     if issubclass(thing, enum.Enum):
         parts += [f"- `{name}.{member.name}`: `{member.value!r}`" for member in thing]
         parts.append("")
-    for member, found in members(thing, public):
+    for member, value in members(thing, public):
         parts.append(f"#### {name}.{member}\n")
-        inner = getattr(found, "__func__", found)
+        inner = getattr(value, "__func__", value)
         if inspect.isfunction(inner):
-            parts.append(_signature(f"{name}.{member}", getattr(thing, member), inner is found))
-        parts.append(document(_function(found)))
+            parts.append(_signature(f"{name}.{member}", getattr(thing, member), inner is value))
+        parts.append(document(_function(value)))
     return "\n".join(parts)
 
 
@@ -180,13 +180,13 @@ def members(cls: type, public: set[int]) -> list[tuple[str, Any]]:
     Those that it has from classes of this package that are not public themselves count too:
     nothing else would document them.
     """
-    found: dict[str, Any] = {}
+    public_members: dict[str, Any] = {}
     for base in cls.__mro__:
         own = base is cls or (base.__module__.startswith("kellgren") and id(base) not in public)
         for name, member in vars(base).items() if own else ():
             if not name.startswith("_") and _function(member) is not None:
-                found.setdefault(name, member)
-    return list(found.items())
+                public_members.setdefault(name, member)
+    return list(public_members.items())
 
 
 def _function(member: Any) -> Callable[..., Any] | None:
@@ -199,14 +199,14 @@ def _function(member: Any) -> Callable[..., Any] | None:
 
 def _signature(name: str, thing: Callable[..., Any], bound: bool = False) -> str:
     """The call of something, annotations as they are written, as a block of code."""
-    found = inspect.signature(thing)
-    parameters = [_plain(p) for p in found.parameters.values()][1 if bound else 0 :]
-    returned = found.return_annotation
+    signature = inspect.signature(thing)
+    parameters = [_plain(p) for p in signature.parameters.values()][1 if bound else 0 :]
+    returned = signature.return_annotation
     if isinstance(thing, type) or returned is inspect.Signature.empty:
         returned = inspect.Signature.empty
     elif isinstance(returned, str):
         returned = Raw(returned)
-    whole = str(found.replace(parameters=parameters, return_annotation=returned))
+    whole = str(signature.replace(parameters=parameters, return_annotation=returned))
     if len(name) + len(whole) > LINE:
         arrow = "" if returned is inspect.Signature.empty else f" -> {returned!r}"
         rows = [str(p) for p in parameters]

@@ -38,10 +38,10 @@ def held_out(bundle: Path, knees: list[Knee]) -> list[Knee]:
     """The knees that none of a bundle's networks learnt from."""
     with (bundle / "out_of_fold.csv").open(newline="", encoding="utf-8") as stream:
         names = {Path(row["image"]).stem for row in csv.DictReader(stream)}
-    found = [knee for knee in knees if knee.image.stem in names and knee.grade is not None]
-    if {knee.image.stem for knee in found} != names:
-        raise SystemExit(f"{len(names)} knees are in {bundle}/out_of_fold.csv, {len(found)} found")
-    return sorted(found, key=lambda knee: knee.image.stem)
+    chosen = [knee for knee in knees if knee.image.stem in names and knee.grade is not None]
+    if {knee.image.stem for knee in chosen} != names:
+        raise SystemExit(f"{len(names)} knees are in {bundle}/out_of_fold.csv, {len(chosen)} found")
+    return sorted(chosen, key=lambda knee: knee.image.stem)
 
 
 def small(knee: Knee) -> bytes:
@@ -86,7 +86,7 @@ def main() -> None:
             print(f"{len(kept)} knees", flush=True)
     every = np.stack([joined(parts) for parts in features]).astype(np.float64)
     centre, axes = principal_axes(every, options.axes)
-    found = SimilarKnees(
+    similar = SimilarKnees(
         source=SOURCE,
         networks=network_checksums(ensemble.bundle),
         files=[knee.image.stem for knee in kept],
@@ -96,22 +96,22 @@ def main() -> None:
         codes=(every - centre) @ axes,
         pictures=[small(knee) for knee in kept],
     )
-    found.write(options.output)
+    similar.write(options.output)
     size = sum(path.stat().st_size for path in options.output.iterdir())
     spread = np.var(every - centre, axis=0).sum()
     share = np.var((every - centre) @ axes, axis=0).sum() / spread
     print(f"{len(kept)} knees, {size / 1e6:.1f} MB, {share:.0%} of the variance")
-    agreement(found, kept, features)
+    agreement(similar, kept, features)
 
 
 def agreement(
-    found: SimilarKnees, kept: list[Knee], features: list[tuple[np.ndarray, ...]]
+    index: SimilarKnees, kept: list[Knee], features: list[tuple[np.ndarray, ...]]
 ) -> None:
     """Print how the six nearest of other patients are graded."""
     same = near = 0
     for knee, parts in zip(kept, features, strict=True):
         own = knee.patient
-        others = found.nearest(parts, 6, lambda patient, own=own: patient == own)
+        others = index.nearest(parts, 6, lambda patient, own=own: patient == own)
         apart = [abs(int(other.grade) - int(knee.grade or 0)) for other in others]
         same += sum(one == 0 for one in apart)
         near += sum(one <= 1 for one in apart)

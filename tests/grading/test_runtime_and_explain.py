@@ -32,7 +32,7 @@ from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import KneeCrop
 from kellgren.localisation.crop import whole_knee
 from kellgren.training.architectures import Member
-from kellgren.training.export.onnx_export import export_onnx
+from kellgren.training.export.onnx_export import export
 from tiny_training import TINY
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
@@ -65,7 +65,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         torch.manual_seed(1)
         network = TINY.build(5).eval()
         torch.nn.init.normal_(network.head.weight, std=2.0)
-        export_onnx(network, SEEN.size, folder / "member.onnx")
+        export(network, SEEN.size, folder / "member.onnx")
     head = {name: value.numpy() for name, value in network.head.state_dict().items()}
     np.savez(folder / "member.head.npz", **head)
     model, head_file = folder / "member.onnx", folder / "member.head.npz"

@@ -17,10 +17,10 @@ def simulated(members: int, knees: int, seed: int = 0) -> tuple[Floats, npt.NDAr
     rng = np.random.default_rng(seed)
     truth = rng.choice(5, knees, p=[0.4, 0.18, 0.26, 0.13, 0.03])
     seen = truth + rng.normal(0, 0.5, knees)
-    found = [
+    actual = [
         softmax(
             -1.5 * (seen[:, None] + rng.normal(0, 0.3 + 0.3 * m, (knees, 1)) - np.arange(5)) ** 2
         )
         for m in range(members)
     ]
-    return np.stack(found), truth
+    return np.stack(actual), truth

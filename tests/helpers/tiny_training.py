@@ -29,15 +29,15 @@ from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade
 from kellgren.training.architectures import ARCHITECTURES, Architecture, Member
 from kellgren.training.campaign import Campaign
-from kellgren.training.campaign.plan import Job
+from kellgren.training.campaign.plan import TrainingJob
 from kellgren.training.campaign.survey import JobStatus
 from kellgren.training.device import Device
 from kellgren.training.fingerprint import data_hash
 from kellgren.training.member.loop import train
 from kellgren.training.member.run import MemberRun
 from kellgren.training.recipe import Recipe
-from kellgren.training.runners.runner import CampaignWatcher, Ending, run_campaign
-from kellgren.training.runners.session import Session
+from kellgren.training.runners.runner import CampaignResult, CampaignWatcher, run_campaign
+from kellgren.training.runners.session import RunnerSession
 from kellgren.training.runners.team import run_together
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -156,7 +156,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
 
 
 class _Leash(CampaignWatcher):
-    """Tells of each step, and waits to be let go."""
+    """Reports each step, and waits to be let go."""
 
     def __init__(self, line: Connection) -> None:
         self.line = line
@@ -197,32 +197,32 @@ def campaign_on_a_leash(
 ) -> None:
     """Do a campaign, step by step, whenever the other end of the line answers."""
     with tiny_world():
-        ending = run_campaign(campaign, knees, folder, watcher=_Leash(line))
-    line.send([job.name for job in ending.finished])
+        result = run_campaign(campaign, knees, folder, watcher=_Leash(line))
+    line.send([job.name for job in result.finished])
 
 
 def campaign_in_tiny_world(
     campaign: Campaign, knees: Sequence[Knee], folder: Path, **how: Any
-) -> Ending:
+) -> CampaignResult:
     """What a runner of a team does, where the tiny network is known."""
     with tiny_world():
         return run_campaign(campaign, knees, folder, **how)
 
 
 class _Mortal(CampaignWatcher):
-    """Tells on what it is told, and ends or stops the process after an epoch of a job."""
+    """Forwards calls, and ends or stops the process after an epoch of a job."""
 
     def __init__(self, other: CampaignWatcher, end: Callable[[], None]) -> None:
         self.other, self.end = other, end
 
-    def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
+    def job_begins(self, job: TrainingJob, statuses: Sequence[JobStatus]) -> None:
         self.other.job_begins(job, statuses)
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
         self.other.epoch_ends(record)
         self.end()
 
-    def job_ends(self, job: Job, scores: Scores | None) -> None:
+    def job_ends(self, job: TrainingJob, scores: Scores | None) -> None:
         self.other.job_ends(job, scores)
 
 
@@ -235,7 +235,7 @@ def campaign_that_dies(
     *,
     watcher: CampaignWatcher,
     **how: Any,
-) -> Ending:
+) -> CampaignResult:
     """The same, but as often as asked for the process is killed after an epoch."""
 
     def end() -> None:
@@ -248,9 +248,54 @@ def campaign_that_dies(
         return run_campaign(campaign, knees, folder, watcher=_Mortal(watcher, end), **how)
 
 
+def campaign_short_of_memory(
+    job_runs_alone: bool,
+    campaign: Campaign,
+    knees: Sequence[Knee],
+    folder: Path,
+    *,
+    watcher: CampaignWatcher,
+    session: RunnerSession,
+    **how: Any,
+) -> CampaignResult:
+    """The same, but after the first epoch of fold 0 the device has no memory beside others'.
+
+    Args:
+        job_runs_alone: whether it has for one runner alone.
+    """
+
+    class Short(_Mortal):
+        fold: int | None = None
+
+        def job_begins(self, job: TrainingJob, statuses: Sequence[JobStatus]) -> None:
+            self.fold = job.fold
+            super().job_begins(job, statuses)
+
+        def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
+            if epoch > 0 and self.fold == 0:
+                self.end()
+
+        def epoch_ends(self, record: dict[str, Any]) -> None:
+            self.other.epoch_ends(record)
+
+        def job_returned(self, job: TrainingJob) -> None:
+            self.other.job_returned(job)
+
+        def job_fails(self, job: TrainingJob, reason: str) -> None:
+            self.other.job_fails(job, reason)
+
+    def end() -> None:
+        if session.runners > 1 or not job_runs_alone:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with tiny_world():
+        short = Short(watcher, end)
+        return run_campaign(campaign, knees, folder, watcher=short, session=session, **how)
+
+
 def campaign_that_waits(
     campaign: Campaign, knees: Sequence[Knee], folder: Path, **how: Any
-) -> Ending:
+) -> CampaignResult:
     """The same, but it stands still after the first epoch, with its lock in hand."""
     watcher = _Mortal(how.pop("watcher"), lambda: time.sleep(600))
     with tiny_world():
@@ -263,7 +308,7 @@ def team_that_waits(
     """Two runners, each of which stands still; how this process ended, where it can say so."""
     with tiny_world():
         try:
-            session = Session.begun(None, 2)
+            session = RunnerSession.start(None, 2)
             run_together(campaign, knees, folder, session, work=campaign_that_waits)
         except KeyboardInterrupt:
             line.send("interrupted")

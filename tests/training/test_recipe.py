@@ -81,10 +81,10 @@ def recipe(**changes: Any) -> Recipe:
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_read_and_names_a_network(name: str) -> None:
-    found = read_recipe(name)
-    assert found.name == name
-    assert found.network.architecture in ARCHITECTURES
-    assert found.final_size == found.stages[-1].size
+    actual = read_recipe(name)
+    assert actual.name == name
+    assert actual.network.architecture in ARCHITECTURES
+    assert actual.final_size == actual.stages[-1].size
 
 
 def test_both_recipes_are_shipped() -> None:
@@ -92,23 +92,23 @@ def test_both_recipes_are_shipped() -> None:
 
 
 def test_the_paper_recipe_is_the_paper_s() -> None:
-    found = read_recipe("paper-densenet161")
-    assert isinstance(found.schedule, HeadThenAll)
-    assert (found.schedule.head_rate, found.schedule.rate) == (1e-2, 1e-3)
-    assert (found.schedule.weight_decay, found.schedule.step_epochs) == (1e-4, 2)
-    assert (found.schedule.patience, found.schedule.delta) == (7, 0.1)
-    assert (found.batch, found.epochs, found.seed) == (16, 30, 42)
-    assert (found.targets.kind, found.targets.smoothing) == ("smooth", 0.1)
-    assert found.final_size == ARCHITECTURES["densenet161"].input_size == 456
-    changed = found.augmentation.model_dump(exclude_defaults=True)
+    actual = read_recipe("paper-densenet161")
+    assert isinstance(actual.schedule, HeadThenAll)
+    assert (actual.schedule.head_rate, actual.schedule.rate) == (1e-2, 1e-3)
+    assert (actual.schedule.weight_decay, actual.schedule.step_epochs) == (1e-4, 2)
+    assert (actual.schedule.patience, actual.schedule.delta) == (7, 0.1)
+    assert (actual.batch, actual.epochs, actual.seed) == (16, 30, 42)
+    assert (actual.targets.kind, actual.targets.smoothing) == ("smooth", 0.1)
+    assert actual.final_size == ARCHITECTURES["densenet161"].input_size == 456
+    changed = actual.augmentation.model_dump(exclude_defaults=True)
     assert changed == {"mirror": 0.5, "rotation": 20.0}
 
 
 def test_a_file_is_read_with_its_defaults(tmp_path: Path) -> None:
-    found = read_recipe(written(tmp_path, WHOLE))
-    assert found.stages == (Stage(epochs=3, size=64), Stage(epochs=2, size=96))
-    assert isinstance(found.schedule, OneCycle)
-    assert (found.seed, found.schedule.warm_up, found.augmentation.blur) == (42, 0.2, 0.0)
+    actual = read_recipe(written(tmp_path, WHOLE))
+    assert actual.stages == (Stage(epochs=3, size=64), Stage(epochs=2, size=96))
+    assert isinstance(actual.schedule, OneCycle)
+    assert (actual.seed, actual.schedule.warm_up, actual.augmentation.blur) == (42, 0.2, 0.0)
 
 
 def test_a_folder_does_not_hide_a_shipped_recipe(
@@ -201,11 +201,11 @@ def test_the_hash_feels_every_value(name: str, value: object) -> None:
 
 
 def test_the_size_of_each_epoch(tmp_path: Path) -> None:
-    found = read_recipe(written(tmp_path, WHOLE))
-    assert [found.size_of(epoch) for epoch in range(found.epochs)] == [64, 64, 64, 96, 96]
-    assert found.final_size == 96
+    actual = read_recipe(written(tmp_path, WHOLE))
+    assert [actual.size_of(epoch) for epoch in range(actual.epochs)] == [64, 64, 64, 96, 96]
+    assert actual.final_size == 96
     with pytest.raises(IndexError):
-        found.size_of(5)
+        actual.size_of(5)
 
 
 # --- rates -----------------------------------------------------------------------------------
@@ -340,6 +340,6 @@ def test_at_another_size_the_stages_of_a_transformer_stay_whole_patches() -> Non
         grown.at_size(440)
 
 
-def test_a_batch_of_two_looks_has_room_for_a_knee() -> None:
-    assert read_recipe("lite2").looks == 1
-    assert read_recipe("lite2-film").looks == 2
+def test_a_batch_of_two_looks_fits_a_knee() -> None:
+    assert read_recipe("lite2").views == 1
+    assert read_recipe("lite2-film").views == 2

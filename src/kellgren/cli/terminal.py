@@ -236,8 +236,12 @@ def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
         cells = (f"{row[key]:.4f}" for key in _MEASURED)
         table.add_row(row["rule"], Text(row["members"]), *cells)
     out.print(table)
-    left = f", {choice.found.left_out} held out by some only" if choice.found.left_out else ""
-    out.print(f"\n{len(rows)} candidates, {len(choice.found.knees)} knees{left}", style="dim")
+    left = (
+        f", {choice.predictions.left_out} held out by some only"
+        if choice.predictions.left_out
+        else ""
+    )
+    out.print(f"\n{len(rows)} candidates, {len(choice.predictions.knees)} knees{left}", style="dim")
     nested = getattr(choice.nested, choice.measure)
     out.print(f"{choice.measure} of the best, where it was chosen  {choice.naive:.4f}")
     out.print(f"nested estimate of the choice          {nested}")

@@ -21,18 +21,18 @@ PATCHES = {"dinov2_vits14": 14}
 """Networks that cut a picture into patches of so many pixels: their sizes must be multiples."""
 
 
-class _Part(BaseModel):
+class _RecipePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Stage(_Part):
+class Stage(_RecipePart):
     """Some epochs at one input size; later stages refine what earlier, smaller ones learnt."""
 
     epochs: Annotated[int, Field(ge=1, le=1000)]
     size: Size
 
 
-class Network(_Part):
+class Network(_RecipePart):
     """Which network, and where it starts."""
 
     architecture: str
@@ -43,7 +43,7 @@ class Network(_Part):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None  # None: the network's own
 
 
-class OneCycle(_Part):
+class OneCycle(_RecipePart):
     """AdamW whose rate climbs to ``peak_rate`` and falls along a half cosine to nearly zero."""
 
     name: Literal["one-cycle"] = "one-cycle"
@@ -53,7 +53,7 @@ class OneCycle(_Part):
     clip_norm: Annotated[float, Field(gt=0.0)] = 5.0
 
 
-class HeadThenAll(_Part):
+class HeadThenAll(_RecipePart):
     """The paper's: Adam on the head for one epoch, then on all layers, with stepwise decay.
 
     Early stopping watches the validation loss: training ends after ``patience`` epochs in which
@@ -70,7 +70,7 @@ class HeadThenAll(_Part):
     delta: Annotated[float, Field(ge=0.0)]
 
 
-class Targets(_Part):
+class Targets(_RecipePart):
     """What the loss compares with: mass spread over the grades beside the labelled one.
 
     ``ordinal`` spreads it as exp(-sharpness * |distance|), so that a miss by one grade costs less
@@ -82,7 +82,7 @@ class Targets(_Part):
     smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
-class Teacher(_Part):
+class Teacher(_RecipePart):
     """Whose predictions the targets are mixed with.
 
     Attributes:
@@ -96,7 +96,7 @@ class Teacher(_Part):
     temperature: Annotated[float, Field(gt=0.0, le=20.0)] = 1.0
 
 
-class Augmentation(_Part):
+class Augmentation(_RecipePart):
     """Ranges of the random changes; zero switches one off.
 
     Attributes:
@@ -124,14 +124,14 @@ class Augmentation(_Part):
     erase: Fraction = 0.0
 
 
-class Recipe(_Part):
+class Recipe(_RecipePart):
     """Everything that decides what a training run computes, but for the data and the fold.
 
     Attributes:
         batch: pictures a step.
         average: decay of the weights' running average; 0: none is kept.
         consistency: above 0, a batch shows half as many knees, each of them twice, changed in
-            two ways, and so much counts how far what is said of the two lies apart.
+            two ways, and so much counts how far the two predictions lie apart.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -166,7 +166,7 @@ class Recipe(_Part):
         return self
 
     @property
-    def looks(self) -> int:
+    def views(self) -> int:
         """How often a batch shows each of its knees."""
         return 2 if self.consistency else 1
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kellgren.errors import InvalidRecipe
 from kellgren.training.architectures import ARCHITECTURES, Member, architecture, find, weights
-from kellgren.training.export.onnx_export import export_onnx
+from kellgren.training.export.onnx_export import export
 from kellgren.training.recipe import PATCHES
 from paper_architectures import GRADES, PAPER
 
@@ -79,7 +79,7 @@ def check_frozen_stem(member: Member, batch: Tensor) -> None:
     training_step(member, batch)
     assert stem
     assert member.body.training
-    assert unchanged(member.frozen_stem(), stem)
+    assert unchanged(member.stem, stem)
     assert not unchanged(member.body, body)
 
 
@@ -111,7 +111,7 @@ def check_ending(member: Member, cam_layer: str, batch: Tensor) -> None:
 
 @torch.no_grad()
 def check_export(member: Member, size: int, path: Path) -> None:
-    assert export_onnx(member, size, path) <= 1e-4
+    assert export(member, size, path).difference <= 1e-4
     batch = images(3, size)  # another number of images than the export was traced with
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     logits, features = session.run(["logits", "features"], {"image": batch.numpy()})

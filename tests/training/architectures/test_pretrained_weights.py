@@ -323,9 +323,9 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     ("files", "problem"),
     [
         ([], "no files match"),
-        (["resnet101.pth"], "no files match"),
-        (["resnet101-a.safetensors", "resnet101-b.safetensors"], "2 files match"),
-        (["resnet101.safetensors"], "cannot be read as safetensors"),
+        (["resnet101_v2.pth"], "no files match"),
+        (["resnet101_v2-a.safetensors", "resnet101_v2-b.safetensors"], "2 files match"),
+        (["resnet101_v2.safetensors"], "cannot be read as safetensors"),
     ],
 )
 def test_a_folder_without_usable_weights_is_refused(
@@ -333,9 +333,38 @@ def test_a_folder_without_usable_weights_is_refused(
 ) -> None:
     for name in files:
         (tmp_path / name).write_bytes(b"not weights at all")
+    member = Member({}, body_from="", channels=1, grades=1)
     with pytest.raises(WeightsUnavailable, match=problem) as refusal:
-        find("resnet101").pretrained(Member({}, body_from="", channels=1, grades=1), tmp_path)
+        find("resnet101_v2_block3").pretrained(member, tmp_path)
     assert "--weights-dir" in refusal.value.remedy
+
+
+def test_a_folder_without_the_file_leaves_the_download_and_states_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One network whose weights nobody publishes does not ask for files of all others."""
+    published = get_model("shufflenet_v2_x2_0", weights=None).state_dict()
+    cached_download(tmp_path / "cache", "shufflenetv2_x2_0-8be3c8ee.pth", published)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "resnet101_v2.safetensors").write_bytes(b"of another network")
+    network = find("shufflenet_v2_x2_0")
+    assert isinstance(network.pretrained, weights.WeightSource)
+    member = network.build(GRADES)
+
+    reason = ", because weights has no shufflenet_v2_x2_0*.safetensors"
+    planned = network.pretrained.available(folder)
+    assert planned == f"download: torchvision shufflenet_v2_x2_0{reason}"
+    assert network.pretrained(member, folder).endswith(f"IMAGENET1K_V1{reason}")
+    assert torch.equal(member.stem.state_dict()["conv1.0.weight"], published["conv1.0.weight"])
+
+    save_file({"a": torch.ones(1)}, folder / "shufflenet_v2_x2_0.safetensors")
+    assert network.pretrained.available(folder) == "shufflenet_v2_x2_0.safetensors"
+    with pytest.raises(WeightsUnavailable, match=r"shufflenet_v2_x2_0\.safetensors: lacks"):
+        network.pretrained(member, folder)  # a file that is there is never passed over
+    with pytest.raises(WeightsUnavailable, match="no files match"):
+        network.pretrained.available(tmp_path / "mistyped")
 
 
 def test_weights_that_nobody_publishes_are_asked_for() -> None:

@@ -54,9 +54,9 @@ def test_the_paper_s_campaign_is_the_paper_s() -> None:
 def test_ours_has_six_backbones_of_which_four_come_first() -> None:
     campaign = read_campaign("default")
     assert (campaign.folds, campaign.finals, campaign.machine) == (5, True, "accelerator")
-    found = [(r.name, r.final_size, priority) for r, priority in campaign.by_priority()]
+    actual = [(r.name, r.final_size, priority) for r, priority in campaign.by_priority()]
     first = [("inception", 384), ("dinov2", 392), ("resnet101_v2", 384), ("lite2", 320)]
-    assert found == [*((*one, 1) for one in first), ("xception", 384, 0), ("b4", 380, 0)]
+    assert actual == [*((*one, 1) for one in first), ("xception", 384, 0), ("b4", 380, 0)]
     assert len({recipe.network.architecture for recipe in campaign.recipes}) == 6
 
 
@@ -76,9 +76,9 @@ def test_every_shipped_campaign_can_be_read() -> None:
         *("default", "processor", "fast", "quick", "paper", "paper-from-scratch"),
     }
     for name in shipped_campaigns():
-        found = read_campaign(name)
-        assert found.finals or name == "paper"
-        for recipe in found.recipes:
+        actual = read_campaign(name)
+        assert actual.finals or name == "paper"
+        for recipe in actual.recipes:
             assert not recipe.network.freeze_stem
             assert recipe.average in (0.0, 0.98, 0.99)
     (student,) = read_campaign("fast").recipes
@@ -88,8 +88,8 @@ def test_every_shipped_campaign_can_be_read() -> None:
 def test_a_file_becomes_one_recipe_for_each_member_and_size(tmp_path: Path) -> None:
     campaign = read_campaign(written(tmp_path, WHOLE))
     assert (campaign.name, campaign.folds, campaign.seed) == ("mine", 3, 7)
-    found = [(recipe.name, recipe.final_size) for recipe in campaign.recipes]
-    assert found == [("lite2", 224), ("lite2", 288), ("slow", 256)]
+    actual = [(recipe.name, recipe.final_size) for recipe in campaign.recipes]
+    assert actual == [("lite2", 224), ("lite2", 288), ("slow", 256)]
     small, large, slow = campaign.recipes
     base = read_recipe("lite2")
     assert [stage.size for recipe in (small, large) for stage in recipe.stages] == [224, 288]
@@ -104,8 +104,8 @@ def test_a_file_becomes_one_recipe_for_each_member_and_size(tmp_path: Path) -> N
 
 def test_sizes_given_on_the_way_replace_all(tmp_path: Path) -> None:
     campaign = read_campaign(written(tmp_path, WHOLE), [128, 256])
-    found = [(recipe.name, recipe.final_size) for recipe in campaign.recipes]
-    assert found == [("lite2", 128), ("lite2", 256), ("slow", 128), ("slow", 256)]
+    actual = [(recipe.name, recipe.final_size) for recipe in campaign.recipes]
+    assert actual == [("lite2", 128), ("lite2", 256), ("slow", 128), ("slow", 256)]
 
 
 def test_a_recipe_may_lie_beside_its_campaign(
@@ -121,8 +121,8 @@ def test_a_recipe_may_lie_beside_its_campaign(
 def test_another_schedule_replaces_the_first_whole(tmp_path: Path) -> None:
     change = 'change = { schedule = { name = "one-cycle", peak_rate = 1e-3 } }'
     member = f'[[members]]\nrecipe = "paper-densenet161"\n{change}\n'
-    found = read_campaign(written(tmp_path, f'name = "mine"\n{member}')).recipes[0]
-    assert found.schedule.name == "one-cycle"
+    actual = read_campaign(written(tmp_path, f'name = "mine"\n{member}')).recipes[0]
+    assert actual.schedule.name == "one-cycle"
 
 
 @given(size=st.integers(32, 1024), stages=st.lists(st.integers(32, 512), min_size=1, max_size=4))
@@ -132,13 +132,13 @@ def test_the_stages_keep_their_proportion(size: int, stages: list[int]) -> None:
     recipe = Recipe.model_validate(
         base | {"stages": [{"epochs": 1, "size": stage} for stage in stages]}
     )
-    found = [stage.size for stage in recipe.at_size(size).stages]
-    assert found[-1] == size
-    assert found == sorted(found)
+    actual = [stage.size for stage in recipe.at_size(size).stages]
+    assert actual[-1] == size
+    assert actual == sorted(actual)
     if size == stages[-1]:
-        assert found == stages
+        assert actual == stages
     else:
-        for before, after in zip(stages[:-1], found[:-1], strict=True):
+        for before, after in zip(stages[:-1], actual[:-1], strict=True):
             wanted = before * size / stages[-1]
             assert after in (size, 32) or after % 16 == 0
             assert abs(after - wanted) <= 8 or after == 32
@@ -146,7 +146,7 @@ def test_the_stages_keep_their_proportion(size: int, stages: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "output"),
     [
         ('name = "mine"\n', "", "name is missing"),
         ('name = "mine"', 'name = "My Own"', "name: string should match"),
@@ -168,12 +168,12 @@ def test_the_stages_keep_their_proportion(size: int, stages: list[int]) -> None:
     ],
 )
 def test_a_typo_is_an_error_that_names_the_key(
-    tmp_path: Path, old: str, new: str, said: str
+    tmp_path: Path, old: str, new: str, output: str
 ) -> None:
     assert old in WHOLE
     with pytest.raises(InvalidCampaign) as error:
         read_campaign(written(tmp_path, WHOLE.replace(old, new)))
-    assert said in str(error.value)
+    assert output in str(error.value)
     assert "mine.toml" in str(error.value)
 
 

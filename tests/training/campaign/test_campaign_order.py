@@ -12,13 +12,13 @@ import pytest
 
 from command_line import kellgren
 from kellgren.data.manifest import Knee, write_manifest
-from kellgren.training.campaign import Campaign, Job, all_jobs, finished_jobs, read_plan
+from kellgren.training.campaign import Campaign, TrainingJob, all_jobs, finished_jobs, read_plan
 from kellgren.training.campaign.merge import merge
 from kellgren.training.campaign.plan import open_campaign
 from kellgren.training.campaign.sizes import compare_sizes
 from kellgren.training.campaign.survey import survey
 from kellgren.training.runners.runner import CampaignWatcher, run_campaign
-from kellgren.training.runners.session import Session
+from kellgren.training.runners.session import RunnerSession
 from tiny_training import ONE_CYCLE, tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("small_world")
@@ -29,7 +29,7 @@ WITH_FINALS = Campaign("tiny", 2, 0, (A, B), finals=True, priorities=(0, 1))
 ORDER = ["b-f0", "b-f1", "b-final", "a-f0", "a-f1", "a-final"]
 
 
-def short(job: Job) -> str:
+def short(job: TrainingJob) -> str:
     return f"{job.member}-{'final' if job.fold is None else f'f{job.fold}'}"
 
 
@@ -37,12 +37,12 @@ def short(job: Job) -> str:
 def whole(knees: list[Knee], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign with finals, done."""
     folder = tmp_path_factory.mktemp("finals")
-    ending = run_campaign(WITH_FINALS, knees, folder)
-    assert [short(job) for job in ending.finished] == ORDER
+    result = run_campaign(WITH_FINALS, knees, folder)
+    assert [short(job) for job in result.finished] == ORDER
     return folder
 
 
-def epochs_take(folder: Path, job: Job, minutes: float) -> None:
+def epochs_take(folder: Path, job: TrainingJob, minutes: float) -> None:
     """Change how long a job says that its epochs took."""
     path = job.run / "log.jsonl"
     records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -73,9 +73,9 @@ def test_status_sizes_and_merge_know_finals(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert kellgren("train", "status", whole, "--json", tmp_path / "status.json") == 0
-    said = capsys.readouterr().out
-    assert "final" in said
-    assert "6 of 6 jobs done, nothing left" in said
+    output = capsys.readouterr().out
+    assert "final" in output
+    assert "6 of 6 jobs done, nothing left" in output
     jobs = json.loads((tmp_path / "status.json").read_text())["jobs"]
     assert [job["fold"] for job in jobs] == [0, 1, None] * 2
     assert [job["final"] for job in jobs] == [False, False, True] * 2
@@ -119,7 +119,7 @@ class Begun(CampaignWatcher):
     def __init__(self) -> None:
         self.jobs: list[str] = []
 
-    def job_begins(self, job: Job, statuses: Any) -> None:
+    def job_begins(self, job: TrainingJob, statuses: Any) -> None:
         self.jobs.append(short(job))
 
 
@@ -147,12 +147,12 @@ def test_what_is_left_is_told_by_the_sisters_times(partly: Path) -> None:
 
 def test_a_job_that_cannot_end_in_time_is_not_begun(partly: Path, knees: list[Knee]) -> None:
     begun = Begun()
-    session = Session("s", 45.0, time.monotonic() - 35 * 60)  # ten minutes are left
-    ending = run_campaign(WITH_FINALS, knees, partly, watcher=begun, session=session)
+    session = RunnerSession("s", 45.0, time.monotonic() - 35 * 60)  # ten minutes are left
+    result = run_campaign(WITH_FINALS, knees, partly, watcher=begun, session=session)
     # b is more urgent and does not fit; a's final fits as soon as a-f1 was quicker than its sister
     assert begun.jobs == ["a-f1", "a-final"]
-    assert ending.paused
-    assert [short(job) for job in ending.finished] == begun.jobs
+    assert result.paused
+    assert [short(job) for job in result.finished] == begun.jobs
 
 
 def test_a_job_half_done_counts_what_remains(partly: Path, knees: list[Knee]) -> None:
@@ -163,7 +163,7 @@ def test_a_job_half_done_counts_what_remains(partly: Path, knees: list[Knee]) ->
     (partly / "times" / f"{begun.name}.json").unlink()
     left = {short(one.job): one.minutes_left for one in survey(partly)}
     assert left["b-f1"] == pytest.approx(11.0)
-    session = Session("s", 45.0, time.monotonic() - 33 * 60)  # twelve are left
+    session = RunnerSession("s", 45.0, time.monotonic() - 33 * 60)  # twelve are left
     diary = Begun()
     run_campaign(only_b, knees, partly, watcher=diary, session=session)
     assert diary.jobs == ["b-f1"]
@@ -173,7 +173,7 @@ def test_a_job_too_long_for_any_session_is_done_by_epochs(partly: Path) -> None:
     final = next(one for one in survey(partly) if short(one.job) == "b-final")
 
     def room(most: float, spent: float) -> bool:
-        return Session("s", most, time.monotonic() - spent * 60).has_room_for(final)
+        return RunnerSession("s", most, time.monotonic() - spent * 60).fits(final)
 
     assert final.minutes_left == 41.0
     assert room(45, 3)
@@ -206,18 +206,22 @@ def test_a_plan_says_every_job_and_weight_and_trains_nothing(
     words = ("train", "ensemble", tmp_path / "mine.toml", "--data", manifest)
 
     assert kellgren(*words, "--plan") == 0
-    said = capsys.readouterr().out
-    assert "found: small at 48: download: torchvision resnet101" in said
-    assert "3 jobs; weights: all 1 found" in said
+    output = capsys.readouterr().out
+    assert "found: small at 48: download: torchvision resnet101" in output
+    assert "3 jobs; weights: all 1 found" in output
     for fold in ("f0", "f1", "final"):
-        assert f"small-48-{fold}-" in said
+        assert f"small-48-{fold}-" in output
 
     weights = tmp_path / "weights"
-    weights.mkdir()
+    missing = f"missing: small at 48: {weights}: no files match resnet101*.safetensors"
     assert kellgren(*words, "--plan", "--out", tmp_path / "out", "--weights-dir", weights) == 1
-    said = capsys.readouterr().out
-    assert f"missing: small at 48: {weights}: no files match resnet101*.safetensors" in said
-    assert "1 of 1 cannot be had" in said
+    output = capsys.readouterr().out
+    assert missing in output
+    assert "1 of 1 cannot be had" in output
+    weights.mkdir()
+    assert kellgren(*words, "--plan", "--weights-dir", weights) == 0
+    reason = "because weights has no resnet101*.safetensors"
+    assert f"small at 48: download: torchvision resnet101, {reason}" in capsys.readouterr().out
     (weights / "resnet101.safetensors").write_bytes(b"no tensors")
     assert kellgren(*words, "--plan", "--weights-dir", weights) == 1
     assert "cannot be read as safetensors" in capsys.readouterr().out
@@ -228,23 +232,23 @@ def test_a_plan_says_every_job_and_weight_and_trains_nothing(
 
 def test_campaigns_say_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
     assert kellgren("train", "campaigns") == 0
-    said = capsys.readouterr().out
-    assert "processor: for a processor; 5 folds and a final of each member, 12 jobs" in said
-    assert "inception at 288: download: torchvision inception_v3, or inception_v3*" in said
-    assert "default: for an accelerator" in said
-    assert "shufflenet_v2_x2_0 at 160: random weights" in said
+    output = capsys.readouterr().out
+    assert "processor: for a processor; 5 folds and a final of each member, 12 jobs" in output
+    assert "inception at 288: download: torchvision inception_v3, or inception_v3*" in output
+    assert "default: for an accelerator" in output
+    assert "shufflenet_v2_x2_0 at 160: random weights" in output
 
 
 def test_failures_are_told_by_cause_and_nothing_left_is_not_said(
     knees: list[Knee], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hungry = A.model_copy(update={"network": A.network.model_copy(update={"pretrained": True})})
-    ending = run_campaign(Campaign("tiny", 2, 0, (hungry,), True), knees, tmp_path)
-    assert len(ending.failed) == 3
+    result = run_campaign(Campaign("tiny", 2, 0, (hungry,), True), knees, tmp_path)
+    assert len(result.failed) == 3
     assert kellgren("train", "status", tmp_path) == 0
-    said = capsys.readouterr().out
-    assert said.count("has never been pretrained") == 1
-    assert "failed: 3 jobs: tiny: has never been pretrained" in said
-    assert "0 of 3 jobs done, 3 failed, time of 3 unknown" in said
-    assert "0 min left" not in said
-    assert "nothing left" not in said
+    output = capsys.readouterr().out
+    assert output.count("has never been pretrained") == 1
+    assert "failed: 3 jobs: tiny: has never been pretrained" in output
+    assert "0 of 3 jobs done, 3 failed, time of 3 unknown" in output
+    assert "0 min left" not in output
+    assert "nothing left" not in output

@@ -38,8 +38,8 @@ def pieces(folder: Path) -> list[Path]:
 
 
 def manifest(folder: Path) -> Path:
-    (found,) = folder.glob("*.pack.json")
-    return found
+    (actual,) = folder.glob("*.pack.json")
+    return actual
 
 
 # --- knees ---------------------------------------------------------------------------------------
@@ -91,9 +91,9 @@ def test_a_manifest_travels_with_its_pictures(
 ) -> None:
     assert kellgren("data", "pack", EXAMPLES / "grades.csv", "-o", tmp_path / "packed") == 0
     assert kellgren("data", "unpack", tmp_path / "packed", "-o", tmp_path / "there") == 0
-    found = content(tmp_path / "there")
-    assert len(found) == 11
-    assert found == {name: (EXAMPLES / name).read_bytes() for name in found}
+    actual = content(tmp_path / "there")
+    assert len(actual) == 11
+    assert actual == {name: (EXAMPLES / name).read_bytes() for name in actual}
 
     (tmp_path / "deep").mkdir()
     table = tmp_path / "deep" / "knees.csv"
@@ -245,9 +245,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def runs(campaign: Path) -> dict[str, bytes]:
     """The files of a campaign's jobs that matter elsewhere."""
-    found = content(campaign / "jobs")
+    actual = content(campaign / "jobs")
     left = (".safetensors", ".png")
-    return {name: data for name, data in found.items() if not name.endswith(left)}
+    return {name: data for name, data in actual.items() if not name.endswith(left)}
 
 
 def pack(campaign: Path, out: Path, **options: Any) -> Packed:
@@ -283,8 +283,8 @@ def test_packs_of_several_machines_merge(whole: Path, tmp_path: Path) -> None:
         shutil.copytree(whole, tmp_path / number)
         for job in all_jobs(tmp_path / number)[parity::2]:
             shutil.rmtree(job.run)
-        found = pack(tmp_path / number, tmp_path / f"packed-{number}")
-        assert (len(found.whole), len(found.unfinished)) == (2, 2)
+        actual = pack(tmp_path / number, tmp_path / f"packed-{number}")
+        assert (len(actual.whole), len(actual.unfinished)) == (2, 2)
     assert merged(tmp_path / "packed-one", tmp_path / "packed-two", out=tmp_path / "all") == 0
     assert runs(tmp_path / "all") == runs(whole)
 
@@ -292,14 +292,14 @@ def test_packs_of_several_machines_merge(whole: Path, tmp_path: Path) -> None:
 def test_tables_alone_are_no_finished_jobs_until_their_members_come(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = pack(whole, tmp_path / "tables", tables_only=True)
+    actual = pack(whole, tmp_path / "tables", tables_only=True)
     names = tuple(job.name for job in all_jobs(whole))
-    assert (found.whole, found.without_member) == ((), names)
+    assert (actual.whole, actual.without_member) == ((), names)
     target = tmp_path / "target"
     assert merged(tmp_path / "tables", out=target) == 0
-    said = capsys.readouterr()
-    assert "0 taken over" in said.out
-    assert all(f"kept in incomplete/: {name}" in said.err for name in names)
+    output = capsys.readouterr()
+    assert "0 taken over" in output.out
+    assert all(f"kept in incomplete/: {name}" in output.err for name in names)
     assert finished_jobs(target) == []
     labels = whole.parent / "labels.csv"
     grades = "\n".join(f"knees/90000{n:02}{side},{n % 5}" for n, side in numbered(whole.parent))
@@ -334,9 +334,9 @@ def test_a_member_never_joins_the_tables_of_another_run(
     assert job.name in members.whole
     assert merged(tmp_path / "tables", out=target) == 0
     assert merged(tmp_path / "rest", out=target) == 0
-    said = capsys.readouterr()
-    assert "3 taken over" in said.out
-    assert f"a part of another run than in incomplete/, left out: {job.name}" in said.err
+    output = capsys.readouterr()
+    assert "3 taken over" in output.out
+    assert f"a part of another run than in incomplete/, left out: {job.name}" in output.err
     assert [path.name for path in (target / "incomplete").iterdir()] == [job.name]
 
 
@@ -349,11 +349,11 @@ def test_what_has_no_room_is_left_out_and_said_the_tables_coming_first(
     room = archive_bytes([*tables.contents.packed, member])
     words = ("train", "pack", whole, "--pieces-most", "2", "--piece-mb")
     assert kellgren(*words, str(room / 1e6), "-o", tmp_path / "a") == 0
-    said = capsys.readouterr()
-    without = re.findall(r"without its member \(ONNX\): (\S+)", said.err)
+    output = capsys.readouterr()
+    without = re.findall(r"without its member \(ONNX\): (\S+)", output.err)
     assert 0 < len(without) < 4
     assert without == names[-len(without) :]
-    assert f"{4 - len(without)} jobs whole" in said.out
+    assert f"{4 - len(without)} jobs whole" in output.out
     assert sorted(path.stat().st_size <= room for path in (tmp_path / "a").iterdir()) == [True] * 2
     assert merged(tmp_path / "a", out=tmp_path / "target") == 0
     assert [job.name for job in finished_jobs(tmp_path / "target")] == names[: -len(without)]

@@ -34,9 +34,9 @@ _scores = st.floats(-1, 1).map(lambda value: round(value, 3))
     ],
 )
 def test_the_choice(scores: dict[int, list[float]], best: int, chosen: int) -> None:
-    found = choose_size(scores)
-    assert (found.best, found.chosen) == (best, chosen)
-    assert [score.size for score in found.scores] == sorted(scores)
+    actual = choose_size(scores)
+    assert (actual.best, actual.chosen) == (best, chosen)
+    assert [score.size for score in actual.scores] == sorted(scores)
 
 
 @pytest.mark.parametrize("scores", [{}, {224: []}, {224: [NAN], 288: [NAN]}])
@@ -52,12 +52,12 @@ def test_sizes_must_have_the_same_folds() -> None:
 
 @given(folds=st.lists(_scores, min_size=2, max_size=10))
 def test_mean_error_and_interval_are_those_of_the_textbook(folds: list[float]) -> None:
-    (found,) = choose_size({224: folds}).scores
-    assert found.mean == pytest.approx(np.mean(folds), abs=1e-12)
-    assert found.standard_error == pytest.approx(stats.sem(folds), abs=1e-12)
+    (actual,) = choose_size({224: folds}).scores
+    assert actual.mean == pytest.approx(np.mean(folds), abs=1e-12)
+    assert actual.standard_error == pytest.approx(stats.sem(folds), abs=1e-12)
     reach = stats.t.ppf(0.975, len(folds) - 1) * stats.sem(folds)
-    assert found.high - found.mean == pytest.approx(reach, rel=1e-3, abs=1e-9)
-    assert found.mean - found.low == pytest.approx(reach, rel=1e-3, abs=1e-9)
+    assert actual.high - actual.mean == pytest.approx(reach, rel=1e-3, abs=1e-9)
+    assert actual.mean - actual.low == pytest.approx(reach, rel=1e-3, abs=1e-9)
 
 
 @given(
@@ -68,11 +68,11 @@ def test_mean_error_and_interval_are_those_of_the_textbook(folds: list[float]) -
     )
 )
 def test_no_smaller_size_was_good_enough(table: dict[int, list[float]]) -> None:
-    found = choose_size(table)
-    by_size = {score.size: score for score in found.scores}
-    best = by_size[found.best]
+    actual = choose_size(table)
+    by_size = {score.size: score for score in actual.scores}
+    best = by_size[actual.best]
     error = 0.0 if math.isnan(best.standard_error) else best.standard_error
-    assert best.mean == max(score.mean for score in found.scores)
-    assert found.chosen <= found.best
-    assert by_size[found.chosen].mean >= best.mean - error
-    assert all(by_size[s].mean < best.mean - error for s in by_size if s < found.chosen)
+    assert best.mean == max(score.mean for score in actual.scores)
+    assert actual.chosen <= actual.best
+    assert by_size[actual.chosen].mean >= best.mean - error
+    assert all(by_size[s].mean < best.mean - error for s in by_size if s < actual.chosen)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kellgren.errors import TrainingError
 from kellgren.training.architectures import Member, find
-from kellgren.training.export.onnx_export import export_onnx
+from kellgren.training.export.onnx_export import export
 from kellgren.training.export.onnx_import import load_exported
 
 SIZE = 32
@@ -48,7 +48,7 @@ def stored(path: Path) -> dict[str, TensorProto]:
 
 def test_a_member_is_one_file_with_the_promised_inputs_and_outputs(tmp_path: Path) -> None:
     path = tmp_path / "member.onnx"
-    export_onnx(small_member(), SIZE, path)
+    export(small_member(), SIZE, path)
     model = onnx.load(path, load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     assert [file.name for file in tmp_path.iterdir()] == ["member.onnx"]
@@ -65,7 +65,7 @@ def test_a_member_is_one_file_with_the_promised_inputs_and_outputs(tmp_path: Pat
 
 def test_a_batch_gives_what_its_images_give_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "member.onnx"
-    export_onnx(small_member(), SIZE, path)
+    export(small_member(), SIZE, path)
     batch = torch.randn(4, 3, SIZE, SIZE)
     logits, features = run(path, batch)
     for k, image in enumerate(batch):
@@ -76,7 +76,7 @@ def test_a_batch_gives_what_its_images_give_one_by_one(tmp_path: Path) -> None:
 
 def test_batch_norms_are_folded(tmp_path: Path) -> None:
     path = tmp_path / "member.onnx"
-    export_onnx(small_member(), SIZE, path)
+    export(small_member(), SIZE, path)
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(path).graph.node}
 
 
@@ -88,7 +88,7 @@ def test_the_network_in_training_stays_in_training(frozen: bool, tmp_path: Path)
     member.train()
     before = {key: value.clone() for key, value in member.state_dict().items()}
     modes = [module.training for module in member.modules()]
-    export_onnx(member, SIZE, tmp_path / "member.onnx")
+    export(member, SIZE, tmp_path / "member.onnx")
     assert [module.training for module in member.modules()] == modes
     assert all(torch.equal(before[key], value) for key, value in member.state_dict().items())
 
@@ -96,8 +96,8 @@ def test_the_network_in_training_stays_in_training(frozen: bool, tmp_path: Path)
 def test_half_storage_halves_the_file_and_keeps_the_head_exact(tmp_path: Path) -> None:
     member = small_member(nn.Sequential(nn.ReLU(), nn.Conv2d(64, 64, 5, padding=2), nn.ReLU()))
     whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
-    exact = export_onnx(member, SIZE, whole)
-    rounded = export_onnx(member, SIZE, half, half_storage=True)
+    exact = export(member, SIZE, whole).difference
+    rounded = export(member, SIZE, half, half_storage=True).difference
 
     assert exact <= 1e-4
     assert exact < rounded < 5e-2
@@ -111,12 +111,12 @@ def test_half_storage_halves_the_file_and_keeps_the_head_exact(tmp_path: Path) -
 
 def test_the_returned_difference_is_the_one_that_half_storage_makes(tmp_path: Path) -> None:
     member = small_member()
-    coarse = export_onnx(member, SIZE, tmp_path / "half.onnx", half_storage=True)
+    coarse = export(member, SIZE, tmp_path / "half.onnx", half_storage=True).difference
     with torch.no_grad():  # rounded beforehand, half storage has nothing left to round
         member.stem.norm0 = nn.Identity()
         for parameter in member.parameters():
             parameter.copy_(parameter.half())
-    assert export_onnx(member, SIZE, tmp_path / "half.onnx", half_storage=True) < coarse
+    assert export(member, SIZE, tmp_path / "half.onnx", half_storage=True).difference < coarse
 
 
 def test_weights_beyond_half_precision_stay_whole(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_weights_beyond_half_precision_stay_whole(tmp_path: Path) -> None:
     with torch.no_grad():
         member.body.conv1.weight[0, 0, 0, 0] = 1e5
     path = tmp_path / "member.onnx"
-    difference = export_onnx(member, SIZE, path, half_storage=True)
+    difference = export(member, SIZE, path, half_storage=True).difference
     assert difference <= 1e-4
     assert stored(path)["body.conv1.weight"].data_type == TensorProto.FLOAT
 
@@ -151,7 +151,7 @@ def test_an_export_that_differs_is_refused_and_the_old_file_kept(
     path = tmp_path / "member.onnx"
     path.write_bytes(b"the member of yesterday")
     with pytest.raises(TrainingError, match=r"member\.onnx: .*logits differ"):
-        export_onnx(small_member(last), SIZE, path)
+        export(small_member(last), SIZE, path)
     assert path.read_bytes() == b"the member of yesterday"
     assert [file.name for file in tmp_path.iterdir()] == ["member.onnx"]
 
@@ -159,7 +159,7 @@ def test_an_export_that_differs_is_refused_and_the_old_file_kept(
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TrainingError, match="cannot be written"):
-        export_onnx(small_member(), SIZE, tmp_path / "file" / "member.onnx")
+        export(small_member(), SIZE, tmp_path / "file" / "member.onnx")
 
 
 # --- and back ------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_an_exported_member_computes_and_learns_as_before(name: str | None, tmp_
     size = SIZE if name is None else 64
     images = torch.randn(8, 3, size, size)
     member = learnt_statistics(new(), images)
-    export_onnx(member, size, tmp_path / "member.onnx")
+    export(member, size, tmp_path / "member.onnx")
     again = new()
     load_exported(again, tmp_path / "member.onnx", images)
     again.dropout.p = 0.0
@@ -197,7 +197,7 @@ def test_an_exported_member_computes_and_learns_as_before(name: str | None, tmp_
 
 
 def test_a_member_of_another_architecture_is_not_taken_for_it(tmp_path: Path) -> None:
-    export_onnx(small_member(), SIZE, tmp_path / "member.onnx")
+    export(small_member(), SIZE, tmp_path / "member.onnx")
     with pytest.raises(TrainingError, match=r"member\.onnx: cannot be brought back"):
         load_exported(
             find("resnet50_v2_stage3").build(5), tmp_path / "member.onnx", torch.randn(2, 3, 64, 64)
@@ -215,6 +215,6 @@ def test_a_damaged_file_is_named(content: bytes | None, tmp_path: Path) -> None:
 def test_weights_that_compute_something_else_are_refused(tmp_path: Path) -> None:
     """Layers of the right shapes in another order would fit without a word."""
     path = tmp_path / "member.onnx"
-    export_onnx(small_member(nn.Sigmoid()), SIZE, path)
+    export(small_member(nn.Sigmoid()), SIZE, path)
     with pytest.raises(TrainingError, match="brought back, its logits differ"):
         load_exported(small_member(nn.ReLU()), path, torch.randn(2, 3, SIZE, SIZE))

@@ -23,7 +23,7 @@ from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.runtime import Engine, MemberRuntime
 from kellgren.training.architectures import Member
 from kellgren.training.export.int8_storage import round_compensated, store_int8
-from kellgren.training.export.onnx_export import export_onnx
+from kellgren.training.export.onnx_export import export
 from kellgren.training.selection import int8_bundle
 
 CPU = ["CPUExecutionProvider"]
@@ -87,7 +87,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     }
     network = Member(stages, body_from="wide", channels=512, grades=5, dropout=0.2)
     path = tmp_path_factory.mktemp("member") / "member.onnx"
-    export_onnx(network, 64, path, half_storage=True)
+    export(network, 64, path, half_storage=True)
     images = np.random.default_rng(0).normal(0, 1, (24, 1, 64, 64)).cumsum(axis=3) / 6
     return path, np.repeat(images.astype(np.float32), 3, axis=1)
 
@@ -211,9 +211,9 @@ def test_int8_that_changes_grades_is_refused_with_figures(
     labels = lay(tmp_path, fragile=True)
     words = ("bundle", "build", tmp_path / "run", "--labels", labels, "-o", tmp_path / "small")
     assert kellgren(*words, "--weights", "int8") != 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert "of 40 knees otherwise" in said
-    assert "--weights fp16" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "of 40 knees otherwise" in output
+    assert "--weights fp16" in output
     assert not (tmp_path / "small").exists()
 
 

@@ -187,8 +187,8 @@ def test_brightness_is_added_and_gamma_is_an_exponent() -> None:
 )
 def test_tones_fill_their_ranges(name: str, reach: float, lowest: float, highest: float) -> None:
     values = getattr(drawn(Augmentation(**{name: reach}), 5000), name)
-    found = (float(values.min()), float(values.max()))
-    assert found == pytest.approx((lowest, highest), abs=0.002)
+    actual = (float(values.min()), float(values.max()))
+    assert actual == pytest.approx((lowest, highest), abs=0.002)
     lower, upper = (math.log(lowest), math.log(highest)) if name == "gamma" else (lowest, highest)
     evenly = values.log() if name == "gamma" else values
     assert float(evenly.mean()) == pytest.approx((lower + upper) / 2, abs=0.02 * (upper - lower))

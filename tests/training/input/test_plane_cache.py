@@ -45,8 +45,8 @@ print("decoded" if told else "mapped")
 
 def stored(knees: Sequence[Knee], folder: Path, processes: int = 2) -> tuple[Store, Told]:
     told: Told = []
-    found = cached_store(knees, SEEN, folder, lambda *at: told.append(at), processes)
-    return found, told
+    actual = cached_store(knees, SEEN, folder, lambda *at: told.append(at), processes)
+    return actual, told
 
 
 def files(folder: Path) -> list[Path]:
@@ -76,18 +76,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_processes_decode_what_this_one_does(
     knees: list[Knee], tmp_path: Path, processes: int
 ) -> None:
-    found, told = stored(knees, tmp_path, processes)
+    actual, told = stored(knees, tmp_path, processes)
     expected = memory_store(knees, SEEN)
-    np.testing.assert_array_equal(found.planes, expected.planes)
-    np.testing.assert_array_equal(found.rest, expected.rest)
+    np.testing.assert_array_equal(actual.planes, expected.planes)
+    np.testing.assert_array_equal(actual.rest, expected.rest)
     assert told == [(n + 1, len(knees)) for n in range(len(knees))]
 
 
 @pytest.mark.parametrize("level", [False, True])
 def test_both_bytes_together_are_what_grading_sees(knees: list[Knee], level: bool) -> None:
     seen = SEEN.model_copy(update={"level": level, "size": 51})
-    found = memory_store(knees[:4], seen)
-    for knee, plane, exact in zip(knees, found.planes, found.exact(slice(None)), strict=False):
+    actual = memory_store(knees[:4], seen)
+    for knee, plane, exact in zip(knees, actual.planes, actual.exact(slice(None)), strict=False):
         graded = seen.plane(whole_knee(read_radiograph(knee.image), knee.side))
         assert np.abs(exact - graded).max() < 2.4e-5
         np.testing.assert_array_equal(plane, np.rint(graded * 255))
@@ -96,9 +96,9 @@ def test_both_bytes_together_are_what_grading_sees(knees: list[Knee], level: boo
 def test_the_map_of_a_file_can_be_written_without_changing_it(
     knees: list[Knee], tmp_path: Path
 ) -> None:
-    found, _ = stored(knees, tmp_path)
-    before = found.planes.copy()
-    found.planes[:] = 7
+    actual, _ = stored(knees, tmp_path)
+    before = actual.planes.copy()
+    actual.planes[:] = 7
     np.testing.assert_array_equal(stored(knees, tmp_path)[0].planes, before)
 
 
@@ -114,9 +114,9 @@ def test_what_is_cached_is_not_decoded_again(knees: list[Knee], tmp_path: Path) 
 
 def test_processes_that_ask_at_the_same_time_decode_once(knees: list[Knee], tmp_path: Path) -> None:
     asking = [child(tmp_path, knees) for _ in range(3)]
-    said = [process.communicate(timeout=120)[0].split() for process in asking]
-    assert sorted(words[-1] for words in said) == ["decoded", "mapped", "mapped"]
-    assert sum(words.count("one") for words in said) == len(knees)
+    output = [process.communicate(timeout=120)[0].split() for process in asking]
+    assert sorted(words[-1] for words in output) == ["decoded", "mapped", "mapped"]
+    assert sum(words.count("one") for words in output) == len(knees)
     assert len(files(tmp_path)) == 1
 
 
@@ -132,9 +132,9 @@ def test_other_knees_sizes_and_images_have_files_of_their_own(
     assert len(files(folder)) == 3
     copied[3].image.write_bytes(copied[4].image.read_bytes())
     os.utime(copied[3].image, ns=(0, 1))
-    found, told = stored(copied, folder)
+    actual, told = stored(copied, folder)
     assert told
-    np.testing.assert_array_equal(found.planes, memory_store(copied, SEEN).planes)
+    np.testing.assert_array_equal(actual.planes, memory_store(copied, SEEN).planes)
 
 
 def _copy(knee: Knee, folder: Path) -> Knee:
@@ -159,10 +159,10 @@ def test_a_killed_builder_leaves_no_half_file_and_its_draft_is_cleaned_up(
     left = files(tmp_path)
     assert [path.name.startswith(".planes-48-") for path in left] == [True]
 
-    found, told = stored(many, tmp_path)
+    actual, told = stored(many, tmp_path)
     assert len(told) == len(many)
     assert left[0] not in files(tmp_path)
-    np.testing.assert_array_equal(found.planes[: len(knees)], memory_store(knees, SEEN).planes)
+    np.testing.assert_array_equal(actual.planes[: len(knees)], memory_store(knees, SEEN).planes)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "plane", "rest", "header", "empty", "long"])
@@ -188,9 +188,9 @@ def test_a_damaged_file_is_made_anew(knees: list[Knee], tmp_path: Path, damage: 
         content += b"0"
     del expected
     path.write_bytes(content)
-    found, told = stored(knees, tmp_path)
+    actual, told = stored(knees, tmp_path)
     assert len(told) == len(knees)
-    np.testing.assert_array_equal(found.exact(slice(None)), kept)
+    np.testing.assert_array_equal(actual.exact(slice(None)), kept)
     assert not stored(knees, tmp_path)[1]
 
 
@@ -279,10 +279,10 @@ def test_few_knees_leave_no_file_and_many_leave_one(
 
 def test_threads_of_one_process_share_one_file(many: list[Knee], home: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: load_planes(many, SEEN), range(3)))
+        actual = list(pool.map(lambda _: load_planes(many, SEEN), range(3)))
     assert len(files(home)) == 1
-    for planes in found[1:]:
-        np.testing.assert_array_equal(planes, found[0])
+    for planes in actual[1:]:
+        np.testing.assert_array_equal(planes, actual[0])
 
 
 def test_planes_that_do_not_fit_in_memory_are_said(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exposures import Exposure, ExposureRoom, exposure_of
+from exposures import Exposure, ExposureSimulator, exposure_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -89,17 +89,17 @@ def test_noise_is_measured_on_top_of_shading(noise: float, slope: float, seed: i
 def test_a_film_takes_the_contrast_of_the_knee_it_is_exposed_like(natural: FilmMaker) -> None:
     crops, _, _ = load_crops(KNEES)
     like = Exposure(0.3, 0.5, 0.6, 0.01, 299)
-    room, found = ExposureRoom([[like]]), []
+    room, actual = ExposureSimulator([[like]]), []
     for seed in range(15):
         rng = np.random.default_rng(seed)
         laid = natural.lay_film(rng)
         own = exposure_of(crops[laid.knees[0].crop].astype(np.float32) / 255)
         film = room.expose(laid, own, rng)
         bright = 1 - film.pixels if film.inverted else film.pixels
-        found.append(exposure_of(cut(bright.numpy(), laid.knees[0].region, 96)))
+        actual.append(exposure_of(cut(bright.numpy(), laid.knees[0].region, 96)))
     # the beam may be uneven and the film's edge may cut the knee, on most films neither does
-    assert np.median([e.dark for e in found]) == pytest.approx(like.dark, abs=0.05)
-    assert np.median([e.bright for e in found]) == pytest.approx(like.bright, abs=0.05)
+    assert np.median([e.dark for e in actual]) == pytest.approx(like.dark, abs=0.05)
+    assert np.median([e.bright for e in actual]) == pytest.approx(like.bright, abs=0.05)
 
 
 def test_letters_and_collimation_keep_clear_of_a_knee() -> None:

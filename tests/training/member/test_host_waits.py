@@ -48,7 +48,7 @@ class NoTransfers(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("consistency", [0.0, 2.0], ids=["one look", "two looks"])
+@pytest.mark.parametrize("consistency", [0.0, 2.0], ids=["one view", "two views"])
 def test_a_step_reads_nothing_back(knees: list[Knee], tmp_path: Path, consistency: float) -> None:
     recipe = tiny_recipe(ONE_CYCLE, consistency=consistency, batch=4)
     run = replace(tiny_run(recipe, knees, tmp_path), device=Device("meta", bf16=False))
@@ -64,7 +64,7 @@ def test_a_step_reads_nothing_back(knees: list[Knee], tmp_path: Path, consistenc
     )
     followed = paired(state.average, network)
     with NoTransfers():
-        order = epoch_order(KNEES, recipe.batch // recipe.looks, generator, "meta")
+        order = epoch_order(KNEES, recipe.batch // recipe.views, generator, "meta")
         changes = draw(recipe.augmentation, len(order), recipe.batch, generator, "meta")
         assert None not in (changes.blurred, changes.noise, changes.box)
         for step in range(2):

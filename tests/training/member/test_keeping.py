@@ -163,8 +163,8 @@ def test_a_best_epoch_that_was_lost_stays_the_best_until_a_better_one(
     save_weights(ahead, run.identity, run.best)
 
     assert train(run, resume=True)
-    found = trained_network(run).head.bias
-    assert bool((found > 50).all()) is kept
+    actual = trained_network(run).head.bias
+    assert bool((actual > 50).all()) is kept
 
 
 def test_an_older_run_s_best_is_not_a_new_one_s(knees: list[Knee], tmp_path: Path) -> None:

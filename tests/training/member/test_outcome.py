@@ -89,12 +89,12 @@ def test_torch_predicts_what_the_file_of_any_network_grades(
         bias=network.head.bias.detach().numpy(),
     )
     store = memory_store(knees[:4], seen)
-    found = predict(written.network, store, np.arange(4), seen, "cpu")
-    check = check_file(tmp_path, seen, store.exact(slice(None)), found[:, 0])
+    actual = predict(written.network, store, np.arange(4), seen, "cpu")
+    check = check_file(tmp_path, seen, store.exact(slice(None)), actual[:, 0])
     assert check["knees"] == 4
     assert check["difference"] < 1e-4
     member = MemberRuntime(tmp_path / "member.onnx", tmp_path / "member.head.npz", seen)
-    for knee, logits in zip(knees, found, strict=False):
+    for knee, logits in zip(knees, actual, strict=False):
         graded = softmax(member.examine(whole_knee(read_radiograph(knee.image), knee.side)).logits)
         np.testing.assert_allclose(softmax(logits.mean(axis=0)), graded, atol=1e-3)
     large = [i for i in onnx.load(tmp_path / "member.onnx").graph.initializer if _size(i) > 4096]
@@ -165,9 +165,9 @@ def test_near_ties_may_fall_either_way_and_other_grades_may_not() -> None:
     other = one[:, [1, 0, 2, 3, 4]]
     assert agreement(one, other).holds
     far = np.array([[0.41, 0.39, 0.2, 0, 0]])
-    found = agreement(far[:, [1, 0, 2, 3, 4]], far)
-    assert (found.knees, found.other_grades) == (1, 1)
-    assert not found.holds
+    actual = agreement(far[:, [1, 0, 2, 3, 4]], far)
+    assert (actual.knees, actual.other_grades) == (1, 1)
+    assert not actual.holds
     assert not agreement(np.full((1, 5), np.nan), far).holds
 
 

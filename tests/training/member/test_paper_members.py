@@ -39,7 +39,7 @@ def toy(recipe: Recipe) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def said() -> dict[str, npt.NDArray[np.float64]]:
+def predictions() -> dict[str, npt.NDArray[np.float64]]:
     """What each network that went the way says of the same knee, ``(5,)``."""
     return {}
 
@@ -51,7 +51,7 @@ def test_a_network_of_the_paper_goes_the_whole_way(
     recipe: Recipe,
     knees: list[Knee],
     tmp_path: Path,
-    said: dict[str, npt.NDArray[np.float64]],
+    predictions: dict[str, npt.NDArray[np.float64]],
 ) -> None:
     few = [*knees[:3], *[knee for knee in knees if FOLDS.of_patient[knee.patient] == 1][:2]]
     run = prepare(recipe, few, tmp_path, folds=FOLDS, fold=1, weights_dir=None)
@@ -69,20 +69,20 @@ def test_a_network_of_the_paper_goes_the_whole_way(
     knee = few[-1]
     output = member.examine(whole_knee(read_radiograph(knee.image), knee.side), mirror=False)
     for grade in range(5):
-        found = activation_map(output, grade)
-        assert found.shape == output.features.shape[1:]
-        assert found.sum() + output.bias[grade] == pytest.approx(
+        actual = activation_map(output, grade)
+        assert actual.shape == output.features.shape[1:]
+        assert actual.sum() + output.bias[grade] == pytest.approx(
             output.logits[grade], rel=1e-3, abs=1e-4
         )
     assert np.abs(activation_map(output, 0)).max() > 0
-    said[recipe.name] = softmax(output.logits)
+    predictions[recipe.name] = softmax(output.logits)
     shutil.rmtree(tmp_path)  # else pytest would keep gigabytes of them
 
 
-def test_the_eight_vote(said: dict[str, npt.NDArray[np.float64]]) -> None:
-    if len(said) < 8:
+def test_the_eight_vote(predictions: dict[str, npt.NDArray[np.float64]]) -> None:
+    if len(predictions) < 8:
         pytest.skip("runs after the eight networks, not alone")
-    members = np.stack(list(said.values()))
+    members = np.stack(list(predictions.values()))
     hands = np.bincount(members.argmax(axis=1), minlength=5)
     assert hard_vote(members).argmax() == hands.argmax()
     assert soft_vote(members) == pytest.approx(members.sum(axis=0) / 8)

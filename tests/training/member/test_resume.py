@@ -167,12 +167,12 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(
     process = processes.Process(target=train_on_a_full_disk, args=arguments)
     process.start()
     assert ours.poll(PATIENCE)
-    said = ours.recv()
+    output = ours.recv()
     process.join(PATIENCE)
 
-    assert said.startswith(f"{begun.checkpoint}: the checkpoint cannot be written")
-    assert "disk space" in said
-    assert "--resume" in said
+    assert output.startswith(f"{begun.checkpoint}: the checkpoint cannot be written")
+    assert "disk space" in output
+    assert "--resume" in output
     assert begun.checkpoint.read_bytes() == before
     assert not list(begun.out.glob(".*"))
     assert train(begun, resume=True)

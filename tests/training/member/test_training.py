@@ -85,7 +85,7 @@ def trained(knees: list[Knee], tmp_path_factory: pytest.TempPathFactory) -> Simp
     env = environment(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     done = finished(command_for(manifest, out), env)
     assert done.returncode == 0, done.stderr
-    return SimpleNamespace(out=out, manifest=manifest, home=home, said=done)
+    return SimpleNamespace(out=out, manifest=manifest, home=home, output=done)
 
 
 def test_a_run_leaves_all_that_it_promises(trained: SimpleNamespace) -> None:
@@ -97,7 +97,7 @@ def test_a_run_leaves_all_that_it_promises(trained: SimpleNamespace) -> None:
     with Image.open(trained.out / "curves.png") as curves:
         assert curves.format == "PNG"
         assert curves.width > 300
-    assert "9 knees to learn from, 3 held out; cpu, fp32" in trained.said.stderr
+    assert "9 knees to learn from, 3 held out; cpu, fp32" in trained.output.stderr
     assert "95" in trained.said.stdout  # the scores, with their intervals
 
 
@@ -114,13 +114,13 @@ def test_the_facts_are_those_of_the_run(trained: SimpleNamespace) -> None:
 def test_exactly_the_held_out_knees_are_predicted(
     trained: SimpleNamespace, knees: list[Knee]
 ) -> None:
-    found = rows(trained.out / "oof.csv")
+    actual = rows(trained.out / "oof.csv")
     held_out = [knee for knee in knees if FOLDS.of_patient[knee.patient] == 1]
-    assert [os.path.realpath(row["image"]) for row in found] == [
+    assert [os.path.realpath(row["image"]) for row in actual] == [
         os.path.realpath(knee.image) for knee in held_out
     ]
-    assert [row["side"] for row in found] == [knee.side.value for knee in held_out]
-    for row in found:
+    assert [row["side"] for row in actual] == [knee.side.value for knee in held_out]
+    for row in actual:
         probabilities = [float(row[f"p{grade}"]) for grade in range(5)]
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert int(row["grade"]) == int(np.argmax(probabilities))
@@ -293,7 +293,7 @@ def test_a_run_whose_checkpoint_was_deleted_is_refined_from_its_member(
         begin(second)
 
 
-# --- two looks that must agree -------------------------------------------------------------------
+# --- two views that must agree -------------------------------------------------------------------
 
 
 def test_disagreement_is_jensen_and_shannon_s_divergence() -> None:

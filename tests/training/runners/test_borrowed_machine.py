@@ -85,17 +85,17 @@ def loads(home: Path, out: Path) -> list[Path]:
         *("-o", out),
         *("--load-mb", LOAD_MB, "--piece-mb", PIECE_MB),
     )
-    found = sorted(out.iterdir())
-    for load in found:
+    actual = sorted(out.iterdir())
+    for load in actual:
         assert sum(path.stat().st_size for path in load.iterdir()) <= LOAD_MB * 1e6
-    return found
+    return actual
 
 
 def received(loads: list[Path], work: Path) -> Path:
     """Every load goes through the door by itself; the script there."""
     for load in reversed(loads):
-        said = call(load / SCRIPT.name, "receive", load, "--work", work, bring=False).stdout
-        assert ("all is here" in said) == (load == loads[0])
+        output = call(load / SCRIPT.name, "receive", load, "--work", work, bring=False).stdout
+        assert ("all is here" in output) == (load == loads[0])
     return work / "received" / SCRIPT.name
 
 
@@ -127,17 +127,17 @@ def test_a_campaign_is_trained_on_a_borrowed_machine_and_nothing_is_lost(
     assert len(parts) > 2
     script = received(parts, there)
 
-    said = trained(script, tmp_path / "results-1", 5)
-    assert "library brought along" in said
-    assert "1 jobs whole" in said
+    output = trained(script, tmp_path / "results-1", 5)
+    assert "library brought along" in output
+    assert "1 jobs whole" in output
     second = all_jobs(there / "campaign")[1].name
-    assert f"without its member (ONNX): {second}" in said  # the door is too narrow for both
+    assert f"without its member (ONNX): {second}" in output  # the door is too narrow for both
     assert kellgren("train", "merge", tmp_path / "results-1", "--out", ours) == 0
     assert len(finished_jobs(ours)) == 1
     assert (ours / "incomplete" / second / "oof.csv").exists()
 
-    said = trained(script, tmp_path / "results-2", 0)
-    assert "2 jobs whole" in said
+    output = trained(script, tmp_path / "results-2", 0)
+    assert "2 jobs whole" in output
     brought = [read_contents(next((tmp_path / f"results-{n}").glob("*.json"))) for n in (1, 2)]
     members = [{file.name for file in one.packed if file.name.endswith(".onnx")} for one in brought]
     assert [len(names) for names in members] == [1, 1]
@@ -154,9 +154,9 @@ def test_another_machine_leaves_finished_jobs_alone(
     open_campaign(campaign, knees, tmp_path / "campaign")
     first, second = all_jobs(tmp_path / "campaign")
     with script_as_module()._finished_elsewhere(tmp_path, [first.name]):
-        ending = run_campaign(campaign, knees, tmp_path / "campaign")
-    assert [job.name for job in ending.finished] == [second.name]
-    assert [job.name for job in ending.elsewhere] == [first.name]
+        result = run_campaign(campaign, knees, tmp_path / "campaign")
+    assert [job.name for job in result.finished] == [second.name]
+    assert [job.name for job in result.elsewhere] == [first.name]
 
 
 def script_as_module() -> Any:
@@ -181,6 +181,6 @@ def test_what_did_not_arrive_is_named(home: Path, tmp_path: Path) -> None:
     lost, damaged = sorted((work / "received").glob("weights-*.part"))[:2]
     lost.unlink()
     damaged.write_bytes(b"damaged")
-    said = call(script, *words, code=2).stderr
-    assert f"missing or damaged: {lost.name}, {damaged.name}" in said
+    output = call(script, *words, code=2).stderr
+    assert f"missing or damaged: {lost.name}, {damaged.name}" in output
     assert not (work / "campaign").exists()

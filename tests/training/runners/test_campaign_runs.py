@@ -19,7 +19,7 @@ from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.splits import load_folds
 from kellgren.errors import InvalidRecipe, TrainingError
 from kellgren.grades import Side
-from kellgren.training.campaign import Campaign, Job, all_jobs, finished_jobs, read_plan
+from kellgren.training.campaign import Campaign, TrainingJob, all_jobs, finished_jobs, read_plan
 from kellgren.training.campaign.plan import job_lock, open_campaign
 from kellgren.training.campaign.survey import JobStatus, minutes_left, survey
 from kellgren.training.runners.runner import CampaignWatcher, run_campaign
@@ -62,7 +62,7 @@ class Diary(CampaignWatcher):
         self.jobs: list[str] = []
         self.stood: list[list[JobStatus]] = []
 
-    def job_begins(self, job: Job, statuses: Any) -> None:
+    def job_begins(self, job: TrainingJob, statuses: Any) -> None:
         self.jobs.append(short(job))
         self.stood.append(list(statuses))
 
@@ -72,9 +72,9 @@ def whole(knees: list[Knee], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     diary = Diary()
-    ending = run_campaign(CAMPAIGN, knees, folder, watcher=diary)
-    assert diary.jobs == ORDER == [short(job) for job in ending.finished]
-    assert (ending.failed, ending.paused, ending.elsewhere) == ({}, False, [])
+    result = run_campaign(CAMPAIGN, knees, folder, watcher=diary)
+    assert diary.jobs == ORDER == [short(job) for job in result.finished]
+    assert (result.failed, result.paused, result.elsewhere) == ({}, False, [])
     assert minutes_left(diary.stood[0]) == (0.0, True)
     left = [status.minutes_left for status in diary.stood[2]]
     assert left[:2] == [0.0, 0.0]
@@ -86,12 +86,12 @@ def whole(knees: list[Knee], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(whole: Path, knees: list[Knee], tmp_path: Path) -> Path:
     """A campaign whose first job is half-trained."""
     folder = tmp_path / "begun"
-    ending = run_campaign(SHORT, knees, folder, max_minutes=0)
-    assert ending.paused
+    result = run_campaign(SHORT, knees, folder, max_minutes=0)
+    assert result.paused
     return folder
 
 
-def short(job: Job) -> str:
+def short(job: TrainingJob) -> str:
     return f"{job.member}-{job.size}-f{job.fold}"
 
 
@@ -102,9 +102,9 @@ def states(folder: Path) -> list[str]:
 def assert_as_undisturbed(folder: Path, whole: Path) -> None:
     """Every job ended in the same weights and predictions, each epoch done once."""
     undisturbed = {job.name: job for job in finished_jobs(whole)}
-    found = finished_jobs(folder)
-    assert len(found) == len(all_jobs(folder)) >= 2
-    for left in found:
+    actual = finished_jobs(folder)
+    assert len(actual) == len(all_jobs(folder)) >= 2
+    for left in actual:
         right = undisturbed[left.name]
         assert_same_weights(
             left.run / "checkpoint.safetensors", right.run / "checkpoint.safetensors"
@@ -140,9 +140,9 @@ def let_go(line: Connection) -> list[str]:
     while True:
         line.send("go on")
         assert line.poll(PATIENCE)
-        said = line.recv()
-        if said != "step":
-            return list(said)
+        output = line.recv()
+        if output != "step":
+            return list(output)
 
 
 def test_every_job_is_a_whole_run_and_the_folder_says_so(whole: Path, knees: list[Knee]) -> None:
@@ -158,21 +158,21 @@ def test_every_job_is_a_whole_run_and_the_folder_says_so(whole: Path, knees: lis
         assert job.name == f"{short(job)}-{job.recipe_hash[:8]}"
         assert (facts["held_out_fold"], facts["folds_hash"]) == (job.fold, folds.hash)
         held_out = [knee for knee in knees if folds.of_patient[knee.patient] == job.fold]
-        found = rows(job.run / "oof.csv")
-        assert [row["image"] for row in found] == [str(knee.image) for knee in held_out]
+        actual = rows(job.run / "oof.csv")
+        assert [row["image"] for row in actual] == [str(knee.image) for knee in held_out]
         right = sum(
-            int(row["grade"]) == knee.grade for row, knee in zip(found, held_out, strict=True)
+            int(row["grade"]) == knee.grade for row, knee in zip(actual, held_out, strict=True)
         )
         scores = json.loads((job.run / "scores.json").read_text("utf-8"))
-        assert scores["accuracy"]["value"] == pytest.approx(right / len(found))
+        assert scores["accuracy"]["value"] == pytest.approx(right / len(actual))
     assert states(whole) == ["done"] * 4
     assert minutes_left(survey(whole)) == (0.0, False)
 
 
 def test_a_finished_campaign_is_left_as_it_is(whole: Path, knees: list[Knee]) -> None:
     before = {path: path.stat().st_mtime_ns for path in (whole / "jobs").rglob("*")}
-    ending = run_campaign(CAMPAIGN, knees, whole)
-    assert (ending.finished, ending.failed, ending.elsewhere) == ([], {}, [])
+    result = run_campaign(CAMPAIGN, knees, whole)
+    assert (result.finished, result.failed, result.elsewhere) == ([], {}, [])
     assert {path: path.stat().st_mtime_ns for path in (whole / "jobs").rglob("*")} == before
 
 
@@ -185,9 +185,9 @@ def test_a_campaign_in_slices_ends_as_one_in_one_piece(
     assert first.minutes_left is not None
     assert first.accuracy is not None
     slices = 1
-    while (ending := run_campaign(SHORT, knees, begun, max_minutes=0)).paused:
+    while (result := run_campaign(SHORT, knees, begun, max_minutes=0)).paused:
         slices += 1
-        assert not ending.failed
+        assert not result.failed
     assert slices == 3  # four epochs; the last one ends the campaign
     assert_as_undisturbed(begun, whole)
 
@@ -215,12 +215,12 @@ def test_two_runners_share_a_plan_and_do_no_job_twice(
     process, line = started(processes, knees, folder)
     led(line, 1)
     diary = Diary()
-    ending = run_campaign(SHORT, knees, folder, watcher=diary)
+    result = run_campaign(SHORT, knees, folder, watcher=diary)
     assert diary.jobs == ["a-64-f1"]
-    assert [short(job) for job in ending.elsewhere] == ["a-64-f0"]
+    assert [short(job) for job in result.elsewhere] == ["a-64-f0"]
     theirs = let_go(line)
     process.join(PATIENCE)
-    assert theirs == [job.name for job in ending.elsewhere]
+    assert theirs == [job.name for job in result.elsewhere]
     assert_as_undisturbed(folder, whole)
 
 
@@ -232,17 +232,17 @@ def test_a_damaged_checkpoint_fails_its_job_alone_and_stays_where_it_is(
     damaged[-1] ^= 1
     checkpoint.write_bytes(damaged)
     for _ in range(2):  # and trying again is no cure
-        ending = run_campaign(SHORT, knees, begun)
-        (reason,) = ending.failed.values()
+        result = run_campaign(SHORT, knees, begun)
+        (reason,) = result.failed.values()
         assert str(checkpoint) in reason
         assert "is not a whole checkpoint" in reason
         assert "Delete it and start again" in reason
         assert checkpoint.read_bytes() == damaged
         assert states(begun) == ["failed", "done"]
     assert kellgren("train", "status", begun, "--json", tmp_path / "status.json") == 0
-    said = capsys.readouterr().out
-    assert "1 of 2 jobs done" in said
-    assert f"failed: {all_jobs(begun)[0].name}: {checkpoint}: is not a whole checkpoint" in said
+    output = capsys.readouterr().out
+    assert "1 of 2 jobs done" in output
+    assert f"failed: {all_jobs(begun)[0].name}: {checkpoint}: is not a whole checkpoint" in output
     first, other = json.loads((tmp_path / "status.json").read_text())["jobs"]
     assert first["state"] == "failed"
     assert "whole checkpoint" in first["problem"]
@@ -265,11 +265,11 @@ def test_a_full_disk_stops_the_campaign_in_words_and_loses_nothing(
         process.start()
         theirs.close()
         assert ours.poll(PATIENCE)
-        said = ours.recv()
+        output = ours.recv()
         process.join(PATIENCE)
-        assert str(begun) in said
-        assert "disk space" in said
-        assert "same command" in said
+        assert str(begun) in output
+        assert "disk space" in output
+        assert "same command" in output
         assert checkpoint.read_bytes() == before
         assert states(begun) == ["paused", "waiting"]
     run_campaign(SHORT, knees, begun)
@@ -294,11 +294,11 @@ def test_a_plan_grows_by_members_and_sizes(whole: Path, knees: list[Knee], tmp_p
 
     picture, table = tmp_path / "sizes.png", tmp_path / "sizes.json"
     assert kellgren("train", "sizes", folder, "--picture", picture, "--json", table) == 0
-    found = {row["member"]: row for row in json.loads(table.read_text())["members"]}
-    assert [row["size"] for row in found["a"]["sizes"]] == [48, 64]
-    assert found["a"]["folds"] == [0, 1]
-    assert found["a"]["chosen"] in (48, 64)
-    assert found["b"]["chosen"] == found["b"]["best"] == 48
+    actual = {row["member"]: row for row in json.loads(table.read_text())["members"]}
+    assert [row["size"] for row in actual["a"]["sizes"]] == [48, 64]
+    assert actual["a"]["folds"] == [0, 1]
+    assert actual["a"]["chosen"] in (48, 64)
+    assert actual["b"]["chosen"] == actual["b"]["best"] == 48
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -317,8 +317,8 @@ def test_what_does_not_fit_the_plan_is_refused_and_changes_nothing(
         (Campaign("tiny", 2, 1, RECIPES), knees, "asked for are 2, seed 1"),
         (CAMPAIGN, knees[1:], "knees or grades are not those"),
     ]
-    for campaign, data, said in others:
-        with pytest.raises(TrainingError, match=said):
+    for campaign, data, output in others:
+        with pytest.raises(TrainingError, match=output):
             run_campaign(campaign, data, whole)
     unknown = RECIPES[0].model_copy(
         update={"network": RECIPES[0].network.model_copy(update={"architecture": "tinny"})}
@@ -360,11 +360,11 @@ def test_finished_jobs_of_other_machines_are_taken_over_once(
     checkpoint = all_jobs(begun)[0].run / "checkpoint.safetensors"
     half_trained = checkpoint.read_bytes()
     assert kellgren("train", "merge", elsewhere, elsewhere, "--out", begun) == 0
-    said = capsys.readouterr()
-    assert "2 taken over, 2 were finished here" in said.out
+    output = capsys.readouterr()
+    assert "2 taken over, 2 were finished here" in output.out
     assert states(begun) == ["done", "waiting", "done", "waiting"]
     name = all_jobs(begun)[0].name
-    assert f"set-aside/{name}" in said.err
+    assert f"set-aside/{name}" in output.err
     aside = begun / "set-aside" / name / "checkpoint.safetensors"
     assert aside.read_bytes() == half_trained
 
@@ -448,11 +448,11 @@ def test_the_command_trains_reports_failures_and_goes_on(
     write_manifest(knees, manifest)
     words = ("train", "ensemble", tmp_path / "mine.toml", "--data", manifest, "--out", out)
     assert kellgren(*words) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "2 jobs finished" in said.err
-    assert said.err.count("has never been pretrained") == 3  # when it happens, and at the end
-    assert "failed: 2 jobs: tiny: has never been pretrained" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "2 jobs finished" in output.err
+    assert output.err.count("has never been pretrained") == 3  # when it happens, and at the end
+    assert "failed: 2 jobs: tiny: has never been pretrained" in output.err
     assert states(out) == ["done", "failed", "done", "failed"]
 
     (tmp_path / "mine.toml").write_text(text)

@@ -17,16 +17,17 @@ import pytest
 from kellgren.cli.training.campaign_team import TeamLines, TeamTable
 from kellgren.data.manifest import Knee
 from kellgren.errors import CannotKeep
-from kellgren.training.campaign import Campaign, Job, finished_jobs
+from kellgren.training.campaign import Campaign, TrainingJob, finished_jobs
 from kellgren.training.campaign.survey import survey
 from kellgren.training.runners.runner import run_campaign
-from kellgren.training.runners.session import Session
-from kellgren.training.runners.team import MOST_DEATHS, TeamWatcher, run_together
+from kellgren.training.runners.session import RunnerSession
+from kellgren.training.runners.team import MAX_DEATHS, TeamWatcher, run_together
 from kellgren.training.runners.worker import Event
 from tiny_training import (
     ONE_CYCLE,
     assert_same_weights,
     campaign_in_tiny_world,
+    campaign_short_of_memory,
     campaign_that_dies,
     processes_that_know,
     team_that_waits,
@@ -42,16 +43,16 @@ TWO = Campaign("tiny", 2, 0, (RECIPE,))
 
 
 class Notes(TeamWatcher):
-    """Keeps what it is told."""
+    """Keeps the events."""
 
     def __init__(self) -> None:
         self.events: list[tuple[int, Event]] = []
         self.deaths: list[tuple[str | None, str, bool]] = []
 
-    def told(self, runner: int, event: Event) -> None:
+    def on_event(self, runner: int, event: Event) -> None:
         self.events.append((runner, event))
 
-    def died(self, runner: int, job: Job | None, how: str, again: bool) -> None:
+    def died(self, runner: int, job: TrainingJob | None, how: str, again: bool) -> None:
         self.deaths.append((job.name if job else None, how, again))
 
     def ended(self) -> Counter[str]:
@@ -70,9 +71,9 @@ def alone(knees: list[Knee], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_as_alone(folder: Path, alone: Path) -> None:
     """The same weights, bit for bit, and each epoch done once."""
-    wanted, found = finished_jobs(alone), finished_jobs(folder)
-    assert [job.name for job in found] == [job.name for job in wanted]
-    for left, right in zip(found, wanted, strict=True):
+    wanted, actual = finished_jobs(alone), finished_jobs(folder)
+    assert [job.name for job in actual] == [job.name for job in wanted]
+    for left, right in zip(actual, wanted, strict=True):
         name = "checkpoint.safetensors"
         assert_same_weights(left.run / name, right.run / name)
         log = (left.run / "log.jsonl").read_text("utf-8").splitlines()
@@ -85,13 +86,13 @@ def test_two_runners_of_which_one_is_killed_do_each_job_once(
     notes, marks, folder = Notes(), tmp_path / "marks", tmp_path / "shared"
     marks.mkdir()
     work = partial(campaign_that_dies, 1, marks)
-    session = Session.begun(None, 2)
-    ending = run_together(CAMPAIGN, knees, folder, session, watcher=notes, work=work)
+    session = RunnerSession.start(None, 2)
+    result = run_together(CAMPAIGN, knees, folder, session, watcher=notes, work=work)
     (death,) = notes.deaths
     assert death[1:] == ("of signal SIGKILL (out of memory?)", True)
     assert notes.ended() == Counter({job.name: 1 for job in finished_jobs(alone)})
     assert {runner for runner, _ in notes.events} == {1, 2}
-    assert (ending.failed, ending.paused, ending.elsewhere) == ({}, False, [])
+    assert (result.failed, result.paused, result.elsewhere) == ({}, False, [])
     assert_as_alone(folder, alone)
 
 
@@ -100,24 +101,24 @@ def test_a_job_at_which_every_runner_dies_is_given_up(knees: list[Knee], tmp_pat
     marks.mkdir()
     one = Campaign("tiny", 2, 0, (tiny_recipe(ONE_CYCLE, epochs=(5,), name="a"),))
     work = partial(campaign_that_dies, 99, marks)
-    ending = run_together(
-        one, knees, tmp_path / "c", Session.begun(None, 1), watcher=notes, work=work
+    result = run_together(
+        one, knees, tmp_path / "c", RunnerSession.start(None, 1), watcher=notes, work=work
     )
-    assert len(ending.failed) == 2
-    assert all(f"{MOST_DEATHS} runners died at it" in why for why in ending.failed.values())
+    assert len(result.failed) == 2
+    assert all(f"{MAX_DEATHS} runners died at it" in why for why in result.failed.values())
     assert [again for *_, again in notes.deaths] == [True, True, False] * 2
     assert [one.state for one in survey(tmp_path / "c")] == ["failed", "failed"]
 
 
 def test_the_time_is_that_of_all_runners_together(knees: list[Knee], tmp_path: Path) -> None:
-    session = Session("s", 10.0, time.monotonic() - 11 * 60, runners=2)  # it is over
-    ending = run_together(CAMPAIGN, knees, tmp_path / "c", session, work=campaign_in_tiny_world)
-    assert ending.paused
-    assert ending.finished == []
+    session = RunnerSession("s", 10.0, time.monotonic() - 11 * 60, runners=2)  # it is over
+    result = run_together(CAMPAIGN, knees, tmp_path / "c", session, work=campaign_in_tiny_world)
+    assert result.paused
+    assert result.finished == []
     states = Counter(one.state for one in survey(tmp_path / "c"))
     assert states == {"paused": 2, "waiting": 2}  # each runner's first epoch, and no more
     assert not run_together(
-        CAMPAIGN, knees, tmp_path / "c", Session.begun(60, 2), work=campaign_in_tiny_world
+        CAMPAIGN, knees, tmp_path / "c", RunnerSession.start(60, 2), work=campaign_in_tiny_world
     ).paused
 
 
@@ -127,16 +128,48 @@ def test_a_failing_job_is_tried_once_by_all_runners(knees: list[Knee], tmp_path:
     )
     notes = Notes()
     campaign = Campaign("tiny", 3, 0, (hungry,))
-    ending = run_together(
+    result = run_together(
         campaign,
         knees,
         tmp_path / "c",
-        Session.begun(None, 2),
+        RunnerSession.start(None, 2),
         watcher=notes,
         work=campaign_in_tiny_world,
     )
-    assert len(ending.failed) == 3
+    assert len(result.failed) == 3
     assert Counter(event.kind for _, event in notes.events) == {"begins": 3, "fails": 3}
+
+
+def test_a_job_without_device_memory_waits_and_is_done_by_one_runner_alone(
+    knees: list[Knee], alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = Notes()
+    work = partial(campaign_short_of_memory, True)
+    result = run_together(
+        CAMPAIGN, knees, tmp_path / "c", RunnerSession.start(None, 2), watcher=notes, work=work
+    )
+    assert result.failed == {}
+    assert not result.paused
+    assert len(result.finished) == 4
+    assert_as_alone(tmp_path / "c", alone)  # nothing of the first try is lost or done twice
+    (first, *more) = [(n, event) for n, event in notes.events if event.kind == "returned"]
+    assert len(more) <= 1  # the other runner may have tried it too
+    lines = TeamLines()
+    lines.on_event(*first)
+    assert first[1].job is not None
+    shown = f"{first[0]}: {first[1].job.name} waits again: no device memory for it beside the other"
+    assert shown in capsys.readouterr().err
+
+
+def test_a_job_without_device_memory_for_one_runner_alone_has_failed(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    work = partial(campaign_short_of_memory, False)
+    result = run_together(CAMPAIGN, knees, tmp_path / "c", RunnerSession.start(None, 2), work=work)
+    assert len(result.finished) == 3
+    assert [name[:7] for name in result.failed] == ["a-48-f0"]
+    assert "CUDA out of memory" in "".join(result.failed.values())
+    assert [one.state for one in survey(tmp_path / "c")] == ["failed", "done", "done", "done"]
 
 
 def nowhere_to_write(*arguments: object, **how: object) -> None:
@@ -144,7 +177,7 @@ def nowhere_to_write(*arguments: object, **how: object) -> None:
 
 
 def test_a_full_disk_ends_all_of_them_in_words(knees: list[Knee], tmp_path: Path) -> None:
-    session = Session.begun(None, 2)
+    session = RunnerSession.start(None, 2)
     with pytest.raises(CannotKeep, match=r"the folder: is full\. Free some space"):
         run_together(CAMPAIGN, knees, tmp_path / "c", session, work=nowhere_to_write)  # type: ignore[arg-type]
 
@@ -200,8 +233,10 @@ def test_an_interrupt_ends_all_and_the_next_call_goes_on(knees: list[Knee], tmp_
     assert running(folder) == 0  # before the call ended, not some time after
     process.join(PATIENCE)
     assert [one.epochs_done for one in survey(folder)] == [1, 1]
-    ending = run_together(TWO, knees, folder, Session.begun(None, 2), work=campaign_in_tiny_world)
-    assert len(ending.finished) == 2
+    result = run_together(
+        TWO, knees, folder, RunnerSession.start(None, 2), work=campaign_in_tiny_world
+    )
+    assert len(result.finished) == 2
 
 
 # --- what is seen of it --------------------------------------------------------------------------
@@ -212,13 +247,13 @@ def test_the_table_says_what_each_runner_does(knees: list[Knee], tmp_path: Path)
     from rich.live import Live
 
     notes = Notes()
-    session = Session.begun(60, 2)
+    session = RunnerSession.start(60, 2)
     run_together(TWO, knees, tmp_path / "c", session, watcher=notes, work=campaign_in_tiny_world)
     console = Console(width=150, record=True, file=io.StringIO())
     table = TeamTable(Live(console=console), session)
     seen = ""
     for runner, event in notes.events:
-        table.told(runner, event)
+        table.on_event(runner, event)
         console.print(table.render())
     seen = console.export_text()
     for word in ("a 48 f0", "a 48 f1", "epoch 1/2 at 48", "epoch 2/2 at 48", "accuracy"):
@@ -231,9 +266,11 @@ def test_off_a_terminal_every_event_is_a_line(
     knees: list[Knee], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = partial(campaign_that_dies, 1, tmp_path)
-    run_together(TWO, knees, tmp_path / "c", Session.begun(None, 2), watcher=TeamLines(), work=work)
-    said = capsys.readouterr().err
-    assert said.count("begins (") == 3  # two, and the one that was taken over
-    assert said.count(": epoch 1: loss ") >= 1
-    assert said.count("; another takes its place") == 1
-    assert said.count("accuracy 0.") + said.count("accuracy 1.") >= 2
+    run_together(
+        TWO, knees, tmp_path / "c", RunnerSession.start(None, 2), watcher=TeamLines(), work=work
+    )
+    output = capsys.readouterr().err
+    assert output.count("begins (") == 3  # two, and the one that was taken over
+    assert output.count(": epoch 1: loss ") >= 1
+    assert output.count("; another takes its place") == 1
+    assert output.count("accuracy 0.") + output.count("accuracy 1.") >= 2

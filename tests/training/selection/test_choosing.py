@@ -16,8 +16,8 @@ from kellgren.training.selection.subsets import (
     ALL_RULES,
     MEASURES,
     both_protocols,
+    compare_subsets,
     deal,
-    look_through,
     subsets,
 )
 from simulated_votes import Floats, simulated
@@ -32,7 +32,7 @@ def names_of(knees: int) -> list[str]:
 
 def test_every_candidate_is_what_its_rule_says() -> None:
     members, truth = simulated(4, 200)
-    look = look_through(members, truth, deal(names_of(200)), tuple(VOTES))
+    look = compare_subsets(members, truth, deal(names_of(200)), tuple(VOTES))
     assert len(look.candidates) == 4 + 3 * 11
     for number, candidate in enumerate(look.candidates):
         voted = VOTES[candidate.rule](members[list(candidate.members)]).argmax(axis=1)
@@ -45,11 +45,11 @@ def test_every_candidate_is_what_its_rule_says() -> None:
 def test_a_group_has_no_say_in_what_grades_it() -> None:
     members, truth = simulated(2, 240)
     group = deal(names_of(240))
-    look = look_through(members, truth, group)
+    look = compare_subsets(members, truth, group)
     assert {candidate.rule for candidate in look.candidates} == set(ALL_RULES)
     lied = truth.copy()
     lied[group == 2] = (truth[group == 2] + 2) % 5
-    other = look_through(members, lied, group)
+    other = compare_subsets(members, lied, group)
     np.testing.assert_array_equal(other.without[2], look.without[2])
     for measure in MEASURES:
         np.testing.assert_array_equal(
@@ -69,7 +69,7 @@ def test_the_best_of_many_coin_tosses_looks_better_than_it_is() -> None:
     for _ in range(8):
         truth, members = rng.integers(0, 5, 300), rng.dirichlet(np.ones(5), (6, 300))
         group = deal(names_of(300))
-        look = look_through(members, truth, group, tuple(VOTES))
+        look = compare_subsets(members, truth, group, tuple(VOTES))
         naive = float(MEASURES["accuracy"](look.whole[look.best("accuracy")]))
         gaps.append(naive - metrics.accuracy(truth, look.nested(group, "accuracy")))
     assert np.mean(gaps) > 0.02  # the winner's luck
@@ -90,7 +90,7 @@ def test_all_subsets_of_eight_are_looked_through_quickly() -> None:
     assert len(subsets(8)) == 255
     group = deal(names_of(6604))
     began = time.process_time()
-    look = look_through(members, truth, group, tuple(VOTES))
+    look = compare_subsets(members, truth, group, tuple(VOTES))
     look.nested(group, "qwk")
     assert time.process_time() - began < 20
 
@@ -98,12 +98,12 @@ def test_all_subsets_of_eight_are_looked_through_quickly() -> None:
 def test_one_member_needs_no_choice() -> None:
     members, truth = simulated(1, 400)
     alone = np.full(400, -1)
-    found = estimate(["only"], members, truth, names_of(400), alone)
-    assert found.combiner.members == ("only",)
-    assert found.combiner.weights == (1.0,)
-    assert found.both_knees is None
-    np.testing.assert_array_equal(found.single, found.paired)
-    assert not any(found.earned(measure) for measure in MEASURES)
+    actual = estimate(["only"], members, truth, names_of(400), alone)
+    assert actual.combiner.members == ("only",)
+    assert actual.combiner.weights == (1.0,)
+    assert actual.both_knees is None
+    np.testing.assert_array_equal(actual.single, actual.paired)
+    assert not any(actual.other_knee_helps(measure) for measure in MEASURES)
 
 
 def test_choosing_on_the_test_knees_flatters() -> None:
@@ -148,8 +148,8 @@ def test_the_other_knee_helps_as_far_as_knees_are_alike() -> None:
         own, truth, other = pairs(6000, alike)
         learnt = np.arange(6000) < 4000
         model = fit_both_knees(own[learnt], own[other][learnt], truth[learnt])
-        found = model.combine(own[~learnt], own[other][~learnt])
-        gain = metrics.accuracy(truth[~learnt], found.argmax(1)) - metrics.accuracy(
+        actual = model.combine(own[~learnt], own[other][~learnt])
+        gain = metrics.accuracy(truth[~learnt], actual.argmax(1)) - metrics.accuracy(
             truth[~learnt], own[~learnt].argmax(1)
         )
         assert (gain > 0.03) == helps
@@ -171,9 +171,9 @@ def test_two_knees_belong_together_when_there_are_just_two() -> None:
 def test_the_other_knee_has_to_earn_its_place() -> None:
     for alike, earned in ((0.8, True), (0.0, False)):
         own, truth, other = pairs(1000, alike)
-        found = estimate(["m"], own[None], truth, names_of(1000), other, rules=("soft",))
-        assert found.both_knees is not None
-        assert found.earned("accuracy") == earned
+        actual = estimate(["m"], own[None], truth, names_of(1000), other, rules=("soft",))
+        assert actual.both_knees is not None
+        assert actual.other_knee_helps("accuracy") == earned
 
 
 def test_a_gain_is_the_difference_of_two_scores_with_an_interval() -> None:
@@ -181,9 +181,9 @@ def test_a_gain_is_the_difference_of_two_scores_with_an_interval() -> None:
     truth = rng.integers(0, 5, 500)
     before = np.where(rng.random(500) < 0.6, truth, (truth + 1) % 5)
     after = np.where(rng.random(500) < 0.2, truth, before)
-    for name, found in gain(truth, before, after, names_of(500)).items():
+    for name, actual in gain(truth, before, after, names_of(500)).items():
         measure = getattr(metrics, name)
-        assert found.value == pytest.approx(measure(truth, after) - measure(truth, before))
-        assert 0 < found.low < found.value < found.high
+        assert actual.value == pytest.approx(measure(truth, after) - measure(truth, before))
+        assert 0 < actual.low < actual.value < actual.high
     nothing = gain(truth, before, before, names_of(500))
     assert nothing["qwk"].low == nothing["qwk"].high == 0

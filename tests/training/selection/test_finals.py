@@ -171,8 +171,8 @@ def test_several_folds_are_refused_with_the_remedy(
     write_manifest(knees, labels)
     words = ("bundle", "build", folder, "--labels", labels, "-o", tmp_path / "model")
     assert kellgren(*words, "--fold", "0", "--fold", "1") == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "train finals" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "train finals" in output
     assert not (tmp_path / "model").exists()
     assert kellgren(*words, "--fold", "1") == 0
     assert "folds 0 of 0 to 1" in capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_pictures_are_described_by_their_own_headers(tmp_path: Path) -> None:
         if kind:
             Image.new("L", size).save(path, kind)
         made.append(Knee(path, str(number), Side.LEFT, Grade(0), "", "x"))
-    words = [found.words for found in pictures_of(made)]
+    words = [actual.words for actual in pictures_of(made)]
     assert words == [
         "2 JPEG of 20 x 20 to 25 pixels",
         "1 PNG of 30 x 40 pixels",
@@ -234,7 +234,7 @@ def test_the_card_owns_up_to_copies_and_to_imagenet(campaign: Campaign, tmp_path
     for knee in knees:
         Image.new("L", (299, 299)).save(knee.image, "JPEG")
     card = build_bundle([folder], knees, tmp_path / "model", "ours").card
-    assert [found.words for found in card.data.pictures] == ["80 JPEG of 299 x 299 pixels"]
+    assert [actual.words for actual in card.data.pictures] == ["80 JPEG of 299 x 299 pixels"]
     notes = " ".join(card.data.notes)
     assert "were JPEG copies; the data set publishes PNG" in notes
     assert "Osteoarthritis Initiative" in notes
@@ -257,8 +257,8 @@ def test_the_packaged_bundle_reads_a_knee(capsys: pytest.CaptureFixture[str]) ->
     bundle = open_bundle(default_bundle())
     assert kellgren("grade", EXAMPLES / "9177337L.png") == 0
     assert kellgren("bundle", "show") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert bundle.card.members[0].learnt_from(bundle.card.data.folds) in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert bundle.card.members[0].learnt_from(bundle.card.data.folds) in output
 
 
 def test_a_card_of_format_3_says_nothing_of_pictures(campaign: Campaign, tmp_path: Path) -> None:

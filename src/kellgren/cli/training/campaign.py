@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kellgren.data.manifest import Knee
     from kellgren.training.campaign import Campaign
-    from kellgren.training.runners.runner import Ending
+    from kellgren.training.runners.runner import CampaignResult
 
 ENSEMBLE = "kellgren train ensemble processor --data kneeKL299 --out campaign --runners 2"
 STATUS = "kellgren train status campaign"
@@ -30,7 +30,8 @@ def ensemble(
         str | None, typer.Option(help="Every member at these instead: 224,288,384.")
     ] = None,
     weights_dir: Annotated[
-        Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
+        Path | None,
+        typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded."),
     ] = None,
     max_minutes: Annotated[
         float | None,
@@ -61,9 +62,9 @@ def ensemble(
             raise typer.Exit(ExitCode.of_check(complete))
         if out is None:
             raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
-        ending = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
-    _tell(ending, out)
-    raise typer.Exit(ExitCode.of_check(not ending.failed))
+        result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
+    _print_summary(result, out)
+    raise typer.Exit(ExitCode.of_check(not result.failed))
 
 
 def _trained(
@@ -73,16 +74,16 @@ def _trained(
     weights_dir: Path | None,
     max_minutes: float | None,
     runners: int,
-) -> Ending:
+) -> CampaignResult:
     """Train by one runner in this process, or by several in their own."""
     from kellgren.cli import terminal
     from kellgren.cli.training.campaign_bars import CampaignBars
     from kellgren.cli.training.campaign_team import shown
     from kellgren.training.runners.runner import run_campaign
-    from kellgren.training.runners.session import Session
+    from kellgren.training.runners.session import RunnerSession
     from kellgren.training.runners.team import run_together
 
-    session = Session.begun(max_minutes, runners)
+    session = RunnerSession.start(max_minutes, runners)
     if runners > 1:
         with shown(session) as team:
             return run_together(
@@ -123,14 +124,14 @@ def status(
     with needs_train_extra():
         from kellgren.training.campaign.survey import minutes_left, survey
 
-        found = survey(folder)
-    terminal.out.print(status_table(found))
-    problems = {one.job.name: one.problem for one in found if one.problem is not None}
+        statuses = survey(folder)
+    terminal.out.print(status_table(statuses))
+    problems = {one.job.name: one.problem for one in statuses if one.problem is not None}
     show_failures(problems, folder, terminal.out)
-    terminal.out.print(what_is_left(found))
-    minutes, more = minutes_left(found)
+    terminal.out.print(what_is_left(statuses))
+    minutes, more = minutes_left(statuses)
     content = {
-        "jobs": [one.to_dict() for one in found],
+        "jobs": [one.to_dict() for one in statuses],
         "minutes_left": round(minutes, 2),
         "minutes_left_is_complete": not more,
     }
@@ -152,14 +153,14 @@ def sizes(
         from kellgren.training.campaign.size_picture import draw_sizes
         from kellgren.training.campaign.sizes import compare_sizes
 
-        found = compare_sizes(folder)
-        if not found:
+        members = compare_sizes(folder)
+        if not members:
             raise TrainingError(folder, "has no finished job yet", "Go on with train ensemble")
         if picture is not None:
-            draw_sizes(found, picture)
-    for member in found:
+            draw_sizes(members, picture)
+    for member in members:
         terminal.out.print(sizes_table(member))
-    _write({"members": [member.to_dict() for member in found]}, json)
+    _write({"members": [member.to_dict() for member in members]}, json)
 
 
 def register(app: typer.Typer) -> None:
@@ -181,19 +182,19 @@ def _sizes(given: str | None) -> list[int]:
         ) from None
 
 
-def _tell(ending: Ending, out: Path) -> None:
+def _print_summary(result: CampaignResult, out: Path) -> None:
     from kellgren.cli import terminal
     from kellgren.cli.training.campaign_tables import show_failures
 
-    show_failures(ending.failed, out, terminal.err)
-    if ending.failed:
+    show_failures(result.failed, out, terminal.err)
+    if result.failed:
         terminal.err.print("The other jobs are not touched by this; the same command tries again.")
-    for job in ending.elsewhere:
+    for job in result.elsewhere:
         terminal.err.print(f"another runner is at {job.name}", style="yellow", markup=False)
-    if ending.paused:
+    if result.paused:
         terminal.err.print("paused: the time is up; the same command goes on", style="yellow")
-    told = f"{len(ending.finished)} jobs finished; kellgren train status {out}"
-    terminal.err.print(told, style="dim", markup=False, soft_wrap=True)
+    summary = f"{len(result.finished)} jobs finished; kellgren train status {out}"
+    terminal.err.print(summary, style="dim", markup=False, soft_wrap=True)
 
 
 def _write(content: object, path: Path | None) -> None:

@@ -11,7 +11,7 @@ from kellgren.cli import terminal
 from kellgren.cli.training.campaign_tables import duration
 from kellgren.cli.training.training_bars import Bars
 from kellgren.evaluation import Scores
-from kellgren.training.campaign.plan import Job
+from kellgren.training.campaign.plan import TrainingJob
 from kellgren.training.campaign.survey import JobStatus, minutes_left
 from kellgren.training.runners.runner import CampaignWatcher
 
@@ -27,8 +27,8 @@ class CampaignBars(Bars, CampaignWatcher):
         self.plan = bar.add_task("", total=None, now="", visible=False)
         super().__init__(bar)
 
-    def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
-        """The plan's bar says how many jobs are done, and what is left by what was measured."""
+    def job_begins(self, job: TrainingJob, statuses: Sequence[JobStatus]) -> None:
+        """The plan.s bar shows how many jobs are done, and the expected time left."""
         done = sum(status.state == "done" for status in statuses)
         minutes, more = minutes_left(statuses)
         left = f", about {duration(minutes)}{' and more' if more else ''}" if minutes else ""
@@ -47,14 +47,14 @@ class CampaignBars(Bars, CampaignWatcher):
         super().epoch_ends(record)
         self.bar.update(self.plan, advance=1)
 
-    def job_ends(self, job: Job, scores: Scores | None) -> None:
+    def job_ends(self, job: TrainingJob, scores: Scores | None) -> None:
         """A line a job."""
-        known = "trained" if scores is None else f"accuracy {scores.accuracy}, QWK {scores.qwk}"
-        told = f"{job.name}: {known}"
-        terminal.err.print(told, markup=False, soft_wrap=True)
+        result = "trained" if scores is None else f"accuracy {scores.accuracy}, QWK {scores.qwk}"
+        line = f"{job.name}: {result}"
+        terminal.err.print(line, markup=False, soft_wrap=True)
 
-    def job_fails(self, job: Job, reason: str) -> None:
-        """Said at once, and again at the end."""
+    def job_fails(self, job: TrainingJob, reason: str) -> None:
+        """Printed at once, and again at the end."""
         terminal.err.print(f"failed: {job.name}: {reason}", style="red", markup=False)
 
 

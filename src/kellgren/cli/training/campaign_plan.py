@@ -10,9 +10,14 @@ from rich.text import Text
 
 from kellgren.cli import terminal
 from kellgren.data.manifest import Knee
+from kellgren.data.splits import Folds
+from kellgren.errors import KellgrenError
 from kellgren.training.campaign import Campaign
+from kellgren.training.campaign.job import fold_words
 from kellgren.training.campaign.plan import jobs_of, planned
 from kellgren.training.campaign.starts import starts_of, weights_wanted
+from kellgren.training.member.teachers import find_teacher
+from kellgren.training.recipe import Recipe, Teacher
 
 
 def show_plan(
@@ -24,10 +29,10 @@ def show_plan(
         campaign: to be planned.
         knees: graded.
         folder: whose plan the campaign would join; ``None``: a new one.
-        weights_dir: where weights lie; ``None``: downloads.
+        weights_dir: with files of weights; what is not in it would be downloaded.
 
     Returns:
-        Whether every member's weights can be had.
+        Whether every member's weights can be had, and its teacher's networks are finished.
     """
     plan, folds, _ = planned(campaign, knees, folder)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -50,9 +55,41 @@ def show_plan(
             soft_wrap=True,
         )
     missing = sum(start.missing for start in starts)
-    said = f"{missing} of {len(starts)} cannot be had" if missing else f"all {len(starts)} found"
-    terminal.out.print(f"{len(plan.jobs)} jobs; weights: {said}")
-    return not missing
+    summary = f"{missing} of {len(starts)} cannot be had" if missing else f"all {len(starts)} found"
+    terminal.out.print(f"{len(plan.jobs)} jobs; weights: {summary}")
+    usable = [
+        _show_teacher(recipe, recipe.teacher, knees, folds, campaign.finals)
+        for recipe, _ in campaign.by_priority()
+        if recipe.teacher is not None
+    ]
+    return not missing and all(usable)
+
+
+def _show_teacher(
+    recipe: Recipe, settings: Teacher, knees: Sequence[Knee], folds: Folds, finals: bool
+) -> bool:
+    """Print which teacher a member learns from, and how many of its networks for each job."""
+    held_out: list[int | None] = [*range(folds.count), *([None] if finals else [])]
+    counts, problem = [], ""
+    for fold in held_out:
+        try:
+            teacher = find_teacher(settings, knees, folds, fold)
+            counts.append(f"{fold_words(fold)} {len(teacher.networks)}")
+        except KellgrenError as error:
+            problem = problem or f"{fold_words(fold)}: {error}"
+    teacher_words = (
+        f"teacher of {recipe.name} at {recipe.final_size}: {settings.source}, "
+        f"weight {settings.weight:g}"
+    )
+    terminal.out.print(
+        f"missing: {teacher_words}, {problem}"
+        if problem
+        else f"{teacher_words}, networks: {', '.join(counts)}",
+        style="red" if problem else None,
+        markup=False,
+        soft_wrap=True,
+    )
+    return not problem
 
 
 def show_campaign(name: str, campaign: Campaign) -> None:

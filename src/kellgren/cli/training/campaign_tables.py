@@ -20,7 +20,7 @@ _STYLES = {"done": "green", "running": "bold", "paused": "yellow", "failed": "re
 
 
 def duration(minutes: float) -> str:
-    """Minutes as people say them: ``45 min``, ``3 h 05 min``, ``2 d 4 h``."""
+    """Minutes in words: ``45 min``, ``3 h 05 min``, ``2 d 4 h``."""
     whole = round(minutes)
     if not whole:
         return "less than a minute"
@@ -87,8 +87,8 @@ def show_failures(problems: Mapping[str, str], folder: Path, console: Console) -
         line = f"failed: {who}: {cause}"
         console.print(line, style="red", markup=False, soft_wrap=True)
         if len(names) > 1:
-            told = f"  {', '.join(names)}"
-            console.print(told, style="red", markup=False, soft_wrap=True)
+            jobs = f"  {', '.join(names)}"
+            console.print(jobs, style="red", markup=False, soft_wrap=True)
 
 
 def sizes_table(member: MemberSizes) -> Table:

@@ -15,8 +15,8 @@ from rich.text import Text
 from kellgren.cli import terminal
 from kellgren.cli.training.campaign_tables import duration
 from kellgren.cli.training.training_bars import epoch_words
-from kellgren.training.campaign.plan import Job
-from kellgren.training.runners.session import Session
+from kellgren.training.campaign.plan import TrainingJob
+from kellgren.training.runners.session import RunnerSession
 from kellgren.training.runners.team import TeamWatcher
 from kellgren.training.runners.worker import Event
 
@@ -27,28 +27,35 @@ class TeamLines(TeamWatcher):
     def __init__(self, *, epochs: bool = True) -> None:
         self._epochs = epochs
 
-    def told(self, runner: int, event: Event) -> None:
-        """Say what stays; steps and knees do not."""
-        job, said = event.job, event.said
+    def on_event(self, runner: int, event: Event) -> None:
+        """Print what stays; not steps and knees."""
+        job, data = event.job, event.data
         if job is None:
             return
         if event.kind == "begins":
-            self.say(runner, f"{job.name} begins ({said['done']} of {said['jobs']} jobs done)")
+            self.print_line(
+                runner, f"{job.name} begins ({data['done']} of {data['jobs']} jobs done)"
+            )
         elif event.kind == "epoch-ends" and self._epochs:
-            self.say(runner, f"{job.words}: {epoch_words(said)}")
+            self.print_line(runner, f"{job.words}: {epoch_words(data)}")
         elif event.kind == "ends":
-            scores = f"accuracy {said['accuracy']}, QWK {said['qwk']}" if said else "trained"
-            self.say(runner, f"{job.name}: {scores}")
+            scores = f"accuracy {data['accuracy']}, QWK {data['qwk']}" if data else "trained"
+            self.print_line(runner, f"{job.name}: {scores}")
         elif event.kind == "fails":
-            self.say(runner, f"failed: {job.name}: {said['reason']}", "red")
+            self.print_line(runner, f"failed: {job.name}: {data['reason']}", "red")
+        elif event.kind == "returned":
+            problem = "no device memory for it beside the other runners"
+            self.print_line(
+                runner, f"{job.name} waits again: {problem}; this runner ends", "yellow"
+            )
 
-    def died(self, runner: int, job: Job | None, how: str, again: bool) -> None:
-        """Said at once: the job's last epoch is done once more."""
+    def died(self, runner: int, job: TrainingJob | None, how: str, again: bool) -> None:
+        """Printed at once; the job.s last epoch is done once more."""
         at = f" at {job.name}" if job else " before it had a job"
         then = "; another takes its place" if again else ""
-        self.say(runner, f"died {how}{at}{then}", "yellow")
+        self.print_line(runner, f"died {how}{at}{then}", "yellow")
 
-    def say(self, runner: int, text: str, style: str = "") -> None:
+    def print_line(self, runner: int, text: str, style: str = "") -> None:
         """Print a line of a runner."""
         terminal.err.print(
             f"{runner}: {text}", style=style or None, markup=False, soft_wrap=True, highlight=False
@@ -56,10 +63,10 @@ class TeamLines(TeamWatcher):
 
 
 @dataclass
-class _Row:
+class _RunnerRow:
     """What one runner does now."""
 
-    job: Job | None = None
+    job: TrainingJob | None = None
     now: str = "starts"
     done: str = ""
     speed: str = ""
@@ -76,31 +83,34 @@ class TeamTable(TeamLines):
         session: whose time it is.
     """
 
-    def __init__(self, live: Live, session: Session) -> None:
+    def __init__(self, live: Live, session: RunnerSession) -> None:
         super().__init__(epochs=False)
         self._live = live
         self._session = session
-        self._rows = {number: _Row() for number in range(1, session.runners + 1)}
+        self._rows = {number: _RunnerRow() for number in range(1, session.runners + 1)}
         self._jobs: Mapping[str, Any] = {}
         self._live.update(self.render())
 
-    def told(self, runner: int, event: Event) -> None:
+    def on_event(self, runner: int, event: Event) -> None:
         """Change the runner's row."""
         if event.kind == "begins":
-            self._jobs = event.said
-            self._rows[runner] = _Row(event.job, "begins")
+            self._jobs = event.data
+            self._rows[runner] = _RunnerRow(event.job, "begins")
         elif event.kind in ("ends", "fails"):
             self._jobs = {**self._jobs, "done": self._jobs["done"] + (event.kind == "ends")}
-            super().told(runner, event)
-            self._rows[runner] = _Row(now="looks for a job")
+            super().on_event(runner, event)
+            self._rows[runner] = _RunnerRow(now="looks for a job")
+        elif event.kind == "returned":
+            super().on_event(runner, event)
+            self._rows[runner] = _RunnerRow(now="ended: no device memory")
         else:
             _change(self._rows[runner], event)
         self._live.update(self.render())
 
-    def died(self, runner: int, job: Job | None, how: str, again: bool) -> None:
+    def died(self, runner: int, job: TrainingJob | None, how: str, again: bool) -> None:
         """A line that stays, and an empty row."""
         super().died(runner, job, how, again)
-        self._rows[runner] = _Row(now="starts again" if again else "died")
+        self._rows[runner] = _RunnerRow(now="starts again" if again else "died")
         self._live.update(self.render())
 
     def render(self) -> Group:
@@ -139,7 +149,7 @@ class TeamTable(TeamLines):
 
 
 @contextmanager
-def shown(session: Session) -> Iterator[TeamWatcher]:
+def shown(session: RunnerSession) -> Iterator[TeamWatcher]:
     """A table on standard error while the team works, or lines where that is no terminal."""
     if not terminal.err.is_terminal:
         yield TeamLines()
@@ -148,20 +158,20 @@ def shown(session: Session) -> Iterator[TeamWatcher]:
         yield TeamTable(live, session)
 
 
-def _change(row: _Row, event: Event) -> None:
-    said = event.said
+def _change(row: _RunnerRow, event: Event) -> None:
+    data = event.data
     if event.kind in ("reading", "predicting"):
         row.now = "reads knees" if event.kind == "reading" else "held-out knees"
-        row.done = f"{said['done']}/{said['total']}"
+        row.done = f"{data['done']}/{data['total']}"
     elif event.kind == "epoch":
-        row.now = f"epoch {said['epoch']}/{said['epochs']} at {said['size']}"
-        row.steps, row.done = said["steps"], f"0/{said['steps']}"
+        row.now = f"epoch {data['epoch']}/{data['epochs']} at {data['size']}"
+        row.steps, row.done = data["steps"], f"0/{data['steps']}"
     elif event.kind == "step":
-        row.done = f"{said['step']}/{row.steps}"
-        row.loss = row.loss if said["loss"] is None else f"{said['loss']:.3f}"
-        if event.job is not None and said["seconds"] > 0:
-            knees = said["step"] * (event.job.recipe.batch // event.job.recipe.looks)
-            row.speed = f"{knees / said['seconds']:.0f}"
+        row.done = f"{data['step']}/{row.steps}"
+        row.loss = row.loss if data["loss"] is None else f"{data['loss']:.3f}"
+        if event.job is not None and data["seconds"] > 0:
+            knees = data["step"] * (event.job.recipe.batch // event.job.recipe.views)
+            row.speed = f"{knees / data['seconds']:.0f}"
     elif event.kind == "epoch-ends":
-        row.loss = f"{said['loss']:.3f}"
-        row.scores = {name: f"{said[name]:.3f}" for name in ("accuracy", "qwk") if name in said}
+        row.loss = f"{data['loss']:.3f}"
+        row.scores = {name: f"{data[name]:.3f}" for name in ("accuracy", "qwk") if name in data}

@@ -42,8 +42,8 @@ def choose(
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
 
         finished = find_runs(runs)
-        found = read_out_of_fold(finished, for_training(index(labels), labels))
-        made = choice.choose(found, by)
+        predictions = read_out_of_fold(finished, for_training(index(labels), labels))
+        made = choice.choose(predictions, by)
         protocols = None
         if test is not None and test_labels is not None:
             protocols = choice.compare_protocols(made, finished, test, index(test_labels))

@@ -49,7 +49,7 @@ def localiser(
         real = load_frames(frames, boxes) if frames and boxes else []
         terminal.err.print(f"{len(learnt)} crops, {len(real)} real films", style="dim")
         run = LocaliserRun(learnt, real, steps, rate, start_from=start_from)
-        network = train_localiser(run, out, _teller(steps))
+        network = train_localiser(run, out, _step_printer(steps))
         _finish(run, network, others, side_epochs, out)
     terminal.err.print(f"written: {out}", style="dim")
 
@@ -91,17 +91,17 @@ def _finish(
         write_card(out, SIZE, SIDE_SIZE, facts, judged)
 
 
-def _teller(steps: int) -> Callable[[int, dict[str, float]], None]:
+def _step_printer(steps: int) -> Callable[[int, dict[str, float]], None]:
     """Print running means of the loss's parts now and then."""
     from kellgren.cli import terminal
 
     means: dict[str, float] = {}
 
-    def tell(step: int, parts: dict[str, float]) -> None:
+    def print_step(step: int, parts: dict[str, float]) -> None:
         for name, value in parts.items():
             means[name] = 0.97 * means.get(name, value) + 0.03 * value
         if step % 20 == 0 or step == steps:
             text = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
             terminal.err.print(f"step {step}/{steps}: {text}", soft_wrap=True)
 
-    return tell
+    return print_step

@@ -48,7 +48,7 @@ def pack_campaign(
         from kellgren.training.campaign.pack import pack_campaign as pack
 
         with _bytes_bar("packing") as advance:
-            found = pack(
+            packed = pack(
                 folder,
                 output,
                 int(piece_mb * MEGABYTE),
@@ -57,13 +57,13 @@ def pack_campaign(
                 after=after or (),
                 advance=advance,
             )
-    for name in found.without_member:
+    for name in packed.without_member:
         terminal.err.print(f"without its member (ONNX): {name}", style="yellow", markup=False)
-    for name in found.left_out:
+    for name in packed.left_out:
         terminal.err.print(f"left out, as there is no room: {name}", style="yellow", markup=False)
-    if found.unfinished:
-        terminal.err.print(f"not finished, and not packed: {len(found.unfinished)} jobs")
-    terminal.out.print(f"{len(found.whole)} jobs whole; {_told(found.contents)} -> {output}")
+    if packed.unfinished:
+        terminal.err.print(f"not finished, and not packed: {len(packed.unfinished)} jobs")
+    terminal.out.print(f"{len(packed.whole)} jobs whole; {_described(packed.contents)} -> {output}")
 
 
 def merge(
@@ -80,20 +80,20 @@ def merge(
         from kellgren.training.campaign.merge import merge as take_over
 
         with _bytes_bar("unpacking") as advance:
-            found = take_over(others, out, advance)
-    for name in found.taken:
+            merged = take_over(others, out, advance)
+    for name in merged.taken:
         terminal.out.print(f"taken over: {name}", markup=False, soft_wrap=True)
-    for name in found.set_aside:
+    for name in merged.set_aside:
         terminal.err.print(f"half-trained run moved to set-aside/{name}", style="dim")
-    for told, names in (
-        ("left alone, as somebody is at it here", found.busy),
-        ("not whole yet, kept in incomplete/", found.incomplete),
-        ("a part of another run than in incomplete/, left out", found.other_runs),
+    for problem, names in (
+        ("left alone, as somebody is at it here", merged.busy),
+        ("not whole yet, kept in incomplete/", merged.incomplete),
+        ("a part of another run than in incomplete/, left out", merged.other_runs),
     ):
         for name in names:
-            line = f"{told}: {name}"
+            line = f"{problem}: {name}"
             terminal.err.print(line, style="yellow", markup=False, soft_wrap=True)
-    terminal.out.print(f"{len(found.taken)} taken over, {len(found.kept)} were finished here")
+    terminal.out.print(f"{len(merged.taken)} taken over, {len(merged.kept)} were finished here")
 
 
 def pack_knees(
@@ -117,8 +117,8 @@ def pack_knees(
             training_only=training_only,
             advance=advance,
         )
-    told = f"{len(contents.files)} files; {_told(contents)} -> {output}"
-    terminal.out.print(told, markup=False, soft_wrap=True)
+    summary = f"{len(contents.files)} files; {_described(contents)} -> {output}"
+    terminal.out.print(summary, markup=False, soft_wrap=True)
 
 
 def unpack_knees(
@@ -132,9 +132,9 @@ def unpack_knees(
     from kellgren.data.pack import unpack
 
     with _bytes_bar("unpacking") as advance:
-        found = unpack(pieces, output, advance=advance)
-    told = f"{len(found.written)} files written, {len(found.kept)} were there -> {output}"
-    terminal.out.print(told, markup=False, soft_wrap=True)
+        unpacked = unpack(pieces, output, advance=advance)
+    summary = f"{len(unpacked.written)} files written, {len(unpacked.kept)} were there -> {output}"
+    terminal.out.print(summary, markup=False, soft_wrap=True)
 
 
 def register(train: typer.Typer, data: typer.Typer) -> None:
@@ -158,7 +158,7 @@ def _bytes_bar(description: str) -> Iterator[Advance]:
         )
 
 
-def _told(contents: Contents) -> str:
+def _described(contents: Contents) -> str:
     from kellgren.archives import MEGABYTE
 
     size = sum(piece.bytes for piece in contents.pieces) / MEGABYTE

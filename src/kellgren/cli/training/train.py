@@ -33,7 +33,8 @@ def member(
         Path | None, typer.Option(help="File of folds; without it, five are dealt (seed 42).")
     ] = None,
     weights_dir: Annotated[
-        Path | None, typer.Option(help="Where ImageNet weights lie, instead of a download.")
+        Path | None,
+        typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded."),
     ] = None,
     start_from: Annotated[
         Path | None, typer.Option(help="Another run of the same fold, whose weights to refine.")
@@ -57,7 +58,7 @@ def member(
         from kellgren.training.member.outcome import draw_curves, finish
         from kellgren.training.run_folder import CURVES
 
-        run, dealt = _chosen(recipe, data, out, fold, folds, weights_dir, start_from)
+        run, all_folds = _chosen(recipe, data, out, fold, folds, weights_dir, start_from)
         terminal.err.print(
             f"{run.recipe.name}: {len(run.knees) - int(run.held_out.sum())} knees to learn from, "
             f"{int(run.held_out.sum())} held out; {run.device}",
@@ -70,7 +71,9 @@ def member(
             draw_curves(history, run.out / CURVES)
             scores = None
             if finished:
-                scores = finish(run, dealt, None if dealt is None else fold, watcher.predicting)
+                scores = finish(
+                    run, all_folds, None if all_folds is None else fold, watcher.predicting
+                )
     if not finished:
         paused = f"paused after epoch {len(history)} of {run.recipe.epochs}; --resume goes on"
         terminal.err.print(paused, style="yellow")
@@ -85,7 +88,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or of a campaign.")],
     data: Annotated[Path, typer.Option(help="Data it was trained with, wherever it lies now.")],
 ) -> None:
-    """Grade held-out knees with the exported files on the processor; compare with what torch said.
+    """Grade held-out knees with the exported files on the processor; compare with torch.
 
     Exit code 1: a file's probabilities differ by more than 0.001, or a grade does.
     """
@@ -107,14 +110,15 @@ def verify(
                 )
 
         for run in finished_runs(folder):
-            found = one(run)
-            good = good and found.agreement.holds
+            checked = one(run)
+            agreement, scores, stored = checked.agreement, checked.scores, checked.stored
+            good = good and agreement.holds
             terminal.out.print(
-                f"{run.name}: {found.agreement.knees} knees, probabilities differ by at most "
-                f"{found.agreement.difference:.1e}, grades of {found.agreement.other_grades}; "
-                f"accuracy {found.scores.accuracy.value:.4f}, QWK {found.scores.qwk.value:.4f} "
-                f"(torch {found.stored.accuracy.value:.4f}, {found.stored.qwk.value:.4f})",
-                style=None if found.agreement.holds else "red",
+                f"{run.name}: {agreement.knees} knees, probabilities differ by at most "
+                f"{agreement.difference:.1e}, grades of {agreement.other_grades}; "
+                f"accuracy {scores.accuracy.value:.4f}, QWK {scores.qwk.value:.4f} "
+                f"(torch {stored.accuracy.value:.4f}, {stored.qwk.value:.4f})",
+                style=None if agreement.holds else "red",
                 markup=False,
                 soft_wrap=True,
             )
@@ -128,9 +132,9 @@ def recipes() -> None:
     from kellgren.training.recipe import read_recipe, shipped_recipes
 
     for name in shipped_recipes():
-        found = read_recipe(name)
-        sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in found.stages)
-        terminal.out.print(f"{name}: {found.network.architecture}, {sizes}")
+        content = read_recipe(name)
+        sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in content.stages)
+        terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
 
 
 def _chosen(
@@ -147,19 +151,19 @@ def _chosen(
     from kellgren.training.member.prepare import prepare
     from kellgren.training.recipe import read_recipe
 
-    known = read_recipe(recipe)
+    content = read_recipe(recipe)
     knees = for_training(index(data), data)
-    dealt = None if fold < 0 else load_folds(folds) if folds else make_folds(knees)
+    all_folds = None if fold < 0 else load_folds(folds) if folds else make_folds(knees)
     run = prepare(
-        known,
+        content,
         knees,
         out,
-        folds=dealt,
-        fold=None if dealt is None else fold,
+        folds=all_folds,
+        fold=None if all_folds is None else fold,
         weights_dir=weights_dir,
         start_from=start_from,
     )
-    return run, dealt
+    return run, all_folds
 
 
 campaign.register(app)

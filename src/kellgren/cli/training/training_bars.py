@@ -37,8 +37,8 @@ class Bars(Watcher):
 
     def step(self, loss: float | None) -> None:
         """One batch further; until a loss is known, the last epoch's is in its line above."""
-        told = "" if loss is None else f", loss {loss:.3f}"
-        self.bar.update(self.learning, advance=1, now=f"{self.now}{told}")
+        loss_words = "" if loss is None else f", loss {loss:.3f}"
+        self.bar.update(self.learning, advance=1, now=f"{self.now}{loss_words}")
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
         """A line an epoch."""

@@ -62,10 +62,6 @@ class Member(nn.Module):
         """Logits (N, grades) of normalised images (N, 3, S, S)."""
         return self.classify(self.features(x))
 
-    def frozen_stem(self) -> nn.Sequential:
-        """The early stages that :meth:`freeze_stem` freezes."""
-        return self.stem
-
     def freeze_stem(self) -> None:
         """Keep the stem as it is, weights and batch statistics alike, for good.
 

@@ -22,18 +22,18 @@ def _unfolded(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     They count on a mean of 0 and a variance of 1: before training, what they get from knees must
     be measured (`Architecture.measured`), or the first step would normalise it anew.
     """
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for key, value in weights.items():
         after_conv = re.fullmatch(r"(blocks\.\d+\.\d+)\.conv([12])\.bias", key)
         name = f"{after_conv[1]}.norm{after_conv[2]}.bias" if after_conv else key
-        found[name] = value
+        renamed[name] = value
         if after_conv:
-            found[name.replace(".bias", ".weight")] = torch.ones_like(value)
-    for name in [name for name in found if re.search(r"(^|\.)(preact|norm\d?)\.bias$", name)]:
-        blank = torch.zeros_like(found[name], dtype=torch.float32)
-        found[name.replace(".bias", ".running_mean")] = blank
-        found[name.replace(".bias", ".running_var")] = blank + (1 - _EPS)
-    return found
+            renamed[name.replace(".bias", ".weight")] = torch.ones_like(value)
+    for name in [name for name in renamed if re.search(r"(^|\.)(preact|norm\d?)\.bias$", name)]:
+        blank = torch.zeros_like(renamed[name], dtype=torch.float32)
+        renamed[name.replace(".bias", ".running_mean")] = blank
+        renamed[name.replace(".bias", ".running_var")] = blank + (1 - _EPS)
+    return renamed
 
 
 @architecture(

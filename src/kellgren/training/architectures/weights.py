@@ -57,16 +57,23 @@ class WeightSource:
     def __call__(self, member: Member, weights_dir: Path | None) -> str:
         """Load the weights into stem and body; the head stays as it is.
 
+        Args:
+            member: takes the weights.
+            weights_dir: where a file is looked for first; a folder without one leaves the
+                download. ``None``: the download alone.
+
         Returns:
-            One line that says which weights these are, for the model card.
+            One line that states which weights these are, for the model card.
 
         Raises:
             WeightsUnavailable: not found, not downloaded, damaged, or of another network.
         """
-        if weights_dir is None:
+        path = self._local_file(weights_dir)
+        if path is None:
             origin, weights = self._fetch()
+            origin += self._reason_for_download(weights_dir)
         else:
-            origin, weights = self._read(weights_dir)
+            origin, weights = self._read(path)
         renamed = {self._our_key(key): tensor for key, tensor in self.adapt(weights).items()}
         self._check(member, renamed, origin)
         origin += rounding_words(renamed)
@@ -84,11 +91,13 @@ class WeightSource:
             WeightsUnavailable: there is no such file, it is no safetensors file, or nobody offers
                 the weights for download.
         """
-        if weights_dir is not None:
-            return self._described(self._found(weights_dir))
+        path = self._local_file(weights_dir)
+        if path is not None:
+            return self._described(path)
         if self.download is None:
             raise self._unavailable(self.network, "has no weights that can be downloaded")
-        return f"download: {self.download.__doc__ or self.network}"
+        reason = self._reason_for_download(weights_dir)
+        return f"download: {self.download.__doc__ or self.network}{reason}"
 
     def _fetch(self) -> tuple[str, Weights]:
         if self.download is None:
@@ -102,23 +111,32 @@ class WeightSource:
                 self.network, f"its {self.learnt_from} weights could not be downloaded ({error})"
             ) from error
 
-    def _read(self, folder: Path) -> tuple[str, Weights]:
-        found = self._found(folder)
-        described = self._described(found)
+    def _read(self, path: Path) -> tuple[str, Weights]:
+        described = self._described(path)
         try:
-            with safe_open(found, framework="pt") as file:
+            with safe_open(path, framework="pt") as file:
                 weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise self._unavailable(found, f"cannot be read as safetensors ({error})") from error
+            raise self._unavailable(path, f"cannot be read as safetensors ({error})") from error
         return described, weights
 
-    def _found(self, folder: Path) -> Path:
-        """The one file of that pattern."""
-        found = sorted(folder.glob(self.pattern))
-        if len(found) != 1:
-            problem = f"{len(found) or 'no'} files match {self.pattern}, expected one"
+    def _local_file(self, folder: Path | None) -> Path | None:
+        """The one file of that pattern; ``None``: there is none, and a download is offered.
+
+        A folder that does not exist is a typing error, never a reason to download.
+        """
+        if folder is None:
+            return None
+        matches = sorted(folder.glob(self.pattern))
+        if not matches and self.download is not None and folder.is_dir():
+            return None
+        if len(matches) != 1:
+            problem = f"{len(matches) or 'no'} files match {self.pattern}, expected one"
             raise self._unavailable(folder, problem)
-        return found[0]
+        return matches[0]
+
+    def _reason_for_download(self, folder: Path | None) -> str:
+        return "" if folder is None else f", because {folder.name} has no {self.pattern}"
 
     def _described(self, path: Path) -> str:
         """A file's name with its source and licence, where its header states them."""

@@ -15,12 +15,12 @@ Nothing of these needs torch.
 from __future__ import annotations
 
 from kellgren.training.campaign.description import Campaign, read_campaign, shipped_campaigns
-from kellgren.training.campaign.plan import Job, Plan, all_jobs, finished_jobs, read_plan
+from kellgren.training.campaign.plan import Plan, TrainingJob, all_jobs, finished_jobs, read_plan
 
 __all__ = [
     "Campaign",
-    "Job",
     "Plan",
+    "TrainingJob",
     "all_jobs",
     "finished_jobs",
     "read_campaign",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kellgren.atomic_files import written_whole
-from kellgren.training.campaign.job import Job
+from kellgren.training.campaign.job import TrainingJob
 
 TIMES = "times"
 Histories = Sequence[Sequence[Mapping[str, Any]]]
@@ -30,7 +30,7 @@ class Costs:
     beside: float
     folds: int
 
-    def expected(self, job: Job, epochs_done: int) -> float | None:
+    def expected(self, job: TrainingJob, epochs_done: int) -> float | None:
         """Minutes that the rest of a job will take; ``None``: nothing was measured.
 
         An epoch at a size that was never measured is taken from the nearest one that was, in
@@ -47,13 +47,13 @@ class Costs:
         return self.epochs[nearest] * (size / nearest) ** 2
 
 
-def share_learnt(job: Job, folds: int) -> float:
+def share_learnt(job: TrainingJob, folds: int) -> float:
     """Which share of all knees a job learns from."""
     return 1.0 if job.fold is None else (folds - 1) / folds
 
 
 def measured_costs(
-    folder: Path, jobs: Sequence[Job], histories: Histories, folds: int
+    folder: Path, jobs: Sequence[TrainingJob], histories: Histories, folds: int
 ) -> dict[str, Costs]:
     """The costs of each member, over all of its runs.
 
@@ -65,7 +65,7 @@ def measured_costs(
     """
     beside = {job.name: _beside_of(folder, job) for job in jobs}
     everywhere = [minutes for minutes in beside.values() if minutes is not None]
-    found = {}
+    costs = {}
     for member in dict.fromkeys(job.member for job in jobs):
         epochs: dict[int, list[float]] = {}
         for job, history in zip(jobs, histories, strict=True):
@@ -73,23 +73,23 @@ def measured_costs(
                 if "minutes" in record and "size" in record:
                     whole = float(record["minutes"]) / share_learnt(job, folds)
                     epochs.setdefault(int(record["size"]), []).append(whole)
-        ours = [beside[job.name] for job in jobs if job.member == member]
-        measured = [minutes for minutes in ours if minutes is not None]
-        found[member] = Costs(
+        of_member = [beside[job.name] for job in jobs if job.member == member]
+        measured = [minutes for minutes in of_member if minutes is not None]
+        costs[member] = Costs(
             {size: _mean(minutes) for size, minutes in epochs.items()},
             _mean(measured or everywhere or [0.0]),
             folds,
         )
-    return found
+    return costs
 
 
-def keep_beside(folder: Path, job: Job, minutes: float) -> None:
+def keep_beside(folder: Path, job: TrainingJob, minutes: float) -> None:
     """Write down what a job took beside its epochs; where that cannot be, it is not known."""
     with suppress(OSError), written_whole(_path(folder, job)) as stream:
         json.dump({"minutes_beside_epochs": max(0.0, minutes)}, stream)
 
 
-def _beside_of(folder: Path, job: Job) -> float | None:
+def _beside_of(folder: Path, job: TrainingJob) -> float | None:
     try:
         content = json.loads(_path(folder, job).read_text("utf-8"))
         return float(content["minutes_beside_epochs"])
@@ -97,7 +97,7 @@ def _beside_of(folder: Path, job: Job) -> float | None:
         return None
 
 
-def _path(folder: Path, job: Job) -> Path:
+def _path(folder: Path, job: TrainingJob) -> Path:
     return folder / TIMES / f"{job.name}.json"
 
 

@@ -20,16 +20,16 @@ Machine = Literal["accelerator", "processor"]
 _REMEDY = "docs/reference/campaigns.md lists every key"
 
 
-class _Part(BaseModel):
+class _CampaignPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Folds(_Part):
+class _Folds(_CampaignPart):
     count: Annotated[int, Field(ge=2, le=50)] = 5
     seed: Annotated[int, Field(ge=0)] = 42
 
 
-class _Member(_Part):
+class _Member(_CampaignPart):
     recipe: str
     name: Name | None = None
     sizes: tuple[Size, ...] = ()
@@ -37,7 +37,7 @@ class _Member(_Part):
     change: dict[str, Any] = {}
 
 
-class _File(_Part):
+class _File(_CampaignPart):
     name: Name
     folds: _Folds = _Folds()
     finals: bool = False
@@ -92,7 +92,7 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
             range, or a member twice at one size; the message names each.
         InvalidRecipe: a recipe that a member is made from.
     """
-    path, text = _found(source)
+    path, text = _campaign_text(source)
     try:
         content = _File.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
@@ -102,9 +102,9 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
     recipes: list[Recipe] = []
     priorities: list[int] = []
     for member in content.members:
-        found = _recipes(source, path.parent, member, tuple(sizes) or member.sizes)
-        recipes += found
-        priorities += [member.priority] * len(found)
+        member_recipes = _recipes(source, path.parent, member, tuple(sizes) or member.sizes)
+        recipes += member_recipes
+        priorities += [member.priority] * len(member_recipes)
     seen: set[tuple[str, int]] = set()
     for recipe in recipes:
         if (recipe.name, recipe.final_size) in seen:
@@ -125,7 +125,7 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
     )
 
 
-def _found(source: Path | str) -> tuple[Path, str]:
+def _campaign_text(source: Path | str) -> tuple[Path, str]:
     """The campaign's file and its text; a file comes before a shipped name."""
     path = Path(source)
     if not path.is_file() and str(source) in shipped_campaigns():
@@ -159,13 +159,13 @@ def _recipes(
 
 def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """The base with changed values; a table of another ``name`` (a schedule) is replaced whole."""
-    found = dict(base)
+    merged = dict(base)
     for key, new in change.items():
-        old = found.get(key)
+        old = merged.get(key)
         of_one_kind = (
             isinstance(old, dict)
             and isinstance(new, dict)
             and new.get("name", old.get("name")) == old.get("name")
         )
-        found[key] = _merged(old, new) if of_one_kind else new  # type: ignore[arg-type]
-    return found
+        merged[key] = _merged(old, new) if of_one_kind else new  # type: ignore[arg-type]
+    return merged

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from kellgren.atomic_files import written_whole
-from kellgren.training.campaign.plan import FAILURES, JOBS, Job
+from kellgren.training.campaign.plan import FAILURES, JOBS, TrainingJob
 
 
-def keep_failure(folder: Path, job: Job, reason: str, session: str) -> None:
+def keep_failure(folder: Path, job: TrainingJob, reason: str, session: str) -> None:
     """Write down why; a disk too full for that must not hide the reason itself.
 
     Args:
@@ -24,20 +24,20 @@ def keep_failure(folder: Path, job: Job, reason: str, session: str) -> None:
         json.dump({"reason": reason, "session": session}, stream)
 
 
-def has_failed_in(folder: Path, job: Job, session: str) -> bool:
-    """Whether one of a session's runners has tried the job in vain."""
+def has_failed_in(folder: Path, job: TrainingJob, session: str) -> bool:
+    """Whether one of a session's runners has tried the job and failed."""
     try:
         return bool(json.loads(_path(folder, job).read_text("utf-8"))["session"] == session)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def forget_failure(folder: Path, job: Job) -> None:
+def forget_failure(folder: Path, job: TrainingJob) -> None:
     """The job is being tried again."""
     _path(folder, job).unlink(missing_ok=True)
 
 
-def reason_of_failure(folder: Path, job: Job) -> str | None:
+def reason_of_failure(folder: Path, job: TrainingJob) -> str | None:
     """Why the job's last try failed; ``None``: it did not."""
     try:
         return str(json.loads(_path(folder, job).read_text("utf-8"))["reason"])
@@ -67,5 +67,5 @@ def by_cause(problems: Mapping[str, str], folder: Path) -> dict[str, list[str]]:
     }
 
 
-def _path(folder: Path, job: Job) -> Path:
+def _path(folder: Path, job: TrainingJob) -> Path:
     return folder / FAILURES / f"{job.name}.json"

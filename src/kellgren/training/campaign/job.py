@@ -12,7 +12,7 @@ JOBS = "jobs"
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One run of a campaign.
 
     Attributes:

@@ -21,8 +21,8 @@ from kellgren.training.campaign.plan import (
     FOLDS,
     JOBS,
     PLAN,
-    Job,
     Plan,
+    TrainingJob,
     all_jobs,
     finished_jobs,
     job_lock,
@@ -68,16 +68,16 @@ class _Source:
 
     Attributes:
         folder: laid out as a campaign's.
-        said: what the user named.
+        named: what the user named.
         listed: SHA-256 of every file of the pack's runs, also of those it does not hold;
             ``None``: not a pack.
     """
 
     folder: Path
-    said: Path
+    named: Path
     listed: Mapping[str, str] | None = None
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[TrainingJob]:
         """The jobs it brings: finished ones, and those of which a pack holds a part."""
         if self.listed is None:
             return finished_jobs(self.folder)
@@ -95,7 +95,7 @@ def merge(others: Sequence[Path], folder: Path, advance: Advance = _NO_PROGRESS)
     Args:
         others: campaign folders, packs' folders, manifests and pieces; they stay as they are.
         folder: the target; a new one takes the first of the others' plan and folds.
-        advance: is told how many bytes of a pack are read.
+        advance: called with how many bytes of a pack are read.
 
     Raises:
         TrainingError: a folder without a plan, of other folds, data, or recipes, or a run whose
@@ -143,30 +143,30 @@ def _merge(sources: Sequence[_Source], folder: Path) -> Merged:
         first = sources[0].folder
         plan = read_plan(folder) if (folder / PLAN).exists() else read_plan(first)
         for source in sources:
-            plan = joined(plan, read_plan(source.folder), source.said)
+            plan = joined(plan, read_plan(source.folder), source.named)
         for source, job in incoming:
             _check_facts(job, plan, source)
         if not (folder / FOLDS).exists():
             save_folds(load_folds(first / FOLDS), folder / FOLDS)
         write_plan(plan, folder)
-    ours = {job.name: job for job in all_jobs(folder)}
-    found = Merged()
+    targets = {job.name: job for job in all_jobs(folder)}
+    merged = Merged()
     for source, job in incoming:
-        _take_over(job, ours[job.name], folder, source, found)
-    found.incomplete = [
-        name for name in dict.fromkeys(found.incomplete) if (folder / INCOMPLETE / name).exists()
+        _take_over(job, targets[job.name], folder, source, merged)
+    merged.incomplete = [
+        name for name in dict.fromkeys(merged.incomplete) if (folder / INCOMPLETE / name).exists()
     ]
-    return found
+    return merged
 
 
-def _check_facts(job: Job, plan: Plan, source: _Source) -> None:
+def _check_facts(job: TrainingJob, plan: Plan, source: _Source) -> None:
     """A run must be what its place in the plan says."""
     expected = {
         "recipe_hash": job.recipe_hash,
         "held_out_fold": job.fold,
         "folds_hash": plan.folds_hash,
     }
-    where = source.said / JOBS / job.name / FACTS
+    where = source.named / JOBS / job.name / FACTS
     try:
         facts = json.loads((job.run / FACTS).read_text("utf-8"))
         different = [key for key, value in expected.items() if facts[key] != value]
@@ -182,36 +182,38 @@ def _check_facts(job: Job, plan: Plan, source: _Source) -> None:
         )
 
 
-def _take_over(theirs: Job, ours: Job, folder: Path, source: _Source, found: Merged) -> None:
+def _take_over(
+    incoming: TrainingJob, target: TrainingJob, folder: Path, source: _Source, merged: Merged
+) -> None:
     try:
-        with job_lock(folder, ours).acquire(timeout=0):
-            if ours.is_finished:
-                found.kept.append(ours.name)
+        with job_lock(folder, target).acquire(timeout=0):
+            if target.is_finished:
+                merged.kept.append(target.name)
                 return
-            with _draft_of(theirs, folder) as draft:
-                part = folder / INCOMPLETE / ours.name
+            with _draft_of(incoming, folder) as draft:
+                part = folder / INCOMPLETE / target.name
                 is_same_run = _is_part_of(part, source.listed or {})
                 if is_same_run:
                     _add_lacking(part, draft)
-                if replace(ours, run=draft).is_finished:
-                    _replace_run(draft, ours, folder, found)
+                if replace(target, run=draft).is_finished:
+                    _replace_run(draft, target, folder, merged)
                     if is_same_run:
                         shutil.rmtree(part)  # every file of it is in the run
                 elif is_same_run or not part.exists():
                     _keep_part(draft, part)
-                    found.incomplete.append(ours.name)
+                    merged.incomplete.append(target.name)
                 else:
-                    found.other_runs.append(ours.name)
+                    merged.other_runs.append(target.name)
     except Timeout:
-        found.busy.append(ours.name)
+        merged.busy.append(target.name)
 
 
 @contextmanager
-def _draft_of(theirs: Job, folder: Path) -> Iterator[Path]:
+def _draft_of(incoming: TrainingJob, folder: Path) -> Iterator[Path]:
     """A copy of a run beside the others; gone afterwards, unless it was moved into its place."""
-    draft = folder / JOBS / f"{_INCOMING}{theirs.name}"
+    draft = folder / JOBS / f"{_INCOMING}{incoming.name}"
     shutil.rmtree(draft, ignore_errors=True)  # of a merge that was killed
-    shutil.copytree(theirs.run, draft, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(incoming.run, draft, ignore=shutil.ignore_patterns(".*"))
     try:
         yield draft
     finally:
@@ -243,15 +245,15 @@ def _keep_part(draft: Path, part: Path) -> None:
     shutil.rmtree(smaller, ignore_errors=True)
 
 
-def _replace_run(draft: Path, ours: Job, folder: Path, found: Merged) -> None:
+def _replace_run(draft: Path, target: TrainingJob, folder: Path, merged: Merged) -> None:
     """Move a finished run into its place; what lies there is kept aside."""
-    if ours.run.exists():
-        aside = _free_name(folder / SET_ASIDE / ours.name)
+    if target.run.exists():
+        aside = _free_name(folder / SET_ASIDE / target.name)
         aside.parent.mkdir(exist_ok=True)
-        ours.run.rename(aside)
-        found.set_aside.append(ours.name)
-    draft.rename(ours.run)
-    found.taken.append(ours.name)
+        target.run.rename(aside)
+        merged.set_aside.append(target.name)
+    draft.rename(target.run)
+    merged.taken.append(target.name)
 
 
 def _free_name(path: Path) -> Path:

@@ -16,7 +16,7 @@ from kellgren.archives import (
     write_pack,
 )
 from kellgren.errors import InvalidPack, TrainingError
-from kellgren.training.campaign.plan import FOLDS, PLAN, Job, all_jobs, read_plan
+from kellgren.training.campaign.plan import FOLDS, PLAN, TrainingJob, all_jobs, read_plan
 from kellgren.training.run_folder import FACTS, MODEL
 
 SUFFIXES = frozenset({".json", ".jsonl", ".csv", ".npz", ".onnx"})
@@ -68,7 +68,7 @@ def pack_campaign(
         most_files: pieces and manifest together; ``None``: as many as it takes.
         tables_only: leave every member (ONNX) out.
         after: manifests of earlier packs of this campaign, whose files are not packed again.
-        advance: is told how many bytes are packed.
+        advance: called with how many bytes are packed.
 
     Raises:
         TrainingError: the folder holds no readable plan, or no finished job.
@@ -116,16 +116,16 @@ class _Chosen:
 
     def add(self, files: _Files, sent: set[PackedFile]) -> None:
         """Take files of one run that were not sent, all of them or none; its facts with them."""
-        new = [found for found in files if found[0] not in sent and found not in self._files]
+        new = [file for file in files if file[0] not in sent and file not in self._files]
         if new:
-            new += [found for found in files if found[1].name == FACTS and found not in new]
+            new += [file for file in files if file[1].name == FACTS and file not in new]
             if self.fits(new):
                 self._files |= dict.fromkeys(new)
 
     def has(self, run: _Files, sent: set[PackedFile], but_for: str = "") -> bool:
         """Whether a run's files are in, or were sent before."""
         return all(
-            found in self._files or found[0] in sent for found in run if found[1].name != but_for
+            file in self._files or file[0] in sent for file in run if file[1].name != but_for
         )
 
     def listed(self, known: _Files) -> _Files:
@@ -142,7 +142,7 @@ def _described(path: Path, folder: Path) -> tuple[PackedFile, Path]:
     return describe(path.relative_to(folder).as_posix(), path), path
 
 
-def _files_of(job: Job, folder: Path) -> _Files:
+def _files_of(job: TrainingJob, folder: Path) -> _Files:
     """The files of a run that others need."""
     return [
         _described(path, folder)

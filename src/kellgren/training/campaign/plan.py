@@ -16,7 +16,7 @@ from kellgren.data.splits import Folds, load_folds, make_folds, save_folds
 from kellgren.errors import TrainingError
 from kellgren.training.campaign.description import Campaign, Name, Priority
 from kellgren.training.campaign.job import JOBS as JOBS
-from kellgren.training.campaign.job import Job as Job
+from kellgren.training.campaign.job import TrainingJob as TrainingJob
 from kellgren.training.campaign.job import fold_words
 from kellgren.training.fingerprint import data_hash
 from kellgren.training.recipe import Recipe, in_words
@@ -246,7 +246,7 @@ def write_plan(plan: Plan, folder: Path) -> None:
         json.dump(plan.model_dump(mode="json"), stream, indent=1)
 
 
-def all_jobs(folder: Path) -> list[Job]:
+def all_jobs(folder: Path) -> list[TrainingJob]:
     """Every job of a campaign's folder, in order.
 
     Raises:
@@ -255,10 +255,10 @@ def all_jobs(folder: Path) -> list[Job]:
     return jobs_of(read_plan(folder), folder)
 
 
-def jobs_of(plan: Plan, folder: Path) -> list[Job]:
+def jobs_of(plan: Plan, folder: Path) -> list[TrainingJob]:
     """The jobs of a plan that lies, or would lie, in a folder, in order."""
     return [
-        Job(
+        TrainingJob(
             job.member,
             job.size,
             job.fold,
@@ -273,7 +273,7 @@ def _folder_name(job: PlannedJob) -> str:
     return f"{job.member}-{job.size}-{fold_words(job.fold)}-{job.recipe_hash[:8]}"
 
 
-def finished_jobs(folder: Path) -> list[Job]:
+def finished_jobs(folder: Path) -> list[TrainingJob]:
     """The jobs whose runs are finished, in the plan's order.
 
     Raises:
@@ -288,7 +288,7 @@ def plan_lock(folder: Path) -> FileLock:
     return _lock(folder, "plan")
 
 
-def job_lock(folder: Path, job: Job) -> FileLock:
+def job_lock(folder: Path, job: TrainingJob) -> FileLock:
     """Held while a job is trained; the system frees it when the process ends, however it does."""
     return _lock(folder, job.name)
 

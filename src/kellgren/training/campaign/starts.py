@@ -34,7 +34,7 @@ def starts_of(campaign: Campaign, weights_dir: Path | None) -> list[Start]:
 
     Args:
         campaign: whose members.
-        weights_dir: where weights lie; ``None``: what would be downloaded.
+        weights_dir: with files of weights; what is not in it would be downloaded.
     """
     return [_start(recipe, weights_dir) for recipe, _ in campaign.by_priority()]
 

@@ -12,7 +12,7 @@ from filelock import Timeout
 
 from kellgren.training.campaign.costs import Costs, measured_costs
 from kellgren.training.campaign.failures import reason_of_failure
-from kellgren.training.campaign.plan import Job, job_lock, jobs_of, read_plan
+from kellgren.training.campaign.plan import TrainingJob, job_lock, jobs_of, read_plan
 from kellgren.training.run_folder import CHECKPOINT, LOG, SCORES
 
 State = Literal["waiting", "running", "paused", "done", "failed"]
@@ -26,16 +26,16 @@ class JobStatus:
         job: which.
         state: ``paused`` has a checkpoint and nobody at work, ``failed`` a reason.
         epochs_done: whole ones.
-        accuracy: on the held-out knees: the finished member's, with two looks a knee, or after
+        accuracy: on the held-out knees: the finished member's, with two views a knee, or after
             the last epoch, with one; ``None`` before there is any.
         qwk: likewise.
         minutes: spent on its epochs.
-        minutes_left: expected by what its sisters took, at most, as early stopping may end it;
-            ``None``: none of them was measured yet.
+        minutes_left: expected from the measured times of the same member, at most, as early
+            stopping may end it; ``None``: nothing was measured yet.
         problem: why it failed.
     """
 
-    job: Job
+    job: TrainingJob
     state: State
     epochs_done: int
     accuracy: float | None
@@ -85,7 +85,7 @@ def minutes_left(statuses: Sequence[JobStatus]) -> tuple[float, bool]:
     return sum(known), len(known) < len(statuses)
 
 
-def history_of(job: Job) -> list[dict[str, Any]]:
+def history_of(job: TrainingJob) -> list[dict[str, Any]]:
     """The records of a job's epochs; none where it has not begun or its log is damaged."""
     try:
         lines = (job.run / LOG).read_text("utf-8").splitlines()
@@ -95,18 +95,18 @@ def history_of(job: Job) -> list[dict[str, Any]]:
         return []
 
 
-def scores_of(job: Job, history: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def scores_of(job: TrainingJob, history: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Accuracy and QWK of a finished member, else those after its last epoch."""
     try:
-        found = json.loads((job.run / SCORES).read_text("utf-8"))
-        return {name: found[name]["value"] for name in ("accuracy", "qwk")}
+        scores = json.loads((job.run / SCORES).read_text("utf-8"))
+        return {name: scores[name]["value"] for name in ("accuracy", "qwk")}
     except (OSError, ValueError, KeyError, TypeError):
         last = history[-1] if history else {}
         return {name: last.get(name) for name in ("accuracy", "qwk")}
 
 
 def _status(
-    folder: Path, job: Job, history: Sequence[Mapping[str, Any]], costs: Costs
+    folder: Path, job: TrainingJob, history: Sequence[Mapping[str, Any]], costs: Costs
 ) -> JobStatus:
     problem = reason_of_failure(folder, job)
     state = _state(folder, job, problem)
@@ -124,7 +124,7 @@ def _status(
     )
 
 
-def _state(folder: Path, job: Job, problem: str | None) -> State:
+def _state(folder: Path, job: TrainingJob, problem: str | None) -> State:
     if job.is_finished:
         return "done"
     if _is_locked(folder, job):
@@ -134,7 +134,7 @@ def _state(folder: Path, job: Job, problem: str | None) -> State:
     return "paused" if (job.run / CHECKPOINT).exists() else "waiting"
 
 
-def _is_locked(folder: Path, job: Job) -> bool:
+def _is_locked(folder: Path, job: TrainingJob) -> bool:
     lock = job_lock(folder, job)
     if not Path(lock.lock_file).exists():
         return False

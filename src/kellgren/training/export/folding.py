@@ -24,15 +24,15 @@ def folded(network: Member, image: Tensor) -> Member:
         network: on the CPU, in evaluation mode.
         image: ``(1, 3, S, S)``, to see which layer follows which.
     """
-    found = copy.deepcopy(network)
-    layers = layers_in_order(found, image)
+    copied = copy.deepcopy(network)
+    layers = layers_in_order(copied, image)
     uses = Counter(layer for layer, _ in layers)
     for layer, before in layers:
         if not (isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d)):
             continue
         if uses[layer] == uses[before] == 1:
             _fold(layer, before)
-    return found
+    return copied
 
 
 def halve(network: Member) -> None:

@@ -189,11 +189,11 @@ def _observe(
     source = model.graph.input[0].name
     wanted = [name for name in names if name != source]
     for image in images:
-        found = {source: image[None]}
+        values = {source: image[None]}
         if wanted:  # without names, everything is returned
-            found |= zip(wanted, session.run(wanted, {source: image[None]}), strict=True)
+            values |= zip(wanted, session.run(wanted, {source: image[None]}), strict=True)
         for layer in layers:
-            layer.see(found[layer.node.input[0]], chance)
+            layer.see(values[layer.node.input[0]], chance)
 
 
 def _replace(
@@ -224,5 +224,5 @@ def _replace(
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    found = [attribute for attribute in node.attribute if attribute.name == name]
-    return helper.get_attribute_value(found[0]) if found else default
+    matches = [attribute for attribute in node.attribute if attribute.name == name]
+    return helper.get_attribute_value(matches[0]) if matches else default

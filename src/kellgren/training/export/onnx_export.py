@@ -42,11 +42,6 @@ class Exported(NamedTuple):
     difference: float
 
 
-def export_onnx(member: Member, size: int, path: Path, *, half_storage: bool = False) -> float:
-    """The same as `export`, returning the difference alone."""
-    return export(member, size, path, half_storage=half_storage).difference
-
-
 def export(member: Member, size: int, path: Path, *, half_storage: bool = False) -> Exported:
     """Write a member as one ONNX file and check that it grades as the network does.
 
@@ -200,8 +195,8 @@ def _logits(network: Member, images: Tensor) -> Floats:
         return np.asarray(network(images).numpy())
 
 
-def _difference(found: Floats, expected: Floats) -> float:
-    return float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
+def _difference(computed: Floats, expected: Floats) -> float:
+    return float((np.abs(computed - expected) / np.maximum(1, np.abs(expected))).max())
 
 
 def _differs(path: Path, difference: float) -> TrainingError:

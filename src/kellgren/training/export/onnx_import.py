@@ -89,14 +89,14 @@ def _fill(
             undo(layer, before, biases[before])
             undone.append(layer)
             continue
-        found = [torch.from_numpy(values[name].copy()) for name in nodes.popleft().input[1:]]
+        tensors = [torch.from_numpy(values[name].copy()) for name in nodes.popleft().input[1:]]
         if isinstance(layer, nn.BatchNorm2d):
             names = ("weight", "bias", "running_mean", "running_var")
-            layer.load_state_dict(dict(zip(names, found, strict=True)), strict=False)
+            layer.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
         else:
-            biases[layer] = found[1] if len(found) > 1 else torch.zeros(len(found[0]))
-            own = {"weight": found[0], "bias": biases[layer]}
-            layer.load_state_dict(own if layer.bias is not None else {"weight": found[0]})
+            biases[layer] = tensors[1] if len(tensors) > 1 else torch.zeros(len(tensors[0]))
+            own = {"weight": tensors[0], "bias": biases[layer]}
+            layer.load_state_dict(own if layer.bias is not None else {"weight": tensors[0]})
     if nodes:
         raise ValueError("the file has more layers than the network")
     return undone

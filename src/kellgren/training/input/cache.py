@@ -74,7 +74,7 @@ def cached_store(
             file's name. Hashing the contents instead would read a third of a gigabyte a job.
         preprocess: of the member.
         folder: of the cache.
-        advance: told how many of how many are decoded.
+        advance: called with how many of how many are decoded.
         processes: that decode.
 
     Raises:
@@ -84,18 +84,18 @@ def cached_store(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"planes-{preprocess.size}-{_key(knees, preprocess)[:24]}.bin"
-    found = _mapped(path, knees, preprocess)
-    if found is None:
+    mapped = _mapped(path, knees, preprocess)
+    if mapped is None:
         with FileLock(path.with_suffix(".lock")):
-            found = _mapped(path, knees, preprocess)  # else somebody made it while we waited
-            if found is None:
+            mapped = _mapped(path, knees, preprocess)  # else somebody made it while we waited
+            if mapped is None:
                 _clean(folder, path)
                 _build(path, knees, preprocess, advance, processes)
-                found = _mapped(path, knees, preprocess)
-    if found is None:
+                mapped = _mapped(path, knees, preprocess)
+    if mapped is None:
         raise OSError(5, "what was written is not what is read back", str(path))
     os.utime(path)
-    return found
+    return mapped
 
 
 def memory_store(
@@ -156,7 +156,9 @@ def _mapped(path: Path, knees: Sequence[Knee], preprocess: Preprocess) -> Store 
     planes = np.memmap(path, np.uint8, "c", planes_at, shape)
     store = Store(planes, np.memmap(path, np.int8, "c", rest_at, shape))
     parts = ((checksum(p), checksum(r)) for p, r in zip(store.planes, store.rest, strict=True))
-    if any(found != tuple(told) for found, told in zip(parts, sums.tolist(), strict=True)):
+    if any(
+        computed != tuple(stored) for computed, stored in zip(parts, sums.tolist(), strict=True)
+    ):
         return None
     return store if _is_current(store, knees, preprocess) else None
 
@@ -187,9 +189,9 @@ def _build(
         with open(handle, "r+b") as stream:
             _reserve(stream, rest_at + count * size * size)
             sums = np.zeros((count, 2), np.uint64)
-            told = decode_into(draft, (planes_at, rest_at), knees, preprocess, processes)
-            for done, (position, found) in enumerate(told, start=1):
-                sums[position] = found
+            decoded = decode_into(draft, (planes_at, rest_at), knees, preprocess, processes)
+            for done, (position, sums_of_knee) in enumerate(decoded, start=1):
+                sums[position] = sums_of_knee
                 advance(done, count)
             stream.write(_head(count, size))
             stream.seek(sums_at)

@@ -59,7 +59,7 @@ def decoded(image: Path, side: Side, preprocess: Preprocess) -> tuple[Planes, Re
 def decode_into(
     file: Path, starts: Sums, knees: Sequence[Knee], preprocess: Preprocess, processes: int
 ) -> Iterator[tuple[int, Sums]]:
-    """Decode knees into two blocks of a file, by several processes; each knee is told when done.
+    """Decode knees into two blocks of a file, by several processes; report each when done.
 
     Args:
         file: long enough for both blocks.
@@ -89,7 +89,7 @@ def decode_into(
         with open(reading, encoding="utf-8") as lines, _workers(path, processes, writing) as all_:
             os.close(writing)
             for line in lines:
-                yield _told(json.loads(line))
+                yield _parsed(json.loads(line))
             codes = [worker.wait() for worker in all_]
     if any(codes):
         raise TrainingError(
@@ -114,13 +114,13 @@ def _workers(task: Path, count: int, output: int) -> Iterator[list[subprocess.Po
             worker.wait()
 
 
-def _told(said: dict[str, Any]) -> tuple[int, Sums]:
-    if "unreadable" in said:
-        raise UnreadableRadiograph(*said["unreadable"])
-    if "unwritable" in said:
-        raise OSError(*said["unwritable"])
-    plane, rest = said["sums"]
-    return said["position"], (plane, rest)
+def _parsed(answer: dict[str, Any]) -> tuple[int, Sums]:
+    if "unreadable" in answer:
+        raise UnreadableRadiograph(*answer["unreadable"])
+    if "unwritable" in answer:
+        raise OSError(*answer["unwritable"])
+    plane, rest = answer["sums"]
+    return answer["position"], (plane, rest)
 
 
 def checksum(row: npt.NDArray[Any]) -> int:
@@ -135,20 +135,20 @@ def checksum(row: npt.NDArray[Any]) -> int:
 
 def _serve(task: Path, number: int, count: int) -> None:
     """Decode every ``count``-th knee; one line of JSON each."""
-    told = json.loads(task.read_text("utf-8"))
-    preprocess = Preprocess.model_validate(told["preprocess"])
-    with open(told["file"], "r+b", buffering=0) as stream:
-        for position in range(number, len(told["knees"]), count):
-            image, side = told["knees"][position]
+    task_content = json.loads(task.read_text("utf-8"))
+    preprocess = Preprocess.model_validate(task_content["preprocess"])
+    with open(task_content["file"], "r+b", buffering=0) as stream:
+        for position in range(number, len(task_content["knees"]), count):
+            image, side = task_content["knees"][position]
             parts = decoded(Path(image), Side(side), preprocess)
-            for start, part in zip(told["starts"], parts, strict=True):
+            for start, part in zip(task_content["starts"], parts, strict=True):
                 stream.seek(start + position * part.size)
                 if stream.write(part.data) != part.size:
-                    raise OSError(28, "No space left on device", told["file"])
-            _say({"position": position, "sums": [checksum(part) for part in parts]})
+                    raise OSError(28, "No space left on device", task_content["file"])
+            _report({"position": position, "sums": [checksum(part) for part in parts]})
 
 
-def _say(what: dict[str, Any]) -> None:
+def _report(what: dict[str, Any]) -> None:
     """One short write, so that the lines of several processes do not mix."""
     os.write(sys.stdout.fileno(), json.dumps(what).encode() + b"\n")
 
@@ -157,11 +157,11 @@ def _main() -> None:
     try:
         _serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     except KellgrenError as error:
-        _say({"unreadable": (error.subject, error.problem, error.remedy)})
+        _report({"unreadable": (error.subject, error.problem, error.remedy)})
     except BrokenPipeError:  # whoever asked is gone
         os._exit(1)
     except OSError as error:
-        _say({"unwritable": (error.errno, error.strerror)})
+        _report({"unwritable": (error.errno, error.strerror)})
 
 
 if __name__ == "__main__":

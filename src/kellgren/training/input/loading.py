@@ -31,7 +31,7 @@ def load_planes(
     Args:
         knees: of the manifest.
         preprocess: of the member; its ``size`` S decides the shape.
-        advance: told how many of how many are done; not at all where they are cached.
+        advance: called with how many of how many are done; not at all where they are cached.
 
     Returns:
         ``(N, S, S)`` uint8: a quarter of the memory of float32, a step of 1/255 away from it.

@@ -1,4 +1,4 @@
-"""The network that finds knees on a film, and what it is told of a film it learns from."""
+"""The network that finds knees on a film, and its targets on a film it learns from."""
 
 from __future__ import annotations
 
@@ -97,35 +97,35 @@ def targets(films: Sequence[Film], size: int) -> tuple[Tensor, Tensor]:
             closer = bump > value[0]
             value[0] = torch.maximum(value[0], bump)
             turn = math.radians(knee.region.angle)
-            told = (math.log(width), math.cos(turn), math.sin(turn), float(film.inverted))
+            pose = (math.log(width), math.cos(turn), math.sin(turn), float(film.inverted))
             here = closer & (bump > 0.3)
-            for channel, what in enumerate((dx, dy, *told), start=1):
+            for channel, what in enumerate((dx, dy, *pose), start=1):
                 value[channel] = torch.where(here, torch.as_tensor(what), value[channel])
             counts = torch.where(here, bump, weight[1])
             weight[1:] = counts
     return values, weights
 
 
-def loss(found: Tensor, value: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def loss(output: Tensor, value: Tensor, weight: Tensor) -> dict[str, Tensor]:
     """Each part of the loss, already weighed against the others.
 
     The joint's part is the focal loss for heat maps with soft bumps of Law & Deng (CornerNet,
     2018); distances and width are absolute errors, the angle's cosine and sine squared
     ones, so that a turn is not taken for noise; inversion is cross-entropy.
     """
-    logit, bump = found[:, 0], value[:, 0]
+    logit, bump = output[:, 0], value[:, 0]
     share = torch.sigmoid(logit)
     peak = (bump > 0.8).float()
     hit = peak * (1 - share) ** 2 * F.logsigmoid(logit)
     miss = (1 - peak) * (1 - bump) ** 4 * share**2 * F.logsigmoid(-logit)
     parts = {"joint": -(hit + miss).sum() / peak.sum().clamp(min=1)}
     near = weight[:, 1].sum().clamp(min=1e-6)
-    offset = (found[:, 1:3] - value[:, 1:3]).abs() / torch.exp(value[:, 3:4])
+    offset = (output[:, 1:3] - value[:, 1:3]).abs() / torch.exp(value[:, 3:4])
     parts["place"] = 12 * (offset * weight[:, 1:3]).sum() / near
-    parts["width"] = 4 * ((found[:, 3] - value[:, 3]).abs() * weight[:, 3]).sum() / near
-    parts["angle"] = 3 * ((found[:, 4:6] - value[:, 4:6]) ** 2 * weight[:, 4:6]).sum() / near
+    parts["width"] = 4 * ((output[:, 3] - value[:, 3]).abs() * weight[:, 3]).sum() / near
+    parts["angle"] = 3 * ((output[:, 4:6] - value[:, 4:6]) ** 2 * weight[:, 4:6]).sum() / near
     entropy = F.binary_cross_entropy_with_logits(
-        found[:, 6], value[:, 6], weight[:, 6], reduction="sum"
+        output[:, 6], value[:, 6], weight[:, 6], reduction="sum"
     )
     parts["inverted"] = 0.5 * entropy / near
     return parts

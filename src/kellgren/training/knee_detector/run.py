@@ -79,8 +79,8 @@ def train_localiser(run: LocaliserRun, out: Path, tell: Tell) -> LocaliserNetwor
     for step in range(1, run.steps + 1):
         films = [_draw(maker, run.frames, rng) for _ in range(_BATCH)]
         image = torch.stack([film.pixels for film in films])[:, None]
-        found, _ = network(image.contiguous(memory_format=torch.channels_last))
-        parts = loss(found, *targets(films, SIZE))
+        output, _ = network(image.contiguous(memory_format=torch.channels_last))
+        parts = loss(output, *targets(films, SIZE))
         total: Tensor = torch.stack(list(parts.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -104,17 +104,17 @@ def load_crops(
     knees: Sequence[Knee],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], list[tuple[int, int]]]:
     """Pixels, sides, and the positions of each patient's right and left knee."""
-    told = [knee for knee in knees if knee.side is not Side.UNKNOWN]
-    pixels = np.empty((len(told), CROP, CROP), dtype=np.uint8)
-    for place, knee in enumerate(told):
+    with_side = [knee for knee in knees if knee.side is not Side.UNKNOWN]
+    pixels = np.empty((len(with_side), CROP, CROP), dtype=np.uint8)
+    for place, knee in enumerate(with_side):
         picture = Image.fromarray(read_radiograph(knee.image).pixels)
         small = np.asarray(picture.resize((CROP, CROP), Image.Resampling.BICUBIC))
         pixels[place] = np.rint(small.clip(0, 1) * 255)
-    is_left = np.array([knee.side is Side.LEFT for knee in told])
-    right = {knee.patient: n for n, knee in enumerate(told) if knee.side is Side.RIGHT}
+    is_left = np.array([knee.side is Side.LEFT for knee in with_side])
+    right = {knee.patient: n for n, knee in enumerate(with_side) if knee.side is Side.RIGHT}
     pairs = [
         (right[knee.patient], n)
-        for n, knee in enumerate(told)
+        for n, knee in enumerate(with_side)
         if knee.side is Side.LEFT and knee.patient in right
     ]
     return pixels, is_left, pairs
@@ -131,7 +131,7 @@ def read_boxes(table: Path, part: str) -> dict[str, list[tuple[Region, bool | No
         part: ``train`` or ``test``.
 
     Returns:
-        For each file its knees, left ones marked ``True``; ``None`` where the side was not told.
+        For each file its knees, left ones marked ``True``; ``None`` where the side is not known.
 
     Raises:
         InvalidManifest: the table cannot be read so.

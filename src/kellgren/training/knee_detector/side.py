@@ -16,7 +16,7 @@ _BATCH = 64
 class SideNetwork(nn.Module):
     """``(N, 1, S, S)`` upright knees, grey values 0..1, to ``(N,)`` logits of being a left one.
 
-    The answer is the difference between the looks at the knee and at its mirror image, so that a
+    The answer is the difference between the scores of the knee and at its mirror image, so that a
     mirrored knee is exactly as much a right one as the knee is a left one.
     """
 
@@ -35,8 +35,8 @@ class SideNetwork(nn.Module):
     def forward(self, knee: Tensor) -> Tensor:
         """See the class."""
         knee = knee * 4 - 2
-        looks: Tensor = self.weigh(self.look(torch.cat([knee, knee.flip(3)])))[:, 0]
-        seen, mirrored = looks.chunk(2)
+        scores: Tensor = self.weigh(self.look(torch.cat([knee, knee.flip(3)])))[:, 0]
+        seen, mirrored = scores.chunk(2)
         return seen - mirrored
 
 

@@ -40,15 +40,15 @@ class DeviceKnees:
 
         Args:
             chosen: ``(M,)`` positions, on the device.
-            change: drawn for L * M pictures: L looks at each knee, look by look.
+            change: drawn for L * M pictures: L views of each knee, view by view.
             generator: of the noise.
 
         Returns:
             ``(L * M, 3, S, S)`` normalised, channels last.
         """
-        looks = len(change.contrast) // len(chosen)
+        views = len(change.contrast) // len(chosen)
         pictures = self._pictures(chosen)
-        pictures = pictures if looks == 1 else pictures.repeat(looks, 1, 1, 1)
+        pictures = pictures if views == 1 else pictures.repeat(views, 1, 1, 1)
         return self._normalised(apply(pictures, change, generator))
 
     def as_they_are(self, chosen: Tensor) -> Tensor:

@@ -201,12 +201,12 @@ def _parts(path: Path) -> dict[str, Tensors]:
 
 def _digest(tensors: Tensors, metadata: dict[str, str]) -> str:
     """SHA-256 over all that a checkpoint holds: safetensors does not notice a flipped bit."""
-    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name]
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _slots(tensors: Tensors) -> dict[int, Tensors]:

@@ -28,7 +28,7 @@ from kellgren.training.recipe import HeadThenAll, Recipe
 
 
 class Watcher:
-    """Is told how a run goes; the command line draws progress bars from it."""
+    """Notified of the progress of a run; the command line draws progress bars from it."""
 
     def loading(self, done: int, total: int) -> None:
         """A knee was read."""
@@ -113,8 +113,8 @@ def _one_epoch(
         state.optimiser = optimiser_for(state.network, recipe.schedule, epoch)
     generator = _chance(run, epoch)
     learnt = torch.from_numpy(np.flatnonzero(~run.held_out)).to(device.name)
-    order = learnt[epoch_order(len(learnt), recipe.batch // recipe.looks, generator)]
-    steps, pictures = len(order), order.shape[1] * recipe.looks
+    order = learnt[epoch_order(len(learnt), recipe.batch // recipe.views, generator)]
+    steps, pictures = len(order), order.shape[1] * recipe.views
     changes = draw(recipe.augmentation, steps, pictures, generator)
     followed = None if state.average is None else paired(state.average, state.network)
     watcher.epoch_begins(epoch, recipe.epochs, knees.size, steps)
@@ -162,7 +162,7 @@ def learn(
     Args:
         run: whose device and recipe.
         state: its network and optimiser change.
-        images: ``(L * N, 3, S, S)`` normalised, on the device: L looks at N knees, look by look.
+        images: ``(L * N, 3, S, S)`` normalised, on the device: L views of N knees, view by view.
         targets: ``(N, grades)`` distributions, on the device.
         rate: learning rate of this step.
 
@@ -174,10 +174,10 @@ def learn(
         group["lr"] = rate
     with run.device.autocast():
         logits = state.network(images).float()
-    looks = len(images) // len(targets)
-    loss = functional.cross_entropy(logits, targets.repeat(looks, 1))
+    views = len(images) // len(targets)
+    loss = functional.cross_entropy(logits, targets.repeat(views, 1))
     if run.recipe.consistency:
-        loss = loss + run.recipe.consistency * disagreement(logits, looks)
+        loss = loss + run.recipe.consistency * disagreement(logits, views)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     clip = getattr(run.recipe.schedule, "clip_norm", None)
@@ -187,19 +187,19 @@ def learn(
     return loss.detach()
 
 
-def disagreement(logits: torch.Tensor, looks: int) -> torch.Tensor:
-    """How far the distributions of several looks at a knee lie apart, in nats, over the knees.
+def disagreement(logits: torch.Tensor, views: int) -> torch.Tensor:
+    """How far the distributions of several views of a knee lie apart, in nats, over the knees.
 
-    Jensen and Shannon's divergence (Lin 1991): the mean over the looks of the Kullback-Leibler
-    divergence from their mean. 0 where all looks say the same, at most the logarithm of L.
+    Jensen and Shannon's divergence (Lin 1991): the mean over the views of the Kullback-Leibler
+    divergence from their mean. 0 where all views agree, at most the logarithm of L.
 
     Args:
         logits: ``(L * N, grades)``, look by look.
-        looks: L.
+        views: L.
     """
-    said = functional.log_softmax(logits, dim=1).view(looks, -1, logits.shape[1])
-    mean = said.logsumexp(dim=0) - math.log(looks)
-    return (said.exp() * (said - mean)).sum(dim=2).mean()
+    log_probabilities = functional.log_softmax(logits, dim=1).view(views, -1, logits.shape[1])
+    mean = log_probabilities.logsumexp(dim=0) - math.log(views)
+    return (log_probabilities.exp() * (log_probabilities - mean)).sum(dim=2).mean()
 
 
 def _judge(run: MemberRun, state: RunState, knees: DeviceKnees) -> dict[str, Any]:

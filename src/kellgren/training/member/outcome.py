@@ -51,7 +51,7 @@ def finish(
         run: whose training has ended.
         folds: that deal the patients; ``None``: there are none.
         fold: that is held out; ``None``: none is, as for a final member.
-        advance: told how many held-out knees of how many are predicted.
+        advance: called with how many held-out knees of how many are predicted.
 
     Returns:
         The scores on the held-out knees; ``None`` where none are held out.
@@ -64,10 +64,10 @@ def finish(
     written = _write_member(run, preprocess)
     store = load_store(run.knees, preprocess)
     held_out = np.flatnonzero(run.held_out)
-    asked = held_out if len(held_out) else evenly(np.arange(len(run.knees)))
-    logits = predict(written.network, store, asked, preprocess, run.device.name, advance)
-    some = evenly(np.arange(len(asked)))
-    check = check_file(run.out, preprocess, store.exact(asked[some]), logits[some, 0])
+    predicted = held_out if len(held_out) else evenly(np.arange(len(run.knees)))
+    logits = predict(written.network, store, predicted, preprocess, run.device.name, advance)
+    some = evenly(np.arange(len(predicted)))
+    check = check_file(run.out, preprocess, store.exact(predicted[some]), logits[some, 0])
     counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else _NO_FOLDS
     facts = {"held_out_fold": fold, "export_difference": written.difference, "export_check": check}
     write_facts(run, preprocess, facts | counted)
@@ -124,7 +124,7 @@ def write_facts(run: MemberRun, preprocess: Preprocess, more: dict[str, Any]) ->
 def write_scores(
     run: MemberRun,
     held_out: npt.NDArray[np.int64],
-    found: npt.NDArray[np.float64],
+    probabilities: npt.NDArray[np.float64],
     fold: int,
 ) -> Scores:
     """Score the held-out knees, write scores and predictions; the last that a run leaves.
@@ -132,26 +132,28 @@ def write_scores(
     Args:
         run: to whose folder they go.
         held_out: ``(n,)`` positions of the knees.
-        found: ``(n, 5)`` probabilities.
+        probabilities: ``(n, 5)`` probabilities.
         fold: that is held out.
     """
     knees = [run.knees[position] for position in held_out]
     truth = [int(knee.grade or 0) for knee in knees]
-    scores = score(truth, found.argmax(axis=1), found, [knee.patient for knee in knees])
+    scores = score(
+        truth, probabilities.argmax(axis=1), probabilities, [knee.patient for knee in knees]
+    )
     with written_whole(run.out / SCORES) as stream:
         json.dump(scores.to_dict(), stream, indent=2)
-    _write_predictions(knees, found, fold, run.out / OUT_OF_FOLD)
+    _write_predictions(knees, probabilities, fold, run.out / OUT_OF_FOLD)
     return scores
 
 
 def _write_predictions(
-    knees: Sequence[Knee], found: npt.NDArray[np.float64], fold: int, path: Path
+    knees: Sequence[Knee], probabilities: npt.NDArray[np.float64], fold: int, path: Path
 ) -> None:
     """The columns of ``grade --csv``, and the fold."""
     with written_whole(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for knee, row in zip(knees, found, strict=True):
+        for knee, row in zip(knees, probabilities, strict=True):
             numbers = [f"{p:.6f}" for p in row]
             writer.writerow((knee.image, knee.side.value, int(row.argmax()), *numbers, fold))
 

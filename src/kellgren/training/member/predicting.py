@@ -1,4 +1,4 @@
-"""What a network says of knees, on the device that it was trained on."""
+"""Predictions of a network, on the device that it was trained on."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def predict(
         chosen: ``(n,)`` positions in it.
         preprocess: of the member.
         device: ``cpu`` or ``cuda``.
-        advance: told how many of how many are done.
+        advance: called with how many of how many are done.
 
     Returns:
         Logits ``(n, 2, 5)``: of the look at the knee, and of the look at its mirror image.
     """
     network = network.to(device).to(memory_format=torch.channels_last)
-    found = np.empty((len(chosen), 2, GRADE_COUNT))
+    logits_of_views = np.empty((len(chosen), 2, GRADE_COUNT))
     with torch.inference_mode(), _whole_float32():
         for start in range(0, len(chosen), _BATCH):
             part = chosen[start : start + _BATCH]
             planes = torch.from_numpy(store.exact(part)).to(device)
-            looks = _normalised(torch.stack([planes, planes.flip(-1)], dim=1), preprocess)
-            logits = network(looks).double().view(len(part), 2, GRADE_COUNT)
-            found[start : start + len(part)] = logits.cpu().numpy()
+            views = _normalised(torch.stack([planes, planes.flip(-1)], dim=1), preprocess)
+            logits = network(views).double().view(len(part), 2, GRADE_COUNT)
+            logits_of_views[start : start + len(part)] = logits.cpu().numpy()
             advance(start + len(part), len(chosen))
-    return found
+    return logits_of_views
 
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """A GPU rounds the factors of convolutions to 10 bits, and of products where it was told to."""
+    """A GPU rounds the factors of convolutions to 10 bits, and of products where it is set to."""
     products = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -68,9 +68,9 @@ def _whole_float32() -> Iterator[None]:
         torch.set_float32_matmul_precision(products)
 
 
-def _normalised(looks: Tensor, preprocess: Preprocess) -> Tensor:
+def _normalised(views: Tensor, preprocess: Preprocess) -> Tensor:
     """``(n, 2, S, S)`` in 0..1 to ``(2 n, 3, S, S)``, by `Preprocess.normalise`'s arithmetic."""
-    mean = looks.new_tensor(preprocess.mean).view(1, 3, 1, 1)
-    std = looks.new_tensor(preprocess.std).view(1, 3, 1, 1)
-    images = (looks.flatten(0, 1)[:, None] - mean) / std
+    mean = views.new_tensor(preprocess.mean).view(1, 3, 1, 1)
+    std = views.new_tensor(preprocess.std).view(1, 3, 1, 1)
+    images = (views.flatten(0, 1)[:, None] - mean) / std
     return images.contiguous(memory_format=torch.channels_last)

@@ -35,7 +35,7 @@ def prepare(
         out: folder of the run.
         folds: that deal the patients; ``None``: nothing is held out.
         fold: the one to hold out.
-        weights_dir: where ImageNet weights lie; ``None`` downloads them.
+        weights_dir: with files of ImageNet weights; what is not in it is downloaded.
         start_from: another run of the same data and fold, whose weights to refine.
 
     Raises:

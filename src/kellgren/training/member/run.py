@@ -31,7 +31,7 @@ from kellgren.training.member.checkpoint import (
     read_history,
 )
 from kellgren.training.member.schedule import optimiser_for
-from kellgren.training.member.teachers import Teacher
+from kellgren.training.member.teachers import TeacherNetworks
 from kellgren.training.recipe import HeadThenAll, Recipe
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
 
@@ -49,7 +49,7 @@ class MemberRun:
         held_out: ``(N,)`` mask of the knees that are only judged, never learnt from.
         data_hash: of the knees and the folds, so that a checkpoint of other data is refused.
         out: folder of the run.
-        weights_dir: where pretrained weights lie; ``None`` downloads them.
+        weights_dir: with files of pretrained weights; what is not in it is downloaded.
         device: where and in which precision to compute.
         start_from: folder of another run of the same network, data and fold, whose weights
             this one begins with; ``None``: ImageNet's or random ones, as the recipe says.
@@ -64,7 +64,7 @@ class MemberRun:
     weights_dir: Path | None
     device: Device
     start_from: Path | None = None
-    teacher: Teacher | None = None
+    teacher: TeacherNetworks | None = None
 
     @property
     def checkpoint(self) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -20,15 +19,13 @@ from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
 from kellgren.grades import GRADE_COUNT
-from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
-from kellgren.imaging.radiograph import read_radiograph
-from kellgren.localisation.crop import whole_knee
 from kellgren.training.architectures import find
 from kellgren.training.input.loading import load_planes, target_table
 from kellgren.training.member.checkpoint import load_learnt_weights
+from kellgren.training.member.exported import exported_probabilities
 from kellgren.training.member.run import MemberRun
-from kellgren.training.member.teachers import Teacher, TeachingNetwork
+from kellgren.training.member.teachers import TeacherNetwork, TeacherNetworks
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS
 
 _BATCH = 64
@@ -45,7 +42,7 @@ def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Flo
 
     Args:
         run: to be trained.
-        advance: told how many knees of how many the teacher has graded; not called where its
+        advance: called with how many knees of how many the teacher has graded; not called where its
             predictions are known already.
 
     Returns:
@@ -58,10 +55,10 @@ def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Flo
     grades = np.array([int(knee.grade or 0) for knee in run.knees])
     targets: Floats = target_table(run.recipe.targets, GRADE_COUNT)[grades]
     if run.teacher is not None and run.recipe.teacher is not None:
-        wanted = run.recipe.teacher
+        settings = run.recipe.teacher
         learnt = ~run.held_out
-        said = tempered(_combined(run, run.teacher, advance), wanted.temperature)
-        mixed = (1 - wanted.weight) * targets[learnt] + wanted.weight * said
+        distributions = tempered(_combined(run, run.teacher, advance), settings.temperature)
+        mixed = (1 - settings.weight) * targets[learnt] + settings.weight * distributions
         targets[learnt] = mixed / mixed.sum(axis=1, keepdims=True)
     return targets
 
@@ -73,49 +70,51 @@ def tempered(
     return softmax(np.log(np.maximum(probabilities, 1e-9)) / temperature)
 
 
-def _combined(run: MemberRun, teacher: Teacher, advance: Advance) -> Distributions:
+def _combined(run: MemberRun, teacher: TeacherNetworks, advance: Advance) -> Distributions:
     """The plain mean of the backbones, each the mean of its networks: ``(learnt knees, 5)``.
 
     No combiner is used, for it would have been fitted to labels of the held-out fold too.
     """
-    voices: dict[str, list[Floats]] = {}
+    by_backbone: dict[str, list[Floats]] = {}
     total = len(teacher.networks) * len(run.learnt)
     for number, network in enumerate(teacher.networks):
         before = number * len(run.learnt)
 
-        def told(done: int, of: int, before: int = before) -> None:
+        def report(done: int, of: int, before: int = before) -> None:
             advance(before + done, total)
 
-        voices.setdefault(network.backbone, []).append(_kept(run, network, told))
+        by_backbone.setdefault(network.backbone, []).append(_kept(run, network, report))
     mean: Distributions = np.mean(
-        [np.mean(voice, axis=0, dtype=np.float64) for voice in voices.values()], axis=0
+        [np.mean(predictions, axis=0, dtype=np.float64) for predictions in by_backbone.values()],
+        axis=0,
     )
     return mean
 
 
-def _kept(run: MemberRun, network: TeachingNetwork, advance: Advance) -> Floats:
+def _kept(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Floats:
     """A network's predictions of the learnt knees, from where they are kept or made and kept.
 
     They lie in the run that made the network; a bundle's, which may not be writable, in the
-    pupil's. Their name holds the network and the knees.
+    student's. Their name holds the network and the knees.
     """
     key = hashlib.sha256(f"{network.sha256} {_names(run.learnt)}".encode()).hexdigest()
-    path = (network.run or run.out) / f"taught-{key[:16]}.npz"
-    known = _read(path, key)
-    if known is not None and known.shape == (len(run.learnt), GRADE_COUNT):
-        return known
-    said = _predicted(run, network, advance)
+    path = (network.run or run.out) / f"teacher-{key[:16]}.npz"
+    stored = _read(path, key)
+    if stored is not None and stored.shape == (len(run.learnt), GRADE_COUNT):
+        return stored
+    predictions = _predicted(run, network, advance)
     with replaced_whole(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, key=np.array(key), probabilities=said)
-    return said
+        np.savez(stream, key=np.array(key), probabilities=predictions)
+    return predictions
 
 
 def _read(path: Path, key: str) -> Floats | None:
     """What is kept under that key; ``None``: nothing, or nothing whole."""
     try:
+        # opened here: numpy leaves a damaged file open
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            said: Floats = stored["probabilities"]
-            return said if str(stored["key"]) == key else None
+            probabilities: Floats = stored["probabilities"]
+            return probabilities if str(stored["key"]) == key else None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
@@ -124,28 +123,22 @@ def _names(knees: Sequence[Knee]) -> str:
     return json.dumps([(k.image.name, k.patient, k.side.value) for k in knees])
 
 
-def _predicted(run: MemberRun, network: TeachingNetwork, advance: Advance) -> Floats:
-    """Two looks a knee: on an accelerator by the checkpoint, where it is left, else by the file."""
+def _predicted(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Floats:
+    """Two views a knee: on an accelerator by the checkpoint, where it is left, else by the file."""
     if run.device.name != "cpu" and network.run is not None:
         for name in (BEST, CHECKPOINT):
             if (network.run / name).is_file():
                 return by_checkpoint(run, network, network.run / name, advance)
-    runtime = MemberRuntime(network.model, network.head, network.preprocess, threads=1)
-
-    def grade(knee: Knee) -> Distributions:
-        crop = whole_knee(read_radiograph(knee.image), knee.side)
-        return softmax(runtime.examine(crop).logits)
-
-    said = np.empty((len(run.learnt), GRADE_COUNT), dtype=np.float32)
-    with ThreadPoolExecutor() as pool:
-        for number, row in enumerate(pool.map(grade, run.learnt)):
-            said[number] = row
-            advance(number + 1, len(said))
-    return said
+    graded = exported_probabilities(network.model, network.head, network.preprocess, run.learnt)
+    probabilities = np.empty((len(run.learnt), GRADE_COUNT), dtype=np.float32)
+    for number, row in enumerate(graded):
+        probabilities[number] = row
+        advance(number + 1, len(probabilities))
+    return probabilities
 
 
 def by_checkpoint(
-    run: MemberRun, network: TeachingNetwork, checkpoint: Path, advance: Advance
+    run: MemberRun, network: TeacherNetwork, checkpoint: Path, advance: Advance
 ) -> Floats:
     """The same by torch on the run's device: ``(learnt knees, 5)`` probabilities.
 
@@ -163,14 +156,14 @@ def by_checkpoint(
             logits = (member(images) + member(images.flip(3))).float() / 2
             rows.append(logits.softmax(dim=1).cpu().numpy())
             advance(sum(map(len, rows)), len(planes))
-    said: Floats = np.concatenate(rows)
-    if not np.isfinite(said).all():
+    probabilities: Floats = np.concatenate(rows)
+    if not np.isfinite(probabilities).all():
         raise TrainingError(checkpoint, "grades with numbers that are not finite", "Train it anew")
-    return said
+    return probabilities
 
 
 def _batches(
-    planes: npt.NDArray[np.uint8], network: TeachingNetwork, device: str
+    planes: npt.NDArray[np.uint8], network: TeacherNetwork, device: str
 ) -> Iterator[torch.Tensor]:
     """Normalised images ``(n, 3, S, S)`` on the device."""
     seen = network.preprocess

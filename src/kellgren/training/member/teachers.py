@@ -20,19 +20,19 @@ from kellgren.grading.bundle import CARD, Bundle, open_bundle
 from kellgren.grading.preprocess import Preprocess
 from kellgren.training.campaign.plan import PLAN, all_jobs
 from kellgren.training.fingerprint import data_hash
-from kellgren.training.recipe import Teacher as Wanted
+from kellgren.training.recipe import Teacher
 from kellgren.training.run_folder import FACTS, HEAD, MODEL
 
 
 @dataclass(frozen=True)
-class TeachingNetwork:
+class TeacherNetwork:
     """One network of a teacher.
 
     Attributes:
         model: ONNX file.
         head: its head's weights.
         preprocess: what it sees.
-        backbone: networks of one backbone speak with one voice.
+        backbone: networks of one backbone are averaged before the mean of the backbones.
         run: folder of the run that made it; ``None``: it is a bundle's.
         sha256: of the ONNX file.
     """
@@ -46,10 +46,10 @@ class TeachingNetwork:
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """The networks that teach a run, none of which learnt from what the run holds out."""
+class TeacherNetworks:
+    """A run's teacher: networks, none of which learnt from what the run holds out."""
 
-    networks: tuple[TeachingNetwork, ...]
+    networks: tuple[TeacherNetwork, ...]
 
     @property
     def identity(self) -> str:
@@ -59,12 +59,12 @@ class Teacher:
 
 
 def find_teacher(
-    wanted: Wanted, knees: Sequence[Knee], folds: Folds | None, fold: int | None
-) -> Teacher:
+    settings: Teacher, knees: Sequence[Knee], folds: Folds | None, fold: int | None
+) -> TeacherNetworks:
     """The networks of a recipe's teacher that a run may learn from.
 
     Args:
-        wanted: by the recipe.
+        settings: by the recipe.
         knees: of the run, graded.
         folds: of the run; ``None``: nothing is held out.
         fold: that the run holds out.
@@ -74,7 +74,7 @@ def find_teacher(
             holds out, or some of those that did not are not trained yet.
         BundleError: a bundle that is damaged.
     """
-    source = Path(wanted.source)
+    source = Path(settings.source)
     if (source / CARD).is_file():
         return _from_bundle(open_bundle(source), folds, fold)
     held_out = data_hash(knees, folds, fold)
@@ -89,7 +89,7 @@ def find_teacher(
     )
 
 
-def _from_campaign(source: Path, held_out: str, fold: int | None) -> Teacher:
+def _from_campaign(source: Path, held_out: str, fold: int | None) -> TeacherNetworks:
     """Of a campaign, all jobs of the fold in question; each of them must be finished."""
     jobs = all_jobs(source)
     finished = [job for job in jobs if job.is_finished]
@@ -100,20 +100,22 @@ def _from_campaign(source: Path, held_out: str, fold: int | None) -> Teacher:
     if missing:
         raise TrainingError(
             source,
-            f"is not done with {_said(fold)}: {', '.join(missing)}",
+            f"is not done with {_held_out_words(fold)}: {', '.join(missing)}",
             "Finish those jobs before a member learns from the campaign",
         )
     return teacher
 
 
-def _from_runs(source: Path, runs: Sequence[Path], held_out: str, fold: int | None) -> Teacher:
+def _from_runs(
+    source: Path, runs: Sequence[Path], held_out: str, fold: int | None
+) -> TeacherNetworks:
     facts = {run: _facts(run / FACTS) for run in runs}
     fitting = [run for run in runs if facts[run]["data"] == held_out]
     if not fitting:
         raise _would_leak(source, [facts[run]["held_out_fold"] for run in runs], fold)
-    return Teacher(
+    return TeacherNetworks(
         tuple(
-            TeachingNetwork(
+            TeacherNetwork(
                 model=run / MODEL,
                 head=run / HEAD,
                 preprocess=Preprocess.model_validate(facts[run]["preprocess"]),
@@ -126,7 +128,7 @@ def _from_runs(source: Path, runs: Sequence[Path], held_out: str, fold: int | No
     )
 
 
-def _from_bundle(bundle: Bundle, folds: Folds | None, fold: int | None) -> Teacher:
+def _from_bundle(bundle: Bundle, folds: Folds | None, fold: int | None) -> TeacherNetworks:
     """Of a bundle, the networks that did not learn from the run's held-out fold."""
     card = bundle.card
     members = card.members
@@ -141,14 +143,14 @@ def _from_bundle(bundle: Bundle, folds: Folds | None, fold: int | None) -> Teach
         known = card.data.folds_hash[:8]
         raise TrainingError(
             bundle.folder,
-            f"may not teach a run with {_said(fold)}: each of its networks learnt from that fold, "
-            f"or from other folds (the bundle's are {known}, "
+            f"may not teach a run with {_held_out_words(fold)}: each of its networks learnt from "
+            f"that fold, or from other folds (the bundle's are {known}, "
             f"the run's {folds.hash[:8] if folds else 'none'})",
             "Name a campaign of the same folds, or train without a held-out fold",
         )
-    return Teacher(
+    return TeacherNetworks(
         tuple(
-            TeachingNetwork(
+            TeacherNetwork(
                 model=bundle.path(member.model),
                 head=bundle.path(member.head),
                 preprocess=member.preprocess,
@@ -161,19 +163,23 @@ def _from_bundle(bundle: Bundle, folds: Folds | None, fold: int | None) -> Teach
     )
 
 
-def _would_leak(source: Path, theirs: Sequence[int | None], fold: int | None) -> TrainingError:
+def _would_leak(
+    source: Path, held_out_folds: Sequence[int | None], fold: int | None
+) -> TrainingError:
     """Other data, other folds, or another one of them."""
-    known = ", ".join(sorted({_said(their) for their in theirs})) or "no finished run"
+    known = (
+        ", ".join(sorted({_held_out_words(their) for their in held_out_folds})) or "no finished run"
+    )
     return TrainingError(
         source,
-        f"may not teach a run with {_said(fold)}: of these knees and folds it has no network "
-        f"with the same held out (it has {known}), and the others' predictions would give "
+        f"may not teach a run with {_held_out_words(fold)}: of these knees and folds it has no "
+        f"network with the same held out (it has {known}), and the others' predictions would give "
         "labels away",
-        f"Train the teacher with {_said(fold)} on the same data and folds",
+        f"Train the teacher with {_held_out_words(fold)} on the same data and folds",
     )
 
 
-def _said(fold: int | None) -> str:
+def _held_out_words(fold: int | None) -> str:
     return "nothing held out" if fold is None else f"fold {fold} held out"
 
 

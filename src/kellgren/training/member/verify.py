@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from kellgren.evaluation import Scores, score
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
-from kellgren.imaging.radiograph import read_radiograph
-from kellgren.localisation.crop import whole_knee
+from kellgren.training.member.exported import exported_probabilities
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD, SCORES_ONNX
 
 TOLERANCE = 1e-3
@@ -68,19 +66,19 @@ class Verified:
     stored: Scores
 
 
-def agreement(found: Floats, expected: Floats) -> Agreement:
+def agreement(probabilities: Floats, expected: Floats) -> Agreement:
     """Compare probabilities ``(N, 5)``."""
-    graded, wanted = found.argmax(axis=1), expected.argmax(axis=1)
-    rows = np.arange(len(found))
-    apart = expected[rows, wanted] - expected[rows, graded] > _TIE
-    largest = float(np.abs(found - expected).max(initial=0.0))
-    return Agreement(len(found), largest, int(np.count_nonzero(apart)))
+    graded, expected_grades = probabilities.argmax(axis=1), expected.argmax(axis=1)
+    rows = np.arange(len(probabilities))
+    apart = expected[rows, expected_grades] - expected[rows, graded] > _TIE
+    largest = float(np.abs(probabilities - expected).max(initial=0.0))
+    return Agreement(len(probabilities), largest, int(np.count_nonzero(apart)))
 
 
 def check_file(
     folder: Path, preprocess: Preprocess, planes: npt.NDArray[np.float32], expected: Floats
 ) -> dict[str, Any]:
-    """Let a member's file grade a few knees, one look each, on the processor.
+    """Let a member's file grade a few knees, one view each, on the processor.
 
     Args:
         folder: of the run.
@@ -96,15 +94,15 @@ def check_file(
     """
     member = MemberRuntime(folder / MODEL, folder / HEAD, preprocess)
     logits = np.concatenate([member.logits(plane[None]) for plane in planes])
-    found = agreement(softmax(logits.astype(np.float64)), softmax(expected))
-    if not found.holds:
+    result = agreement(softmax(logits.astype(np.float64)), softmax(expected))
+    if not result.holds:
         raise TrainingError(
             folder / MODEL,
-            f"grades {found.other_grades} of {found.knees} knees otherwise than the trained "
-            f"network, its probabilities differ by up to {found.difference:.2g}",
+            f"grades {result.other_grades} of {result.knees} knees otherwise than the trained "
+            f"network, its probabilities differ by up to {result.difference:.2g}",
             "Keep the checkpoint and report this with the versions of torch and onnxruntime",
         )
-    return asdict(found)
+    return asdict(result)
 
 
 def verify(
@@ -117,7 +115,7 @@ def verify(
     Args:
         folder: of the run.
         knees: of the data that it was trained with, graded, wherever the images lie now.
-        advance: told how many of how many are graded.
+        advance: called with how many of how many are graded.
 
     Raises:
         TrainingError: the run is not finished, or a knee that it held out is not in the data.
@@ -133,13 +131,14 @@ def verify(
             "Name the data that the run was trained with",
         )
     chosen = [by_name[name] for name in names]
-    found = np.empty((len(chosen), 5))
-    for done, probabilities in enumerate(_graded(folder, chosen, preprocess)):
-        found[done] = probabilities
+    computed = np.empty((len(chosen), 5))
+    graded = exported_probabilities(folder / MODEL, folder / HEAD, preprocess, chosen)
+    for done, probabilities in enumerate(graded):
+        computed[done] = probabilities
         advance(done + 1, len(chosen))
-    told = np.array([[float(row[f"p{grade}"]) for grade in range(5)] for row in rows])
+    stored = np.array([[float(row[f"p{grade}"]) for grade in range(5)] for row in rows])
     verified = Verified(
-        folder, agreement(found, told), _scores(chosen, found), _scores(chosen, told)
+        folder, agreement(computed, stored), _scores(chosen, computed), _scores(chosen, stored)
     )
     with written_whole(folder / SCORES_ONNX) as stream:
         content = {"agreement": asdict(verified.agreement), **verified.scores.to_dict()}
@@ -149,12 +148,12 @@ def verify(
 
 def finished_runs(folder: Path) -> list[Path]:
     """The folder itself where it is of a finished run, else the finished runs of a campaign."""
-    found = sorted([*folder.glob(OUT_OF_FOLD), *folder.glob(f"jobs/*/{OUT_OF_FOLD}")])
-    if not found:
+    paths = sorted([*folder.glob(OUT_OF_FOLD), *folder.glob(f"jobs/*/{OUT_OF_FOLD}")])
+    if not paths:
         raise TrainingError(
             folder, "holds no finished run", "Name the folder of a run, or of a campaign"
         )
-    return [path.parent for path in found]
+    return [path.parent for path in paths]
 
 
 def _predictions(folder: Path) -> tuple[Preprocess, list[dict[str, str]]]:
@@ -169,17 +168,8 @@ def _predictions(folder: Path) -> tuple[Preprocess, list[dict[str, str]]]:
         ) from None
 
 
-def _scores(knees: Sequence[Knee], found: Floats) -> Scores:
+def _scores(knees: Sequence[Knee], probabilities: Floats) -> Scores:
     truth = [int(knee.grade or 0) for knee in knees]
-    return score(truth, found.argmax(axis=1), found, [knee.patient for knee in knees])
-
-
-def _graded(folder: Path, knees: Sequence[Knee], preprocess: Preprocess) -> Iterator[Floats]:
-    member = MemberRuntime(folder / MODEL, folder / HEAD, preprocess, threads=1)
-
-    def grade(knee: Knee) -> Floats:
-        crop = whole_knee(read_radiograph(knee.image), knee.side)
-        return softmax(member.examine(crop).logits)
-
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(grade, knees)
+    return score(
+        truth, probabilities.argmax(axis=1), probabilities, [knee.patient for knee in knees]
+    )

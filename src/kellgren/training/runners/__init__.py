@@ -1,1 +1,1 @@
-"""Those who do the jobs of a campaign, one beside the other."""
+"""Runners: processes that do the jobs of a campaign side by side."""

@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from filelock import BaseFileLock, Timeout
 
 from kellgren.data.manifest import Knee
@@ -17,50 +18,56 @@ from kellgren.training.architectures import find
 from kellgren.training.campaign.costs import keep_beside
 from kellgren.training.campaign.description import Campaign
 from kellgren.training.campaign.failures import forget_failure, has_failed_in, keep_failure
-from kellgren.training.campaign.plan import Job, all_jobs, job_lock, open_campaign
+from kellgren.training.campaign.plan import TrainingJob, all_jobs, job_lock, open_campaign
 from kellgren.training.campaign.survey import JobStatus, history_of, survey
 from kellgren.training.member.checkpoint import read_history
 from kellgren.training.member.loop import Watcher, train
 from kellgren.training.member.outcome import draw_curves, finish
 from kellgren.training.member.prepare import prepare
 from kellgren.training.run_folder import CURVES
-from kellgren.training.runners.session import Session
+from kellgren.training.runners.session import RunnerSession
 
 # Longer than `train status` holds a lock to see whether it is free.
-_PATIENCE_S = 0.5
+_LOCK_TIMEOUT_S = 0.5
 
 
 class CampaignWatcher(Watcher):
-    """Is told how a campaign goes, and how each of its runs does."""
+    """Notified of the progress of a campaign and of each of its runs."""
 
-    def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
+    def job_begins(self, job: TrainingJob, statuses: Sequence[JobStatus]) -> None:
         """A job is about to be trained, or to be gone on with; so stands the campaign."""
 
     def predicting(self, done: int, total: int) -> None:
         """A held-out knee was graded by the finished member."""
 
-    def job_ends(self, job: Job, scores: Scores | None) -> None:
+    def job_ends(self, job: TrainingJob, scores: Scores | None) -> None:
         """A job is finished; a final has no scores."""
 
-    def job_fails(self, job: Job, reason: str) -> None:
+    def job_fails(self, job: TrainingJob, reason: str) -> None:
         """A job cannot go on; the others do."""
+
+    def job_returned(self, job: TrainingJob) -> None:
+        """The device had no memory for a job beside other runners': it waits again."""
 
 
 @dataclass
-class Ending:
-    """How a runner's work ended.
+class CampaignResult:
+    """The outcome of a runner's work.
 
     Attributes:
         finished: jobs that this runner finished.
         failed: jobs that could not go on, and why.
         paused: whether the time was up before the jobs were.
         elsewhere: jobs that another runner is at.
+        returned: the job for which the device had no memory beside other runners'; it waits
+            again, from its last checkpoint on, and this runner took no other.
     """
 
-    finished: list[Job] = field(default_factory=list)
+    finished: list[TrainingJob] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     paused: bool = False
-    elsewhere: list[Job] = field(default_factory=list)
+    elsewhere: list[TrainingJob] = field(default_factory=list)
+    returned: TrainingJob | None = None
 
 
 def run_campaign(
@@ -71,8 +78,8 @@ def run_campaign(
     weights_dir: Path | None = None,
     max_minutes: float | None = None,
     watcher: CampaignWatcher | None = None,
-    session: Session | None = None,
-) -> Ending:
+    session: RunnerSession | None = None,
+) -> CampaignResult:
     """Do all jobs of a campaign that are not done, in the plan's order.
 
     Killed at any moment, the same call goes on: finished jobs stay, a half-trained one resumes
@@ -83,10 +90,11 @@ def run_campaign(
         campaign: what to train.
         knees: graded; all of the data set.
         folder: of the campaign, new or begun.
-        weights_dir: where ImageNet weights lie; ``None`` downloads them.
+        weights_dir: with files of ImageNet weights; what is not in it is downloaded.
         max_minutes: stop after an epoch before this is exceeded, and begin no job that cannot
-            end in what is left, as its sisters' times say; the first epoch always runs.
-        watcher: to be told.
+            end in what is left, by the measured times of the same member; the first epoch
+            always runs.
+        watcher: notified of each event.
         session: of this and other runners, instead of one with ``max_minutes``.
 
     Raises:
@@ -94,7 +102,7 @@ def run_campaign(
         TrainingError: the folder holds another campaign's plan.
         CannotKeep: the disk is full or read-only; what was written before stays.
     """
-    session = session or Session.begun(max_minutes)
+    session = session or RunnerSession.start(max_minutes)
     for recipe in campaign.recipes:
         find(recipe.network.architecture)
     try:
@@ -110,10 +118,10 @@ def run_campaign(
         ) from error
 
 
-def jobs_to_do(campaign: Campaign, folder: Path) -> list[Job]:
+def jobs_to_do(campaign: Campaign, folder: Path) -> list[TrainingJob]:
     """A campaign's own jobs among those of a folder's plan, done or not, in its order."""
-    wanted = {recipe.hash for recipe in campaign.recipes}
-    return [job for job in all_jobs(folder) if job.recipe_hash in wanted]
+    hashes = {recipe.hash for recipe in campaign.recipes}
+    return [job for job in all_jobs(folder) if job.recipe_hash in hashes]
 
 
 @dataclass
@@ -123,63 +131,64 @@ class _Runner:
     folder: Path
     weights_dir: Path | None
     watcher: CampaignWatcher
-    session: Session
-    ending: Ending = field(default_factory=Ending)
+    session: RunnerSession
+    result: CampaignResult = field(default_factory=CampaignResult)
     cut_off: set[str] = field(default_factory=set)
 
-    def work(self, jobs: Sequence[Job]) -> Ending:
-        wanted = {job.name for job in jobs}
-        while claimed := self._claim(wanted):
+    def work(self, jobs: Sequence[TrainingJob]) -> CampaignResult:
+        names = {job.name for job in jobs}
+        while self.result.returned is None and (claimed := self._claim(names)):
             job, lock, statuses = claimed
             try:
                 self.watcher.job_begins(job, statuses)
-                self._try(job)
+                self._attempt(job)
             finally:
                 lock.release()
-        ours = {*self.ending.failed, *(job.name for job in self.ending.finished)}
-        rest = [job for job in jobs if self._is_open(job) and job.name not in ours]
-        self.ending.elsewhere = [] if self.ending.paused else rest
-        return self.ending
+        own = {*self.result.failed, *(job.name for job in self.result.finished)}
+        rest = [job for job in jobs if self._is_open(job) and job.name not in own]
+        self.result.elsewhere = [] if self.result.paused else rest
+        return self.result
 
-    def _claim(self, wanted: Container[str]) -> tuple[Job, BaseFileLock, list[JobStatus]] | None:
+    def _claim(
+        self, names: Container[str]
+    ) -> tuple[TrainingJob, BaseFileLock, list[JobStatus]] | None:
         """The first job that is to be done, fits the time and has nobody at it, with its lock.
 
         A runner that has done nothing yet takes a job even if it cannot end in time: else a job
         that is a little too long for every session would never be trained.
         """
         statuses = survey(self.folder)
-        still = [one for one in statuses if one.job.name in wanted and self._is_open(one.job)]
-        fitting = [one.job for one in still if self.session.has_room_for(one)]
-        found = self._locked(fitting)
-        if found is None and self._has_done_nothing:
-            found = self._locked([one.job for one in still])
-        if found is None:
-            self.ending.paused |= len(fitting) < len(still)
+        still = [one for one in statuses if one.job.name in names and self._is_open(one.job)]
+        fitting = [one.job for one in still if self.session.fits(one)]
+        locked = self._locked(fitting)
+        if locked is None and self._has_done_nothing:
+            locked = self._locked([one.job for one in still])
+        if locked is None:
+            self.result.paused |= len(fitting) < len(still)
             return None
-        return *found, statuses
+        return *locked, statuses
 
     @property
     def _has_done_nothing(self) -> bool:
-        return not (self.ending.finished or self.ending.failed or self.cut_off)
+        return not (self.result.finished or self.result.failed or self.cut_off)
 
-    def _is_open(self, job: Job) -> bool:
+    def _is_open(self, job: TrainingJob) -> bool:
         """Whether the job is neither finished nor given up by this session."""
-        given_up = job.name in self.ending.failed or job.name in self.cut_off
+        given_up = job.name in self.result.failed or job.name in self.cut_off
         return not (
             given_up or job.is_finished or has_failed_in(self.folder, job, self.session.name)
         )
 
-    def _locked(self, jobs: Sequence[Job]) -> tuple[Job, BaseFileLock] | None:
+    def _locked(self, jobs: Sequence[TrainingJob]) -> tuple[TrainingJob, BaseFileLock] | None:
         """The first of the jobs that can be locked.
 
-        Patience comes second: whoever holds a lock for long is at work, and whoever only looks
-        whether it is free holds it for a moment.
+        A second round waits a little: `train status` holds a lock for a moment only.
         """
-        for patience in (0.0, _PATIENCE_S):
+        for timeout in (0.0, _LOCK_TIMEOUT_S):
             for job in jobs:
                 lock = job_lock(self.folder, job)
                 try:
-                    lock.acquire(timeout=patience)
+                    lock.acquire(timeout=timeout)
                 except Timeout:
                     continue
                 if self._is_open(job):  # else another runner ended it since we looked
@@ -187,27 +196,31 @@ class _Runner:
                 lock.release()
         return None
 
-    def _try(self, job: Job) -> None:
-        """Go on with a job; note in the ending what became of it."""
+    def _attempt(self, job: TrainingJob) -> None:
+        """Go on with a job; record the outcome."""
         forget_failure(self.folder, job)
         try:
-            done, scores = self._go_on(job)
+            done, scores = self._train_and_finish(job)
         except CannotKeep:
             raise
         except (KellgrenError, MemoryError, RuntimeError) as error:  # torch's are the last
+            if isinstance(error, torch.OutOfMemoryError) and self.session.runners > 1:
+                self.result.returned = job
+                self.watcher.job_returned(job)
+                return
             reason = " ".join(str(error).split()) or type(error).__name__
-            self.ending.failed[job.name] = reason
+            self.result.failed[job.name] = reason
             keep_failure(self.folder, job, reason, self.session.name)
             self.watcher.job_fails(job, reason)
             return
         if not done:
-            self.ending.paused = True
+            self.result.paused = True
             self.cut_off.add(job.name)
             return
-        self.ending.finished.append(job)
+        self.result.finished.append(job)
         self.watcher.job_ends(job, scores)
 
-    def _go_on(self, job: Job) -> tuple[bool, Scores | None]:
+    def _train_and_finish(self, job: TrainingJob) -> tuple[bool, Scores | None]:
         """Train and finish a job: whether it is done, and its scores where it has any."""
         began = time.monotonic()
         before = len(history_of(job))

@@ -10,12 +10,12 @@ from kellgren.training.campaign.survey import JobStatus
 
 
 @dataclass(frozen=True)
-class Session:
+class RunnerSession:
     """What all runners of one command share.
 
     Attributes:
         name: unlike that of any other session; failures carry it, so that a job that one runner
-            tried in vain is not tried by the next.
+            tried and failed is not tried by the next.
         max_minutes: for all runners together; ``None``: no limit.
         began: seconds of ``time.monotonic``, which all processes of a machine share.
         runners: how many.
@@ -27,7 +27,7 @@ class Session:
     runners: int = 1
 
     @classmethod
-    def begun(cls, max_minutes: float | None, runners: int = 1) -> Session:
+    def start(cls, max_minutes: float | None, runners: int = 1) -> RunnerSession:
         """A session that begins now."""
         return cls(uuid.uuid4().hex, max_minutes, time.monotonic(), runners)
 
@@ -38,7 +38,7 @@ class Session:
             return None
         return self.max_minutes - (time.monotonic() - self.began) / 60
 
-    def has_room_for(self, status: JobStatus) -> bool:
+    def fits(self, status: JobStatus) -> bool:
         """Whether a job should be begun, or gone on with, in the time that is left.
 
         A job that would end in a whole session is left to one that has the time. One that is too

@@ -18,15 +18,15 @@ from kellgren.data.manifest import Knee
 from kellgren.errors import CannotKeep, KellgrenError
 from kellgren.evaluation import Scores
 from kellgren.training.campaign.description import Campaign
-from kellgren.training.campaign.plan import Job
+from kellgren.training.campaign.plan import TrainingJob
 from kellgren.training.campaign.survey import JobStatus, minutes_left
-from kellgren.training.runners.runner import CampaignWatcher, Ending
-from kellgren.training.runners.session import Session
+from kellgren.training.runners.runner import CampaignResult, CampaignWatcher
+from kellgren.training.runners.session import RunnerSession
 
-_SECONDS_BETWEEN_STEPS = 0.25  # told, not taken
+_SECONDS_BETWEEN_STEPS = 0.25  # that are reported
 Kind = Literal[
-    "begins", "reading", "epoch", "step", "epoch-ends", "predicting", "ends", "fails", "over",
-    "broken",
+    "begins", "reading", "epoch", "step", "epoch-ends", "predicting", "ends", "fails",
+    "returned", "over", "broken",
 ]  # fmt: skip
 
 
@@ -41,8 +41,8 @@ class Work(Protocol):
         *,
         weights_dir: Path | None,
         watcher: CampaignWatcher | None,
-        session: Session | None,
-    ) -> Ending:
+        session: RunnerSession | None,
+    ) -> CampaignResult:
         """Do the jobs that are left."""
 
 
@@ -54,28 +54,29 @@ class Task:
     knees: Sequence[Knee]
     folder: Path
     weights_dir: Path | None
-    session: Session
+    session: RunnerSession
     work: Work
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a runner tells.
+    """An event that a runner reports.
 
     Attributes:
         kind: of ``begins`` (``done``, ``jobs``, ``minutes_left``, ``and_more``), ``reading`` and
             ``predicting`` (``done``, ``total``), ``epoch`` (``epoch`` from 1, ``epochs``,
             ``size``, ``steps``), ``step`` (``step`` of the epoch, ``loss`` or None, ``seconds``
             since the epoch began), ``epoch-ends`` (the epoch's record), ``ends`` (``accuracy``
-            and ``qwk`` in words; none for a final), ``fails`` (``reason``), ``over``
-            (``ending``), ``broken`` (``subject``, ``problem``, ``remedy``, ``disk``).
+            and ``qwk`` in words; none for a final), ``fails`` (``reason``), ``returned`` (no
+            device memory beside other runners), ``over`` (``result``), ``broken`` (``subject``,
+            ``problem``, ``remedy``, ``disk``).
         job: at which the runner is; ``None`` where it is over.
-        said: by the kind.
+        data: by the kind.
     """
 
     kind: Kind
-    job: Job | None
-    said: Mapping[str, Any] = field(default_factory=dict)
+    job: TrainingJob | None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_in_process(task: Task, line: Connection, parent: Connection) -> None:
@@ -84,7 +85,7 @@ def run_in_process(task: Task, line: Connection, parent: Connection) -> None:
     Args:
         task: what to do.
         line: takes the events.
-        parent: never says anything; it ends when the parent does, and this process with it.
+        parent: sends nothing; it closes when the parent ends, and this process with it.
     """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # Ctrl-C is for the parent, which ends its runners in order
@@ -93,7 +94,7 @@ def run_in_process(task: Task, line: Connection, parent: Connection) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // task.session.runners))
     relay = _Relay(line.send)
     try:
-        ending = task.work(
+        result = task.work(
             task.campaign,
             task.knees,
             task.folder,
@@ -102,10 +103,10 @@ def run_in_process(task: Task, line: Connection, parent: Connection) -> None:
             session=task.session,
         )
     except KellgrenError as error:
-        said = {"subject": error.subject, "problem": error.problem, "remedy": error.remedy}
-        line.send(Event("broken", None, said | {"disk": isinstance(error, CannotKeep)}))
+        content = {"subject": error.subject, "problem": error.problem, "remedy": error.remedy}
+        line.send(Event("broken", None, content | {"disk": isinstance(error, CannotKeep)}))
     else:
-        line.send(Event("over", None, {"ending": ending}))
+        line.send(Event("over", None, {"result": result}))
 
 
 def _end(number: int, frame: object) -> None:
@@ -124,52 +125,56 @@ def _end_with_parent(parent: Connection) -> None:
 
 
 class _Relay(CampaignWatcher):
-    """Sends on what it is told; of steps and knees as many as somebody can read."""
+    """Forwards calls as events; of steps and knees, a few a second."""
 
     def __init__(self, send: Callable[[Event], None]) -> None:
         self._send = send
-        self._job: Job | None = None
+        self._job: TrainingJob | None = None
         self._step = 0
-        self._began = self._told = time.monotonic()
+        self._began = self._last_emitted = time.monotonic()
 
-    def _tell(self, kind: Kind, **said: Any) -> None:
-        self._send(Event(kind, self._job, said))
+    def _emit(self, kind: Kind, **data: Any) -> None:
+        self._send(Event(kind, self._job, data))
 
-    def job_begins(self, job: Job, statuses: Sequence[JobStatus]) -> None:
+    def job_begins(self, job: TrainingJob, statuses: Sequence[JobStatus]) -> None:
         self._job = job
         minutes, more = minutes_left(statuses)
         done = sum(status.state == "done" for status in statuses)
-        self._tell("begins", done=done, jobs=len(statuses), minutes_left=minutes, and_more=more)
+        self._emit("begins", done=done, jobs=len(statuses), minutes_left=minutes, and_more=more)
 
     def loading(self, done: int, total: int) -> None:
-        self._now_and_then("reading", done=done, total=total)
+        self._emit_sometimes("reading", done=done, total=total)
 
     def epoch_begins(self, epoch: int, epochs: int, size: int, steps: int) -> None:
         self._step, self._began = 0, time.monotonic()
-        self._tell("epoch", epoch=epoch + 1, epochs=epochs, size=size, steps=steps)
+        self._emit("epoch", epoch=epoch + 1, epochs=epochs, size=size, steps=steps)
 
     def step(self, loss: float | None = None) -> None:
         self._step += 1
         seconds = time.monotonic() - self._began
-        self._now_and_then("step", step=self._step, loss=loss, seconds=seconds)
+        self._emit_sometimes("step", step=self._step, loss=loss, seconds=seconds)
 
     def epoch_ends(self, record: dict[str, Any]) -> None:
-        self._tell("epoch-ends", **record)
+        self._emit("epoch-ends", **record)
 
     def predicting(self, done: int, total: int) -> None:
-        self._now_and_then("predicting", done=done, total=total)
+        self._emit_sometimes("predicting", done=done, total=total)
 
-    def job_ends(self, job: Job, scores: Scores | None) -> None:
+    def job_ends(self, job: TrainingJob, scores: Scores | None) -> None:
         words = {} if scores is None else {"accuracy": str(scores.accuracy), "qwk": str(scores.qwk)}
-        self._tell("ends", **words)
+        self._emit("ends", **words)
         self._job = None
 
-    def job_fails(self, job: Job, reason: str) -> None:
-        self._tell("fails", reason=reason)
+    def job_fails(self, job: TrainingJob, reason: str) -> None:
+        self._emit("fails", reason=reason)
         self._job = None
 
-    def _now_and_then(self, kind: Kind, **said: Any) -> None:
+    def job_returned(self, job: TrainingJob) -> None:
+        self._emit("returned")
+        self._job = None
+
+    def _emit_sometimes(self, kind: Kind, **data: Any) -> None:
         now = time.monotonic()
-        if now - self._told >= _SECONDS_BETWEEN_STEPS:
-            self._told = now
-            self._tell(kind, **said)
+        if now - self._last_emitted >= _SECONDS_BETWEEN_STEPS:
+            self._last_emitted = now
+            self._emit(kind, **data)

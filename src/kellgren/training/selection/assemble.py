@@ -58,14 +58,14 @@ def build_bundle(
         BundleError: the folder holds something already.
     """
     runs = find_runs(paths)
-    found = read_out_of_fold(runs, knees)
-    estimated = estimate_of(found, measure, rules)
+    predictions = read_out_of_fold(runs, knees)
+    estimated = estimate_of(predictions, measure, rules)
     chosen = chosen_runs(runs, find_finals(paths), estimated, fold)
     learnt = training_data(chosen, knees)
-    card = make_card(name, runs, chosen, learnt, found, estimated, measure)
+    card = make_card(name, runs, chosen, learnt, predictions, estimated, measure)
     files = {file_name(run, part): run.folder / part for run in chosen for part in (MODEL, HEAD)}
     with TemporaryDirectory() as temporary:
-        files |= write_estimates(found, estimated, Path(temporary))
+        files |= write_estimates(predictions, estimated, Path(temporary))
         if weights == "int8":
             from kellgren.training.selection.int8_bundle import (  # onnx is of the extra `train`
                 with_int8_weights,
@@ -77,28 +77,28 @@ def build_bundle(
 
 
 def estimate_of(
-    found: OutOfFold, measure: Measure = "qwk", rules: Sequence[Rule] = RULES
+    predictions: OutOfFold, measure: Measure = "qwk", rules: Sequence[Rule] = RULES
 ) -> Estimated:
     """Combiner and nested estimate from the runs' predictions."""
     return estimate(
-        found.backbones,
-        found.members,
-        found.truth,
-        found.patients,
-        found.other,
+        predictions.backbones,
+        predictions.members,
+        predictions.truth,
+        predictions.patients,
+        predictions.other,
         measure=measure,
         rules=rules,
     )
 
 
-def write_estimates(found: OutOfFold, estimated: Estimated, folder: Path) -> dict[str, Path]:
+def write_estimates(predictions: OutOfFold, estimated: Estimated, folder: Path) -> dict[str, Path]:
     """Write the nested out-of-fold predictions, single and paired; where they are, by name."""
-    other = found.other
-    images = [Path(knee.image).name for knee in found.knees]
-    fellows = [images[at] if at >= 0 and estimated.both_knees else "" for at in other]
+    other = predictions.other
+    images = [Path(knee.image).name for knee in predictions.knees]
+    contralateral = [images[at] if at >= 0 and estimated.both_knees else "" for at in other]
     written = {PREDICTIONS: folder / PREDICTIONS, PAIRED: folder / PAIRED}
-    write_readings(found.knees, estimated.single, written[PREDICTIONS])
-    write_readings(found.knees, estimated.paired, written[PAIRED], fellows)
+    write_readings(predictions.knees, estimated.single, written[PREDICTIONS])
+    write_readings(predictions.knees, estimated.paired, written[PAIRED], contralateral)
     return written
 
 

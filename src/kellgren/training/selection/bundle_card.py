@@ -54,7 +54,7 @@ def make_card(
     runs: Sequence[Run],
     chosen: Sequence[Run],
     learnt: TrainingData,
-    found: OutOfFold,
+    predictions: OutOfFold,
     estimated: Estimated,
     measure: Measure,
 ) -> Card:
@@ -65,14 +65,14 @@ def make_card(
         runs: whose predictions the combiner was chosen on.
         chosen: whose members go in.
         learnt: what these learnt from.
-        found: the runs' predictions.
+        predictions: the runs' predictions.
         estimated: from them.
         measure: that decided.
     """
     gain = {key: value.to_dict() for key, value in estimated.gain.items()}
     held_out = sorted({run.fold for run in runs if run.fold is not None})
-    earned = estimated.earned(measure)
-    paired = {**scores_of(found, estimated.paired), "gain": gain, "decided_by": measure}
+    helps = estimated.other_knee_helps(measure)
+    paired = {**scores_of(predictions, estimated.paired), "gain": gain, "decided_by": measure}
     of_oai = _published(chosen)
     return Card(
         format=FORMAT,
@@ -82,9 +82,9 @@ def make_card(
         scale=_OAI_SCALE if of_oai else _SCALE,
         members=tuple(_member(run) for run in chosen),
         combiner=estimated.combiner,
-        both_knees=estimated.both_knees if earned else None,
+        both_knees=estimated.both_knees if helps else None,
         data=learnt,
-        out_of_fold={"held_out_folds": held_out, **scores_of(found, estimated.single)},
+        out_of_fold={"held_out_folds": held_out, **scores_of(predictions, estimated.single)},
         out_of_fold_paired=None if estimated.both_knees is None else paired,
         versions=chosen[0].facts["versions"],
         files={},
@@ -92,11 +92,11 @@ def make_card(
     )
 
 
-def scores_of(found: OutOfFold, probabilities: Floats) -> dict[str, Any]:
+def scores_of(predictions: OutOfFold, probabilities: Floats) -> dict[str, Any]:
     """Scores of calibrated distributions, with intervals, and how the words for them hold."""
     graded = probabilities.argmax(axis=1)
-    scores = score(found.truth, graded, probabilities, found.patients)
-    return {**scores.to_dict(), **_honesty(found.truth, graded, probabilities)}
+    scores = score(predictions.truth, graded, probabilities, predictions.patients)
+    return {**scores.to_dict(), **_honesty(predictions.truth, graded, probabilities)}
 
 
 def member_name(run: Run) -> str:
@@ -120,8 +120,8 @@ def training_data(chosen: Sequence[Run], knees: Sequence[Knee]) -> TrainingData:
     final = next((run for run in chosen if run.fold is None), None)
     graded = [knee for knee in knees if knee.grade is not None]
     if final is not None or len({run.fold for run in chosen}) == 1:
-        told = (final or chosen[0]).facts
-        counted, patients = int(told["knees"]), int(told["patients"])
+        facts = (final or chosen[0]).facts
+        counted, patients = int(facts["knees"]), int(facts["patients"])
     else:
         counted, patients = len(graded), len({knee.patient for knee in graded})
     sources = sorted({source for run in chosen for source in run.facts["sources"]})
@@ -152,11 +152,11 @@ def pictures_of(knees: Sequence[Knee]) -> tuple[Pictures, ...]:
     measured = [
         Pictures(
             format=kind,
-            knees=len(found),
-            width=(min(w for w, _ in found), max(w for w, _ in found)),
-            height=(min(h for _, h in found), max(h for _, h in found)),
+            knees=len(count),
+            width=(min(w for w, _ in count), max(w for w, _ in count)),
+            height=(min(h for _, h in count), max(h for _, h in count)),
         )
-        for kind, found in sorted(sizes.items())
+        for kind, count in sorted(sizes.items())
     ]
     return (*measured, *(Pictures(format=kind, knees=n) for kind, n in sorted(without.items())))
 

@@ -22,12 +22,12 @@ from kellgren.training.selection.subsets import (
     ALL_RULES,
     MEASURES,
     Candidate,
-    LookThrough,
     Measure,
     Protocol,
+    SubsetComparison,
     both_protocols,
+    compare_subsets,
     deal,
-    look_through,
 )
 
 
@@ -36,8 +36,8 @@ class Choice:
     """A campaign's candidates and the choice among them.
 
     Attributes:
-        found: the backbones' out-of-fold predictions.
-        look: every subset under every rule.
+        predictions: the backbones' out-of-fold predictions.
+        compared: every subset under every rule.
         measure: that chooses.
         best: position of the chosen candidate.
         nested: scores of choosing, each knee graded by what was chosen without its patient.
@@ -46,8 +46,8 @@ class Choice:
         paired: with the other knee.
     """
 
-    found: OutOfFold
-    look: LookThrough
+    predictions: OutOfFold
+    compared: SubsetComparison
     measure: Measure
     best: int
     nested: Scores
@@ -58,7 +58,7 @@ class Choice:
     @property
     def naive(self) -> float:
         """The chosen candidate's score on the knees that it was chosen on."""
-        return float(MEASURES[self.measure](self.look.whole[self.best]))
+        return float(MEASURES[self.measure](self.compared.whole[self.best]))
 
     @property
     def optimism(self) -> float:
@@ -67,13 +67,13 @@ class Choice:
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each candidate, the best first: rule, members, and its score by each measure."""
-        scores = {name: scored(self.look.whole) for name, scored in MEASURES.items()}
+        scores = {name: scored(self.compared.whole) for name, scored in MEASURES.items()}
         order = np.argsort(-np.nan_to_num(scores[self.measure]), kind="stable")
         return [
             {
-                "rule": self.rule(self.look.candidates[at]),
-                "members": self.named(self.look.candidates[at]),
-                **{name: round(float(found[at]), 6) for name, found in scores.items()},
+                "rule": self.rule(self.compared.candidates[at]),
+                "members": self.named(self.compared.candidates[at]),
+                **{name: round(float(values[at]), 6) for name, values in scores.items()},
             }
             for at in order
         ]
@@ -84,14 +84,14 @@ class Choice:
 
     def named(self, candidate: Candidate) -> str:
         """Its members' names."""
-        return " + ".join(self.found.backbones[member] for member in candidate.members)
+        return " + ".join(self.predictions.backbones[member] for member in candidate.members)
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        chosen = self.look.candidates[self.best]
+        chosen = self.compared.candidates[self.best]
         return {
-            "knees": len(self.found.knees),
-            "left_out": self.found.left_out,
+            "knees": len(self.predictions.knees),
+            "left_out": self.predictions.left_out,
             "measure": self.measure,
             "chosen": {"rule": self.rule(chosen), "members": self.named(chosen)},
             "naive": self.naive,
@@ -102,33 +102,35 @@ class Choice:
                 "single": self.single.to_dict(),
                 "paired": self.paired.to_dict(),
                 "gain": {key: value.to_dict() for key, value in self.estimated.gain.items()},
-                "paired_by_default": self.estimated.earned(self.measure),
+                "paired_by_default": self.estimated.other_knee_helps(self.measure),
             },
             "candidates": self.rows(),
         }
 
 
-def choose(found: OutOfFold, measure: Measure = "qwk") -> Choice:
+def choose(predictions: OutOfFold, measure: Measure = "qwk") -> Choice:
     """Compare all candidates out of fold, choose, and estimate the choice.
 
     Args:
-        found: the backbones' predictions.
+        predictions: the backbones' predictions.
         measure: to choose by.
     """
-    group = deal(found.patients)
-    look = look_through(found.members, found.truth, group, ALL_RULES)
-    nested = look.nested(group, measure).astype(np.int64)
-    estimated = estimate_of(found, measure)
+    group = deal(predictions.patients)
+    compared = compare_subsets(predictions.members, predictions.truth, group, ALL_RULES)
+    nested = compared.nested(group, measure).astype(np.int64)
+    estimated = estimate_of(predictions, measure)
 
     def scores_of(probabilities: Any) -> Scores:
-        return score(found.truth, probabilities.argmax(axis=1), probabilities, found.patients)
+        return score(
+            predictions.truth, probabilities.argmax(axis=1), probabilities, predictions.patients
+        )
 
     return Choice(
-        found=found,
-        look=look,
+        predictions=predictions,
+        compared=compared,
         measure=measure,
-        best=look.best(measure),
-        nested=score(found.truth, nested, None, found.patients),
+        best=compared.best(measure),
+        nested=score(predictions.truth, nested, None, predictions.patients),
         estimated=estimated,
         single=scores_of(estimated.single),
         paired=scores_of(estimated.paired),
@@ -170,7 +172,7 @@ def compare_protocols(
         InvalidPredictions: a table is missing or fits no label.
         TrainingError: the tables have no knee in common, or learnt knees are among them.
     """
-    learnt = {knee.patient for knee in choice.found.knees}
+    learnt = {knee.patient for knee in choice.predictions.knees}
     if any(knee.patient in learnt for knee in knees):
         raise TrainingError(
             table,
@@ -178,19 +180,23 @@ def compare_protocols(
             "Name knees that no run learnt from",
         )
     graded = [knee for knee in knees if knee.grade is not None]
-    said = {run: predicted(run.folder / table, graded) for run in runs}
-    shared = [k for k in graded if all(str(k.image) in of_it for of_it in said.values())]
+    predictions = {run: predicted(run.folder / table, graded) for run in runs}
+    shared = [k for k in graded if all(str(k.image) in of_it for of_it in predictions.values())]
     if not shared:
         raise TrainingError(table, "has no knee that all runs predicted", "Grade the same knees")
     tests = [
         np.array(
-            [[said[run][str(k.image)] for k in shared] for run in runs if run.backbone == name]
+            [
+                [predictions[run][str(k.image)] for k in shared]
+                for run in runs
+                if run.backbone == name
+            ]
         )
-        for name in choice.found.backbones
+        for name in choice.predictions.backbones
     ]
     truth = np.array([int(knee.grade or 0) for knee in shared], dtype=np.int64)
     paper, honest = both_protocols(
-        choice.found.members, choice.found.truth, tests, truth, choice.measure
+        choice.predictions.members, choice.predictions.truth, tests, truth, choice.measure
     )
     return Protocols(paper, honest, choice.measure, len(shared))
 

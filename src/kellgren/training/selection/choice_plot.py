@@ -26,14 +26,14 @@ def draw_choice(choice: Choice, path: Path) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
-    found = MEASURES[choice.measure](choice.look.whole)
-    sizes = np.array([len(candidate.members) for candidate in choice.look.candidates])
-    rules = np.array([candidate.rule for candidate in choice.look.candidates])
+    scores = MEASURES[choice.measure](choice.compared.whole)
+    sizes = np.array([len(candidate.members) for candidate in choice.compared.candidates])
+    rules = np.array([candidate.rule for candidate in choice.compared.candidates])
     present = [rule for rule in ALL_RULES if (rules == rule).any()]
     for number, rule in enumerate(present):
         mine = rules == rule
         beside = sizes[mine] + 0.12 * (number - (len(present) - 1) / 2)
-        axis.plot(beside, found[mine], "o", ms=4, alpha=0.6, color=_COLOURS[rule], label=rule)
+        axis.plot(beside, scores[mine], "o", ms=4, alpha=0.6, color=_COLOURS[rule], label=rule)
     nested = getattr(choice.nested, choice.measure)
     axis.axhspan(nested.low, nested.high, color="#1d2733", alpha=0.08, lw=0)
     axis.axhline(nested.value, color="#1d2733", lw=1, label="nested estimate, 95 % interval")

@@ -110,8 +110,10 @@ def _graded(
     }
     for knee in knees:
         crop = whole_knee(read_radiograph(knee.image), knee.side)
-        voices = [softmax(networks[of_it].examine(crop).logits) for of_it in card.combiner.members]
-        yield card.combiner.combine(voices)[None]
+        probabilities = [
+            softmax(networks[of_it].examine(crop).logits) for of_it in card.combiner.members
+        ]
+        yield card.combiner.combine(probabilities)[None]
 
 
 def _dealt(knees: Sequence[Knee], held_out: Sequence[Knee]) -> tuple[list[Knee], list[Knee]]:

@@ -14,23 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.evaluation import Estimate, compare
-from kellgren.evaluation import Grades as Says
+from kellgren.evaluation import Grades as PredictedGrades
 from kellgren.grading.combiner import RULES, Combiner, Rule, fit_combiner
 from kellgren.grading.contralateral import BothKnees, fit_both_knees
 from kellgren.training.selection.subsets import (
     MEASURES,
     Candidate,
-    LookThrough,
     Measure,
+    SubsetComparison,
+    compare_subsets,
     deal,
-    look_through,
 )
 
 Floats = npt.NDArray[np.floating]
 Grades = npt.NDArray[np.integer]
 Distributions = npt.NDArray[np.float64]
 FEWEST_PAIRED = 200
-"""Knees with a fellow below which nothing is made of the other knee."""
+"""Knees with a contralateral knee; below so many it is not used."""
 _RESAMPLES, _SEED = 2000, 42
 
 
@@ -42,7 +42,7 @@ class Estimated:
         combiner: chosen and fitted on all knees.
         both_knees: fitted on all pairs; ``None`` where they are too few.
         single: ``(N, 5)`` calibrated, each knee's without its group of patients.
-        paired: the same, with the other knee's say where there is one.
+        paired: the same, with the contralateral knee's evidence where there is one.
         gain: of paired over single on all knees, by measure.
     """
 
@@ -52,7 +52,7 @@ class Estimated:
     paired: Distributions
     gain: dict[Measure, Estimate]
 
-    def earned(self, measure: Measure) -> bool:
+    def other_knee_helps(self, measure: Measure) -> bool:
         """Whether the other knee helps: the gain's interval lies above 0."""
         return self.both_knees is not None and self.gain[measure].low > 0
 
@@ -74,23 +74,25 @@ def estimate(
         members: ``(M, N, 5)`` distributions on knees that no member learnt from.
         truth: ``(N,)`` grades.
         patients: whose knees they are.
-        other: ``(N,)`` position of each knee's fellow, -1 where it is alone.
+        other: ``(N,)`` position of each knee's contralateral knee, -1 where there is none.
         measure: to choose by.
         rules: to choose among.
     """
     group = deal(patients)
-    look = look_through(members, truth, group, rules)
+    compared = compare_subsets(members, truth, group, rules)
     single = np.empty(members.shape[1:])
     paired = np.empty(members.shape[1:])
     for held in np.unique(group):
         mine = group == held
         others = ~mine if not mine.all() else mine
-        combiner = _fitted(look, look.best(measure, int(held)), names, members, truth, others)
+        combiner = _fitted(
+            compared, compared.best(measure, int(held)), names, members, truth, others
+        )
         alone = combiner.combine(members[_places(combiner, names)])
         single[mine] = alone[mine]
         paired[mine] = with_the_other(_pairs(alone, truth, other, others), alone, other)[mine]
     everyone = np.ones(len(truth), dtype=np.bool_)
-    combiner = _fitted(look, look.best(measure), names, members, truth, everyone)
+    combiner = _fitted(compared, compared.best(measure), names, members, truth, everyone)
     alone = combiner.combine(members[_places(combiner, names)])
     gained = gain(truth, single.argmax(axis=1), paired.argmax(axis=1), patients)
     return Estimated(combiner, _pairs(alone, truth, other, everyone), single, paired, gained)
@@ -99,13 +101,13 @@ def estimate(
 def with_the_other(
     both_knees: BothKnees | None, alone: Distributions, other: npt.NDArray[np.int64]
 ) -> Distributions:
-    """``(N, 5)``: with the other knee's say where there is one, else as read alone."""
+    """``(N, 5)``: with the contralateral knee's evidence where there is one, else as read alone."""
     if both_knees is None:
         return alone
-    found = alone.copy()
+    combined = alone.copy()
     there = other >= 0
-    found[there] = both_knees.combine(alone[there], alone[other[there]])
-    return found
+    combined[there] = both_knees.combine(alone[there], alone[other[there]])
+    return combined
 
 
 def gain(
@@ -119,21 +121,27 @@ def gain(
         after: ``(N,)``.
         patients: whose knees they are; both knees of a patient are drawn together.
     """
-    found = compare(
-        truth, Says(after), Says(before), patients, resamples=_RESAMPLES, permutations=1, seed=_SEED
+    comparison = compare(
+        truth,
+        PredictedGrades(after),
+        PredictedGrades(before),
+        patients,
+        resamples=_RESAMPLES,
+        permutations=1,
+        seed=_SEED,
     )
-    return {measure: found.metrics[measure].difference for measure in MEASURES}
+    return {measure: comparison.metrics[measure].difference for measure in MEASURES}
 
 
 def _fitted(
-    look: LookThrough,
+    compared: SubsetComparison,
     best: int,
     names: Sequence[str],
     members: Floats,
     truth: Grades,
     knees: npt.NDArray[np.bool_],
 ) -> Combiner:
-    candidate: Candidate = look.candidates[best]
+    candidate: Candidate = compared.candidates[best]
     chosen = list(candidate.members)
     rule = next(rule for rule in RULES if rule == candidate.rule)
     kept = [names[member] for member in chosen]

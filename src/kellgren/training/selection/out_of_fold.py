@@ -27,7 +27,7 @@ class Run:
 
     Attributes:
         folder: where it lies.
-        facts: what it says of itself.
+        facts: its facts file, `member.json`.
         backbone: member and size; runs of one backbone differ in the fold alone.
         fold: which it held out; ``None``: it learnt from all knees, and is a final.
     """
@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """What every backbone says of N knees that it did not learn from.
+    """Every backbone.s predictions of N knees that it did not learn from.
 
     Attributes:
         backbones: names, in alphabetical order.
@@ -66,7 +66,7 @@ class OutOfFold:
 
     @property
     def other(self) -> npt.NDArray[np.int64]:
-        """``(N,)`` position of each knee's fellow, -1 where it is alone."""
+        """``(N,)`` position of each knee's contralateral knee, -1 where there is none."""
         return other_knees(self.patients, [knee.side for knee in self.knees])
 
 
@@ -80,14 +80,14 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
         TrainingError: a run is not finished or does not fit the others, or none held a fold out.
     """
     finished = _finished(paths)
-    found = [run for run in finished if run.fold is not None]
-    if not found and finished:
+    held_out = [run for run in finished if run.fold is not None]
+    if not held_out and finished:
         raise TrainingError(
             finished[0].folder,
             "held no knees out to calibrate and score it on",
             "Train the folds too, and name them or their campaign beside it",
         )
-    return found
+    return held_out
 
 
 def find_finals(paths: Sequence[Path]) -> dict[str, Run]:
@@ -115,27 +115,31 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     """
     graded = {str(knee.image): knee for knee in knees if knee.grade is not None}
     backbones = sorted({run.backbone for run in runs})
-    said: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
+    predictions: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
     for run in runs:
         for image, row in predicted(run.folder / OUT_OF_FOLD, graded.values()).items():
-            if image in said[run.backbone]:
+            if image in predictions[run.backbone]:
                 raise TrainingError(
                     run.folder,
                     f"held out {Path(image).name}, and so did another fold of {run.backbone}",
                     "Name runs of the same folds only",
                 )
-            said[run.backbone][image] = row
-    known = [image for image in graded if any(image in of_it for of_it in said.values())]
-    shared = [image for image in known if all(image in of_it for of_it in said.values())]
+            predictions[run.backbone][image] = row
+    known_images = [
+        image for image in graded if any(image in of_it for of_it in predictions.values())
+    ]
+    shared = [
+        image for image in known_images if all(image in of_it for of_it in predictions.values())
+    ]
     if not shared:
         raise TrainingError(
             runs[0].folder,
             "shares no held-out knee with the other backbones",
             "Train the same folds",
         )
-    members = np.array([[said[name][image] for image in shared] for name in backbones])
+    members = np.array([[predictions[name][image] for image in shared] for name in backbones])
     kept = tuple(graded[image] for image in shared)
-    return OutOfFold(tuple(backbones), members, kept, len(known) - len(shared))
+    return OutOfFold(tuple(backbones), members, kept, len(known_images) - len(shared))
 
 
 def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.float64]]:
@@ -166,11 +170,11 @@ def _finished(paths: Sequence[Path]) -> list[Run]:
                     f"is {run.backbone} with {held} held out, and so is {twin.folder}",
                     "Name one of them",
                 )
-    found = sorted(runs.values(), key=lambda run: (run.backbone, run.fold is None, run.fold or 0))
-    if not found:
+    ordered = sorted(runs.values(), key=lambda run: (run.backbone, run.fold is None, run.fold or 0))
+    if not ordered:
         raise TrainingError(paths[0], "holds no finished run", "Go on with train ensemble")
-    _check_alike(found)
-    return found
+    _check_alike(ordered)
+    return ordered
 
 
 def _jobs(campaign: Path) -> list[Path]:

@@ -38,7 +38,9 @@ def write_readings(
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for knee, row, fellow in zip(knees, probabilities, read_with or [""] * len(knees), strict=True):
+    for knee, row, contralateral in zip(
+        knees, probabilities, read_with or [""] * len(knees), strict=True
+    ):
         grade, (low, high) = Grade(int(row.argmax())), likely_grades(row)
         writer.writerow(
             {
@@ -50,7 +52,7 @@ def write_readings(
                 "certainty": certainty(row),
                 "likely_low": int(low),
                 "likely_high": int(high),
-                "read_with": fellow,
+                "read_with": contralateral,
             }
         )
     content = text.getvalue().encode()

@@ -43,20 +43,24 @@ def publish_results(
         The files.
     """
     runs = find_runs(paths)
-    found = read_out_of_fold(runs, knees)
-    estimated = estimate_of(found, measure)
+    predictions = read_out_of_fold(runs, knees)
+    estimated = estimate_of(predictions, measure)
     chosen = chosen_runs(runs, find_finals(paths), estimated)
-    card = make_card(name, runs, chosen, training_data(chosen, knees), found, estimated, measure)
-    images = [knee.image.name for knee in found.knees]
-    fellows = [images[at] if at >= 0 and estimated.both_knees else "" for at in found.other]
-    written = [out / "oof" / f"{backbone}.csv.gz" for backbone in found.backbones]
-    for path, said in zip(written, found.members, strict=True):
-        write_readings(found.knees, said, path)
-    for path, said, read_with in (
+    card = make_card(
+        name, runs, chosen, training_data(chosen, knees), predictions, estimated, measure
+    )
+    images = [knee.image.name for knee in predictions.knees]
+    contralateral = [
+        images[at] if at >= 0 and estimated.both_knees else "" for at in predictions.other
+    ]
+    written = [out / "oof" / f"{backbone}.csv.gz" for backbone in predictions.backbones]
+    for path, probabilities in zip(written, predictions.members, strict=True):
+        write_readings(predictions.knees, probabilities, path)
+    for path, probabilities, read_with in (
         (out / "oof" / "ensemble.csv.gz", estimated.single, ()),
-        (out / "oof" / "ensemble_paired.csv.gz", estimated.paired, fellows),
+        (out / "oof" / "ensemble_paired.csv.gz", estimated.paired, contralateral),
     ):
-        write_readings(found.knees, said, path, read_with)
+        write_readings(predictions.knees, probabilities, path, read_with)
         written.append(path)
     written += _plan(paths, out)
     with written_whole(out / "model_card.md") as stream:
@@ -133,12 +137,12 @@ def _shipped(card: Card) -> list[str]:
     return []
 
 
-def _interval(found: Mapping[str, Any] | None) -> str:
-    if found is None or found["value"] is None:
+def _interval(interval: Mapping[str, Any] | None) -> str:
+    if interval is None or interval["value"] is None:
         return ""
-    if found["low"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    if interval["low"] is None:
+        return f"{interval['value']:.3f}"
+    return f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
 
 
 def _plan(paths: Sequence[Path], out: Path) -> list[Path]:

@@ -43,8 +43,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LookThrough:
-    """What every candidate makes of the knees.
+class SubsetComparison:
+    """The grades that every candidate gives the knees.
 
     Attributes:
         candidates: C of them, small ones first.
@@ -63,18 +63,18 @@ class LookThrough:
 
         Args:
             measure: by which to choose.
-            without: a group that must not have a say.
+            without: a group that is left out.
         """
         matrices = self.whole if without is None else self.without[without]
         return int(np.nan_to_num(MEASURES[measure](matrices), nan=-np.inf).argmax())
 
     def nested(self, group: Ints, measure: Measure) -> npt.NDArray[np.int8]:
         """``(N,)`` grades, each knee's by what was chosen without its group."""
-        found = np.empty(self.grades.shape[1], dtype=np.int8)
+        grades = np.empty(self.grades.shape[1], dtype=np.int8)
         for held in range(len(self.without)):
             mine = group == held
-            found[mine] = self.grades[self.best(measure, held), mine]
-        return found
+            grades[mine] = self.grades[self.best(measure, held), mine]
+        return grades
 
 
 def deal(patients: Iterable[str], groups: int = GROUPS) -> Ints:
@@ -90,12 +90,12 @@ def subsets(count: int, smallest: int = 1) -> list[tuple[int, ...]]:
     return [chosen for size in sizes for chosen in combinations(range(count), size)]
 
 
-def look_through(
+def compare_subsets(
     members: Floats,
     truth: npt.NDArray[np.integer],
     group: Ints,
     rules: Sequence[AnyRule] = ALL_RULES,
-) -> LookThrough:
+) -> SubsetComparison:
     """Compare all subsets under the rules.
 
     A subset of one has no vote to hold and is listed once. Rules with weights choose by their
@@ -119,17 +119,17 @@ def look_through(
             grades.append(np.stack([voted[rule][number] for rule in kept]))
     counts = _confusions(np.concatenate(grades), truth, group)
     whole = counts.sum(axis=0)
-    found = [(np.concatenate(grades), whole, whole - counts)]
+    parts = [(np.concatenate(grades), whole, whole - counts)]
     everyone = tuple(range(len(members)))
     for rule in rules:
         if rule in ("weighted", "stacked") and len(members) > 1:
             candidates.append(Candidate(rule, everyone))
-            found.append(_cross_fitted(rule, members, truth, group))
-    return LookThrough(
+            parts.append(_cross_fitted(rule, members, truth, group))
+    return SubsetComparison(
         tuple(candidates),
-        np.concatenate([part[0] for part in found]),
-        np.concatenate([part[1] for part in found]),
-        np.concatenate([part[2] for part in found], axis=1),
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts], axis=1),
     )
 
 
@@ -168,8 +168,8 @@ def both_protocols(
     scoring = MEASURES[measure]
     alone = np.zeros(len(test_truth), dtype=np.int64)
 
-    def scores(members: Floats) -> LookThrough:
-        return look_through(members, test_truth, alone, PAPER_RULES)
+    def scores(members: Floats) -> SubsetComparison:
+        return compare_subsets(members, test_truth, alone, PAPER_RULES)
 
     best_folds = [
         int(
@@ -177,12 +177,16 @@ def both_protocols(
         )
         for f in test
     ]
-    picked = scores(np.stack([found[fold] for found, fold in zip(test, best_folds, strict=True)]))
+    picked = scores(
+        np.stack([of_folds[fold] for of_folds, fold in zip(test, best_folds, strict=True)])
+    )
     at = picked.best(measure)
     paper = picked.candidates[at]
-    known = look_through(out_of_fold, truth, np.zeros(len(truth), dtype=np.int64), PAPER_RULES)
-    honest = known.candidates[known.best(measure)]
-    meant = scores(np.stack([softmax(logs(found).mean(axis=0)) for found in test]))
+    compared = compare_subsets(
+        out_of_fold, truth, np.zeros(len(truth), dtype=np.int64), PAPER_RULES
+    )
+    honest = compared.candidates[compared.best(measure)]
+    meant = scores(np.stack([softmax(logs(of_folds).mean(axis=0)) for of_folds in test]))
     there = meant.candidates.index(honest)
     folds = tuple(best_folds[member] for member in paper.members)
     return (
@@ -206,17 +210,17 @@ def _votes_of_subsets(
     belongs = np.zeros((len(listed), count))
     for row, chosen in enumerate(listed):
         belongs[row, list(chosen)] = 1.0
-    found: dict[AnyRule, list[npt.NDArray[np.int8]]] = {rule: [] for rule in PAPER_RULES}
+    voted: dict[AnyRule, list[npt.NDArray[np.int8]]] = {rule: [] for rule in PAPER_RULES}
     for start in range(0, len(listed), _SUBSETS_AT_A_TIME):
         some = belongs[start : start + _SUBSETS_AT_A_TIME]
         hard = (some @ votes.reshape(count, -1)).reshape(-1, knees, grades)
         soft = (some @ stacked.reshape(count, -1)).reshape(-1, knees, grades).argmax(axis=2)
         first = hard.argmax(axis=2)
         tied = (hard == hard.max(axis=2, keepdims=True)).sum(axis=2) > 1
-        found["hard"].append(first.astype(np.int8))
-        found["soft"].append(soft.astype(np.int8))
-        found["mix"].append(np.where(tied, soft, first).astype(np.int8))
-    return {rule: np.concatenate(parts) for rule, parts in found.items()}
+        voted["hard"].append(first.astype(np.int8))
+        voted["soft"].append(soft.astype(np.int8))
+        voted["mix"].append(np.where(tied, soft, first).astype(np.int8))
+    return {rule: np.concatenate(parts) for rule, parts in voted.items()}
 
 
 def _confusions(
@@ -233,17 +237,19 @@ def _confusions(
 def _cross_fitted(
     rule: AnyRule, members: Floats, truth: npt.NDArray[np.integer], group: Ints
 ) -> tuple[npt.NDArray[np.int8], Distributions, Distributions]:
-    """Grades and confusions of a rule with weights, as `LookThrough` holds them, for C = 1."""
+    """Grades and confusions of a rule with weights, as `SubsetComparison` holds them, for C = 1."""
     groups = int(group.max()) + 1
 
     def graded(knees: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
         """``(N,)`` grades of these knees, each by a fit on those of the other groups among them."""
-        found = np.zeros(len(truth), dtype=np.int8)
+        graded_knees = np.zeros(len(truth), dtype=np.int8)
         for held in np.unique(group[knees]):
             mine, others = knees & (group == held), knees & (group != held)
             learnt = others if others.any() else mine
-            found[mine] = _vote_by_weight(rule, members[:, learnt], truth[learnt], members[:, mine])
-        return found
+            graded_knees[mine] = _vote_by_weight(
+                rule, members[:, learnt], truth[learnt], members[:, mine]
+            )
+        return graded_knees
 
     everyone = np.ones(len(truth), dtype=np.bool_)
     all_of_them = graded(everyone)[None]
