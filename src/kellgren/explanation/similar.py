@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from kellgren.arrays import Float32Array, GradeArray
+from kellgren.artefacts import ArtefactKind, file_checksum
 from kellgren.atomic_files import replaced_whole, written_whole
-from kellgren.errors import BundleError
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
 from kellgren.grading.bundle import Bundle
@@ -30,7 +30,11 @@ CARD, CODES, PICTURES = "similar.json", "codes.npz", "pictures.bin"
 # Two files of one film, in whatever format, lie closer than this: PNG and JPEG of an example up to
 # 0.064 apart. So do 4 of the 1 319 knees and their nearest, which are then left out: no loss.
 SAME_FILM = 0.075
-_RESTORE = "Restore the index from where it came, or install the package again"
+KIND = ArtefactKind(
+    "index of similar knees",
+    CARD,
+    "Restore the index from where it came, or install the package again",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,24 @@ class Source:
     licence: str
     credit: str
     selection: str
+
+
+class IndexCard(BaseModel):
+    """What is known of an index.
+
+    Attributes:
+        source: of its knees.
+        networks: SHA-256 of each network whose features it holds, in order.
+        knees: how many.
+        files: SHA-256 of each of its files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Source
+    networks: tuple[str, ...]
+    knees: int
+    files: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +138,16 @@ class SimilarKnees:
         Raises:
             BundleError: it is missing or damaged.
         """
+        _, content = KIND.content(folder)
+        card = KIND.parsed(folder, content, IndexCard)
+        files = KIND.files(folder, card.files)
+        parts = {name: files.read(name) for name in (CODES, PICTURES)}
         try:
-            card = json.loads((folder / CARD).read_text("utf-8"))
-            parts = {name: (folder / name).read_bytes() for name in (CODES, PICTURES)}
-            for name, content in parts.items():
-                if hashlib.sha256(content).hexdigest() != card["files"][name]:
-                    raise BundleError(folder / name, "is damaged: another checksum", _RESTORE)
             with np.load(io.BytesIO(parts[CODES]), allow_pickle=False) as arrays:
                 ends = np.cumsum(arrays["sizes"])
                 return cls(
-                    source=Source(**card["source"]),
-                    networks=card["networks"],
+                    source=card.source,
+                    networks=card.networks,
                     files=[str(name) for name in arrays["files"]],
                     grades=arrays["grades"],
                     **{
@@ -139,9 +160,7 @@ class SimilarKnees:
                     ],
                 )
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise BundleError(
-                folder, f"is no index of similar knees ({type(error).__name__})", _RESTORE
-            ) from None
+            raise KIND.damaged(folder / CODES, type(error).__name__) from None
 
     def write(self, folder: Path) -> None:
         """Lay the index down; its card, with the checksums, last."""
@@ -157,17 +176,14 @@ class SimilarKnees:
             )
         with replaced_whole(folder / PICTURES) as path:
             path.write_bytes(b"".join(self._pictures))
-        card = {
-            "source": asdict(self.source),
-            "networks": self.networks,
-            "knees": len(self),
-            "files": {
-                name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-                for name in (CODES, PICTURES)
-            },
-        }
+        card = IndexCard(
+            source=self.source,
+            networks=self.networks,
+            knees=len(self),
+            files={name: file_checksum(folder / name) for name in (CODES, PICTURES)},
+        )
         with written_whole(folder / CARD) as stream:
-            stream.write(json.dumps(card, indent=2) + "\n")
+            stream.write(card.model_dump_json(indent=2) + "\n")
 
     def places(self, bundle: Bundle) -> tuple[int, ...] | None:
         """Where a bundle has the networks of this index; ``None``: it lacks one of them."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from importlib import resources
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from kellgren.artefacts import ArtefactKind, file_checksum
 from kellgren.atomic_files import written_whole
 from kellgren.errors import BundleError
 from kellgren.grading.card import FORMAT as FORMAT
@@ -18,6 +16,9 @@ from kellgren.grading.card import MemberCard as MemberCard
 from kellgren.grading.card import TrainingData as TrainingData
 
 CARD = "card.json"
+KIND = ArtefactKind(
+    "bundle", CARD, "Restore the bundle from where it came, or install the package again"
+)
 
 
 class Bundle:
@@ -25,12 +26,13 @@ class Bundle:
 
     Attributes:
         folder: where it lies.
-        card: what it says of itself.
+        card: what is known of it.
     """
 
     def __init__(self, folder: Path, card: Card) -> None:
         self.folder = folder
         self.card = card
+        self._files = KIND.files(folder, card.files)
 
     @property
     def checksum(self) -> str:
@@ -40,6 +42,14 @@ class Bundle:
     def path(self, name: str) -> Path:
         """Where one of the bundle's files lies."""
         return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        """The content of one of the bundle's files, checked again.
+
+        Raises:
+            BundleError: the card does not list it, or it was damaged since the bundle was opened.
+        """
+        return self._files.read(name)
 
 
 def default_bundle() -> Path:
@@ -54,18 +64,11 @@ def open_bundle(folder: Path) -> Bundle:
         BundleError: missing, damaged, incomplete, or written in a newer format.
     """
     card = _read_card(folder)
-    for name, expected in card.files.items():
-        path = folder / name
-        if Path(name).name != name:
-            raise BundleError(folder, f"names a file outside itself ({name!r})", _RESTORE)
-        if not path.is_file():
-            raise BundleError(folder, f"is incomplete: {name} is missing", _RESTORE)
-        if _sha256(path) != expected:
-            raise BundleError(path, "is damaged: its checksum does not fit the card", _RESTORE)
+    KIND.files(folder, card.files).verify()
     for member in card.members:
         for name in (member.model, member.head):
             if name not in card.files:
-                raise BundleError(folder, f"has no checksum for {name}", _RESTORE)
+                raise BundleError(folder, f"has no checksum for {name}", KIND.remedy)
     return Bundle(folder, card)
 
 
@@ -85,15 +88,12 @@ def write_bundle(card: Card, files: dict[str, Path], folder: Path) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
         shutil.copyfile(source, folder / name)
-    checksums = {name: _sha256(folder / name) for name in sorted(files)}
+    checksums = {name: file_checksum(folder / name) for name in sorted(files)}
     whole = card.model_copy(update={"files": checksums, "seal": _UNSEALED})
     text = whole.model_dump_json(indent=2) + "\n"
     with written_whole(folder / CARD) as stream:
         stream.write(text.replace(_UNSEALED, _seal(text, _UNSEALED)))
     return open_bundle(folder)
-
-
-_RESTORE = "Restore the bundle from where it came, or install the package again"
 
 
 _UNSEALED = "0" * 64
@@ -104,32 +104,18 @@ def _seal(text: str, seal: str) -> str:
 
 
 def _read_card(folder: Path) -> Card:
-    path = folder / CARD
+    text, content = KIND.content(folder)
     try:
-        text = path.read_text("utf-8")
-        content = json.loads(text)
         newer = int(content["format"]) > FORMAT
-    except FileNotFoundError:
-        raise BundleError(folder, f"is no bundle: it has no {CARD}", _RESTORE) from None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise BundleError(path, f"is damaged ({type(error).__name__})", _RESTORE) from None
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise KIND.damaged(folder / CARD, type(error).__name__) from None
     if newer:
         raise BundleError(
             folder,
             f"has format {content['format']}, this version reads up to {FORMAT}",
             "Update the package: pip install -U kellgren",
         )
-    try:
-        card = Card.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(path, f"is damaged at {where}: {first['msg']}", _RESTORE) from None
+    card = KIND.parsed(folder, content, Card)
     if card.seal and _seal(text, card.seal) != card.seal:
-        raise BundleError(path, "is damaged: its text does not fit its seal", _RESTORE)
+        raise BundleError(folder / CARD, "is damaged: its text does not fit its seal", KIND.remedy)
     return card
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -60,6 +60,7 @@ class Panel:
                 engine=engine,
                 precision=precision,
                 threads=threads,
+                read=lambda path: bundle.read(path.name),
             )
             for member in bundle.card.members
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class MemberRuntime:
         engine: ``onnxruntime`` or ``openvino``.
         precision: ``fp32``; ``bf16`` with openvino only. Never chosen silently.
         threads: of the engine; 0 leaves the choice to it.
+        read: gives the content of both files; a bundle checks it against its card.
 
     Raises:
         BundleError: the files are not such a network.
@@ -65,10 +67,11 @@ class MemberRuntime:
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
         threads: int = 0,
+        read: Callable[[Path], bytes] = Path.read_bytes,
     ) -> None:
         self.preprocess = preprocess
         try:
-            with head.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(read(head)), allow_pickle=False) as arrays:
                 self.head: Float32Array = arrays["weight"].astype(np.float32)
                 self.bias: Float32Array = arrays["bias"].astype(np.float32)
         except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
@@ -76,7 +79,7 @@ class MemberRuntime:
                 head, f"is not a member's head ({type(error).__name__})", "Restore the bundle"
             ) from None
         if engine == "openvino":
-            self._infer = _openvino(model, precision, threads)
+            self._infer = _openvino(model, read, precision, threads)
         elif precision == "bf16":
             raise MissingExtra(
                 "precision bf16",
@@ -84,7 +87,7 @@ class MemberRuntime:
                 "Add --engine openvino, or leave the precision at fp32",
             )
         else:
-            self._infer = _onnxruntime(model, threads)
+            self._infer = _onnxruntime(model, read, threads)
 
     def logits(self, planes: Float32Array) -> Float32Array:
         """Of one look at planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
@@ -112,7 +115,7 @@ class MemberRuntime:
         )
 
 
-def _onnxruntime(model: Path, threads: int) -> Infer:
+def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> Infer:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -121,10 +124,14 @@ def _onnxruntime(model: Path, threads: int) -> Infer:
     # idle threads that spin rob each other, and whatever else runs, of the few cores there are
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            read(model), options, providers=["CPUExecutionProvider"]
+        )
         source = session.get_inputs()[0].name
         if not {"logits", "features"} <= {output.name for output in session.get_outputs()}:
             raise ValueError("outputs are missing")
+    except BundleError:
+        raise
     except Exception as error:  # the C++ library has no exception tree of its own
         raise _unusable(model, error) from None
 
@@ -135,7 +142,9 @@ def _onnxruntime(model: Path, threads: int) -> Infer:
     return infer
 
 
-def _openvino(model: Path, precision: Precision, threads: int) -> Infer:
+def _openvino(
+    model: Path, read: Callable[[Path], bytes], precision: Precision, threads: int
+) -> Infer:
     try:
         import openvino
     except ImportError:
@@ -148,10 +157,11 @@ def _openvino(model: Path, precision: Precision, threads: int) -> Infer:
         "INFERENCE_NUM_THREADS": threads,
     }
     try:
-        compiled = openvino.Core().compile_model(model, "CPU", settings)
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(read(model)), "CPU", settings)
         for name in ("logits", "features"):
             compiled.output(name)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise _unusable(model, error) from None
     requests = threading.local()  # a request serves one caller at a time; knees are read in threads
 

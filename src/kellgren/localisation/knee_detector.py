@@ -5,8 +5,6 @@ A still smaller network then tells left from right knees by their anatomy.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from kellgren.arrays import Float32Array
-from kellgren.errors import BundleError
+from kellgren.artefacts import ArtefactKind
 from kellgren.knee import Plane, Region
 from kellgren.localisation.crop import cut
 
@@ -27,7 +25,7 @@ MOST_KNEES = 2
 _STRIDE = 8
 _NEAR = 1.75  # width of the second look's window, in knee widths
 _WORTH_A_LOOK = 0.15  # confidence of the first look
-_RESTORE = "Install the package again"
+KIND = ArtefactKind("knee detector", CARD, "Install the package again")
 Infer = Callable[[Float32Array], list[Float32Array]]
 
 
@@ -96,9 +94,11 @@ class Localiser:
 
     def __init__(self, folder: Path | None = None) -> None:
         folder = folder or default_localiser()
-        self.card = _read_card(folder / CARD)
-        self._infer = _session(folder / NETWORK, self.card)
-        self._side = _session(folder / SIDE_NETWORK, self.card)
+        _, content = KIND.content(folder)
+        self.card = KIND.parsed(folder, content, LocaliserCard)
+        files = KIND.files(folder, self.card.files)
+        self._infer = _session(files.read(NETWORK))
+        self._side = _session(files.read(SIDE_NETWORK))
         self._mean = np.array(self.card.feature_mean, dtype=np.float32)
         self._whitener = np.array(self.card.feature_whitener, dtype=np.float32)
 
@@ -241,22 +241,9 @@ def _sigmoid(logits: Any) -> Any:
     return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
 
 
-def _read_card(path: Path) -> LocaliserCard:
-    try:
-        return LocaliserCard.model_validate(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        raise BundleError(path, f"is damaged ({type(error).__name__})", _RESTORE) from None
-
-
-def _session(path: Path, card: LocaliserCard) -> Infer:
+def _session(model: bytes) -> Infer:
     import onnxruntime
 
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise BundleError(path, f"cannot be read ({type(error).__name__})", _RESTORE) from None
-    if hashlib.sha256(model).hexdigest() != card.files.get(path.name):
-        raise BundleError(path, "is damaged: its checksum does not fit the card", _RESTORE)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # films are read side by side
     options.log_severity_level = 4
