@@ -24,8 +24,8 @@ from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation import film
 from kellgren.localisation.crop import cut
-from kellgren.localisation.film import FoundKnee, find_knees
-from kellgren.localisation.knee_detector import Finding, Localiser
+from kellgren.localisation.film import LocatedKnee, find_knees
+from kellgren.localisation.knee_detector import Detection, Localiser
 from kellgren.localisation.laterality import agree, check_side, places
 from kellgren.localisation.quality import check_exposure, check_implant, share_outside
 
@@ -43,11 +43,11 @@ def radiograph(pixels: Plane, side: Side = Side.UNKNOWN) -> Radiograph:
     return Radiograph("film", np.asarray(pixels, np.float32), side, None, 8, "PNG", ())
 
 
-def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[FoundKnee]:
+def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[LocatedKnee]:
     return find_knees(radiograph(pixels, side), {"the file's header": side}, localiser)
 
 
-def verdicts(knee: FoundKnee) -> dict[str, str]:
+def verdicts(knee: LocatedKnee) -> dict[str, str]:
     return {check.name: check.verdict for check in knee.checks}
 
 
@@ -83,8 +83,8 @@ def test_what_is_hardly_a_knee_has_no_say_in_which_way_round_the_film_is(
     localiser: Localiser,
 ) -> None:
     region, features = Region((50.0, 50.0), 40.0), np.zeros(48, np.float32)
-    knee = Finding(region, 0.76, 0.5, 0.99, features)
-    chance = Finding(region, 0.36, 0.5, 0.02, features)
+    knee = Detection(region, 0.76, 0.5, 0.99, features)
+    chance = Detection(region, 0.36, 0.5, 0.02, features)
     assert film._trusted([knee, chance], localiser) == [knee]
     assert film._trusted([chance], localiser) == [chance]
     assert film._inverted([knee]) == pytest.approx(0.99)
@@ -95,12 +95,12 @@ def test_a_letter_taken_for_a_bright_knee_does_not_hide_that_the_film_is_inverte
     """As seen on a synthetic film: letters, 0.49 sure, spoke against the knee, 0.77 sure."""
 
     class MisledByLetters(Localiser):
-        def find(self, pixels: Plane) -> list[Finding]:
+        def find(self, pixels: Plane) -> list[Detection]:
             found = super().find(pixels)
             if not found or found[0].inverted < 0.8:
                 return found
             unlike = np.full_like(found[0].features, 3.0)
-            letters = Finding(Region((20.0, 20.0), 20.0), 0.6, 0.5, 0.0, unlike)
+            letters = Detection(Region((20.0, 20.0), 20.0), 0.6, 0.5, 0.0, unlike)
             return [replace(found[0], confidence=0.8), letters]
 
     whole = read_radiograph(KNEES[1]).pixels

@@ -18,8 +18,8 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Grade, Side
 from kellgren.imaging.picture import SUFFIXES
-from kellgren.output.tables import Row
 from kellgren.reading import KneeReading
+from kellgren.reading_tables import Row
 
 
 @dataclass(frozen=True, slots=True)

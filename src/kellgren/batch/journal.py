@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from kellgren.atomic_files import written_whole
-from kellgren.output.tables import Row
+from kellgren.reading_tables import Row
 
 
 class Journal:

@@ -15,9 +15,9 @@ from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
-from kellgren.localisation.film import FoundKnee, find_knees
+from kellgren.localisation.film import LocatedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
-from kellgren.localisation.laterality import claims
+from kellgren.localisation.laterality import side_statements
 
 COLUMNS = (
     *("image", "knee", "side", "centre_x", "centre_y", "width", "angle"),
@@ -37,7 +37,7 @@ class Location:
     """
 
     image: str
-    knees: tuple[FoundKnee, ...] = ()
+    knees: tuple[LocatedKnee, ...] = ()
     pixels: Plane | None = None
     note: str = ""
 
@@ -74,8 +74,8 @@ def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = F
     """Find the knees of one file; what is wrong with it becomes the note."""
     try:
         radiograph = read_radiograph(image)
-        said = claims(radiograph.side, patient_and_side(image)[1], side)
-        knees = find_knees(radiograph, said, localiser, force=force)
+        statements = side_statements(radiograph.side, patient_and_side(image)[1], side)
+        knees = find_knees(radiograph, statements, localiser, force=force)
     except KellgrenError as error:
         return Location(image, note=error.reason)
     return Location(image, tuple(knees), radiograph.pixels)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
     from kellgren.output.pseudonym import Pseudonyms
-    from kellgren.output.tables import Row
+    from kellgren.reading_tables import Row
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -238,7 +238,7 @@ def _graded(
     from kellgren.batch.batch import grade_batch
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
-    from kellgren.output.tables import write_csv, write_json
+    from kellgren.reading_tables import write_csv, write_json
 
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)
     journal = Journal(

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.errors import BundleError, MissingExtra
+from kellgren.errors import BundleError, InvalidOption, MissingExtra
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 
@@ -54,6 +54,7 @@ class MemberRuntime:
 
     Raises:
         BundleError: the files are not such a network.
+        InvalidOption: an engine, precision or number of threads that there is not.
         MissingExtra: openvino is asked for and not installed.
     """
 
@@ -67,6 +68,7 @@ class MemberRuntime:
         precision: Precision = "fp32",
         threads: int = 0,
     ) -> None:
+        _check_options(engine, precision, threads)
         self.preprocess = preprocess
         try:
             with head.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
@@ -110,6 +112,15 @@ class MemberRuntime:
             head=self.head,
             bias=self.bias,
             mirrored=self.preprocess.mirrors(crop),
+        )
+
+
+def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
+    InvalidOption.check("engine", engine, get_args(Engine))
+    InvalidOption.check("precision", precision, get_args(Precision))
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+        raise InvalidOption(
+            "threads", f"is {threads!r}", "Give a whole number; 0 leaves it to the engine"
         )
 
 

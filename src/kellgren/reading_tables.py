@@ -1,4 +1,4 @@
-"""Readings as one table or one document: the columns of the CSV, and the JSON."""
+"""Readings as a CSV table or a JSON document."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from kellgren.atomic_files import written_whole
 
 Row = dict[str, Any]
+NOTICE = "Research software, not a medical device."
 COLUMNS = (
     *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
     *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with", "patient"),
@@ -33,7 +34,7 @@ def write_json(rows: Iterable[Row], model: dict[str, str], path: Path) -> None:
 def json_text(rows: Iterable[Row], model: dict[str, str]) -> str:
     """All readings as one JSON document."""
     content = {
-        "notice": "Research software, not a medical device.",
+        "notice": NOTICE,
         "model": model,
         "readings": [{k: v for k, v in row.items() if k != "model"} for row in rows],
     }
