@@ -29,29 +29,7 @@ class KellgrenError(Exception):
 
 
 class InvalidOption(KellgrenError):
-    """An argument that is not among its choices or out of its range, or a file not to be replaced.
-
-    Args:
-        subject: the argument's name, or the file.
-        problem: what was given.
-        remedy: what may be given instead.
-    """
-
-    @classmethod
-    def check(cls, option: str, value: object, choices: Sequence[str]) -> None:
-        """Raise where a value is none of the choices, and name them.
-
-        Args:
-            option: the argument's name.
-            value: what was given.
-            choices: what may be given.
-
-        Raises:
-            InvalidOption: the value is none of them.
-        """
-        if value not in choices:
-            listed = " or ".join(repr(choice) for choice in choices)
-            raise cls(option, f"is {value!r}", f"Choose {listed}")
+    """An argument outside its choices or its range, or a path that may not be written to."""
 
 
 class UnreadableRadiograph(KellgrenError):
@@ -107,3 +85,19 @@ class CannotKeep(TrainingError):
 
 class MissingExtra(KellgrenError):
     """A feature whose optional dependencies are not installed."""
+
+
+def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise where a value is none of the choices.
+
+    Args:
+        option: the argument's name.
+        value: what was given.
+        choices: what may be given.
+
+    Raises:
+        InvalidOption: the value is none of them; the message names them all.
+    """
+    if not isinstance(value, str) or value not in choices:
+        listed = " or ".join(repr(choice) for choice in choices)
+        raise InvalidOption(option, f"is {value!r}", f"Choose {listed}")

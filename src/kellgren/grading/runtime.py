@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.errors import BundleError, InvalidOption, MissingExtra
+from kellgren.errors import BundleError, InvalidOption, MissingExtra, check_choice
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 
@@ -116,8 +116,8 @@ class MemberRuntime:
 
 
 def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
-    InvalidOption.check("engine", engine, get_args(Engine))
-    InvalidOption.check("precision", precision, get_args(Precision))
+    check_choice("engine", engine, get_args(Engine))
+    check_choice("precision", precision, get_args(Precision))
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
         raise InvalidOption(
             "threads", f"is {threads!r}", "Give a whole number; 0 leaves it to the engine"

@@ -70,7 +70,23 @@ def read_radiograph(
             exception leaves this function, and nothing is written to stderr.
     """
     _check_options(frame, mm_per_pixel)
-    name, file_format = input_name(source), "file"
+    name = input_name(source)
+    picture, file_format = _picture(source, name, frame)
+    radiograph = Radiograph(
+        source=name,
+        pixels=np.float32(1) - picture.pixels if inverted else picture.pixels,
+        side=picture.side,
+        spacing=picture.spacing,
+        bit_depth=picture.bit_depth,
+        file_format=file_format,
+        warnings=(*_suffix_warning(name, file_format), *picture.warnings),
+    )
+    return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
+
+
+def _picture(source: RadiographInput, name: str, frame: int | None) -> tuple[Picture, str]:
+    """The picture and its format; whatever prevents it becomes `UnreadableRadiograph`."""
+    file_format = "file"
     try:
         if isinstance(source, np.ndarray):
             file_format = "array"
@@ -78,7 +94,7 @@ def read_radiograph(
         else:
             data = input_bytes(source)
             file_format = sniffed_format(data)
-            picture = _read(data, file_format, frame)
+            picture = _decoded(data, file_format, frame)
         _check_grey_values(picture.pixels)
     except RejectedPicture as rejected:
         raise UnreadableRadiograph(name, rejected.problem, rejected.remedy) from None
@@ -94,17 +110,7 @@ def read_radiograph(
             f"is damaged: reading it as {file_format} stopped with {type(error).__name__}",
             "Export or copy the picture again.",
         ) from None
-    warnings = (*_suffix_warning(name, file_format), *picture.warnings)
-    radiograph = Radiograph(
-        source=name,
-        pixels=np.float32(1) - picture.pixels if inverted else picture.pixels,
-        side=picture.side,
-        spacing=picture.spacing,
-        bit_depth=picture.bit_depth,
-        file_format=file_format,
-        warnings=warnings,
-    )
-    return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
+    return picture, file_format
 
 
 def _check_options(frame: object, mm_per_pixel: object) -> None:
@@ -138,7 +144,7 @@ def _with_spacing(radiograph: Radiograph, mm: float) -> Radiograph:
     return replace(radiograph, spacing=PixelSpacing(mm, mm, "given"), warnings=warnings)
 
 
-def _read(data: bytes, file_format: str, frame: int | None) -> Picture:
+def _decoded(data: bytes, file_format: str, frame: int | None) -> Picture:
     # Imported here because loading the DICOM decoders takes longer than reading a PNG.
     if file_format == "DICOM":
         from kellgren.imaging.dicom.reader import read_dicom
