@@ -46,23 +46,23 @@ def dicom(path: Path, **elements: object) -> Path:
 
 
 def test_a_reading_is_whole_and_agrees_with_itself(left: KneeReading, ensemble: Ensemble) -> None:
-    told = json.loads(json.dumps(left.to_dict(), allow_nan=False))
+    record = json.loads(json.dumps(left.to_dict(), allow_nan=False))
 
-    assert told["image"] == str(LEFT)
-    assert told["side"] == "L"
-    assert len(told["probabilities"]) == 5
-    assert sum(told["probabilities"]) == pytest.approx(1, abs=1e-5)
-    assert all(0 <= p <= 1 for p in told["probabilities"])
-    assert told["grade"] == int(np.argmax(told["probabilities"]))
-    assert told["name"] == Grade(told["grade"]).label
-    low, high = told["likely"]
-    assert low <= told["grade"] <= high
-    assert sum(told["probabilities"][low : high + 1]) >= 0.9 - 1e-5
-    assert told["certainty"] in ("high", "moderate", "low")
-    assert told["warnings"] == []
-    assert told["mm_per_pixel"] is None
-    assert told["model"]["checksum"] == ensemble.bundle.checksum
-    assert (told["model"]["engine"], told["model"]["precision"]) == ("onnxruntime", "fp32")
+    assert record["image"] == str(LEFT)
+    assert record["side"] == "L"
+    assert len(record["probabilities"]) == 5
+    assert sum(record["probabilities"]) == pytest.approx(1, abs=1e-5)
+    assert all(0 <= p <= 1 for p in record["probabilities"])
+    assert record["grade"] == int(np.argmax(record["probabilities"]))
+    assert record["name"] == Grade(record["grade"]).label
+    low, high = record["likely"]
+    assert low <= record["grade"] <= high
+    assert sum(record["probabilities"][low : high + 1]) >= 0.9 - 1e-5
+    assert record["certainty"] in ("high", "moderate", "low")
+    assert record["warnings"] == []
+    assert record["mm_per_pixel"] is None
+    assert record["model"]["checksum"] == ensemble.bundle.checksum
+    assert (record["model"]["engine"], record["model"]["precision"]) == ("onnxruntime", "fp32")
     assert left.activation.ndim == 2
     assert np.isfinite(left.activation).all()
 
@@ -92,7 +92,7 @@ def test_nothing_on_the_picture_can_name_the_patient(
 
 
 @pytest.mark.parametrize(
-    ("header", "name", "told", "expected"),
+    ("header", "name", "caller", "expected"),
     [
         ("", "knee", "", ""),
         ("L", "knee", "", "L"),
@@ -107,10 +107,10 @@ def test_nothing_on_the_picture_can_name_the_patient(
     ],
 )
 def test_the_side_is_agreed_upon_or_unknown(
-    ensemble: Ensemble, tmp_path: Path, header: str, name: str, told: str, expected: str | None
+    ensemble: Ensemble, tmp_path: Path, header: str, name: str, caller: str, expected: str | None
 ) -> None:
     elements = {"ImageLaterality": header} if header else {}
-    (reading,) = ensemble.read(dicom(tmp_path / f"{name}.dcm", **elements), Side(told))
+    (reading,) = ensemble.read(dicom(tmp_path / f"{name}.dcm", **elements), Side(caller))
 
     contradictions = [w for w in reading.warnings if w.startswith("side unknown")]
     assert reading.side == Side(expected or "")

@@ -1,35 +1,94 @@
-"""Kellgren-Lawrence grades of knee X-rays: the grade, how sure it is, and where it looked.
+"""Kellgren-Lawrence grades of knee X-rays, with probabilities, checks and class-activation maps.
 
 Research software, not a medical device.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-__version__ = version("kellgren")
-__all__ = ["Ensemble", "Grade", "KellgrenError", "KneeReading", "Side", "__version__"]
-
 if TYPE_CHECKING:
+    from kellgren.default_ensemble import read
     from kellgren.ensemble import Ensemble
-    from kellgren.errors import KellgrenError
+    from kellgren.errors import (
+        BundleError,
+        CannotKeep,
+        InvalidCampaign,
+        InvalidManifest,
+        InvalidOption,
+        InvalidPack,
+        InvalidPredictions,
+        InvalidRecipe,
+        KellgrenError,
+        MissingExtra,
+        NotAKneeFilm,
+        TrainingError,
+        UnanswerableSource,
+        UnreadableRadiograph,
+        WeightsUnavailable,
+    )
     from kellgren.grades import Grade, Side
+    from kellgren.knee import KneeCrop, Region
+    from kellgren.localisation.check import Check
     from kellgren.reading import KneeReading
 
-_HOMES = {
+    __version__: str
+
+__all__ = [
+    "BundleError",
+    "CannotKeep",
+    "Check",
+    "Ensemble",
+    "Grade",
+    "InvalidCampaign",
+    "InvalidManifest",
+    "InvalidOption",
+    "InvalidPack",
+    "InvalidPredictions",
+    "InvalidRecipe",
+    "KellgrenError",
+    "KneeCrop",
+    "KneeReading",
+    "MissingExtra",
+    "NotAKneeFilm",
+    "Region",
+    "Side",
+    "TrainingError",
+    "UnanswerableSource",
+    "UnreadableRadiograph",
+    "WeightsUnavailable",
+    "__version__",
+    "read",
+]
+
+# Every public name that is not listed here comes from `kellgren.errors`.
+_MODULES = {
+    "Check": "kellgren.localisation.check",
     "Ensemble": "kellgren.ensemble",
-    "KneeReading": "kellgren.reading",
     "Grade": "kellgren.grades",
+    "KneeCrop": "kellgren.knee",
+    "KneeReading": "kellgren.reading",
+    "Region": "kellgren.knee",
     "Side": "kellgren.grades",
-    "KellgrenError": "kellgren.errors",
+    "read": "kellgren.default_ensemble",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used: `kellgren --help` needs none of them."""
-    if name not in _HOMES:
+    """Import a public name at its first use (PEP 562): `kellgren --help` needs none of them."""
+    if name not in __all__:
         raise AttributeError(f"module 'kellgren' has no attribute {name!r}")
-    from importlib import import_module
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return getattr(import_module(_HOMES[name]), name)
+        value: Any = version("kellgren")
+    else:
+        from importlib import import_module
+
+        value = getattr(import_module(_MODULES.get(name, "kellgren.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,8 @@
-"""The whole way in one call: a file in, a reading of each knee in it out."""
+"""From a radiograph to the readings of its knees, in one call."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,24 +19,33 @@ from kellgren.grading.calibration import certainty, likely_grades
 from kellgren.grading.panel import Opinion, Panel
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
-from kellgren.localisation.film import FoundKnee, find_knees
+from kellgren.imaging.radiograph_input import RadiographInput
+from kellgren.localisation.film import LocatedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
-from kellgren.localisation.laterality import claims
+from kellgren.localisation.laterality import side_statements
 from kellgren.reading import KneeReading
 
 
 class Ensemble:
-    """A bundle that reads files.
+    """A bundle that reads radiographs. Threads may share one.
 
     Args:
         bundle: already checked.
-        engine: ``onnxruntime``, or ``openvino`` where it is installed.
-        precision: ``fp32``, or ``bf16`` with openvino; recorded in every reading.
-        threads: of the engine; 0 leaves the choice to it.
-        mirror: average each look with the look at the mirror image.
-        pair: let the patient's other knee have a say, where it is there and the bundle's card
-            knows what to make of it.
+        engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
+        precision: ``"fp32"``, or ``"bf16"`` with openvino; recorded in every reading.
+        threads: of the engine, for one knee; 0 leaves the choice to it.
+        mirror: average the outputs for the knee and for its mirror image.
+        pair: take the patient's contralateral knee into account, where it is shown and the
+            bundle's card has a model for it.
         frame: which one to read, from 1, of DICOM files that hold several.
+
+    Attributes:
+        bundle: what was opened.
+        model: name, checksum, engine, precision and mirroring, as every reading records them.
+
+    Raises:
+        InvalidOption: an engine, precision or number of threads that there is not.
+        MissingExtra: openvino is chosen and not installed, or bf16 without it.
     """
 
     def __init__(
@@ -67,50 +77,137 @@ class Ensemble:
         }
 
     @classmethod
-    def default(cls, **options: Any) -> Self:
-        """The bundle that comes with the package.
+    def default(
+        cls,
+        *,
+        engine: Engine = "onnxruntime",
+        precision: Precision = "fp32",
+        threads: int = 0,
+        mirror: bool = True,
+        pair: bool = True,
+        frame: int | None = None,
+    ) -> Self:
+        """Open the bundle that comes with the package.
+
+        Args:
+            engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
+            precision: ``"fp32"``, or ``"bf16"`` with openvino; recorded in every reading.
+            threads: of the engine, for one knee; 0 leaves the choice to it.
+            mirror: average the outputs for the knee and for its mirror image.
+            pair: take the contralateral knee into account.
+            frame: which one to read, from 1, of DICOM files that hold several.
 
         Raises:
             BundleError: it is damaged or missing.
+            InvalidOption: an engine, precision or number of threads that there is not.
+            MissingExtra: openvino is chosen and not installed, or bf16 without it.
         """
-        return cls(open_bundle(default_bundle()), **options)
+        return cls.open(
+            default_bundle(),
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            mirror=mirror,
+            pair=pair,
+            frame=frame,
+        )
 
     @classmethod
-    def open(cls, folder: Path | str, **options: Any) -> Self:
-        """A bundle of one's own.
+    def open(
+        cls,
+        folder: os.PathLike[str] | str,
+        *,
+        engine: Engine = "onnxruntime",
+        precision: Precision = "fp32",
+        threads: int = 0,
+        mirror: bool = True,
+        pair: bool = True,
+        frame: int | None = None,
+    ) -> Self:
+        """Open a bundle of your own.
+
+        Args:
+            folder: of the bundle.
+            engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
+            precision: ``"fp32"``, or ``"bf16"`` with openvino; recorded in every reading.
+            threads: of the engine, for one knee; 0 leaves the choice to it.
+            mirror: average the outputs for the knee and for its mirror image.
+            pair: take the contralateral knee into account.
+            frame: which one to read, from 1, of DICOM files that hold several.
 
         Raises:
             BundleError: it is missing, damaged, incomplete, or in a newer format.
+            InvalidOption: an engine, precision or number of threads that there is not.
+            MissingExtra: openvino is chosen and not installed, or bf16 without it.
         """
-        return cls(open_bundle(Path(folder)), **options)
+        return cls(
+            open_bundle(Path(folder)),
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            mirror=mirror,
+            pair=pair,
+            frame=frame,
+        )
 
     def read(
-        self, path: Path | str, side: Side = Side.UNKNOWN, *, force: bool = False
+        self,
+        source: RadiographInput,
+        side: Side | str | None = None,
+        *,
+        mm_per_pixel: float | None = None,
+        inverted: bool = False,
+        frame: int | None = None,
+        force: bool = False,
     ) -> list[KneeReading]:
-        """Grade every knee in a file.
+        """Grade every knee of a radiograph.
 
         Args:
-            path: PNG, JPEG, TIFF or DICOM of one knee or both.
-            side: of the knee, if the caller knows it.
-            force: grade what is no knee film by its looks too; its checks say so.
+            source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open
+                in binary mode, read from its position to its end and left open; the bytes of such
+                a file; or a NumPy array ``(H, W)`` of grey values: uint8, uint16, or floating
+                point in 0..1.
+            side: of the knee: ``Side``, ``"L"``, ``"R"``, ``"left"`` or ``"right"``; ``None``
+                where it is not known, or stated by the file.
+            mm_per_pixel: pixel spacing in millimetres, 0.01 to 5, in place of the file's.
+            inverted: bone is dark in the array or picture.
+            frame: which one to read, from 1, of a DICOM file that holds several; ``None``: the
+                one that the ensemble was made with.
+            force: grade a picture that a check refuses too; the readings' checks state it.
+
+        Returns:
+            One reading a knee, from the left of the picture to its right.
 
         Raises:
-            UnreadableRadiograph: the file cannot be read.
+            InvalidOption: a side, spacing or frame that cannot be.
+            UnreadableRadiograph: the file or array cannot be read.
             NotAKneeFilm: it shows no knee that may be graded.
         """
-        radiograph = read_radiograph(path, self._frame)
-        said = claims(radiograph.side, patient_and_side(path)[1], side)
+        given = Side.of(side)
+        radiograph = read_radiograph(
+            source,
+            self._frame if frame is None else frame,
+            mm_per_pixel=mm_per_pixel,
+            inverted=inverted,
+        )
+        name = radiograph.source
+        statements = side_statements(radiograph.side, patient_and_side(name)[1], given)
         readings = [
-            self._reading(str(path), knee, self.panel.examine(knee.crop), radiograph.warnings)
-            for knee in find_knees(radiograph, said, self.localiser, force=force)
+            self._reading(name, knee, self.panel.examine(knee.crop), radiograph.warnings)
+            for knee in find_knees(radiograph, statements, self.localiser, force=force)
         ]
         return list(self.together(*readings)) if len(readings) == 2 else readings
 
     def together(self, one: KneeReading, other: KneeReading) -> tuple[KneeReading, KneeReading]:
-        """The readings of a patient's two knees, each with the other's say.
+        """Combine the readings of a patient's two knees, each taking the other into account.
 
-        Unchanged where the bundle makes nothing of the other knee, and where the readings are not
-        of a left and a right knee.
+        Args:
+            one: reading of one knee, made by this ensemble.
+            other: reading of the contralateral knee.
+
+        Returns:
+            Both in the order given; unchanged where the bundle has no model for the contralateral
+            knee, and where the readings are not of a left and a right knee.
         """
         if self.both_knees is None or {one.side, other.side} != {Side.LEFT, Side.RIGHT}:
             return one, other
@@ -118,16 +215,16 @@ class Ensemble:
 
     def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
         assert self.both_knees is not None
-        found = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
-        return replace(own, read_with=other.image, **_verdict(found))
+        combined = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
+        return replace(own, read_with=other.image, **_graded(combined))
 
     def _reading(
-        self, image: str, knee: FoundKnee, opinion: Opinion, warnings: tuple[str, ...]
+        self, image: str, knee: LocatedKnee, opinion: Opinion, warnings: tuple[str, ...]
     ) -> KneeReading:
         return KneeReading(
             image=image,
             side=knee.crop.side,
-            **_verdict(opinion.probabilities),
+            **_graded(opinion.probabilities),
             warnings=(*warnings, *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
@@ -139,7 +236,7 @@ class Ensemble:
         )
 
 
-def _verdict(probabilities: Distributions) -> dict[str, Any]:
+def _graded(probabilities: Distributions) -> dict[str, Any]:
     """The fields of a reading that follow from its ``(5,)`` probabilities."""
     low, high = likely_grades(probabilities)
     return {

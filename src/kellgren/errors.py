@@ -1,17 +1,18 @@
-"""One exception tree. Every message says which file, what was found and what to do about it."""
+"""The tree of exceptions: each message names the file or argument, the problem and the remedy."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
 class KellgrenError(Exception):
-    """Anything this package refuses to do, with the reason and the remedy.
+    """What every error of this package is: the reason, and the remedy.
 
     Args:
-        subject: the file, folder or setting at fault.
-        problem: what was found there, as a plain sentence without a final full stop.
-        remedy: what the user can do about it, as a sentence.
+        subject: the file, folder or setting at fault; an attribute of the error too, as text.
+        problem: what was found there, as a plain sentence without a final full stop; likewise.
+        remedy: what the user can do about it, as a sentence; likewise.
     """
 
     def __init__(self, subject: Path | str, problem: str, remedy: str) -> None:
@@ -27,8 +28,15 @@ class KellgrenError(Exception):
         return f"{self.problem}. {self.remedy}"
 
 
+class InvalidOption(KellgrenError):
+    """An argument outside its choices or its range, or a path that may not be written to."""
+
+
 class UnreadableRadiograph(KellgrenError):
-    """A file that cannot be turned into grey values: damaged, too large, or of another kind."""
+    """A file, array or buffer that cannot be turned into grey values.
+
+    It is damaged, too large, of another kind, or holds no grey picture.
+    """
 
 
 class NotAKneeFilm(KellgrenError):
@@ -36,11 +44,11 @@ class NotAKneeFilm(KellgrenError):
 
 
 class UnanswerableSource(KellgrenError):
-    """A file that can be read but not answered in DICOM: it does not say which picture it is."""
+    """A file that can be read but not answered in DICOM: it does not identify its picture."""
 
 
 class InvalidManifest(KellgrenError):
-    """A table or folder of graded knees that does not say what it must."""
+    """A table or folder of graded knees in which something required is missing or wrong."""
 
 
 class InvalidRecipe(KellgrenError):
@@ -72,8 +80,24 @@ class TrainingError(KellgrenError):
 
 
 class CannotKeep(TrainingError):
-    """What was learnt cannot be written: a full disk, a folder without leave to write."""
+    """Training state that cannot be written: a full disk, a folder without write permission."""
 
 
 class MissingExtra(KellgrenError):
     """A feature whose optional dependencies are not installed."""
+
+
+def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise where a value is none of the choices.
+
+    Args:
+        option: the argument's name.
+        value: what was given.
+        choices: what may be given.
+
+    Raises:
+        InvalidOption: the value is none of them; the message names them all.
+    """
+    if not isinstance(value, str) or value not in choices:
+        listed = " or ".join(repr(choice) for choice in choices)
+        raise InvalidOption(option, f"is {value!r}", f"Choose {listed}")

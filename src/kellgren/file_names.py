@@ -1,4 +1,4 @@
-"""What a file's name says of the knee in it."""
+"""Patient and side, read from a file's name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def patient_and_side(path: PurePath | str) -> tuple[str, Side]:
     """Read patient and side from a name like ``9001234L.png``, as the published sets have it.
 
     Args:
-        path: a file's path; only its name without the suffix is looked at.
+        path: a file's path; only its name without the suffix is read.
 
     Returns:
-        The patient and the side; for any other name the whole stem and ``Side.UNKNOWN``: a name
-        that says nothing makes each file its own patient.
+        The patient and the side; for any other name the whole stem and ``Side.UNKNOWN``, so
+        that each such file counts as a patient of its own.
     """
     stem = PurePath(path).stem
-    found = _PATIENT_AND_SIDE.match(stem)
-    if found is None:
+    match = _PATIENT_AND_SIDE.match(stem)
+    if match is None:
         return stem, Side.UNKNOWN
-    return found["patient"], Side(found["side"])
+    return match["patient"], Side(match["side"])

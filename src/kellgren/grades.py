@@ -1,8 +1,11 @@
-"""The vocabulary of the clinic: Kellgren-Lawrence grades and the side of a knee."""
+"""Kellgren-Lawrence grades and the side of a knee."""
 
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import Self
+
+from kellgren.errors import InvalidOption
 
 GRADE_COUNT = 5
 
@@ -27,7 +30,7 @@ class Grade(IntEnum):
 
     @property
     def finding(self) -> str:
-        """What a reader sees on a knee of this grade, as one phrase."""
+        """The radiographic findings that define this grade, as one phrase."""
         return _FINDINGS[self]
 
 
@@ -51,3 +54,25 @@ class Side(Enum):
     def label(self) -> str:
         """``left``, ``right`` or ``unknown``."""
         return self.name.lower()
+
+    @classmethod
+    def of(cls, value: Self | str | None) -> Self:
+        """The side that a caller gives.
+
+        Args:
+            value: a side; ``"L"``, ``"R"``, ``"left"`` or ``"right"`` in any case; ``None`` or
+                an empty text where the side is not known.
+
+        Raises:
+            InvalidOption: none of these.
+        """
+        if isinstance(value, cls):
+            return value
+        text = "" if value is None else value
+        known = {side.value.lower(): side for side in cls}
+        known |= {side.label: side for side in cls if side.value}
+        if not isinstance(text, str) or text.lower() not in known:
+            raise InvalidOption(
+                "side", f"is {value!r}", "Choose 'L', 'R', 'left', 'right', or None if unknown"
+            )
+        return known[text.lower()]

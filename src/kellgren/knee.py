@@ -1,4 +1,4 @@
-"""A knee cut from a radiograph: its grey values, which knee it is, and where it was cut."""
+"""A knee cut from a radiograph: its grey values, its side, and where it was cut."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Region:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Centre and width in pixels, angle in degrees, rounded, as plain values for JSON."""
         return {
             "centre": [round(value, 1) for value in self.centre],
             "width": round(self.width, 1),
@@ -55,9 +55,9 @@ class KneeCrop:
 
     Attributes:
         pixels: ``(H, W)`` float32, 0..1, bone bright.
-        side: which knee of the patient.
-        mm_per_pixel: ``None`` where the file gave no spacing.
-        region: where it was cut; ``None``: the picture is the knee, whole.
+        side: of the patient.
+        mm_per_pixel: pixel spacing in millimetres; ``None``: not known.
+        region: where it was cut; ``None``: the picture is one knee, whole.
     """
 
     pixels: Plane

@@ -1,42 +1,55 @@
-"""What was read on one knee: the one record that every interface shows."""
+"""The reading of one knee: the record that every interface shows."""
 
 from __future__ import annotations
 
+import base64
+import html
+import os
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import numpy as np
 from pydantic import JsonValue
 
 from kellgren.arrays import Float32Array
+from kellgren.atomic_files import replaced_whole, written_whole
+from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, png_bytes
 from kellgren.grades import Grade, Side
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
-from kellgren.reading_schema import ReadingRecord
+from kellgren.reading_schema import NOTICE, GradedRow, ReadingRecord
+from kellgren.reading_tables import csv_text, json_text
+
+_SAVED = (".png", ".json", ".csv")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class KneeReading:
-    """What was read on one knee; every interface shows this record.
+    """The reading of one knee. Readings are compared and hashed by identity.
+
+    A notebook shows the picture and the table of a reading that is the last line of a cell.
 
     Attributes:
-        image: the path as it was given.
+        image: the path as it was given; of another input the file object's name, or ``array``.
         side: of the patient.
-        grade: the most probable one.
-        probabilities: of the five grades, 0..1, summing to 1.
+        grade: the most probable Kellgren-Lawrence grade.
+        probabilities: of the grades 0 to 4: five values in 0..1 that sum to 1, calibrated.
         certainty: ``high``, ``moderate`` or ``low``, from the largest probability.
         likely: lowest and highest of the neighbouring grades that hold 90 % of the probability.
         warnings: what a reader should know of the file or the side.
-        mm_per_pixel: of the file; ``None`` where it gave no spacing.
-        model: name, checksum, engine, precision and mirroring of what read it.
-        checks: the gates it passed, each with its evidence.
-        crop: the knee that was looked at.
-        maps: where each grade's evidence lies, ``(5, h, w)``, on the finest member's grid.
-        alone: the probabilities before the other knee had a say.
-        features: each network's last features, averaged over the picture: ``(C,)`` each, in the
-            bundle's order; knees that look alike to the networks lie close together in them.
-        read_with: path of the file that showed the other knee, if that had a say.
+        mm_per_pixel: pixel spacing of the crop in millimetres; ``None``: not known.
+        model: name, software, checksum, engine, precision, mirror and other_knee of the
+            ensemble, as text.
+        crop: the knee that was graded.
+        maps: class-activation map of each grade, ``(5, h, w)`` float32, on the grid of the
+            finest member, in the orientation of the crop.
+        alone: the five probabilities without the contralateral knee.
+        features: each network's last features, averaged over the crop: ``(C,)`` float32 each, in
+            the bundle's order; similar knees lie close together in them.
+        read_with: image of the contralateral knee, if that was taken into account, or ``None``.
+        checks: of the radiograph and the knee, each with its evidence.
     """
 
     image: str
@@ -57,7 +70,7 @@ class KneeReading:
 
     @property
     def activation(self) -> Float32Array:
-        """Where the grade's evidence lies, ``(h, w)``: the map of the grade."""
+        """Class-activation map of the reading's grade, ``(h, w)`` float32."""
         return np.asarray(self.maps[self.grade])
 
     def record(self) -> ReadingRecord:
@@ -92,7 +105,7 @@ class KneeReading:
         """The knee, its class-activation map, grade and probabilities, as a PNG file's bytes.
 
         Args:
-            mapped: the grade whose map is shown; without it, the grade of the reading.
+            mapped: the grade whose map is shown, 0..4; ``None``: the grade of the reading.
         """
         caption = Caption(
             grade=self.grade,
@@ -109,5 +122,74 @@ class KneeReading:
         shown = self.maps[self.grade if mapped is None else mapped]
         return png_bytes(draw_overlay(pixels, heat(shown, shape), caption))
 
+    def save(self, path: os.PathLike[str] | str, *, overwrite: bool = False) -> None:
+        """Write the reading to a file, which appears whole or not at all.
+
+        Args:
+            path: its suffix decides: ``.png``, the picture of `overlay`; ``.json``, a document
+                with the reading and the model; ``.csv``, a table with one row.
+            overwrite: replace a file that exists; never the radiograph itself.
+
+        Raises:
+            InvalidOption: another suffix, a file that exists, or the radiograph itself.
+            OSError: the file cannot be written there.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in _SAVED:
+            raise InvalidOption(
+                path, f"has the suffix {suffix!r}", f"Choose one of {', '.join(_SAVED)}"
+            )
+        if path.exists():
+            self._check_replaceable(path, overwrite)
+        if suffix == ".png":
+            with replaced_whole(path) as temporary:
+                temporary.write_bytes(self.overlay())
+            return
+        row = GradedRow.of(self.record())
+        with written_whole(path) as stream:
+            stream.write(csv_text([row]) if suffix == ".csv" else json_text([row], row.model))
+
+    def _check_replaceable(self, path: Path, overwrite: bool) -> None:
+        if not overwrite:
+            raise InvalidOption(
+                path, "exists already", "Name a new file, or replace it with overwrite=True"
+            )
+        if os.path.exists(self.image) and path.samefile(self.image):
+            raise InvalidOption(path, "is the radiograph itself", "Name another file")
+
+    def __repr__(self) -> str:
+        name = PurePath(self.image).name or self.image
+        side = self.side.label if self.side is not Side.UNKNOWN else "side unknown"
+        grade = f"grade {int(self.grade)} {self.grade.label}"
+        return f"KneeReading({name}, {side}, {grade}, {self.certainty} certainty)"
+
     def _repr_png_(self) -> bytes:
         return self.overlay()
+
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(self.overlay()).decode("ascii")
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in self._facts()
+        )
+        return (
+            f'<img src="data:image/png;base64,{picture}" alt="{html.escape(repr(self))}">'
+            f"<table>{rows}</table><p>{html.escape(NOTICE)}</p>"
+        )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Names and values of the table in a notebook."""
+        low, high = (int(grade) for grade in self.likely)
+        facts = [
+            ("image", self.image),
+            ("side", self.side.label),
+            ("grade", f"{int(self.grade)} {self.grade.label}"),
+            *((f"p({g})", f"{p:.3f}") for g, p in enumerate(self.probabilities)),
+            ("certainty", self.certainty),
+            ("90 % within", str(low) if low == high else f"{low} to {high}"),
+        ]
+        facts += [("warning", warning) for warning in self.warnings]
+        if self.read_with is not None:
+            facts.append(("contralateral knee", self.read_with))
+        return [*facts, ("model", f"{self.model['name']} {self.model['checksum'][:8]}")]

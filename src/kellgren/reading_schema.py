@@ -22,6 +22,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from kellgren.localisation.check import CheckName, Verdict
 
+Notice = Literal["Research software, not a medical device."]
+NOTICE: Notice = "Research software, not a medical device."
 SideLetter = Literal["L", "R", ""]
 """The patient's left or right knee; empty: unknown."""
 CertaintyLevel = Literal["high", "moderate", "low"]
@@ -185,7 +187,7 @@ class NoModel(Record):
 class ReadingsDocument(Record):
     """All readings of a batch: what `kellgren grade --json` writes."""
 
-    notice: Literal["Research software, not a medical device."]
+    notice: Notice
     """To be shown with every reading."""
     model: ModelRecord | NoModel
     """The model that graded all of them, and how it was run."""
@@ -201,7 +203,7 @@ class ReadingsDocument(Record):
             model: that one; `None` where none was used.
         """
         return cls(
-            notice="Research software, not a medical device.",
+            notice=NOTICE,
             model=model or NoModel(),
             readings=tuple(
                 ListedReading.model_construct(**_part(row, ListedReading))

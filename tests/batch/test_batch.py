@@ -23,8 +23,8 @@ from dicom_factory import full_range, write_dicom
 from kellgren.batch.batch import OverlayFolder, collect, grade_batch, grade_files
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
-from kellgren.output.tables import write_csv
 from kellgren.reading_schema import ModelRecord
+from kellgren.reading_tables import write_csv
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
 BATCH = 240

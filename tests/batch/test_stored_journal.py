@@ -12,8 +12,8 @@ from bundle_factory import make_bundle
 from kellgren.batch.batch import grade_batch
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
-from kellgren.output.tables import csv_text
 from kellgren.reading_schema import ModelRecord, UngradedRow
+from kellgren.reading_tables import csv_text
 
 STORED = Path(__file__).parents[1] / "web" / "stored" / "journal.jsonl"
 

@@ -24,7 +24,7 @@ from kellgren.grades import Grade, Side
 from kellgren.grading.bundle import CARD, FORMAT, Bundle, open_bundle, write_bundle
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.voting import softmax
-from kellgren.output.tables import COLUMNS
+from kellgren.reading_tables import COLUMNS
 from kellgren.training.selection.assemble import build_bundle
 
 MODEL, HEAD = "member.onnx", "member.head.npz"

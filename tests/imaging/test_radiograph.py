@@ -16,7 +16,7 @@ from PIL import Image
 
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Side
-from kellgren.imaging.picture import MIN_SIDE, SUFFIXES, Refusal, check_size
+from kellgren.imaging.picture import MIN_SIDE, SUFFIXES, RejectedPicture, check_size
 from kellgren.imaging.radiograph import read_radiograph
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.png"))
@@ -181,7 +181,7 @@ def test_sizes_are_checked_at_their_limits() -> None:
     check_size(MIN_SIDE, 20_000)
     check_size(8_000, 8_000)
     for rows, columns in [(MIN_SIDE - 1, 100), (100, MIN_SIDE - 1), (20_001, 32), (8_000, 8_001)]:
-        with pytest.raises(Refusal, match="claims"):
+        with pytest.raises(RejectedPicture, match="claims"):
             check_size(rows, columns)
 
 

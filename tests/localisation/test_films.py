@@ -1,4 +1,4 @@
-"""From films to knees: found, oriented, cut, or refused with the reason."""
+"""From films to knees: detected, oriented, cut, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation import film
 from kellgren.localisation.crop import cut
-from kellgren.localisation.film import FoundKnee, find_knees
-from kellgren.localisation.knee_detector import Finding, Localiser
+from kellgren.localisation.film import LocatedKnee, find_knees
+from kellgren.localisation.knee_detector import Detection, Localiser
 from kellgren.localisation.laterality import agree, check_side, places
 from kellgren.localisation.quality import check_exposure, check_implant, share_outside
 
@@ -43,11 +43,11 @@ def radiograph(pixels: Plane, side: Side = Side.UNKNOWN) -> Radiograph:
     return Radiograph("film", np.asarray(pixels, np.float32), side, None, 8, "PNG", ())
 
 
-def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[FoundKnee]:
+def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[LocatedKnee]:
     return find_knees(radiograph(pixels, side), {"the file's header": side}, localiser)
 
 
-def verdicts(knee: FoundKnee) -> dict[str, str]:
+def verdicts(knee: LocatedKnee) -> dict[str, str]:
     return {check.name: check.verdict for check in knee.checks}
 
 
@@ -62,8 +62,8 @@ def both() -> Plane:
 @pytest.mark.parametrize("path", KNEES, ids=lambda path: path.stem)
 def test_a_crop_is_not_cut_again(path: Path, localiser: Localiser) -> None:
     whole = read_radiograph(path)
-    said = {"the file's name": patient_and_side(path)[1]}
-    (knee,) = find_knees(whole, said, localiser)
+    statements = {"the file's name": patient_and_side(path)[1]}
+    (knee,) = find_knees(whole, statements, localiser)
 
     np.testing.assert_array_equal(knee.crop.pixels, whole.pixels)
     assert knee.crop.region is None
@@ -83,8 +83,8 @@ def test_what_is_hardly_a_knee_has_no_say_in_which_way_round_the_film_is(
     localiser: Localiser,
 ) -> None:
     region, features = Region((50.0, 50.0), 40.0), np.zeros(48, np.float32)
-    knee = Finding(region, 0.76, 0.5, 0.99, features)
-    chance = Finding(region, 0.36, 0.5, 0.02, features)
+    knee = Detection(region, 0.76, 0.5, 0.99, features)
+    chance = Detection(region, 0.36, 0.5, 0.02, features)
     assert film._trusted([knee, chance], localiser) == [knee]
     assert film._trusted([chance], localiser) == [chance]
     assert film._inverted([knee]) == pytest.approx(0.99)
@@ -95,13 +95,13 @@ def test_a_letter_taken_for_a_bright_knee_does_not_hide_that_the_film_is_inverte
     """As seen on a synthetic film: letters, 0.49 sure, spoke against the knee, 0.77 sure."""
 
     class MisledByLetters(Localiser):
-        def find(self, pixels: Plane) -> list[Finding]:
-            found = super().find(pixels)
-            if not found or found[0].inverted < 0.8:
-                return found
-            unlike = np.full_like(found[0].features, 3.0)
-            letters = Finding(Region((20.0, 20.0), 20.0), 0.6, 0.5, 0.0, unlike)
-            return [replace(found[0], confidence=0.8), letters]
+        def find(self, pixels: Plane) -> list[Detection]:
+            detections = super().find(pixels)
+            if not detections or detections[0].inverted < 0.8:
+                return detections
+            unlike = np.full_like(detections[0].features, 3.0)
+            letters = Detection(Region((20.0, 20.0), 20.0), 0.6, 0.5, 0.0, unlike)
+            return [replace(detections[0], confidence=0.8), letters]
 
     whole = read_radiograph(KNEES[1]).pixels
     (knee,) = find(1 - whole, MisledByLetters())
@@ -257,11 +257,11 @@ def test_places_do_not_depend_on_how_the_film_was_turned(
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.sampled_from(list(Side))), st.floats(0, 1))
-def test_a_side_is_never_guessed(said: dict[str, Side], left: float) -> None:
-    known = {side for side in said.values() if side is not Side.UNKNOWN}
-    check = check_side(said, left)
+def test_a_side_is_never_guessed(statements: dict[str, Side], left: float) -> None:
+    known = {side for side in statements.values() if side is not Side.UNKNOWN}
+    check = check_side(statements, left)
 
-    assert agree(said) is (next(iter(known)) if len(known) == 1 else Side.UNKNOWN)
+    assert agree(statements) is (next(iter(known)) if len(known) == 1 else Side.UNKNOWN)
     assert (check.verdict == "passed") <= (len(known) == 1)
     assert check.evidence.startswith("side unknown") is (len(known) == 2)
 
@@ -304,11 +304,11 @@ def test_locate_shows_where_knees_lie(tmp_path: Path, capsys: pytest.CaptureFixt
     assert done == 1
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    told = json.loads(document.read_text())["knees"]
+    document_rows = json.loads(document.read_text())["knees"]
     assert [row["side"] for row in rows] == ["R", "L", ""]
     assert "refused" in rows[2]["note"]
-    assert [row["knee"] for row in told] == [1, 2, None]
-    assert float(rows[0]["width"]) == told[0]["region"]["width"]
+    assert [row["knee"] for row in document_rows] == [1, 2, None]
+    assert float(rows[0]["width"]) == document_rows[0]["region"]["width"]
     with Image.open(pictures / "both.png") as picture:
         assert max(picture.size) == 1200
     assert "no knee" in capsys.readouterr().err

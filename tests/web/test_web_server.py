@@ -25,7 +25,7 @@ from damaged_files import huge_claims, nested, small_knee
 from dicom_factory import CANARY, dicom_bytes
 from dicom_headers import CANARIES, CR, DX, SOURCE_UIDS, complete
 from kellgren.ensemble import Ensemble
-from kellgren.output.tables import json_text
+from kellgren.reading_tables import json_text
 from kellgren.web.storage.cases import CaseStore
 from kellgren.web.storage.messages import Upload
 from kellgren.web.workers.grader import read_case

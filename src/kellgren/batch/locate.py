@@ -15,9 +15,9 @@ from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
-from kellgren.localisation.film import FoundKnee, find_knees
+from kellgren.localisation.film import LocatedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
-from kellgren.localisation.laterality import claims
+from kellgren.localisation.laterality import side_statements
 from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
 
 COLUMNS = (
@@ -26,7 +26,7 @@ COLUMNS = (
 )
 
 
-class LocatedKnee(Record):
+class KneeLocation(Record):
     """Where one knee lies in a file."""
 
     image: str
@@ -58,7 +58,7 @@ class UnlocatedFile(Record):
     """Why there is no knee: what was found, and the remedy."""
 
 
-LocationRow = LocatedKnee | UnlocatedFile
+LocationRow = KneeLocation | UnlocatedFile
 
 
 class LocationsDocument(Record):
@@ -80,7 +80,7 @@ class Location:
     """
 
     image: str
-    knees: tuple[FoundKnee, ...] = ()
+    knees: tuple[LocatedKnee, ...] = ()
     pixels: Plane | None = None
     note: str = ""
 
@@ -89,7 +89,7 @@ class Location:
         if not self.knees or self.pixels is None:
             return [UnlocatedFile(image=self.image, knee=None, note=self.note)]
         return [
-            LocatedKnee.model_validate(
+            KneeLocation.model_validate(
                 {
                     "image": self.image,
                     "knee": number,
@@ -118,8 +118,8 @@ def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = F
     """Find the knees of one file; an error becomes the note."""
     try:
         radiograph = read_radiograph(image)
-        sides = claims(radiograph.side, patient_and_side(image)[1], side)
-        knees = find_knees(radiograph, sides, localiser, force=force)
+        statements = side_statements(radiograph.side, patient_and_side(image)[1], side)
+        knees = find_knees(radiograph, statements, localiser, force=force)
     except KellgrenError as error:
         return Location(image, note=error.reason)
     return Location(image, tuple(knees), radiograph.pixels)
@@ -142,7 +142,7 @@ def write_json(locations: Sequence[Location], stream: IO[str]) -> None:
 def _cells(row: LocationRow) -> dict[str, str | float | None]:
     """The cells of a row by column; a column that is missing or `None` stays empty."""
     cells: dict[str, str | float | None] = {"image": row.image, "knee": row.knee, "note": row.note}
-    if isinstance(row, LocatedKnee):
+    if isinstance(row, KneeLocation):
         x, y = row.region.centre
         cells |= {"side": row.side, "centre_x": x, "centre_y": y}
         cells |= {"width": row.region.width, "angle": row.region.angle}

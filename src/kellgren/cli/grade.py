@@ -218,8 +218,8 @@ def _graded(
     from kellgren.batch.batch import grade_batch
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
-    from kellgren.output.tables import write_csv, write_json
     from kellgren.reading_schema import ModelRecord
+    from kellgren.reading_tables import write_csv, write_json
 
     model = ModelRecord.model_validate(ensemble.model)
     target = next((path for path in (csv, json) if path is not None and str(path) != "-"), None)

@@ -136,9 +136,9 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
         rows: of `kellgren.batch.locate.Location`.
         table: off where standard output carries CSV or JSON already.
     """
-    from kellgren.batch.locate import LocatedKnee
+    from kellgren.batch.locate import KneeLocation
 
-    located = [row for row in rows if isinstance(row, LocatedKnee)]
+    located = [row for row in rows if isinstance(row, KneeLocation)]
     if located and table:
         listing = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("film", "knee", "side", "centre", "width", "angle", "confidence"):
@@ -159,7 +159,7 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
         for warning in row.warnings:
             text = Text(f"warning: {row.image}: {warning}", style="yellow")
             err.print(text, soft_wrap=True)
-    for refused in (row for row in rows if not isinstance(row, LocatedKnee)):
+    for refused in (row for row in rows if not isinstance(row, KneeLocation)):
         err.print(Text(f"no knee: {refused.image}: {refused.note}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
 

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zipfile import BadZipFile
 
 import numpy as np
 
 from kellgren.arrays import Float32Array
-from kellgren.errors import BundleError, MissingExtra
+from kellgren.errors import BundleError, InvalidOption, MissingExtra, check_choice
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 
@@ -55,6 +55,7 @@ class MemberRuntime:
 
     Raises:
         BundleError: the files are not such a network.
+        InvalidOption: an engine, precision or number of threads that there is not.
         MissingExtra: openvino is asked for and not installed.
     """
 
@@ -69,6 +70,7 @@ class MemberRuntime:
         threads: int = 0,
         read: Callable[[Path], bytes] = Path.read_bytes,
     ) -> None:
+        _check_options(engine, precision, threads)
         self.preprocess = preprocess
         try:
             with np.load(io.BytesIO(read(head)), allow_pickle=False) as arrays:
@@ -112,6 +114,15 @@ class MemberRuntime:
             head=self.head,
             bias=self.bias,
             mirrored=self.preprocess.mirrors(crop),
+        )
+
+
+def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
+    check_choice("engine", engine, get_args(Engine))
+    check_choice("precision", precision, get_args(Precision))
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+        raise InvalidOption(
+            "threads", f"is {threads!r}", "Give a whole number; 0 leaves it to the engine"
         )
 
 

@@ -1,1 +1,1 @@
-"""A file becomes grey values, bone bright, with side and pixel spacing; or is refused."""
+"""Radiographs as grey values, bone bright, with side and pixel spacing, from files and arrays."""

@@ -1,7 +1,7 @@
 """A picture file before it is decoded: what may be opened, how large it may be, which format it is.
 
-Whoever decodes one format and whoever chooses among them share these limits, the reason not to
-read (`Refusal`) and what a decoder hands over (`Picture`).
+The readers of all formats share these limits, the exception with which they reject a picture
+(`RejectedPicture`), and the result of decoding (`Picture`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from kellgren.grades import Side
 
 MIN_SIDE = 32
-"""Shortest side of a picture, in pixels: below it there is no knee to see."""
+"""Shortest side of a picture, in pixels: below it a knee cannot be assessed."""
 MAX_SIDE = 20_000
 """Longest side of a picture, in pixels."""
 MAX_PIXELS = 64_000_000
@@ -23,7 +23,7 @@ MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 512 * 2**20
 """Largest file that is opened at all."""
 PLAUSIBLE_MM = (0.01, 5.0)
-"""Pixel spacings, in millimetres, outside which a file's statement is not believed."""
+"""Pixel spacings, in millimetres, outside which a file's statement is ignored."""
 
 FORMAT_SUFFIXES = {
     "PNG": frozenset({".png"}),
@@ -72,7 +72,7 @@ class PixelSpacing:
 
 @dataclass(slots=True)
 class Picture:
-    """What a reader makes of a file's bytes: a radiograph without its path."""
+    """A decoded picture: a radiograph without the name of its file."""
 
     pixels: np.ndarray  # (H, W) float32, 0..1, bone bright
     bit_depth: int
@@ -81,8 +81,8 @@ class Picture:
     warnings: list[str] = field(default_factory=list)
 
 
-class Refusal(Exception):
-    """A reader's reason not to read; `radiograph.read_radiograph` adds the path to it."""
+class RejectedPicture(Exception):
+    """Why a picture is not read; `radiograph.read_radiograph` adds the name of the file."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
@@ -94,16 +94,16 @@ def check_size(rows: int, columns: int) -> None:
     """Refuse a picture by the size it claims, before memory is taken for it.
 
     Raises:
-        Refusal: outside `MIN_SIDE`, `MAX_SIDE` or `MAX_PIXELS`.
+        RejectedPicture: outside `MIN_SIDE`, `MAX_SIDE` or `MAX_PIXELS`.
     """
     claim = f"{columns} x {rows} pixels"
     if min(rows, columns) < MIN_SIDE:
-        raise Refusal(
+        raise RejectedPicture(
             f"claims {claim}, fewer than {MIN_SIDE} on a side",
             "Export the X-ray at full size, not as a thumbnail.",
         )
     if max(rows, columns) > MAX_SIDE or rows * columns > MAX_PIXELS:
-        raise Refusal(
+        raise RejectedPicture(
             f"claims {claim}, more than {MAX_SIDE} on a side or {MAX_PIXELS // 10**6} million",
             "Cut out the knees or export the X-ray at the detector's own size.",
         )
@@ -113,28 +113,37 @@ def file_content(path: Path | str) -> bytes:
     """The bytes of a regular file of at most `MAX_FILE_BYTES`.
 
     Raises:
-        Refusal: it is no such file, or cannot be read.
+        RejectedPicture: it is no such file, or cannot be read.
     """
     try:
         status = Path(path).stat()
         if stat.S_ISDIR(status.st_mode):
-            raise Refusal("is a folder", "Name a file inside it.")
+            raise RejectedPicture("is a folder", "Name a file inside it.")
         if not stat.S_ISREG(status.st_mode):
-            raise Refusal("is not a regular file", "Copy the picture into a file.")
+            raise RejectedPicture("is not a regular file", "Copy the picture into a file.")
         with open(path, "rb") as file:
             data = file.read(min(status.st_size, MAX_FILE_BYTES) + 1)
     except FileNotFoundError:
-        raise Refusal("does not exist", "Check the spelling of the path.") from None
+        raise RejectedPicture("does not exist", "Check the spelling of the path.") from None
     except PermissionError:
-        raise Refusal("may not be read by this user", "Change its permissions.") from None
+        raise RejectedPicture("may not be read by this user", "Change its permissions.") from None
     except (OSError, ValueError) as error:
-        raise Refusal(
+        raise RejectedPicture(
             f"cannot be opened ({type(error).__name__})", "Check the path and the disk."
         ) from None
+    return check_length(data)
+
+
+def check_length(data: bytes) -> bytes:
+    """Pass on the bytes of a picture file.
+
+    Raises:
+        RejectedPicture: there are none, or more than `MAX_FILE_BYTES`.
+    """
     if not data:
-        raise Refusal("is empty", "Export or copy the picture again.")
+        raise RejectedPicture("is empty", "Export or copy the picture again.")
     if len(data) > MAX_FILE_BYTES:
-        raise Refusal(
+        raise RejectedPicture(
             f"is larger than {MAX_FILE_BYTES // 2**20} MB", "Export the picture by itself."
         )
     return data
@@ -144,7 +153,7 @@ def sniffed_format(data: bytes) -> str:
     """``PNG``, ``JPEG``, ``TIFF`` or ``DICOM``, going by the content.
 
     Raises:
-        Refusal: it is none of them.
+        RejectedPicture: it is none of them.
     """
     if data[128:132] == b"DICM":
         return "DICOM"
@@ -153,12 +162,14 @@ def sniffed_format(data: bytes) -> str:
             return file_format
     for magic, (problem, remedy) in _FOREIGN_MAGIC.items():
         if data.startswith(magic):
-            raise Refusal(problem, remedy)
+            raise RejectedPicture(problem, remedy)
     if data.startswith(_BARE_DICOM):
         return "DICOM"
     if _is_text(data[:512]):
-        raise Refusal("is a text file", "Name the X-ray itself.")
-    raise Refusal("is no PNG, JPEG, TIFF or DICOM file, or its beginning is damaged", _EXPORT)
+        raise RejectedPicture("is a text file", "Name the X-ray itself.")
+    raise RejectedPicture(
+        "is no PNG, JPEG, TIFF or DICOM file, or its beginning is damaged", _EXPORT
+    )
 
 
 def _is_text(head: bytes) -> bool:

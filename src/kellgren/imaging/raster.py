@@ -9,18 +9,17 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
+from kellgren.imaging.grey_scaling import EXPORT_GREY, covering_depth, scaled, unit_floats
 from kellgren.imaging.native_stderr import native_stderr_silenced
 from kellgren.imaging.picture import (
     MAX_PIXELS,
     PLAUSIBLE_MM,
     Picture,
     PixelSpacing,
-    Refusal,
+    RejectedPicture,
     check_size,
 )
 
-DEPTHS = (8, 10, 12, 14, 16)
-"""Bit depths that X-ray detectors deliver."""
 COLOUR_TOLERANCE = 12
 """Largest difference between colour channels, of 255, that still counts as grey: JPEG adds some."""
 SCREEN_DPI = (72.0, 96.0)
@@ -31,7 +30,6 @@ _COLOUR_MODES = frozenset({"P", "PA", "LA", "RGB", "RGBA", "RGBX", "YCbCr"})
 _ORIENTATION, _PHOTOMETRIC = 274, 262
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _MM_PER_UNIT = {2: 25.4, 3: 10.0}
-_EXPORT_GREY = "Export the X-ray as a grey picture of 8 to 16 bits."
 
 
 def read_raster(data: bytes, file_format: str) -> Picture:
@@ -44,24 +42,24 @@ def read_raster(data: bytes, file_format: str) -> Picture:
     Returns:
         The picture, turned upright by its orientation tag, side unknown. 8-bit grey values are
         divided by 255; wider integers by the largest value of the smallest depth in `DEPTHS` that
-        holds them, so that a picture looks the same however wide its container; floating-point
+        holds them, so that the width of its container makes no difference; floating-point
         values must lie in 0..1 already.
 
     Raises:
-        Refusal: too large, too small, several pictures, no grey values, or not upright-able.
+        RejectedPicture: too large, too small, several pictures, or no grey values.
         Exception: whatever Pillow raises on damaged data.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=(file_format,))
     except Image.DecompressionBombError:
-        raise Refusal(
+        raise RejectedPicture(
             f"claims more than {MAX_PIXELS // 10**6} million pixels",
             "Export the X-ray at the detector's own size.",
         ) from None
     with image:
         check_size(image.height, image.width)
         if getattr(image, "is_animated", False):
-            raise Refusal("holds several pictures", "Save each X-ray in a file of its own.")
+            raise RejectedPicture("holds several pictures", "Save each X-ray in a file of its own.")
         spacing = _tiff_spacing(image) if file_format == "TIFF" else None
         stored_size = image.size
         with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
@@ -85,36 +83,18 @@ def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
 def _grey(image: Image.Image, warnings: list[str]) -> tuple[np.ndarray, int]:
     """Grey values (H, W) float32 in 0..1 and the bits they were scaled by."""
     if image.mode == "L":
-        return _scaled(np.asarray(image), 8), 8
+        return scaled(np.asarray(image), 8), 8
     if image.mode in _INTEGER_MODES:
         values = np.asarray(image)
-        depth = _covering_depth(values)
-        return _scaled(values, depth), depth
+        depth = covering_depth(values)
+        return scaled(values, depth), depth
     if image.mode == "F":
-        return _unit_floats(np.asarray(image)), 32
+        return unit_floats(np.asarray(image)), 32
     if image.mode in _COLOUR_MODES:
-        return _scaled(np.asarray(_grey_of_colour(image, warnings)), 8), 8
+        return scaled(np.asarray(_grey_of_colour(image, warnings)), 8), 8
     if image.mode == "1":
-        raise Refusal("is black and white without grey levels", _EXPORT_GREY)
-    raise Refusal(f"has pixels of the kind {image.mode}, which is not grey", _EXPORT_GREY)
-
-
-def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
-    return values.astype(np.float32) / np.float32(2**depth - 1)
-
-
-def _covering_depth(values: np.ndarray) -> int:
-    smallest, largest = int(values.min()), int(values.max())
-    if smallest < 0 or largest >= 2 ** DEPTHS[-1]:
-        raise Refusal("has grey values outside 0 to 65535", _EXPORT_GREY)
-    return next(depth for depth in DEPTHS if largest < 2**depth)
-
-
-def _unit_floats(values: np.ndarray) -> np.ndarray:
-    # The comparison is also false for values that are no numbers.
-    if not ((values >= 0.0) & (values <= 1.0)).all():
-        raise Refusal("has floating-point grey values outside 0 to 1", _EXPORT_GREY)
-    return values.astype(np.float32)
+        raise RejectedPicture("is black and white without grey levels", EXPORT_GREY)
+    raise RejectedPicture(f"has pixels of the kind {image.mode}, which is not grey", EXPORT_GREY)
 
 
 def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What was checked on a radiograph before it was graded, each check with its evidence."""
+"""A check of a radiograph before it is graded, with its evidence."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Verdict = Literal["passed", "warning", "refused", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gate on the way from a radiograph to a reading.
+    """One check of a radiograph before it is graded.
 
     Attributes:
-        name: what was asked.
-        verdict: ``refused`` stops the reading unless it is forced, ``warning`` goes with it,
-            ``unknown`` where the picture or its header does not tell.
+        name: ``knee``, ``side``, ``view``, ``inversion``, ``exposure`` or ``implant``.
+        verdict: ``passed``; ``warning``, which the reading carries; ``refused``, which stops the
+            reading unless it is forced; ``unknown`` where neither picture nor header tells.
         evidence: one sentence for the reader, without names or identifiers of the file's header.
     """
 
@@ -25,5 +25,5 @@ class Check:
     evidence: str
 
     def to_dict(self) -> dict[str, str]:
-        """Ready for JSON."""
+        """Name, verdict and evidence as plain values for JSON."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Cut a knee out of a radiograph: whole where the picture is the knee, or a square of it."""
+"""Cut a knee out of a radiograph: the whole picture where it is a crop already, or a square."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kellgren.knee import KneeCrop, Plane, Region
 
 
 def whole_knee(radiograph: Radiograph, side: Side) -> KneeCrop:
-    """Take a picture that shows one knee, cut already, as it is."""
+    """A picture that is one knee's crop already, unchanged."""
     spacing = radiograph.spacing
     return KneeCrop(radiograph.pixels, side, None if spacing is None else spacing.column_mm)
 
@@ -57,8 +57,8 @@ def cut_knee(radiograph: Radiograph, pixels: Plane, region: Region, side: Side) 
     """Cut a knee at the radiograph's own resolution, straightened.
 
     Args:
-        radiograph: whose spacing holds.
-        pixels: of it, perhaps with bone and air exchanged.
+        radiograph: gives the pixel spacing.
+        pixels: of it, inverted where bone was dark.
         region: of the knee.
         side: of the knee.
     """
@@ -68,7 +68,7 @@ def cut_knee(radiograph: Radiograph, pixels: Plane, region: Region, side: Side) 
     return KneeCrop(cut(pixels, region, size), side, mm, region)
 
 
-_LEAST, _MOST = 64, 1024  # pixels of a cut's side; members see 299 to 512
+_LEAST, _MOST = 64, 1024  # pixels of a cut's side
 
 
 def _patch(pixels: Plane, low: np.ndarray, high: np.ndarray, outside: float | None) -> Image.Image:

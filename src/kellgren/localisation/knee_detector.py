@@ -1,6 +1,6 @@
-"""Find knees on a film with a small network: one look at the film, then closer ones at each knee.
+"""Detect knees with a small network: first on the whole film, then on a window around each knee.
 
-A still smaller network then tells left from right knees by their anatomy.
+A second, smaller network estimates from the anatomy whether a knee is a left or a right one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from kellgren.localisation.crop import cut
 CARD, NETWORK, SIDE_NETWORK = "card.json", "localiser.onnx", "side.onnx"
 MOST_KNEES = 2
 _STRIDE = 8
-_NEAR = 1.75  # width of the second look's window, in knee widths
-_WORTH_A_LOOK = 0.15  # confidence of the first look
+_NEAR = 1.75  # width of the window around a knee, in knee widths
+_FIRST_CONFIDENCE = 0.15  # least confidence on the whole film
 KIND = ArtefactKind("knee detector", CARD, "Install the package again")
 Infer = Callable[[Float32Array], list[Float32Array]]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A knee as the network sees it.
+class Detection:
+    """A knee as the network detects it.
 
     Attributes:
         region: the square that the members expect, in pixels of the picture.
@@ -49,18 +49,18 @@ class Finding:
 
 
 class LocaliserCard(BaseModel):
-    """What is known of the network that finds knees.
+    """Card of the knee detector.
 
     Attributes:
-        size: height and width that it sees, in pixels.
-        side_size: what the network for the side sees.
+        size: height and width of its input, in pixels.
+        side_size: of the input of the network for the side.
         files: SHA-256 of both ONNX files.
         least_confidence: below it there is no knee; chosen on knees held out of its training.
         most_distance: of its features from those of real knees, likewise; see `distance`.
         feature_mean: ``(C,)`` of real knees' features.
         feature_whitener: ``(C, C)``, makes the differences from the mean independent and of
             variance 1.
-        training: how it was trained, and whom to thank.
+        training: how it was trained, and credits.
         figures: measured on what it did not train on.
     """
 
@@ -83,7 +83,7 @@ def default_localiser() -> Path:
 
 
 class Localiser:
-    """Finds knees.
+    """The knee detector.
 
     Args:
         folder: of the network and its card.
@@ -102,47 +102,50 @@ class Localiser:
         self._mean = np.array(self.card.feature_mean, dtype=np.float32)
         self._whitener = np.array(self.card.feature_whitener, dtype=np.float32)
 
-    def find(self, pixels: Plane) -> list[Finding]:
-        """Find knees.
+    def find(self, pixels: Plane) -> list[Detection]:
+        """Detect knees.
 
         Args:
             pixels: ``(H, W)`` 0..1.
 
         Returns:
-            At most two, the most certain first. A picture that is one knee's crop already comes
-            back as one finding whose region is the whole picture, turned by quarters at most.
+            At most two, the most certain first. A picture that is one knee's crop already gives
+            one detection whose region is the whole picture, turned by quarters at most.
         """
         height, width = pixels.shape
         whole = Region((width / 2, height / 2), float(max(height, width)))
-        first = [f for f in self._look(pixels, whole) if f.confidence >= _WORTH_A_LOOK]
+        first = [f for f in self._detect(pixels, whole) if f.confidence >= _FIRST_CONFIDENCE]
         if first and is_whole(first[0].region, pixels.shape):
-            found = [self._whole(pixels, whole, first[0])]
+            detections = [self._whole(pixels, whole, first[0])]
         else:
-            # The second look confirms and straightens, the third measures what stands upright.
-            second = [near for finding in first for near in self._again(pixels, finding)]
-            third = [(self._again(pixels, finding) or [finding])[0] for finding in second]
-            found = _distinct(sorted(third, key=lambda f: -f.confidence))[:MOST_KNEES]
-        return [replace(finding, left=self._left(pixels, finding.region)) for finding in found]
+            # The second pass confirms and straightens, the third measures the upright knee.
+            second = [near for detection in first for near in self._refined(pixels, detection)]
+            third = [(self._refined(pixels, detection) or [detection])[0] for detection in second]
+            detections = _distinct(sorted(third, key=lambda f: -f.confidence))[:MOST_KNEES]
+        return [
+            replace(detection, left=self._left(pixels, detection.region))
+            for detection in detections
+        ]
 
-    def distance(self, finding: Finding) -> float:
+    def distance(self, detection: Detection) -> float:
         """How unlike real knees' features are: Mahalanobis' distance over the root of its rank."""
-        difference = (finding.features - self._mean) @ self._whitener
+        difference = (detection.features - self._mean) @ self._whitener
         return float(np.sqrt(np.mean(difference**2)))
 
-    def _whole(self, pixels: Plane, whole: Region, finding: Finding) -> Finding:
-        """A crop's finding, its features as they look upright."""
-        upright = replace(whole, angle=round(finding.region.angle / 90) * 90.0)
-        seen = self._look(pixels, upright) if upright.angle else [finding]
-        best = max(seen, key=lambda f: f.confidence, default=replace(finding, confidence=0.0))
+    def _whole(self, pixels: Plane, whole: Region, detection: Detection) -> Detection:
+        """The detection of a crop, its features computed upright."""
+        upright = replace(whole, angle=round(detection.region.angle / 90) * 90.0)
+        seen = self._detect(pixels, upright) if upright.angle else [detection]
+        best = max(seen, key=lambda f: f.confidence, default=replace(detection, confidence=0.0))
         return replace(best, region=upright)
 
-    def _again(self, pixels: Plane, finding: Finding) -> list[Finding]:
-        """Look at one knee closely, upright; keep the likeliest of what is near the middle."""
-        window = replace(finding.region, width=finding.region.width * _NEAR)
+    def _refined(self, pixels: Plane, detection: Detection) -> list[Detection]:
+        """Detect one knee again in an upright window; keep the likeliest near the middle."""
+        window = replace(detection.region, width=detection.region.width * _NEAR)
         near = [
             closer
-            for closer in self._look(pixels, window)
-            if _apart(closer.region, finding.region) < 0.4 * finding.region.width
+            for closer in self._detect(pixels, window)
+            if _apart(closer.region, detection.region) < 0.4 * detection.region.width
         ]
         return sorted(near, key=lambda closer: -closer.confidence)[:1]
 
@@ -151,7 +154,7 @@ class Localiser:
         (logits,) = self._side(knee[None, None])
         return float(_sigmoid(logits[0]))
 
-    def _look(self, pixels: Plane, window: Region) -> list[Finding]:
+    def _detect(self, pixels: Plane, window: Region) -> list[Detection]:
         size = self.card.size
         seen = cut(pixels, window, size, outside=0.0)
         heads, features = self._infer(seen[None, None])
@@ -171,21 +174,21 @@ def is_whole(region: Region, shape: tuple[int, ...]) -> bool:
     return nearly_square and off < 0.1 and 0.82 < region.width / side < 1.25 and tilt < 20
 
 
-def _peaks(heads: Float32Array, features: Float32Array) -> list[Finding]:
-    """Local maxima of the joint's map as findings, in pixels of what the network saw."""
+def _peaks(heads: Float32Array, features: Float32Array) -> list[Detection]:
+    """Local maxima of the joint's map as detections, in pixels of the network's input."""
     joint = heads[0]
     padded = np.pad(joint, 1, constant_values=-np.inf)
     rows, columns = joint.shape
     around = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
     is_peak = joint >= np.max(around, axis=0)
-    found = [
+    peaks = [
         _decoded(heads, features, int(row), int(column))
         for row, column in np.argwhere(is_peak & (joint > -3.0))
     ]
-    return _distinct(sorted(found, key=lambda f: -f.confidence))
+    return _distinct(sorted(peaks, key=lambda f: -f.confidence))
 
 
-def _decoded(heads: Float32Array, features: Float32Array, row: int, column: int) -> Finding:
+def _decoded(heads: Float32Array, features: Float32Array, row: int, column: int) -> Detection:
     """The values around a peak, each cell counting by its share of the joint."""
     rows = slice(max(0, row - 1), row + 2)
     columns = slice(max(0, column - 1), column + 2)
@@ -200,7 +203,7 @@ def _decoded(heads: Float32Array, features: Float32Array, row: int, column: int)
         float((y * share).sum() + dy) * _STRIDE,
     )
     width = float(np.exp(np.clip(log_width, -2, 5))) * _STRIDE
-    return Finding(
+    return Detection(
         region=Region(centre, width, math.degrees(math.atan2(sin, cos))),
         confidence=float(_sigmoid(heads[0, row, column])),
         left=0.5,
@@ -209,27 +212,27 @@ def _decoded(heads: Float32Array, features: Float32Array, row: int, column: int)
     )
 
 
-def _placed(finding: Finding, window: Region, size: int) -> Finding:
-    """A finding in a window of ``size`` pixels as a finding on the picture."""
+def _placed(detection: Detection, window: Region, size: int) -> Detection:
+    """A detection in a window of ``size`` pixels as a detection on the picture."""
     scale, turn = window.width / size, math.radians(window.angle)
-    x, y = ((value - size / 2) * scale for value in finding.region.centre)
+    x, y = ((value - size / 2) * scale for value in detection.region.centre)
     region = Region(
         (
             window.centre[0] + x * math.cos(turn) - y * math.sin(turn),
             window.centre[1] + x * math.sin(turn) + y * math.cos(turn),
         ),
-        finding.region.width * scale,
-        (finding.region.angle + window.angle + 180) % 360 - 180,
+        detection.region.width * scale,
+        (detection.region.angle + window.angle + 180) % 360 - 180,
     )
-    return replace(finding, region=region)
+    return replace(detection, region=region)
 
 
-def _distinct(findings: list[Finding]) -> list[Finding]:
+def _distinct(detections: list[Detection]) -> list[Detection]:
     """Without those that show the knee of a more certain one again."""
-    kept: list[Finding] = []
-    for finding in findings:
-        if all(_apart(finding.region, k.region) > 0.5 * k.region.width for k in kept):
-            kept.append(finding)
+    kept: list[Detection] = []
+    for detection in detections:
+        if all(_apart(detection.region, k.region) > 0.5 * k.region.width for k in kept):
+            kept.append(detection)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""Which side a knee is: what header, name, caller and place on the film say, never a guess."""
+"""The side of a knee, from header, name, caller and position on the film; never guessed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from kellgren.localisation.check import Check
 
 PLACE = "its place on the film"
 _SURE = 0.97
-"""Probability from which the picture's own look is worth a warning; in between it is silent."""
+"""Probability from which the side estimated from the anatomy may give a warning."""
 
 
-def claims(header: Side, name: Side, told: Side) -> dict[str, Side]:
-    """What is said of a film's side, by whom."""
-    return {"the file's header": header, "the file's name": name, "the caller": told}
+def side_statements(header: Side, name: Side, caller: Side) -> dict[str, Side]:
+    """What is statements of a film's side, by whom."""
+    return {"the file's header": header, "the file's name": name, "the caller": caller}
 
 
 def places(regions: Sequence[Region]) -> list[Side]:
-    """What the place on a film says of each knee: the film's left is the patient's right.
+    """The side of each knee by its place on the film: the film's left is the patient's right.
 
-    The film is turned upright for it. One knee alone, or two that stand in each other's way or
-    upside down to each other, say nothing.
+    Computed as on the upright film. Unknown for one knee alone, and for two that overlap or that
+    stand upside down to each other.
     """
     unknown = [Side.UNKNOWN] * len(regions)
     if len(regions) != 2:
@@ -40,41 +40,46 @@ def places(regions: Sequence[Region]) -> list[Side]:
     return [Side.RIGHT, Side.LEFT] if across > 0 else [Side.LEFT, Side.RIGHT]
 
 
-def agree(said: Mapping[str, Side]) -> Side:
-    """The side that all who know one agree on; unknown where two contradict each other."""
-    sides = {side for side in said.values() if side is not Side.UNKNOWN}
+def agree(statements: Mapping[str, Side]) -> Side:
+    """The side on which all sources that state one agree; unknown where two contradict."""
+    sides = {side for side in statements.values() if side is not Side.UNKNOWN}
     return sides.pop() if len(sides) == 1 else Side.UNKNOWN
 
 
-def check_side(said: Mapping[str, Side], left: float | None) -> Check:
-    """The side and what it rests on.
+def check_side(statements: Mapping[str, Side], left: float | None) -> Check:
+    """The side, and its sources as evidence.
 
-    The picture's own look is wrong too often to overrule anybody or to decide alone: it only warns.
+    The estimate from the anatomy is wrong too often to overrule a source or to decide alone: it
+    only warns.
 
     Args:
-        said: by whom, which side.
-        left: probability that the knee is a left one by its anatomy; ``None``: nobody looked.
+        statements: the side that each source states.
+        left: probability that the knee is a left one by its anatomy; ``None``: not estimated.
     """
-    known = {who: side for who, side in said.items() if side is not Side.UNKNOWN}
+    known = {source: side for source, side in statements.items() if side is not Side.UNKNOWN}
     agreed = agree(known)
-    looks = _look(left)
+    anatomical = _anatomical_side(left)
     if len(set(known.values())) > 1:
-        contradiction = ", ".join(f"{who} says {side.label}" for who, side in known.items())
+        contradiction = ", ".join(f"{source} says {side.label}" for source, side in known.items())
         return Check("side", "warning", f"side unknown: {contradiction}")
     if agreed is Side.UNKNOWN:
-        opinion = "" if looks is Side.UNKNOWN else f"; its anatomy looks like a {looks.label} knee"
-        return Check("side", "unknown", f"nothing tells the side{opinion}")
+        estimate = f"; its anatomy looks like a {anatomical.label} knee"
+        return Check(
+            "side",
+            "unknown",
+            "nothing tells the side" + ("" if anatomical is Side.UNKNOWN else estimate),
+        )
     sources = " and ".join(known)
-    if looks not in (Side.UNKNOWN, agreed):
+    if anatomical not in (Side.UNKNOWN, agreed):
         return Check(
             "side",
             "warning",
-            f"{sources} says {agreed.label}, but the anatomy looks like a {looks.label} knee",
+            f"{sources} says {agreed.label}, but the anatomy looks like a {anatomical.label} knee",
         )
     return Check("side", "passed", f"{agreed.label}, from {sources}")
 
 
-def _look(left: float | None) -> Side:
+def _anatomical_side(left: float | None) -> Side:
     if left is None or 1 - _SURE < left < _SURE:
         return Side.UNKNOWN
     return Side.LEFT if left >= _SURE else Side.RIGHT

@@ -1,4 +1,4 @@
-"""Gates that a picture must pass before it is graded: each says what it measured."""
+"""Checks that a picture must pass before it is graded, each with what it measured."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import numpy as np
 
 from kellgren.knee import Plane, Region
 from kellgren.localisation.check import Check
-from kellgren.localisation.knee_detector import Finding, Localiser
+from kellgren.localisation.knee_detector import Detection, Localiser
 
-_FLAT = 0.02  # standard deviation of grey values below which nothing can be seen
+_FLAT = 0.02  # standard deviation of grey values below which no structure is visible
 _CLIPPED = 0.75  # share of a knee's pixels at the darkest or brightest value
 _MUCH_OUTSIDE = 0.15  # share of a knee's square beyond the film
 
 
-def check_knee(finding: Finding | None, localiser: Localiser) -> Check:
+def check_knee(detection: Detection | None, localiser: Localiser) -> Check:
     """Whether there is a knee joint at all."""
     least = localiser.card.least_confidence
-    if finding is None:
+    if detection is None:
         return Check("knee", "refused", "no knee joint is to be seen")
-    found = f"confidence {finding.confidence:.2f}, at least {least:.2f} is asked for"
-    if finding.confidence < least:
-        return Check("knee", "refused", f"no knee joint is to be seen ({found})")
-    return Check("knee", "passed", f"a knee joint was found ({found})")
+    measured = f"confidence {detection.confidence:.2f}, at least {least:.2f} is asked for"
+    if detection.confidence < least:
+        return Check("knee", "refused", f"no knee joint is to be seen ({measured})")
+    return Check("knee", "passed", f"a knee joint was found ({measured})")
 
 
-def check_view(finding: Finding, localiser: Localiser, *, share_outside: float) -> Check:
-    """Whether it looks like the frontal knees that grading was learnt from, and stands upright."""
+def check_view(detection: Detection, localiser: Localiser, *, share_outside: float) -> Check:
+    """Whether it resembles the frontal knees of the training data, and is upright."""
     most = localiser.card.most_distance
-    distance = localiser.distance(finding)
+    distance = localiser.distance(detection)
     far = f"distance from frontal knees {distance:.2f}, at most {most:.2f} is allowed"
     if distance > most:
         return Check("view", "refused", f"unlike the frontal knees of the training ({far})")
-    turned = _turned(finding.region.angle)
+    turned = _turned(detection.region.angle)
     if turned:
         return Check("view", "warning", f"the picture is {turned} and was turned upright ({far})")
     if share_outside > _MUCH_OUTSIDE:
@@ -53,26 +53,26 @@ def check_inversion(*, was_inverted: bool, probability: float) -> Check:
 
 
 def check_exposure(knee: Plane) -> Check:
-    """Whether there are grey values to see anything by."""
+    """Whether the knee's grey values vary and are not clipped."""
     spread = float(knee.std())
     dark, bright = float((knee <= 0.004).mean()), float((knee >= 0.996).mean())
-    told = f"{dark:.0%} of the knee are black, {bright:.0%} white"
+    measured = f"{dark:.0%} of the knee are black, {bright:.0%} white"
     if spread < _FLAT:
-        return Check("exposure", "refused", f"nearly one grey value all over ({told})")
+        return Check("exposure", "refused", f"nearly one grey value all over ({measured})")
     if dark + bright > _CLIPPED:
-        return Check("exposure", "refused", f"clipped: {told}")
+        return Check("exposure", "refused", f"clipped: {measured}")
     if max(dark, bright) > _CLIPPED / 2:
-        return Check("exposure", "warning", f"strongly clipped: {told}")
-    return Check("exposure", "passed", told)
+        return Check("exposure", "warning", f"strongly clipped: {measured}")
+    return Check("exposure", "passed", measured)
 
 
 def check_implant(knee: Plane) -> Check:
-    """Whether something as dense and as sharply bounded as metal covers part of the knee."""
+    """Whether a part of the knee is as dense and as sharply bounded as metal."""
     share, sharpness = metal(knee)
-    told = f"{share:.1%} of the knee as white as metal, edge {sharpness:.2f}"
+    measured = f"{share:.1%} of the knee as white as metal, edge {sharpness:.2f}"
     if share > _METAL_SHARE and sharpness > _METAL_EDGE:
-        return Check("implant", "warning", f"perhaps metal: {told}")
-    return Check("implant", "passed", f"no sign of metal: {told}")
+        return Check("implant", "warning", f"perhaps metal: {measured}")
+    return Check("implant", "passed", f"no sign of metal: {measured}")
 
 
 _METAL_SHARE, _METAL_EDGE = 0.01, 0.2

@@ -1,1 +1,1 @@
-"""Readings as tables, JSON, FHIR resources and DICOM objects; pseudonyms of patients."""
+"""Readings as FHIR resources and DICOM objects; pseudonyms of patients."""

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from kellgren import __version__
 from kellgren.grades import Grade
 from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.reading_schema import NOTICE
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.schemas import (
     About,
@@ -38,7 +39,6 @@ from kellgren.web.settings import Settings
 from kellgren.web.storage.cases import CaseStore
 from kellgren.web.workers.pool import GraderPool
 
-NOTICE = "Research software, not a medical device."
 STATIC = Path(str(resources.files("kellgren"))) / "web" / "static"
 _DESCRIPTION = (
     f"Kellgren-Lawrence grades of knee X-rays. {NOTICE}\n\n"

@@ -151,8 +151,8 @@ def test_one_knee_in_every_lossy_encoding_is_read_nearly(
     error = np.abs(radiograph.pixels - knee / np.float32(255)).max()
     assert 0 < error <= most + 1e-6
     assert (radiograph.bit_depth, radiograph.warnings) == (bits, ())
-    original, found = opinion(knee / np.float32(255)), opinion(radiograph.pixels)
-    assert found.argmax() == original.argmax()
+    original, decoded = opinion(knee / np.float32(255)), opinion(radiograph.pixels)
+    assert decoded.argmax() == original.argmax()
 
 
 def test_the_catalogue_holds_every_encoding_that_is_read() -> None:

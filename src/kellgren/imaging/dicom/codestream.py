@@ -1,4 +1,4 @@
-"""What a compressed picture says of its own size, read before a decoder believes it."""
+"""The size that a compressed picture claims, read before a decoder allocates memory for it."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def jpeg_2000_claim(codestream: bytes) -> Claim | None:
         return None
     right, bottom, left, top = struct.unpack_from(">4I", codestream, at + 8)
     samples, precision = struct.unpack_from(">HB", codestream, at + 40)
-    # The highest bit of the precision says that samples are signed.
+    # The highest bit of the precision states that samples are signed.
     return Claim(bottom - top, right - left, samples, (precision & 0x7F) + 1)

@@ -11,7 +11,7 @@ from typing import Any
 from pydicom import Dataset
 
 from kellgren.grades import Side
-from kellgren.imaging.picture import PLAUSIBLE_MM, PixelSpacing, Refusal
+from kellgren.imaging.picture import PLAUSIBLE_MM, PixelSpacing, RejectedPicture
 
 
 class Header:
@@ -47,13 +47,13 @@ class Header:
         """A whole number of at least 0 that the picture can not be read without.
 
         Raises:
-            Refusal: negative, fractional, or absent or broken without a default.
+            RejectedPicture: negative, fractional, or absent or broken without a default.
         """
         number = self.number(keyword)
         if number is None and default is not None:
             return default
         if number is None or number < 0 or number != int(number):
-            raise Refusal(
+            raise RejectedPicture(
                 f"is a damaged DICOM file: {keyword} is missing or is no count",
                 "Export or copy the picture again.",
             )

@@ -63,12 +63,12 @@ def decode_isolated(dataset: Dataset) -> np.ndarray:
             timeout=TIME_LIMIT_S,
             check=True,
         )
-        found = np.load(io.BytesIO(child.stdout), allow_pickle=False)
+        decoded = np.load(io.BytesIO(child.stdout), allow_pickle=False)
     except (subprocess.SubprocessError, OSError, ValueError, EOFError) as error:
         raise DecoderDied(type(error).__name__) from None
-    if found.shape != (facts["Rows"], facts["Columns"]):
+    if decoded.shape != (facts["Rows"], facts["Columns"]):
         raise DecoderDied("shape")
-    return np.asarray(found)
+    return np.asarray(decoded)
 
 
 def _serve() -> None:

@@ -1,4 +1,4 @@
-"""DICOM files to data sets: parsed no further than needed, inflated no further than believed.
+"""DICOM files to data sets: parsed no further than needed, inflated up to a limit.
 
 Only the elements asked for are parsed. For a picture the patient's name is never among them, so it
 can not reach a message, a log or the result.
@@ -17,7 +17,7 @@ from kellgren.errors import UnreadableRadiograph
 from kellgren.imaging.dicom.header import Header
 from kellgren.imaging.picture import (
     MAX_FILE_BYTES,
-    Refusal,
+    RejectedPicture,
     check_size,
     file_content,
     sniffed_format,
@@ -79,10 +79,10 @@ def read_header(path: Path | str, keywords: Sequence[str]) -> Header:
     try:
         data = file_content(path)
         if sniffed_format(data) != "DICOM":
-            raise Refusal("is no DICOM file", "Name the DICOM file itself.")
+            raise RejectedPicture("is no DICOM file", "Name the DICOM file itself.")
         return Header(_parsed(_inflated(data), [*keywords], header_only=True))
-    except Refusal as refusal:
-        raise UnreadableRadiograph(path, refusal.problem, refusal.remedy) from None
+    except RejectedPicture as rejected:
+        raise UnreadableRadiograph(path, rejected.problem, rejected.remedy) from None
     except Exception as error:  # its message may quote the header
         problem = f"is damaged: reading its header stopped with {type(error).__name__}"
         raise UnreadableRadiograph(path, problem, EXPORT_AGAIN) from None
@@ -95,7 +95,7 @@ def parsed_picture(data: bytes) -> Dataset:
         data: the whole file, with or without its preamble.
 
     Raises:
-        Refusal: more elements than any picture needs, or deflated data without an end.
+        RejectedPicture: more elements than any picture needs, or deflated data without an end.
         Exception: whatever pydicom raises on damaged data.
     """
     return _parsed(_inflated(data))
@@ -121,7 +121,7 @@ class _MeteredStream(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads_left -= 1
         if self._reads_left < 0:
-            raise Refusal("has more DICOM elements than any X-ray needs", EXPORT)
+            raise RejectedPicture("has more DICOM elements than any X-ray needs", EXPORT)
         return super().read(size)
 
 
@@ -143,10 +143,10 @@ def _inflated(data: bytes) -> bytes:
         check_description(header)
         rest = native_bytes(header) * frame_count(header) + TRAILER_BYTES
         if rest > MAX_FILE_BYTES:
-            raise Refusal("claims more pixels than any X-ray has", EXPORT)
+            raise RejectedPicture("claims more pixels than any X-ray has", EXPORT)
         inflated += inflater.decompress(inflater.unconsumed_tail, rest)
     if not inflater.eof or _DEFLATED in inflated:
-        raise Refusal(
+        raise RejectedPicture(
             "is damaged: its deflated data does not end where its picture does", EXPORT_AGAIN
         )
     return inflated
@@ -167,28 +167,30 @@ def check_description(header: Header) -> None:
     """Refuse every picture that this version does not read, going by the header alone.
 
     Raises:
-        Refusal: with the reason.
+        RejectedPicture: with the reason.
     """
     photometric = header.word("PhotometricInterpretation")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        found = photometric if photometric in _COLOURS else "missing or unknown"
-        raise Refusal(
-            f"PhotometricInterpretation is {found}, expected MONOCHROME1 or MONOCHROME2", EXPORT
+        named = photometric if photometric in _COLOURS else "missing or unknown"
+        raise RejectedPicture(
+            f"PhotometricInterpretation is {named}, expected MONOCHROME1 or MONOCHROME2", EXPORT
         )
     if header.count("SamplesPerPixel", 1) != 1:
-        raise Refusal("has several samples per pixel, expected one grey value", EXPORT)
+        raise RejectedPicture("has several samples per pixel, expected one grey value", EXPORT)
     check_size(header.count("Rows"), header.count("Columns"))
     allocated, stored = header.count("BitsAllocated"), header.count("BitsStored")
     if allocated not in (8, 16) or not 8 <= stored <= allocated:
-        raise Refusal(f"stores {stored} bits in {allocated}, expected 8 to 16 in 8 or 16", EXPORT)
+        raise RejectedPicture(
+            f"stores {stored} bits in {allocated}, expected 8 to 16 in 8 or 16", EXPORT
+        )
     if header.count("HighBit", stored - 1) != stored - 1:
-        raise Refusal("HighBit is not BitsStored - 1, as it must be", EXPORT)
+        raise RejectedPicture("HighBit is not BitsStored - 1, as it must be", EXPORT)
     if header.count("PixelRepresentation", 0) > 1:
-        raise Refusal("PixelRepresentation is neither 0 nor 1", EXPORT)
+        raise RejectedPicture("PixelRepresentation is neither 0 nor 1", EXPORT)
 
 
 def frame_count(header: Header) -> int:
-    """How many frames the file claims; one where it says nothing."""
+    """How many frames the file claims; one where it states none."""
     return header.count("NumberOfFrames", 1) or 1
 
 

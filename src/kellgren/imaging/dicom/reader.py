@@ -1,4 +1,4 @@
-"""DICOM files to grey values in 0..1: parse, check every claim, decode, and only then believe."""
+"""DICOM files to grey values in 0..1: parse, check every claim, then decode."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kellgren.imaging.dicom.parsing import (
     native_bytes,
     parsed_picture,
 )
-from kellgren.imaging.picture import Picture, Refusal
+from kellgren.imaging.picture import Picture, RejectedPicture
 
 _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
@@ -60,21 +60,21 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
 
     The stored values pass the modality transform, the VOI transform (lookup table, else the first
     window, else the whole range from the smallest to the largest unpadded value) and, where the
-    file says so, the inversion that makes bone bright. Padding becomes black.
+    file states it, the inversion that makes bone bright. Padding becomes black.
 
     Args:
         data: the whole file, with or without its preamble.
         frame: which one, from 1, of a file that holds several.
 
     Raises:
-        Refusal: colour, several frames and none chosen, a claim that is false or too large, an
-            unknown compression.
+        RejectedPicture: colour, several frames and none chosen, a claim that is false or too
+            large, an unknown compression.
         Exception: whatever pydicom or a decoder raises on damaged data.
     """
     dataset = parsed_picture(data)
     header = Header(dataset)
     if "PixelData" not in dataset:
-        raise Refusal("is a DICOM file without a picture in it", "Name the X-ray itself.")
+        raise RejectedPicture("is a DICOM file without a picture in it", "Name the X-ray itself.")
     check_description(header)
     stored = _decoded(dataset, header, _chosen_frame(header, frame))
     return Picture(
@@ -90,12 +90,12 @@ def _chosen_frame(header: Header, wanted: int | None) -> int:
     """The number of the frame to read, from 0."""
     frames = frame_count(header)
     if wanted is None and frames > 1:
-        raise Refusal(
+        raise RejectedPicture(
             f"holds {frames} frames and none was chosen",
             f"Name one: --frame 1 to --frame {frames}.",
         )
     if not 1 <= (wanted or 1) <= frames:
-        raise Refusal(f"holds no frame {wanted}", f"It holds {frames}: name one of them.")
+        raise RejectedPicture(f"holds no frame {wanted}", f"It holds {frames}: name one of them.")
     return (wanted or 1) - 1
 
 
@@ -123,15 +123,17 @@ def _cut_to_frame(dataset: Dataset, header: Header, frame: int) -> None:
     """Check the length of the pixel data, and leave one frame of it."""
     frames, size, pixels = frame_count(header), native_bytes(header), dataset.PixelData
     if dataset.file_meta.TransferSyntaxUID in _NATIVE:
-        found, expected = len(pixels), frames * size
-        if found not in (expected, expected + expected % 2):  # an odd length is padded
-            raise Refusal(f"holds {found} bytes of pixels, expected {expected}", EXPORT_AGAIN)
+        length, expected = len(pixels), frames * size
+        if length not in (expected, expected + expected % 2):  # an odd length is padded
+            raise RejectedPicture(
+                f"holds {length} bytes of pixels, expected {expected}", EXPORT_AGAIN
+            )
         one = pixels[frame * size :][:size] if frames > 1 else pixels
         dataset.PixelData = one + b"\0" * (len(one) % 2)
         return
     # No lossless method needs more room than the pixels themselves, up to a few headers.
     if len(pixels) > frames * (2 * size + TRAILER_BYTES):
-        raise Refusal("has more compressed data than its pixels need", EXPORT_AGAIN)
+        raise RejectedPicture("has more compressed data than its pixels need", EXPORT_AGAIN)
     if frames > 1:
         dataset.PixelData = encapsulate([get_frame(pixels, frame, number_of_frames=frames)])
         dataset["PixelData"].is_undefined_length = True
@@ -143,9 +145,9 @@ def _transfer_syntax(dataset: Dataset, header: Header) -> uid.UID:
         return uid.UID(named)
     if named:
         name = named.name if named.type else "an unknown method"
-        raise Refusal(f"is compressed with {name}, which is not read here", _DECOMPRESS)
+        raise RejectedPicture(f"is compressed with {name}, which is not read here", _DECOMPRESS)
     if dataset["PixelData"].is_undefined_length:
-        raise Refusal("does not say how its pixels are compressed", EXPORT_AGAIN)
+        raise RejectedPicture("does not say how its pixels are compressed", EXPORT_AGAIN)
     header.warnings.append("the file names no transfer syntax: uncompressed pixels are assumed")
     is_implicit, is_little_endian = dataset.original_encoding
     if is_implicit:
@@ -159,18 +161,18 @@ def _check_codestream(codestream: bytes, header: Header, syntax: uid.UID) -> Non
     The decoders take memory for what the compressed picture claims, not for what was checked.
     """
     frames = _FRAMES.get(syntax)
-    found = jpeg_claim(codestream, frames) if frames else jpeg_2000_claim(codestream)
-    if found is None:
-        raise Refusal(f"holds no {syntax.name} picture where it should", EXPORT_AGAIN)
-    if found.precision > 8 and syntax == uid.JPEGBaseline8Bit:
-        raise Refusal("holds more than the 8 bits of its compression", _DECOMPRESS)
-    if found.precision > 8 and syntax == uid.JPEGExtended12Bit and header.count("BitsStored") != 12:
-        raise Refusal("is a lossy JPEG of 12 bits that says to hold others", _DECOMPRESS)
-    bits = 8 if found.precision <= 8 else 16
+    claim = jpeg_claim(codestream, frames) if frames else jpeg_2000_claim(codestream)
+    if claim is None:
+        raise RejectedPicture(f"holds no {syntax.name} picture where it should", EXPORT_AGAIN)
+    if claim.precision > 8 and syntax == uid.JPEGBaseline8Bit:
+        raise RejectedPicture("holds more than the 8 bits of its compression", _DECOMPRESS)
+    if claim.precision > 8 and syntax == uid.JPEGExtended12Bit and header.count("BitsStored") != 12:
+        raise RejectedPicture("is a lossy JPEG of 12 bits that says to hold others", _DECOMPRESS)
+    bits = 8 if claim.precision <= 8 else 16
     described = (header.count("Rows"), header.count("Columns"), 1, header.count("BitsAllocated"))
-    if (found.rows, found.columns, found.samples, bits) != described:
-        raise Refusal(
-            f"claims {found.columns} x {found.rows} x {found.samples} in its compressed picture "
+    if (claim.rows, claim.columns, claim.samples, bits) != described:
+        raise RejectedPicture(
+            f"claims {claim.columns} x {claim.rows} x {claim.samples} in its compressed picture "
             f"and {header.count('Columns')} x {header.count('Rows')} x 1 in its header, "
             "or other bits per pixel",
             EXPORT_AGAIN,

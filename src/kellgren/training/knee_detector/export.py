@@ -20,7 +20,7 @@ from kellgren.localisation.knee_detector import (
     CARD,
     NETWORK,
     SIDE_NETWORK,
-    Finding,
+    Detection,
     Localiser,
     LocaliserCard,
 )
@@ -43,7 +43,7 @@ class Judged:
     """
 
     features: npt.NDArray[np.float32]
-    limits: Sequence[Finding]
+    limits: Sequence[Detection]
 
 
 def export_networks(

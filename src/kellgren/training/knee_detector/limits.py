@@ -11,7 +11,7 @@ from kellgren.data.manifest import Knee
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Region
 from kellgren.localisation.film import upright_grey
-from kellgren.localisation.knee_detector import Finding, Localiser
+from kellgren.localisation.knee_detector import Detection, Localiser
 from kellgren.training.knee_detector.export import Judged
 from kellgren.training.knee_detector.film_maker import BoxedFrame, FilmMaker
 from kellgren.training.knee_detector.run import load_crops
@@ -53,7 +53,7 @@ def limit_knees(held_out: Sequence[Knee]) -> list[Knee]:
     return ordered[:LIMIT_KNEES]
 
 
-def _on_crops(localiser: Localiser, knees: Sequence[Knee]) -> Iterator[Finding]:
+def _on_crops(localiser: Localiser, knees: Sequence[Knee]) -> Iterator[Detection]:
     for knee in knees:
         _, findings, _ = upright_grey(read_radiograph(knee.image).pixels, localiser)
         yield from findings[:1]
@@ -61,7 +61,7 @@ def _on_crops(localiser: Localiser, knees: Sequence[Knee]) -> Iterator[Finding]:
 
 def _on_films(
     localiser: Localiser, knees: Sequence[Knee], rng: np.random.Generator
-) -> Iterator[Finding]:
+) -> Iterator[Detection]:
     maker = FilmMaker(*load_crops(knees), _FILM_SIZE)
     for _ in range(_FILMS):
         film = maker.draw_film(rng)
@@ -75,7 +75,7 @@ def _on_films(
         yield from _matched(localiser.find(bright), places)
 
 
-def _matched(findings: list[Finding], places: Sequence[Region]) -> list[Finding]:
+def _matched(findings: list[Detection], places: Sequence[Region]) -> list[Detection]:
     """Those that lie where a knee is."""
     return [
         finding

@@ -18,7 +18,7 @@ from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.grades import Grade
 from kellgren.grading.calibration import certainty, likely_grades
-from kellgren.output.tables import COLUMNS
+from kellgren.reading_tables import COLUMNS
 
 
 def write_readings(

@@ -11,8 +11,8 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from kellgren.output.tables import csv_text, json_text
 from kellgren.reading_schema import CertaintyLevel, GradeNumber
+from kellgren.reading_tables import csv_text, json_text
 from kellgren.web.api.schemas import Case, CaseList, Problem, Submitted, case_record
 from kellgren.web.api.uploads import UploadReceiver, discard_body, service_unavailable
 from kellgren.web.notifier import Notifier

@@ -1,4 +1,4 @@
-"""Readings as one table or one document: the columns of the CSV, and the JSON."""
+"""Readings as a CSV table or a JSON document."""
 
 from __future__ import annotations
 

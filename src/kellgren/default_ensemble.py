@@ -1,0 +1,78 @@
+"""Readings in one call, by the bundle that comes with the package, loaded once per process."""
+
+from __future__ import annotations
+
+import threading
+
+from kellgren.ensemble import Ensemble
+from kellgren.grades import Side
+from kellgren.grading.runtime import Engine, Precision
+from kellgren.imaging.radiograph_input import RadiographInput
+from kellgren.reading import KneeReading
+
+_lock = threading.Lock()
+_loaded: dict[tuple[Engine, Precision, int, bool, bool], Ensemble] = {}
+
+
+def read(
+    source: RadiographInput,
+    *,
+    side: Side | str | None = None,
+    mm_per_pixel: float | None = None,
+    inverted: bool = False,
+    frame: int | None = None,
+    force: bool = False,
+    engine: Engine = "onnxruntime",
+    precision: Precision = "fp32",
+    threads: int = 0,
+    mirror: bool = True,
+    pair: bool = True,
+) -> list[KneeReading]:
+    """Grade every knee of a radiograph with the bundle that comes with the package.
+
+    The bundle is loaded by the first call with an engine, precision, number of threads, mirror and
+    pair, and kept for later ones. Calls from several threads may overlap.
+
+    Args:
+        source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open in
+            binary mode, read from its position to its end and left open; the bytes of such a
+            file; or a NumPy array ``(H, W)`` of grey values: uint8, uint16, or floating point in
+            0..1.
+        side: of the knee: ``Side``, ``"L"``, ``"R"``, ``"left"`` or ``"right"``; ``None`` where
+            it is not known, or stated by the file.
+        mm_per_pixel: pixel spacing in millimetres, 0.01 to 5, in place of the file's.
+        inverted: bone is dark in the array or picture.
+        frame: which one to read, from 1, of a DICOM file that holds several.
+        force: grade a picture that a check refuses too; the readings' checks state it.
+        engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
+        precision: ``"fp32"``, or ``"bf16"`` with openvino.
+        threads: of the engine, for one knee; 0 leaves the choice to it.
+        mirror: average the outputs for the knee and for its mirror image.
+        pair: take the contralateral knee into account where the radiograph shows both.
+
+    Returns:
+        One reading a knee, from the left of the picture to its right.
+
+    Raises:
+        BundleError: the bundle is damaged or missing.
+        InvalidOption: an argument is not among its choices, or out of range.
+        MissingExtra: openvino is chosen and not installed, or bf16 without it.
+        NotAKneeFilm: the picture shows no knee that may be graded.
+        UnreadableRadiograph: the file or array cannot be read.
+    """
+    ensemble = _ensemble(engine, precision, threads, mirror, pair)
+    return ensemble.read(
+        source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
+    )
+
+
+def _ensemble(
+    engine: Engine, precision: Precision, threads: int, mirror: bool, pair: bool
+) -> Ensemble:
+    options = (engine, precision, threads, bool(mirror), bool(pair))
+    with _lock:  # two threads must not load the same networks
+        if options not in _loaded:
+            _loaded[options] = Ensemble.default(
+                engine=engine, precision=precision, threads=threads, mirror=mirror, pair=pair
+            )
+        return _loaded[options]

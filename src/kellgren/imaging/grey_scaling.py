@@ -1,0 +1,43 @@
+"""Stored grey values of a raster picture or an array to 0..1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.imaging.picture import RejectedPicture
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bit depths that X-ray detectors deliver."""
+EXPORT_GREY = "Export the X-ray as a grey picture of 8 to 16 bits."
+
+
+def scaled(values: npt.NDArray[Any], depth: int) -> npt.NDArray[np.float32]:
+    """Integers of ``depth`` bits, in a new array of 0..1."""
+    return values.astype(np.float32) / np.float32(2**depth - 1)
+
+
+def covering_depth(values: npt.NDArray[Any]) -> int:
+    """The smallest of `DEPTHS` that holds every integer, so that its container has no influence.
+
+    Raises:
+        RejectedPicture: a value is negative or has more than 16 bits.
+    """
+    smallest, largest = int(values.min()), int(values.max())
+    if smallest < 0 or largest >= 2 ** DEPTHS[-1]:
+        raise RejectedPicture("has grey values outside 0 to 65535", EXPORT_GREY)
+    return next(depth for depth in DEPTHS if largest < 2**depth)
+
+
+def unit_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Floating-point values that lie in 0..1 already, in a new array.
+
+    Raises:
+        RejectedPicture: they do not, or are no numbers.
+    """
+    # The comparison is also false for values that are no numbers.
+    if not ((values >= 0.0) & (values <= 1.0)).all():
+        raise RejectedPicture("has floating-point grey values outside 0 to 1", EXPORT_GREY)
+    return values.astype(np.float32)
