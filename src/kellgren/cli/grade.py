@@ -73,6 +73,8 @@ PrecisionName = Annotated[
     Literal["fp32", "bf16"],
     typer.Option(help="Number format of the networks; bf16: with --engine openvino only."),
 ]
+Mirror = Annotated[bool, typer.Option(help="Average over the knee and its mirror image.")]
+Force = Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume an interrupted --csv or --json batch.")
 ]
@@ -119,14 +121,12 @@ def grade(
     model: ModelFolder = None,
     engine: EngineName = "onnxruntime",
     precision: PrecisionName = "fp32",
-    mirror: Annotated[
-        bool, typer.Option(help="Average over the knee and its mirror image.")
-    ] = True,
+    mirror: Mirror = True,
     single: Single = False,
     mapped: MappedGrade = None,
     workers: Workers = 0,
     resume: Resume = False,
-    force: Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")] = False,
+    force: Force = False,
     schema: Schema = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""

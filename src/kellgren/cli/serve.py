@@ -44,24 +44,9 @@ def serve(
     """Run the reading room: a web page and an API on this machine."""
     from kellgren.cli.inputs import cores
     from kellgren.web.server import CannotServe, run
-    from kellgren.web.settings import (
-        MIN_TOKEN_LENGTH,
-        Limits,
-        Settings,
-        answered_hosts,
-        default_store,
-        is_loopback,
-    )
+    from kellgren.web.settings import Limits, Settings, answered_hosts, default_store
 
-    if token is None and not is_loopback(host):
-        raise typer.BadParameter(
-            f"{host} can be reached by other machines; set --token or KELLGREN_TOKEN",
-            param_hint="--host",
-        )
-    if token is not None and (len(token) < MIN_TOKEN_LENGTH or not token.isprintable()):
-        raise typer.BadParameter(
-            f"needs {MIN_TOKEN_LENGTH} printable characters or more", param_hint="--token"
-        )
+    _check_access(host, token)
     settings = Settings(
         store=store or default_store(),
         hosts=frozenset(),
@@ -76,6 +61,21 @@ def serve(
         run(settings, host, port, lambda bound: answered_hosts(host, bound, names), _report)
     except CannotServe as refusal:
         raise typer.BadParameter(str(refusal)) from None
+
+
+def _check_access(host: str, token: str | None) -> None:
+    """Whoever can reach the server must know a token, and one that cannot be guessed."""
+    from kellgren.web.settings import MIN_TOKEN_LENGTH, is_loopback
+
+    if token is None and not is_loopback(host):
+        raise typer.BadParameter(
+            f"{host} can be reached by other machines; set --token or KELLGREN_TOKEN",
+            param_hint="--host",
+        )
+    if token is not None and (len(token) < MIN_TOKEN_LENGTH or not token.isprintable()):
+        raise typer.BadParameter(
+            f"needs {MIN_TOKEN_LENGTH} printable characters or more", param_hint="--token"
+        )
 
 
 def _report(message: str) -> None:

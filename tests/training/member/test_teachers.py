@@ -41,7 +41,7 @@ def run_of(
     knees: list[Knee], out: Path, fold: int | None, recipe: Recipe | None = None
 ) -> MemberRun:
     return prepare(
-        recipe or tiny_recipe(ONE_CYCLE, epochs=(1,)),
+        recipe or tiny_recipe(ONE_CYCLE, epochs=(2,)),
         knees,
         out,
         folds=None if fold is None else FOLDS,
@@ -187,8 +187,8 @@ def test_a_checkpoint_says_what_the_exported_file_says(
     (network,) = run.teacher.networks
     output = by_checkpoint(run, network, teacher_runs[1].checkpoint, lambda done, of: None)
     expected = graded_by_file(teacher_runs[1], run.learnt)
-    spread = np.ptp(expected, axis=0).max()  # among knees; the network learnt for one epoch
-    assert spread > 1e-3
+    spread = np.ptp(expected, axis=0).max()  # among knees; the network learnt for two epochs
+    assert spread > 3e-3
     np.testing.assert_allclose(output, expected, atol=0.05 * spread)
     elsewhere = replace(run, data_hash="of another fold", device=Device("cpu", bf16=False))
     with pytest.raises(TrainingError, match="belongs to another run"):
