@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from kellgren import __version__
-from kellgren.arrays import Distributions
 from kellgren.explanation.cam import ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
 from kellgren.grading.calibration import certainty, likely_grades
-from kellgren.grading.panel import Opinion, Panel
+from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.film import FoundKnee, find_knees
@@ -122,7 +122,7 @@ class Ensemble:
         return replace(own, read_with=other.image, **_verdict(found))
 
     def _reading(
-        self, image: str, knee: FoundKnee, opinion: Opinion, warnings: tuple[str, ...]
+        self, image: str, knee: FoundKnee, opinion: PanelOutput, warnings: tuple[str, ...]
     ) -> KneeReading:
         return KneeReading(
             image=image,
@@ -133,13 +133,13 @@ class Ensemble:
             model=self.model,
             crop=knee.crop,
             checks=knee.checks,
-            maps=ensemble_maps(opinion.outputs, opinion.says),
+            maps=ensemble_maps(opinion.outputs, opinion.map_weights),
             alone=tuple(float(p) for p in opinion.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in opinion.outputs),
         )
 
 
-def _verdict(probabilities: Distributions) -> dict[str, Any]:
+def _verdict(probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
     """The fields of a reading that follow from its ``(5,)`` probabilities."""
     low, high = likely_grades(probabilities)
     return {
