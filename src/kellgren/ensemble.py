@@ -16,7 +16,7 @@ from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
 from kellgren.grading.calibration import certainty, likely_grades
-from kellgren.grading.panel import Opinion, Panel
+from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
@@ -219,20 +219,20 @@ class Ensemble:
         return replace(own, read_with=other.image, **_graded(combined))
 
     def _reading(
-        self, image: str, knee: LocatedKnee, opinion: Opinion, warnings: tuple[str, ...]
+        self, image: str, knee: LocatedKnee, panel: PanelOutput, warnings: tuple[str, ...]
     ) -> KneeReading:
         return KneeReading(
             image=image,
             side=knee.crop.side,
-            **_graded(opinion.probabilities),
+            **_graded(panel.probabilities),
             warnings=(*warnings, *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,
             checks=knee.checks,
-            maps=ensemble_maps(opinion.outputs, opinion.says),
-            alone=tuple(float(p) for p in opinion.probabilities),
-            features=tuple(output.features.mean(axis=(1, 2)) for output in opinion.outputs),
+            maps=ensemble_maps(panel.outputs, panel.map_weights),
+            alone=tuple(float(p) for p in panel.probabilities),
+            features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
         )
 
 

@@ -57,9 +57,11 @@ def test_the_maps_and_biases_of_an_ensemble_add_up_to_its_logits(ensemble: Ensem
     for path in KNEES[:4]:
         (reading,) = ensemble.read(path)
         opinion = ensemble.panel.examine(reading.crop)
-        assert sum(opinion.says) == pytest.approx(1)
-        biases = sum(w * o.bias for w, o in zip(opinion.says, opinion.outputs, strict=True))
-        logits = sum(w * o.logits for w, o in zip(opinion.says, opinion.outputs, strict=True))
+        assert sum(opinion.map_weights) == pytest.approx(1)
+        biases = sum(w * o.bias for w, o in zip(opinion.map_weights, opinion.outputs, strict=True))
+        logits = sum(
+            w * o.logits for w, o in zip(opinion.map_weights, opinion.outputs, strict=True)
+        )
         assert reading.maps.shape == (5, 8, 8)
         np.testing.assert_allclose(reading.maps.sum(axis=(1, 2)) + biases, logits, atol=1e-4)
 

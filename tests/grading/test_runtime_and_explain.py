@@ -291,7 +291,7 @@ def test_a_reading_is_the_panels_opinion_with_its_map() -> None:
     np.testing.assert_allclose(reading.probabilities, opinion.probabilities, atol=1e-6)
     voted = ensemble.bundle.card.combiner.combine(opinion.votes)
     np.testing.assert_allclose(voted, opinion.probabilities, atol=1e-6)
-    maps = ensemble_maps(opinion.outputs, opinion.says)
+    maps = ensemble_maps(opinion.outputs, opinion.map_weights)
     np.testing.assert_allclose(reading.activation, maps[reading.grade], atol=1e-5)
 
 

@@ -153,7 +153,7 @@ def test_combiners_do_not_care_for_the_order_and_hold_their_promise(rule: str) -
     np.testing.assert_array_equal(combiner.combine(members[:, 7]), found[7])
     assert found.mean(axis=0) == pytest.approx(np.bincount(truth) / len(truth), abs=0.03)
     assert Combiner.model_validate_json(combiner.model_dump_json()) == combiner
-    assert sum(combiner.says) == pytest.approx(1)
+    assert sum(combiner.map_weights) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -178,5 +178,8 @@ def test_a_combiner_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
 
 def test_weights_that_all_point_away_leave_the_maps_equal() -> None:
     turned = Combiner(rule="stacked", members=("a", "b"), weights=(-1.0, -2.0))
-    assert turned.says == (0.5, 0.5)
-    assert Combiner(rule="stacked", members=("a", "b"), weights=(3.0, -2.0)).says == (1.0, 0.0)
+    assert turned.map_weights == (0.5, 0.5)
+    assert Combiner(rule="stacked", members=("a", "b"), weights=(3.0, -2.0)).map_weights == (
+        1.0,
+        0.0,
+    )

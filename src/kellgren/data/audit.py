@@ -31,7 +31,7 @@ class Finding:
 
     Attributes:
         severity: ``error`` where training on the data would be dishonest or impossible.
-        title: what was found, in one line.
+        title: the result, in one line.
         examples: some of the files or patients.
     """
 
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """The counts of a data set and everything found in it."""
+    """The counts of a data set and the findings in it."""
 
     counts: Counts
     published_counts: Counts
@@ -50,7 +50,7 @@ class Audit:
 
     @property
     def honest(self) -> bool:
-        """Whether nothing speaks against training on it."""
+        """Whether there is no finding against training on it."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _CheckedFile:
     """What one file turned out to be."""
 
     file_hash: str = ""
@@ -84,26 +84,26 @@ def published_files() -> dict[tuple[str, str], tuple[int, str, str]]:
 def audit(
     knees: Sequence[Knee], advance: Callable[[int, int], None] = lambda done, of: None
 ) -> Audit:
-    """Look at every file of a data set.
+    """Check every file of a data set.
 
     Args:
         knees: of a manifest.
-        advance: told how many of how many files are done.
+        advance: called with how many files are done, and of how many.
     """
-    looks: list[_Looked] = []
+    checked: list[_CheckedFile] = []
     with ThreadPoolExecutor() as pool:
-        for done, look in enumerate(pool.map(_look, knees), start=1):
-            looks.append(look)
+        for done, file in enumerate(pool.map(_check_file, knees), start=1):
+            checked.append(file)
             advance(done, len(knees))
     findings = chain(
-        _undecodable(knees, looks),
+        _undecodable(knees, checked),
         _ungraded(knees),
         _straddling(knees),
         _recropped(knees),
-        _leaked(knees, looks),
-        _repeated(knees, looks),
+        _leaked(knees, checked),
+        _repeated(knees, checked),
         _incomplete(knees),
-        _unlike_published(knees, looks),
+        _unlike_published(knees, checked),
     )
     return Audit(count_grades(knees), _published_counts(), tuple(findings))
 
@@ -124,24 +124,24 @@ def _published_counts() -> Counts:
     return {split: dict(sorted(counter.items())) for split, counter in sorted(counted.items())}
 
 
-def _look(knee: Knee) -> _Looked:
+def _check_file(knee: Knee) -> _CheckedFile:
     try:
         pixels = read_radiograph(knee.image).pixels
         with knee.image.open("rb") as stream:
             file_hash = hashlib.file_digest(stream, "sha256").hexdigest()
     except (UnreadableRadiograph, OSError) as error:
         reason = error.problem if isinstance(error, UnreadableRadiograph) else "cannot be opened"
-        return _Looked(problem=reason)
+        return _CheckedFile(problem=reason)
     grey = np.rint(pixels * 255).astype(np.uint8)
-    return _Looked(file_hash, hashlib.sha256(grey.tobytes()).hexdigest())
+    return _CheckedFile(file_hash, hashlib.sha256(grey.tobytes()).hexdigest())
 
 
 def _finding(severity: Severity, title: str, examples: Iterable[str]) -> Finding:
     return Finding(severity, title, tuple(sorted(examples)[:_EXAMPLES]))
 
 
-def _undecodable(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterator[Finding]:
-    bad = [f"{k.image}: {at.problem}" for k, at in zip(knees, looks, strict=True) if at.problem]
+def _undecodable(knees: Sequence[Knee], checked: Sequence[_CheckedFile]) -> Iterator[Finding]:
+    bad = [f"{k.image}: {at.problem}" for k, at in zip(knees, checked, strict=True) if at.problem]
     if bad:
         yield _finding("error", f"{len(bad)} files cannot be read", bad)
     else:
@@ -163,7 +163,7 @@ def _straddling(knees: Sequence[Knee]) -> Iterator[Finding]:
     for knee in knees:
         split = "test" if knee.split == "auto_test" else knee.split
         splits[knee.patient].add(split)
-    both = [patient for patient, found in splits.items() if len(found) > 1]
+    both = [patient for patient, splits_of in splits.items() if len(splits_of) > 1]
     if both:
         yield _finding("error", f"{len(both)} patients are in two splits", both)
     else:
@@ -179,28 +179,28 @@ def _recropped(knees: Sequence[Knee]) -> Iterator[Finding]:
         yield Finding("fine", f"{len(recrops)} re-crops of test knees are left out of training")
 
 
-def _leaked(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterator[Finding]:
+def _leaked(knees: Sequence[Knee], checked: Sequence[_CheckedFile]) -> Iterator[Finding]:
     """Published test pictures under other names: pixels tell where names and splits do not."""
     test = {
-        found
+        digest
         for (_, path), (_, *both) in published_files().items()
         if path.startswith(("test/", "auto_test/"))
-        for found in both
+        for digest in both
     }
     posing = [
         str(knee.image)
-        for knee, look in zip(knees, looks, strict=True)
-        if knee.split not in ("test", "auto_test") and {look.file_hash, look.pixel_hash} & test
+        for knee, file in zip(knees, checked, strict=True)
+        if knee.split not in ("test", "auto_test") and {file.file_hash, file.pixel_hash} & test
     ]
     if posing:
         yield _finding("error", f"{len(posing)} published test pictures pose as others", posing)
 
 
-def _repeated(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterator[Finding]:
+def _repeated(knees: Sequence[Knee], checked: Sequence[_CheckedFile]) -> Iterator[Finding]:
     same: dict[str, list[Knee]] = defaultdict(list)
-    for knee, look in zip(knees, looks, strict=True):
-        if look.pixel_hash:
-            same[look.pixel_hash].append(knee)
+    for knee, file in zip(knees, checked, strict=True):
+        if file.pixel_hash:
+            same[file.pixel_hash].append(knee)
     groups = [group for group in same.values() if len(group) > 1]
     leaking = [
         " = ".join(str(knee.image) for knee in group)
@@ -230,11 +230,11 @@ def _incomplete(knees: Sequence[Knee]) -> Iterator[Finding]:
     published = _published_counts()
     for split, counts in count_grades(ours).items():
         if split in published and counts != published[split]:
-            found, expected = sum(counts.values()), sum(published[split].values())
-            yield Finding("warning", f"{split}: {found} knees, published {expected}")
+            present, expected = sum(counts.values()), sum(published[split].values())
+            yield Finding("warning", f"{split}: {present} knees, published {expected}")
 
 
-def _unlike_published(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterator[Finding]:
+def _unlike_published(knees: Sequence[Knee], checked: Sequence[_CheckedFile]) -> Iterator[Finding]:
     """Compare with the published files by split, grade and name; a copy may be re-encoded."""
     by_name = {
         (resolution, path.split("/")[0], path.rsplit("/", 1)[1][:-4]): (resolution, path)
@@ -244,17 +244,17 @@ def _unlike_published(knees: Sequence[Knee], looks: Sequence[_Looked]) -> Iterat
     changed: list[str] = []
     recoded: list[str] = []
     equal = 0
-    for knee, look in zip(knees, looks, strict=True):
+    for knee, file in zip(knees, checked, strict=True):
         keys = [by_name.get((r, knee.split, knee.image.stem)) for r in ("299", "224")]
         facts = [published_files()[key] for key in keys if key is not None]
         if not facts:
             continue
         if knee.grade is not None and int(knee.grade) != facts[0][0]:
             relabelled.append(f"{knee.image}: {int(knee.grade)}, published {facts[0][0]}")
-        hashes = {found for _, *both in facts for found in both}
-        if look.file_hash in hashes or look.pixel_hash in hashes:
+        hashes = {digest for _, *both in facts for digest in both}
+        if file.file_hash in hashes or file.pixel_hash in hashes:
             equal += 1
-        elif look.pixel_hash:
+        elif file.pixel_hash:
             lossy = knee.image.suffix.lower() in (".jpg", ".jpeg")
             (recoded if lossy else changed).append(str(knee.image))
     if relabelled:

@@ -29,7 +29,7 @@ class Knee:
 
     Attributes:
         image: the file, as it can be opened from the working directory.
-        patient: whoever's knee it is; both knees of a patient bear the same word.
+        patient: identifier of the patient, the same for both knees.
         side: of the patient.
         grade: ``None`` where the label is missing.
         split: ``train``, ``val``, ``test``, ``auto_test``, or empty where the set has none.
@@ -178,15 +178,15 @@ def _published_source(root: Path) -> str:
 
 def _one_folder_per_grade(root: Path, split: str, source: str) -> Iterator[Knee]:
     for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        found = _GRADE_FOLDER.match(folder.name)
-        if found is None:
+        grade_name = _GRADE_FOLDER.match(folder.name)
+        if grade_name is None:
             continue
         for image in sorted(folder.rglob("*")):
             if image.suffix.lower() in SUFFIXES and not image.name.startswith("."):
                 patient, side = patient_and_side(image)
                 if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
                     patient = image.stem[:-2]
-                yield Knee(image, patient, side, Grade(int(found[1])), split, source)
+                yield Knee(image, patient, side, Grade(int(grade_name[1])), split, source)
 
 
 def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:

@@ -51,7 +51,7 @@ def pack_knees(
         out: new or empty folder.
         piece_bytes: most bytes of a piece.
         training_only: leave out the test splits, of which training takes nothing.
-        advance: is told how many bytes are packed.
+        advance: called with the bytes packed so far, and of how many.
 
     Raises:
         InvalidManifest: the source is neither.
@@ -88,7 +88,7 @@ def unpack(
         paths: manifests, pieces, or folders of them.
         out: new, empty, or of an earlier unpacking.
         kind: of the packs.
-        advance: is told how many bytes of a pack are read.
+        advance: called with the bytes of a pack read so far, and of how many.
 
     Raises:
         InvalidPack: a piece is missing or damaged, or another file lies where one should.

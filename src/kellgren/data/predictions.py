@@ -133,12 +133,12 @@ def _read_text(path: Path) -> str:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    found = f"the columns are {', '.join(header[:12])}"
+    columns = f"the columns are {', '.join(header[:12])}"
     missing = [name for name in ("image", "grade") if name not in header]
     if missing:
         raise InvalidPredictions(
             path,
-            f"no column {' or '.join(missing)}; {found}",
+            f"no column {' or '.join(missing)}; {columns}",
             "Give the comma-separated columns image, side, grade and, if known, p0 to p4.",
         )
     twice = sorted({name for name in header if name and header.count(name) > 1})
@@ -149,7 +149,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     absent = [name for name in _PROBABILITIES if name not in header]
     if 0 < len(absent) < GRADE_COUNT:
         raise InvalidPredictions(
-            path, f"no column {', '.join(absent)}; {found}", "Give all of p0 to p4, or none."
+            path, f"no column {', '.join(absent)}; {columns}", "Give all of p0 to p4, or none."
         )
 
 

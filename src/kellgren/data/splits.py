@@ -57,7 +57,7 @@ class Folds:
 
 
 def make_folds(knees: Sequence[Knee], count: int = 5, seed: int = 42) -> Folds:
-    """Deal patients into folds so that each fold has the same share of every grade.
+    """Assign patients to folds so that each fold has the same share of every grade.
 
     A grade with fewer knees than there are folds is missing from some of them.
 
@@ -80,17 +80,17 @@ def make_folds(knees: Sequence[Knee], count: int = 5, seed: int = 42) -> Folds:
     ordered = sorted(knees, key=lambda knee: (knee.image.name, knee.image.as_posix()))
     patients = np.array([knee.patient for knee in ordered])
     grades = np.array([int(knee.grade or 0) for knee in ordered])
-    dealer = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     of_patient: dict[str, int] = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
-        for fold, (_, held_out) in enumerate(dealer.split(grades, grades, patients)):
+        for fold, (_, held_out) in enumerate(splitter.split(grades, grades, patients)):
             of_patient.update((str(patient), fold) for patient in patients[held_out])
     return Folds(of_patient, count, seed)
 
 
 def _why_not(knees: Sequence[Knee], count: int) -> str:
-    """What keeps the knees from being dealt into so many folds; empty where nothing does."""
+    """What keeps the knees from being split into so many folds; empty where nothing does."""
     patients = len({knee.patient for knee in knees})
     ungraded = sum(knee.grade is None for knee in knees)
     if count < 2:

@@ -180,5 +180,5 @@ class PatientBootstrap:
         return Estimate.of_area(float(draws[0]), self._spread(draws))
 
     def _spread(self, draws: Float64Array) -> Float64Array:
-        # All resamples of a single patient are alike: their spread says nothing.
+        # All resamples of a single patient are alike: their spread has no meaning.
         return draws[1:] if self.patient_count > 1 else draws[:0]

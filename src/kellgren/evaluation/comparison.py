@@ -3,7 +3,7 @@
 Differences are drawn over patients: every resample holds the same patients for both graders, so
 that what is hard for both cancels. The test asks how often a difference as large would come about
 if it did not matter who gave which grades: the two predictions of a patient, with both knees, are
-swapped or left by the toss of a coin (Good, Permutation Tests, 2000).
+swapped or left at random (Good, Permutation Tests, 2000).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Comparison:
             for grade in Grade
         ]
         return {
-            **{key: found.to_dict() for key, found in self.metrics.items()},
+            **{key: difference.to_dict() for key, difference in self.metrics.items()},
             "per_grade": grades,
             "right": {"both": both, "only_this": this, "only_other": other, "neither": neither},
             "knees": self.knees,
@@ -100,7 +100,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grades:
-    """What one grader says of N knees: grades (N,) 0..4, and (N, 5) probabilities if known."""
+    """What one grader predicts for N knees: grades (N,) 0..4, and (N, 5) probabilities if known."""
 
     predicted: npt.ArrayLike
     probabilities: npt.ArrayLike | None = None
@@ -125,8 +125,8 @@ def compare(
         other: the other; its metrics are subtracted.
         patients: N identifiers; knees of one patient share theirs.
         resamples: of the patients.
-        permutations: how often to toss the coins.
-        seed: of resamples and coins.
+        permutations: how many random swaps.
+        seed: of resamples and permutations.
         unshared: knees that only one of them graded, for the record.
 
     Raises:
@@ -144,12 +144,18 @@ def compare(
     bootstrap = PatientBootstrap(first.patient_count, len(first.truth), resamples, seed)
     mine, theirs = (_draws(knees, bootstrap) for knees in pair)
     chance = _permuted(first, second, permutations, seed)
-    found = {key: _differences(bootstrap, mine[key], theirs[key], chance[key]) for key in mine}
+    differences = {
+        key: _differences(bootstrap, mine[key], theirs[key], chance[key]) for key in mine
+    }
     right = [knees.truth == knees.predicted for knees in pair]
     cells = np.bincount(3 - 2 * right[0] - right[1], minlength=4)
     return Comparison(
-        metrics={metric.key: found[metric.key][0] for metric in METRICS if metric.key in found},
-        per_grade={it.key: found[it.key] for it in GRADE_METRICS if it.key in found},
+        metrics={
+            metric.key: differences[metric.key][0]
+            for metric in METRICS
+            if metric.key in differences
+        },
+        per_grade={it.key: differences[it.key] for it in GRADE_METRICS if it.key in differences},
         outcomes=(int(cells[0]), int(cells[1]), int(cells[2]), int(cells[3])),
         knees=len(first.truth),
         patients=first.patient_count,
@@ -202,7 +208,7 @@ def _draws(knees: GradedKnees, bootstrap: PatientBootstrap) -> dict[str, Float64
 def _permuted(
     this: GradedKnees, other: GradedKnees, permutations: int, seed: int
 ) -> dict[str, Float64Array]:
-    """The difference of every metric when coins decide who gave a patient's grades: (B, ...).
+    """The difference of every metric when it is random who gave a patient's grades: (B, ...).
 
     Both graders' knees lie in one sample, the other's as those of P more patients: to swap a
     patient is to count the one instead of the other.

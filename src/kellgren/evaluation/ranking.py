@@ -66,11 +66,11 @@ class RankedKnees:
         weights = drawn[self.patients]
         passed = _running(weights)
         positives = weights[self.positive]
-        found = _running(positives)
+        positives_passed = _running(positives)
         above, up_to = passed[self.above], passed[self.up_to]
-        positive_up_to = found[self.positive_up_to]
-        worse_or_tied = above + up_to - found[self.positive_above] - positive_up_to
-        count, negatives = found[-1], passed[-1] - found[-1]
+        positive_up_to = positives_passed[self.positive_up_to]
+        worse_or_tied = above + up_to - positives_passed[self.positive_above] - positive_up_to
+        count, negatives = positives_passed[-1], passed[-1] - positives_passed[-1]
         ordered = negatives * count - (positives * worse_or_tied).sum(axis=0) / 2
         precision = np.divide(
             positive_up_to, up_to, out=np.zeros_like(up_to), where=positive_up_to > 0
@@ -110,12 +110,12 @@ def curves(positive: Mask, score: Float64Array) -> Curves | None:
         return None
     order = np.argsort(-score, kind="stable")
     last_of_ties = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    found = np.cumsum(positive[order])[last_of_ties].astype(np.float64)
+    positives_passed = np.cumsum(positive[order])[last_of_ties].astype(np.float64)
     passed = last_of_ties + 1.0
     return Curves(
-        false_positive_rate=np.append(0.0, (passed - found) / (len(positive) - count)),
-        recall=np.append(0.0, found / count),
-        precision=np.append(1.0, found / passed),
+        false_positive_rate=np.append(0.0, (passed - positives_passed) / (len(positive) - count)),
+        recall=np.append(0.0, positives_passed / count),
+        precision=np.append(1.0, positives_passed / passed),
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: calibration error, Brier score, log loss.
+"""How well probabilities agree with frequencies: calibration error, Brier score, log loss.
 
 The expected calibration error here is the usual one for the most probable grade (Guo et al., ICML
 2017): knees are sorted by their largest probability into 15 bins of equal width, closed on the
@@ -29,8 +29,8 @@ def binned(truth: IntArray, probabilities: Float64Array) -> Float64Array:
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == truth
     entries = np.zeros((len(truth), BINS, 3))
-    home = np.digitize(confidence, EDGES[1:-1], right=True)
-    entries[np.arange(len(truth)), home] = np.stack(
+    own_bin = np.digitize(confidence, EDGES[1:-1], right=True)
+    entries[np.arange(len(truth)), own_bin] = np.stack(
         [np.ones(len(truth)), confidence, correct], axis=1
     )
     return entries

@@ -238,10 +238,12 @@ def score_words(
     knees = GradedKnees.checked(truth, predicted, None, patients)
     bootstrap = PatientBootstrap(knees.patient_count, len(knees.truth), resamples, seed)
     kinds = list(dict.fromkeys(words))
-    home = np.array([kinds.index(word) for word in words])
+    word_index = np.array([kinds.index(word) for word in words])
     correct = knees.truth == knees.predicted
     sums = np.zeros((knees.patient_count, len(kinds), 2))
-    np.add.at(sums, (knees.patients, home), np.stack([np.ones(len(home)), correct], axis=1))
+    np.add.at(
+        sums, (knees.patients, word_index), np.stack([np.ones(len(word_index)), correct], axis=1)
+    )
     drawn = bootstrap(lambda counts: np.einsum("rp,pkc->rkc", counts, sums, optimize=True))
     accuracy = ratio(drawn[:, :, 1], drawn[:, :, 0])
     return tuple(

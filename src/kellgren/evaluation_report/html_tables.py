@@ -53,7 +53,7 @@ def headline(scores: Scores) -> str:
     return _table(["metric", "value", "95 % interval"], rows, "headline")
 
 
-def maps(found: MapTest) -> str:
+def maps(test: MapTest) -> str:
     """Areas under the deletion and insertion curves, knee by knee."""
     rows = [
         [
@@ -61,10 +61,10 @@ def maps(found: MapTest) -> str:
             *(number(knee.area(getattr(knee, curve)), 2) for curve in MAP_CURVES),
             f"<b>{knee.gain:+.2f}</b>",
         ]
-        for knee in found.knees
+        for knee in test.knees
     ]
-    means = [number(found.area(curve), 2) for curve in MAP_CURVES]
-    rows.append(["mean", *means, f"<b>{found.gain.value:+.2f}</b>"])
+    means = [number(test.area(curve), 2) for curve in MAP_CURVES]
+    rows.append(["mean", *means, f"<b>{test.gain.value:+.2f}</b>"])
     heads = ["grade", "deletion", "random", "insertion", "random", "gain"]
     return _table(heads, rows, "counts")
 
@@ -108,12 +108,12 @@ def words(bands: Sequence[BandScore]) -> str:
     return _table(["certainty", "knees", "accuracy"], rows, "words")
 
 
-def coverage(found: Coverage) -> str:
+def coverage(known: Coverage) -> str:
     """What became of the labelled knees, as a bar and a table."""
     parts = [
-        ("scored", found.scored),
-        ("refused", found.refused),
-        ("without a row", found.missing),
+        ("scored", known.scored),
+        ("refused", known.refused),
+        ("without a row", known.missing),
     ]
     bar = "".join(
         f"<i class=part-{place} style='flex-grow:{count}'></i>"
@@ -121,19 +121,19 @@ def coverage(found: Coverage) -> str:
         if count
     )
     rows = [
-        [f"<i class='key part-{place}'></i>{name}", spaced(count), f"{count / found.labelled:.1%}"]
+        [f"<i class='key part-{place}'></i>{name}", spaced(count), f"{count / known.labelled:.1%}"]
         for place, (name, count) in enumerate(parts)
     ]
-    rows.append(["predictions without a label", spaced(found.unlabelled), ""])
+    rows.append(["predictions without a label", spaced(known.unlabelled), ""])
     return f"<div class=bar>{bar}</div>{_table(['labelled knees', 'knees', 'share'], rows, 'few')}"
 
 
-def comparison(found: Comparison) -> str:
+def comparison(compared: Comparison) -> str:
     """Both graders' metrics and their differences."""
     rows = []
     for metric in METRICS:
-        if metric.key in found.metrics:
-            it = found.metrics[metric.key]
+        if metric.key in compared.metrics:
+            it = compared.metrics[metric.key]
             signed = f"<b>{_signed(it.difference.value)}</b>"
             between = (
                 ""
@@ -146,9 +146,9 @@ def comparison(found: Comparison) -> str:
     return _table(header, rows, "versus")
 
 
-def outcomes(found: Comparison) -> str:
-    """Whom of the two the knees went right with."""
-    both, this, other, neither = found.outcomes
+def outcomes(compared: Comparison) -> str:
+    """How many knees each of the two graders graded rightly."""
+    both, this, other, neither = compared.outcomes
     rows = [
         ["this right", spaced(both), spaced(this)],
         ["this wrong", spaced(other), spaced(neither)],

@@ -12,7 +12,7 @@ from kellgren.data.matching import Label
 from kellgren.ensemble import Ensemble
 from kellgren.evaluation import Estimate, MatchedKnees
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
-from kellgren.evaluation_report.worst import look
+from kellgren.evaluation_report.worst import read_label
 from kellgren.explanation.faithfulness import Curves, faithfulness
 
 STEPS = 6
@@ -21,7 +21,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapTest:
-    """What became of the grades while the pictures went and came.
+    """The probabilities of the grades while pixels are removed and brought back.
 
     Attributes:
         knees: curves, a knee each.
@@ -33,7 +33,7 @@ class MapTest:
 
     @property
     def better(self) -> int:
-        """Knees whose map says more than the random one."""
+        """Knees whose map is better than the random one."""
         return sum(knee.gain > 0 for knee in self.knees)
 
     def mean(self, curve: str) -> Float64Array:
@@ -55,7 +55,7 @@ def map_test(
     seed: int = 42,
     one_done: Callable[[], None] = lambda: None,
 ) -> MapTest | None:
-    """Blur some knees away in the order of their maps, and bring them back.
+    """Deletion and insertion tests of the maps of some knees.
 
     Args:
         matched: knees with label and grade.
@@ -68,28 +68,28 @@ def map_test(
     Returns:
         None where no knee's picture can be read.
     """
-    found: list[Curves] = []
+    tested: list[Curves] = []
     patients: list[str] = []
     for knee in in_turns(matched.predicted, np.random.default_rng(seed)):
-        if len(found) == most:
+        if len(tested) == most:
             break
-        reading = look(labels[int(matched.labels[knee])], ensemble)
+        reading = read_label(labels[int(matched.labels[knee])], ensemble)
         if isinstance(reading, str):
             continue
-        found.append(
+        tested.append(
             faithfulness(
                 lambda crop: ensemble.panel.examine(crop).probabilities,
                 reading.crop,
                 reading.maps[int(np.argmax(reading.alone))],
                 steps=STEPS,
-                seed=seed + len(found),
+                seed=seed + len(tested),
             )
         )
         patients.append(matched.patients[knee])
         one_done()
-    if not found:
+    if not tested:
         return None
-    return MapTest(tuple(found), _mean_gain(np.array([it.gain for it in found]), patients, seed))
+    return MapTest(tuple(tested), _mean_gain(np.array([it.gain for it in tested]), patients, seed))
 
 
 def in_turns(predicted: IntArray, rng: np.random.Generator) -> Iterator[int]:

@@ -17,7 +17,7 @@ from kellgren.evaluation_report.map_test import MapTest
 from kellgren.evaluation_report.worst import Case
 
 NOTICE = "Research software, not a medical device."
-# The page can load nothing and run nothing, whatever a name in it may say.
+# The page can load nothing and run nothing, whatever the names in it contain.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -28,7 +28,7 @@ class Report:
     Attributes:
         name: of the table of predictions.
         scores: of its knees.
-        coverage: how many labelled knees the scores speak of.
+        coverage: how many of the labelled knees were scored.
         knees: the same knees as arrays, for the curves.
         words: accuracy by the word for certainty; empty without probabilities.
         cases: the worst knees.
@@ -91,7 +91,7 @@ def _headline(report: Report) -> str:
         " 95 % interval over patients."
     )
     beside = (
-        f"{plots.forest(scores)}<h3>Which knees these numbers speak of</h3>"
+        f"{plots.forest(scores)}<h3>Which knees these numbers describe</h3>"
         f"{html_tables.coverage(report.coverage)}"
     )
     return _section("Headline metrics", html_tables.headline(scores), beside, lead=lead)
@@ -111,16 +111,16 @@ def _probabilities(report: Report) -> str:
     scores, knees = report.scores, report.knees
     if scores.ece is None or scores.overconfidence is None:
         return _section(
-            "Probabilities", lead="The table has no p0 to p4: nothing can be said of certainty."
+            "Probabilities", lead="The table has no p0 to p4: certainty cannot be judged."
         )
-    found = [curves(*pair) for pair in knees.findings()]
+    finding_curves = [curves(*pair) for pair in knees.findings()]
     aucs = [row.auc for row in scores.per_grade] + [scores.auc_grade2]
     precisions = [row.average_precision for row in scores.per_grade]
     precisions.append(scores.average_precision_grade2)
     lead = (
         f"Calibration error {scores.ece.value:.3f}"
         f" (95 % interval {html_tables.interval(scores.ece)}),"
-        f" overconfidence {scores.overconfidence.value:+.3f}. On the dashed line, grades said with"
+        f" overconfidence {scores.overconfidence.value:+.3f}. On the dashed line, grades given with"
         " probability p are right in p of the knees."
     )
     return _section(
@@ -130,29 +130,30 @@ def _probabilities(report: Report) -> str:
         lead=lead,
     ) + _section(
         "Telling grades apart",
-        plots.roc(found, [html_tables.number(it.value) if it else "" for it in aucs]),
+        plots.roc(finding_curves, [html_tables.number(it.value) if it else "" for it in aucs]),
         plots.precision_recall(
-            found, [html_tables.number(i.value) if i else "" for i in precisions]
+            finding_curves, [html_tables.number(i.value) if i else "" for i in precisions]
         ),
         lead="Each grade against all others by its probability; thick: grade 2 or higher.",
     )
 
 
 def _comparison(report: Report) -> str:
-    found = report.comparison
-    if found is None:
+    comparison = report.comparison
+    if comparison is None:
         return ""
     lead = (
-        f"On the {spaced(found.knees)} knees of {spaced(found.patients)} patients that both graded"
-        f" ({spaced(found.only_this)} only by {escape(report.name)},"
-        f" {spaced(found.only_other)} only by {escape(report.other)}). Intervals are of paired"
-        f" differences; p from {spaced(found.permutations)} permutations that swap the two"
+        f"On the {spaced(comparison.knees)} knees of {spaced(comparison.patients)} patients that"
+        " both graded"
+        f" ({spaced(comparison.only_this)} only by {escape(report.name)},"
+        f" {spaced(comparison.only_other)} only by {escape(report.other)}). Intervals are of paired"
+        f" differences; p from {spaced(comparison.permutations)} permutations that swap the two"
         " predictions of a patient, two-sided, not corrected for the number of metrics."
     )
     return _section(
         f"Against {report.other}",
-        html_tables.comparison(found),
-        plots.differences(found) + html_tables.outcomes(found),
+        html_tables.comparison(comparison),
+        plots.differences(comparison) + html_tables.outcomes(comparison),
         lead=lead,
     )
 
@@ -168,21 +169,21 @@ def _worst(report: Report) -> str:
 
 
 def _maps(report: Report) -> str:
-    found = report.map_test
-    if found is None:
+    maps = report.map_test
+    if maps is None:
         return ""
     lead = (
-        f"{len(found.knees)} of the knees, some of each predicted grade, blurred away from where"
+        f"{len(maps.knees)} of the knees, some of each predicted grade, blurred away from where"
         f" {escape(report.model)} saw most evidence (deletion), and brought back in the same order"
-        " (insertion), against a random map. The map says more than the random one on"
-        f" {found.better} of {len(found.knees)}; gain {found.gain.value:+.3f}"
-        f" (95 % interval {html_tables.interval(found.gain) or '-'}). Without evidence a knee looks"
+        " (insertion), against a random map. The map is better than the random one on"
+        f" {maps.better} of {len(maps.knees)}; gain {maps.gain.value:+.3f}"
+        f" (95 % interval {html_tables.interval(maps.gain) or '-'}). Without evidence a knee looks"
         " like grade 0: for that grade only insertion tells."
     )
     return _section(
         "Do the maps matter to the grades?",
-        plots.faithfulness(found),
-        html_tables.maps(found),
+        plots.faithfulness(maps),
+        html_tables.maps(maps),
         lead=lead,
     )
 

@@ -52,7 +52,7 @@ class _Drawing:
 
 @contextmanager
 def _drawing(name: str, height: float) -> Iterator[_Drawing]:
-    """Lend a figure; ``name`` is read aloud in its place and makes the ids in the SVG its own."""
+    """Give a figure to draw on; screen readers read its name, which also makes its ids unique."""
     style: dict[Any, Any] = {**_STYLE, "svg.hashsalt": name}
     with matplotlib.rc_context(style):
         drawing = _Drawing(name, height)
@@ -145,7 +145,7 @@ def error_bars(scores: Scores) -> str:
 
 
 def reliability(scores: Scores) -> str:
-    """How often the most probable grade is right, by how probable it was said to be."""
+    """How often the most probable grade is right, by its probability."""
     filled = [it for it in scores.reliability if it.knees]
     with _drawing("Reliability diagram", 4.4) as drawing:
         above, below = drawing.figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
@@ -156,7 +156,7 @@ def reliability(scores: Scores) -> str:
                 above.plot([it.confidence] * 2, ends, color=ACCENT, alpha=0.5, linewidth=2)
         most = max((it.knees for it in filled), default=1)
         for it in filled:
-            size = 3 + 5 * math.sqrt(it.knees / most)  # few knees say little
+            size = 3 + 5 * math.sqrt(it.knees / most)  # few knees are weak evidence
             above.plot(it.confidence, it.accuracy.value, "o", color=ACCENT, markersize=size)
         above.set(ylim=(0, 1.03), xlim=(0, 1), ylabel="how often it was right")
         above.grid()
@@ -168,36 +168,36 @@ def reliability(scores: Scores) -> str:
     return drawing.svg
 
 
-def roc(found: Sequence[Curves | None], areas: Sequence[str]) -> str:
+def roc(findings: Sequence[Curves | None], areas: Sequence[str]) -> str:
     """ROC curves of the five grades, then of grade 2 or higher."""
     with _drawing("ROC curves", 4.3) as drawing:
         axis = drawing.figure.subplots()
         axis.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=0.9)
-        _lines(axis, [c and (c.false_positive_rate, c.recall) for c in found], areas)
+        _lines(axis, [c and (c.false_positive_rate, c.recall) for c in findings], areas)
         axis.set(xlabel="1 - specificity", ylabel="sensitivity")
         axis.legend(loc="lower right", fontsize=8, title="AUC", title_fontsize=8)
     return drawing.svg
 
 
-def precision_recall(found: Sequence[Curves | None], areas: Sequence[str]) -> str:
+def precision_recall(findings: Sequence[Curves | None], areas: Sequence[str]) -> str:
     """Precision-recall curves of the five grades, then of grade 2 or higher."""
     with _drawing("Precision-recall curves", 4.3) as drawing:
         axis = drawing.figure.subplots()
-        _lines(axis, [c and (c.recall, c.precision) for c in found], areas)
+        _lines(axis, [c and (c.recall, c.precision) for c in findings], areas)
         axis.set(xlabel="recall (sensitivity)", ylabel="precision")
         axis.legend(loc="lower left", fontsize=8, title="average precision", title_fontsize=8)
     return drawing.svg
 
 
-def faithfulness(found: MapTest) -> str:
-    """Mean probability of the grade while pixels go, and come back."""
+def faithfulness(maps: MapTest) -> str:
+    """Mean probability of the grade while pixels are removed, and brought back."""
     with _drawing("Deletion and insertion curves", 4.3) as drawing:
         axis = drawing.figure.subplots()
-        share = found.knees[0].share
+        share = maps.knees[0].share
         for curve, style in (("deletion", "-"), ("insertion", "--")):
             for order, colour in ((curve, ACCENT), (f"random_{curve}", QUIET)):
                 name = f"{curve}, {'map' if order == curve else 'random'}"
-                axis.plot(share, found.mean(order), style, color=colour, label=name)
+                axis.plot(share, maps.mean(order), style, color=colour, label=name)
         axis.set(xlabel="share of the picture", ylabel="probability of the grade", xlim=(0, 1))
         axis.set_ylim(0, 1)
         axis.grid()

@@ -33,7 +33,7 @@ class Case:
         predicted: by the table.
         confidence: probability of the predicted grade, 0..1; None if the table has none.
         pictures: JPEG files' bytes: the knee, and the knee under the map; None if unreadable.
-        seen: what the model that drew the map says of the knee, or why there is no picture.
+        seen: what the model that drew the map gives the knee, or why there is no picture.
     """
 
     name: str
@@ -55,7 +55,7 @@ def worst_order(matched: MatchedKnees) -> list[int]:
 def worst_cases(
     matched: MatchedKnees, labels: Sequence[Label], ensemble: Ensemble, *, most: int = MOST
 ) -> list[Case]:
-    """Look again at the worst graded knees.
+    """Read the worst graded knees again, with their maps.
 
     Args:
         matched: knees with label and grade.
@@ -67,7 +67,7 @@ def worst_cases(
     cases = []
     for knee in worst_order(matched)[:most]:
         label = labels[int(matched.labels[knee])]
-        pictures, seen = _shown(look(label, ensemble))
+        pictures, seen = _shown(read_label(label, ensemble))
         cases.append(
             Case(
                 name=re.split(r"[/\\]", label.image)[-1],
@@ -88,7 +88,7 @@ def _confidence(matched: MatchedKnees) -> list[float | None]:
     return [float(share) for share in stated]
 
 
-def look(label: Label, ensemble: Ensemble) -> KneeReading | str:
+def read_label(label: Label, ensemble: Ensemble) -> KneeReading | str:
     """The reading of a label's picture, or why there is none."""
     try:
         readings = ensemble.read(label.image)

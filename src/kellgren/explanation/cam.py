@@ -1,4 +1,4 @@
-"""Where a member looked: class-activation maps from features and head weights, no gradients.
+"""Class-activation maps from features and head weights, no gradients.
 
 For a network that ends in global average pooling and one linear layer, the map of grade c is
 ``sum_k W[c, k] * features[k] / (h * w)``: it sums, with the bias, to the grade's logit, and its
@@ -28,8 +28,8 @@ def activation_map(output: MemberOutput, grade: int) -> Float32Array:
         ``(h, w)`` float32 on the grid of the features; ``map.sum() + bias[grade]`` is the logit.
     """
     _, height, width = output.features.shape
-    found = np.tensordot(output.head[grade], output.features, axes=1) / (height * width)
-    oriented = found[:, ::-1] if output.mirrored else found
+    evidence = np.tensordot(output.head[grade], output.features, axes=1) / (height * width)
+    oriented = evidence[:, ::-1] if output.mirrored else evidence
     return np.ascontiguousarray(oriented, dtype=np.float32)
 
 
@@ -38,7 +38,7 @@ def ensemble_maps(outputs: Sequence[MemberOutput], weights: Sequence[float]) -> 
 
     Args:
         outputs: of the M members.
-        weights: ``(M,)``, how much each has to say.
+        weights: ``(M,)``, weights of their maps.
 
     Returns:
         ``(5, h, w)`` float32 on the finest grid. A grade's map sums, with the biases by weight, to
@@ -53,14 +53,14 @@ def ensemble_maps(outputs: Sequence[MemberOutput], weights: Sequence[float]) -> 
     return total.astype(np.float32)
 
 
-def regridded(found: Float32Array, shape: tuple[int, int]) -> FloatArray:
+def regridded(evidence: Float32Array, shape: tuple[int, int]) -> FloatArray:
     """A map on another grid over the same picture; its sum stays.
 
     Each cell's evidence is spread evenly over its area, and every new cell gathers what falls on
     it.
     """
-    down, across = (_overlaps(old, new) for old, new in zip(found.shape, shape, strict=True))
-    return np.asarray(down @ found @ across.T)
+    down, across = (_overlaps(old, new) for old, new in zip(evidence.shape, shape, strict=True))
+    return np.asarray(down @ evidence @ across.T)
 
 
 def _overlaps(old: int, new: int) -> FloatArray:
@@ -70,9 +70,9 @@ def _overlaps(old: int, new: int) -> FloatArray:
     return np.asarray(np.maximum(np.minimum(end, to) - np.maximum(start, from_), 0.0) * old)
 
 
-def heat(found: Float32Array, shape: tuple[int, int]) -> Float32Array:
+def heat(evidence: Float32Array, shape: tuple[int, int]) -> Float32Array:
     """A map as it is shown: its positive part, 0..1, enlarged to ``shape`` = (height, width)."""
-    positive = np.maximum(found, 0.0)
+    positive = np.maximum(evidence, 0.0)
     peak = float(positive.max())
     scaled = positive / peak if peak > 0 else positive
     enlarged = Image.fromarray(scaled).resize(shape[::-1], Image.Resampling.BICUBIC)

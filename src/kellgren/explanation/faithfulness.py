@@ -23,7 +23,7 @@ _BLUR = 16  # a knee of 299 pixels keeps about 18 x 18 grey values
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """The grade's probability while pixels go and come.
+    """The grade's probability while pixels are removed and brought back.
 
     Attributes:
         grade: of the untouched knee.
@@ -47,7 +47,7 @@ class Curves:
 
     @property
     def gain(self) -> float:
-        """How much more the map says than chance: better deletion plus better insertion, halved."""
+        """How much better than the random map: mean of the gains in deletion and insertion."""
         deletion = self.area(self.random_deletion) - self.area(self.deletion)
         insertion = self.area(self.insertion) - self.area(self.random_insertion)
         return (deletion + insertion) / 2
@@ -73,7 +73,7 @@ def faithfulness(
         read: gives the distribution ``(5,)`` of a crop; it is called about ``4 * steps`` times.
         crop: the knee.
         activation: ``(h, w)`` the map of the grade that `read` gives the knee.
-        steps: in which all pixels go or come.
+        steps: in which all pixels are removed or brought back.
         seed: of the random map.
     """
     whole = read(crop)
@@ -84,16 +84,16 @@ def faithfulness(
     share = np.linspace(0.0, 1.0, steps + 1)
     ends = float(whole[grade]), float(read(replace(crop, pixels=blurred))[grade])
 
-    def curves(found: Plane) -> tuple[FloatArray, FloatArray]:
-        strongest_first = np.argsort(-_enlarged(found, shape).ravel(), kind="stable")
+    def curves(ordering: Plane) -> tuple[FloatArray, FloatArray]:
+        strongest_first = np.argsort(-_enlarged(ordering, shape).ravel(), kind="stable")
         deleted, inserted = np.empty(steps + 1), np.empty(steps + 1)
         (deleted[0], deleted[-1]), (inserted[-1], inserted[0]) = ends, ends
         for step in range(1, steps):
-            gone = np.zeros(strongest_first.size, dtype=np.bool_)
-            gone[strongest_first[: round(share[step] * gone.size)]] = True
-            mask = gone.reshape(shape)
-            for curve, away in ((deleted, mask), (inserted, ~mask)):
-                pixels = np.where(away, blurred, crop.pixels)
+            removed = np.zeros(strongest_first.size, dtype=np.bool_)
+            removed[strongest_first[: round(share[step] * removed.size)]] = True
+            mask = removed.reshape(shape)
+            for curve, blurred_away in ((deleted, mask), (inserted, ~mask)):
+                pixels = np.where(blurred_away, blurred, crop.pixels)
                 curve[step] = read(replace(crop, pixels=pixels))[grade]
         return deleted, inserted
 
@@ -108,6 +108,6 @@ def blur(pixels: Plane) -> Plane:
     return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-def _enlarged(found: Plane, shape: tuple[int, int]) -> Plane:
-    picture = Image.fromarray(np.ascontiguousarray(found, dtype=np.float32))
+def _enlarged(ordering: Plane, shape: tuple[int, int]) -> Plane:
+    picture = Image.fromarray(np.ascontiguousarray(ordering, dtype=np.float32))
     return np.asarray(picture.resize(shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)

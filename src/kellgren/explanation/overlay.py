@@ -1,4 +1,4 @@
-"""The picture of a reading: the knee, where the members looked, the grade and its probabilities."""
+"""The picture of a reading: the knee, the class-activation map, the grade and its probabilities."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Caption:
     mapped: Grade | None = None
     """The grade whose map is shown; without it, the grade itself."""
     with_other: bool = False
-    """Whether the other knee had a say."""
+    """Whether the contralateral knee was taken into account."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -171,5 +171,5 @@ def _legend(caption: Caption) -> str:
     """What the colours mean, and what else the grade rests on."""
     other = caption.mapped is not None and caption.mapped is not caption.grade
     grade = f"grade {int(caption.mapped or 0)}, not the one given" if other else "this grade"
-    rest = "  The other knee had a say too." if caption.with_other else ""
+    rest = "  The contralateral knee was taken into account too." if caption.with_other else ""
     return f"Colour: share of the evidence for {grade}, by class-activation mapping.{rest}"

@@ -1,8 +1,8 @@
-"""Graded knees that look like one, to the eyes of the model: a compact index of its features.
+"""Graded knees whose features are nearest to those of a knee: a compact index.
 
 The index holds, of each knee, its grade, a small picture and a short code: the features of every
 network, averaged over the picture, brought to unit length and projected on their principal axes.
-It is of use for the networks it was made with and no others, and says so by their checksums.
+It fits only the networks it was made with, and names them by their checksums.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KIND = ArtefactKind(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the knees of an index come from, and whom to thank."""
+    """Where the knees of an index come from, and their credit."""
 
     name: str
     licence: str
@@ -187,10 +187,10 @@ class SimilarKnees:
 
     def places(self, bundle: Bundle) -> tuple[int, ...] | None:
         """Where a bundle has the networks of this index; ``None``: it lacks one of them."""
-        found = network_checksums(bundle)
-        if not set(self.networks) <= set(found):
+        available = network_checksums(bundle)
+        if not set(self.networks) <= set(available):
             return None
-        return tuple(found.index(network) for network in self.networks)
+        return tuple(available.index(network) for network in self.networks)
 
     def nearest(
         self,
@@ -203,28 +203,28 @@ class SimilarKnees:
         Args:
             features: of a knee: those of this index's networks, in its order; see `places`.
             count: how many at most.
-            excluded: says of a patient whether to leave their knees out. Those of a patient whose
+            excluded: whether to leave out the knees of a patient. Those of a patient whose
                 film this is, by the picture itself, are left out anyway.
         """
         code = (joined(features) - self._centre) @ self._axes
         distances = np.linalg.norm(self._codes - code, axis=1)
-        found: list[Likeness] = []
+        nearest: list[Likeness] = []
         own: set[str] = set()
         for number in np.argsort(distances, kind="stable"):
             knee = self.knee(int(number), float(distances[number]))
             if knee.distance < SAME_FILM:
                 own.add(knee.patient)
             elif knee.patient not in own and not excluded(knee.patient):
-                found.append(knee)
-            if len(found) == count:
+                nearest.append(knee)
+            if len(nearest) == count:
                 break
-        return found
+        return nearest
 
     @property
     def checksum(self) -> str:
         """Changes with whatever the numbers of its knees mean."""
-        told = "\n".join([*self.networks, *self._files])
-        return hashlib.sha256(told.encode()).hexdigest()
+        identity = "\n".join([*self.networks, *self._files])
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     def knee(self, number: int, distance: float = 0.0) -> Likeness:
         """One knee of the index.

@@ -1,4 +1,4 @@
-"""From probabilities to words that hold: temperature, likely grades, certainty."""
+"""Calibration of the probabilities; likely grades and certainty from calibrated ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fit_temperature(logits: FloatArray, grades: GradeArray) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns logits into probabilities that hold: ``softmax(logits / temperature + bias)``.
+    """Turns logits into calibrated probabilities: ``softmax(logits / temperature + bias)``.
 
     Attributes:
         temperature: above 1 makes them less sure.
@@ -74,11 +74,11 @@ def fit_calibration(logits: FloatArray, grades: GradeArray, shrinkage: float = 1
     # Parameter 0 is the inverse temperature, the others are the biases.
     design = np.concatenate([logits[:, :, None], np.tile(np.eye(count), (knees, 1, 1))], axis=2)
     start = np.array([1.0 / temperature, *[0.0] * count])
-    found = fit_multinomial(design, grades, start, np.array([0.0, *[2 * shrinkage] * count]))
-    if not 0.1 <= found[0] <= 10.0:  # logits that say nothing, or the opposite
+    fitted = fit_multinomial(design, grades, start, np.array([0.0, *[2 * shrinkage] * count]))
+    if not 0.1 <= fitted[0] <= 10.0:  # logits without information, or reversed
         return unbiased
-    biases = found[1:] - found[1:].mean()
-    return Calibration(float(1.0 / found[0]), tuple(float(bias) for bias in biases))
+    biases = fitted[1:] - fitted[1:].mean()
+    return Calibration(float(1.0 / fitted[0]), tuple(float(bias) for bias in biases))
 
 
 def likely_grades(probabilities: FloatArray, mass: float = LIKELY_MASS) -> tuple[int, int]:

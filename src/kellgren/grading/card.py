@@ -1,4 +1,4 @@
-"""What a bundle says of itself: its networks, their vote, data, scores and files."""
+"""The card of a bundle: its networks, their vote, data, scores and files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MemberCard(_Part):
     Attributes:
         name: unique in the bundle.
         backbone: of the vote. Networks of one backbone were trained alike on different folds; the
-            mean of their logits is its voice.
+            mean of their logits gives its one vote.
         architecture: of the registry.
         model: ONNX file in the bundle.
         head: NPZ file with the head's weights.
@@ -34,7 +34,7 @@ class MemberCard(_Part):
         started_from: the weights that training began with, and their credit.
         trained_folds: which folds it learnt from; the others it never saw. All of them for a
             final, whose scores are those of its recipe's networks on folds.
-        knees: how many it learnt from; ``None`` where the card does not say, as before format 4.
+        knees: how many it learnt from; ``None`` in a card from before format 4.
         patients: whose knees these are.
         weights: how the large ones are stored; all sums are done in fp32.
     """
@@ -60,18 +60,18 @@ class MemberCard(_Part):
             folds: how many there are.
         """
         named = ", ".join(map(str, self.trained_folds)) or "none"
-        told = (
+        trained_on = (
             f"all {folds} folds"
             if len(self.trained_folds) == folds
             else (f"folds {named} of 0 to {folds - 1}")
         )
         if self.knees is None:
-            return told
-        return f"{self.knees} knees of {self.patients} patients: {told}"
+            return trained_on
+        return f"{self.knees} knees of {self.patients} patients: {trained_on}"
 
 
 class Pictures(_Part):
-    """What was found in the files of the training data, of one format.
+    """The files of the training data of one format.
 
     Attributes:
         format: such as JPEG, PNG or DICOM; ``not read`` for those that were not there any more.
@@ -98,7 +98,7 @@ class Pictures(_Part):
 
 
 class TrainingData(_Part):
-    """What the members were trained on, and whom to thank.
+    """What the members were trained on, and its credit.
 
     Attributes:
         name: of the data set.
@@ -106,9 +106,9 @@ class TrainingData(_Part):
         credit: whom to cite.
         knees: that at least one of the networks learnt from.
         patients: whose knees these are.
-        folds_hash: of the deal of patients to folds.
+        folds_hash: of the assignment of patients to folds.
         folds: how many.
-        pictures: what the files were; empty where the card does not say.
+        pictures: what the files were; empty where the card does not state it.
         notes: what else a user of the data or of the starting weights must know.
     """
 
@@ -159,13 +159,12 @@ class Card(_Part):
         scale: which Kellgren-Lawrence version the labels follow.
         members: the networks.
         combiner: how the backbones' distributions become one, fitted out of fold.
-        both_knees: what the other knee adds, where it is there; ``None`` where it has not been
-            shown to help.
+        both_knees: the model of the contralateral knee; ``None`` where no gain was shown.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
             by a combiner that was chosen and fitted without its patient.
-        out_of_fold_paired: the same, read with the other knee, and the gain over reading alone.
+        out_of_fold_paired: the same, with the contralateral knee, and the gain over reading alone.
         versions: of the libraries used in training and export.
         files: SHA-256 of every other file in the bundle.
         intended_use: and what it is not for.
@@ -204,13 +203,13 @@ class Card(_Part):
             if key in content:
                 combiner[there] = content[key]
         kept = {k: v for k, v in content.items() if k not in ("voting", "temperature", "bias")}
-        told = {"format": FORMAT, "combiner": combiner}
-        return kept | told | {"members": [{"backbone": name, **members[0]}]}
+        current = {"format": FORMAT, "combiner": combiner}
+        return kept | current | {"members": [{"backbone": name, **members[0]}]}
 
     @model_validator(mode="after")
     def _backbones_vote(self) -> Self:
         if {member.backbone for member in self.members} != set(self.combiner.members):
             raise ValueError("the combiner's members are not the backbones of the networks")
         if len({member.name for member in self.members}) != len(self.members):
-            raise ValueError("two networks bear the same name")
+            raise ValueError("two networks have the same name")
         return self

@@ -20,8 +20,7 @@ _DIGITS = 6
 class Combiner(BaseModel):
     """A rule with its numbers.
 
-    Hard and mix voting give a grade and no probability worth the name, so a bundle never uses
-    them.
+    Hard and mix voting give no usable probabilities, so a bundle never uses them.
 
     Attributes:
         rule: ``soft`` and ``weighted`` sum the members' distributions by weight, ``stacked`` sums
@@ -52,8 +51,8 @@ class Combiner(BaseModel):
         return self
 
     @property
-    def says(self) -> tuple[float, ...]:
-        """How much each member's map counts: the weights' positive part, summing to 1."""
+    def map_weights(self) -> tuple[float, ...]:
+        """The weight of each member's map: the weights' positive part, summing to 1."""
         positive = np.maximum(self.weights, 0.0)
         total = float(positive.sum())
         if total == 0:

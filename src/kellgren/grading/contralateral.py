@@ -1,9 +1,9 @@
-"""What the other knee of a patient adds to one: a small model that works without it too.
+"""The contralateral knee: a small model of what it adds to the distribution of a knee.
 
 ``softmax(sharpness * log p + agreement * q + bias)``, where p is the distribution of the knee and q
-that of the other one. The two knees are treated alike. The other knee's probabilities enter as they
-are, not as logarithms, so that what it adds is bounded: one badly read knee cannot carry the other
-away.
+that of the contralateral one. The two knees are treated alike. The contralateral knee's
+probabilities enter as they are, not as logarithms, so that what it adds is bounded: one badly read
+knee cannot decide the grade of both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BothKnees(BaseModel):
 
     Attributes:
         sharpness: multiplies the knee's own log-probabilities.
-        agreement: multiplies the other knee's probability of the same grade; 0 ignores it.
+        agreement: multiplies the contralateral knee's probability of the same grade; 0 ignores it.
         bias: of each grade.
     """
 
@@ -38,18 +38,18 @@ class BothKnees(BaseModel):
     bias: tuple[float, ...] = Field(min_length=5, max_length=5)
 
     def combine(self, own: FloatArray, other: FloatArray) -> Distributions:
-        """Both ``(..., 5)``, each knee read alone; so is the result, read with the other."""
+        """Both ``(..., 5)``, each knee read alone; so is the result, read with both."""
         return softmax(
             self.sharpness * logs(own) + self.agreement * np.asarray(other), 1, self.bias
         )
 
 
 def fit_both_knees(own: FloatArray, other: FloatArray, grades: GradeArray) -> BothKnees:
-    """Fit on knees that no member learnt from, drawn towards ignoring the other knee.
+    """Fit on knees that no member learnt from, drawn towards ignoring the contralateral one.
 
     Args:
         own: ``(N, 5)`` distributions of knees read alone.
-        other: ``(N, 5)`` of the other knee of each.
+        other: ``(N, 5)`` of the contralateral knee of each.
         grades: ``(N,)`` labels of the knees.
     """
     design = np.concatenate(
@@ -71,7 +71,7 @@ def fit_both_knees(own: FloatArray, other: FloatArray, grades: GradeArray) -> Bo
 
 
 def other_knees(patients: Sequence[str], sides: Sequence[Side]) -> IntArray:
-    """``(N,)`` the position of each knee's fellow, -1 where it is alone.
+    """``(N,)`` the position of each knee's contralateral knee, -1 where there is none.
 
     Two knees belong together when a patient has exactly one left and one right knee here, and no
     other.
@@ -79,8 +79,8 @@ def other_knees(patients: Sequence[str], sides: Sequence[Side]) -> IntArray:
     of_patient: dict[str, list[int]] = {}
     for position, patient in enumerate(patients):
         of_patient.setdefault(patient, []).append(position)
-    found = np.full(len(patients), -1, dtype=np.int64)
+    partner = np.full(len(patients), -1, dtype=np.int64)
     for positions in of_patient.values():
         if sorted(sides[p].value for p in positions) == ["L", "R"]:
-            found[positions] = positions[::-1]
-    return found
+            partner[positions] = positions[::-1]
+    return partner

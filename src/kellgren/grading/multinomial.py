@@ -11,8 +11,8 @@ _MOST_STEPS, _SMALLEST_STEP, _MOST_HALVINGS = 50, 1e-9, 20
 
 def shares(scores: Float64Array) -> Float64Array:
     """Probabilities of ``(..., 5)`` scores along the last axis."""
-    found = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(found / found.sum(axis=-1, keepdims=True))
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 def fit_multinomial(
@@ -41,22 +41,22 @@ def fit_multinomial(
         pull = penalty @ (parameters - prior) ** 2 / 2
         return float(pull - np.log(np.maximum(likelihood, 1e-300)).mean())
 
-    found = np.array(prior, dtype=np.float64)
-    now = loss(found)
+    fitted = np.array(prior, dtype=np.float64)
+    now = loss(fitted)
     for _ in range(_MOST_STEPS):
-        share = shares(design @ found)
-        slope = np.tensordot(share - label, design, 2) / knees + penalty * (found - prior)
+        share = shares(design @ fitted)
+        slope = np.tensordot(share - label, design, 2) / knees + penalty * (fitted - prior)
         weighted = share[:, :, None] * design
         centre = weighted.sum(axis=1)
         spread = np.tensordot(weighted, design, axes=((0, 1), (0, 1)))
         curve = (spread - centre.T @ centre) / knees + np.diag(penalty)
         step = np.linalg.solve(curve, slope)
         for _ in range(_MOST_HALVINGS):
-            then = loss(found - step)
+            then = loss(fitted - step)
             if then <= now:
-                found, now = found - step, then
+                fitted, now = fitted - step, then
                 break
             step = step / 2
         if np.abs(step).max() < _SMALLEST_STEP:
             break
-    return found
+    return fitted

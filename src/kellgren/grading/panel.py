@@ -1,4 +1,4 @@
-"""The members of a bundle look at one knee, and vote."""
+"""Each member of a bundle grades a knee by itself; their votes are combined."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from kellgren.knee import KneeCrop
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """What the members say of one knee.
+class PanelOutput:
+    """What the members of a bundle compute of one knee.
 
     Attributes:
         probabilities: ``(5,)``, of the vote, calibrated.
         outputs: of each network, in the bundle's order.
-        says: ``(M,)`` how much each network has to say, summing to 1.
+        map_weights: ``(M,)`` weight of each network's map, summing to 1.
         votes: ``(B, 5)`` each backbone's own distribution, in the combiner's order.
     """
 
     probabilities: Distributions
     outputs: tuple[MemberOutput, ...]
-    says: tuple[float, ...]
+    map_weights: tuple[float, ...]
     votes: Distributions
 
 
 class Panel:
-    """The members of a bundle, ready to look at knees.
+    """The members of a bundle, ready to grade knees.
 
     Args:
         bundle: already checked.
         engine: see `MemberRuntime`.
         precision: see `MemberRuntime`.
         threads: of each member's engine; 0 leaves the choice to it.
-        mirror: average each look with the look at the mirror image.
+        mirror: average the outputs for each knee and for its mirror image.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class Panel:
             for member in bundle.card.members
         ]
         backbones = [member.backbone for member in bundle.card.members]
-        weight = dict(zip(self._combiner.members, self._combiner.says, strict=True))
-        self._says = tuple(weight[name] / backbones.count(name) for name in backbones)
+        weight = dict(zip(self._combiner.members, self._combiner.map_weights, strict=True))
+        self._map_weights = tuple(weight[name] / backbones.count(name) for name in backbones)
         self._networks = [
             [at for at, name in enumerate(backbones) if name == backbone]
             for backbone in self._combiner.members
         ]
 
-    def examine(self, crop: KneeCrop) -> Opinion:
-        """Every network's look at a knee, and the vote of the backbones."""
+    def examine(self, crop: KneeCrop) -> PanelOutput:
+        """Run every network on a knee, and combine the votes of the backbones."""
         outputs = tuple(member.examine(crop, mirror=self._mirror) for member in self._members)
         logits = np.stack([output.logits for output in outputs])
         votes = np.stack([softmax(logits[of_it].mean(axis=0)) for of_it in self._networks])
-        return Opinion(self._combiner.combine(votes), outputs, self._says, votes)
+        return PanelOutput(self._combiner.combine(votes), outputs, self._map_weights, votes)

@@ -1,4 +1,4 @@
-"""What a member sees: one description shared by training and inference, kept in the bundle."""
+"""The input of a member: one description shared by training and inference, kept in the bundle."""
 
 from __future__ import annotations
 

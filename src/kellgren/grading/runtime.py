@@ -24,7 +24,7 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, slots=True)
 class MemberOutput:
-    """What one member says of one knee, in the orientation of its input.
+    """What one member computes of one knee, in the orientation of its input.
 
     Attributes:
         logits: ``(5,)``.
@@ -42,7 +42,7 @@ class MemberOutput:
 
 
 class MemberRuntime:
-    """One trained network, ready to look at knees.
+    """One trained network, ready to run.
 
     Args:
         model: the ONNX file, with the outputs ``logits`` and ``features``.
@@ -92,20 +92,20 @@ class MemberRuntime:
             self._infer = _onnxruntime(model, read, threads)
 
     def logits(self, planes: Float32Array) -> Float32Array:
-        """Of one look at planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
+        """Of planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
         return self._infer(self.preprocess.normalise(planes))[0]
 
     def examine(self, crop: KneeCrop, *, mirror: bool = True) -> MemberOutput:
-        """Look at a knee.
+        """Run the network on a knee.
 
         Args:
             crop: the knee.
-            mirror: average the look at the knee and the look at its mirror image, logits and
-                (mirrored back) features alike, so that the one still follows from the other.
+            mirror: average the outputs for the knee and for its mirror image, logits and (mirrored
+                back) features alike, so that the logits still follow from the features.
         """
         plane = self.preprocess.plane(crop)
-        looks = np.stack([plane, plane[:, ::-1]]) if mirror else plane[None]
-        logits, features = self._infer(self.preprocess.normalise(looks))
+        views = np.stack([plane, plane[:, ::-1]]) if mirror else plane[None]
+        logits, features = self._infer(self.preprocess.normalise(views))
         if mirror:
             features = np.stack([features[0], features[1][..., ::-1]])
         return MemberOutput(
@@ -179,8 +179,8 @@ def _openvino(
     def infer(images: Float32Array) -> tuple[Float32Array, Float32Array]:
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
-        found = requests.own.infer(images)
-        return found["logits"], found["features"]
+        outputs = requests.own.infer(images)
+        return outputs["logits"], outputs["features"]
 
     return infer
 

@@ -111,10 +111,10 @@ def fit_stack(
     Returns:
         ``(M,)`` weights, of any sign and sum, and ``(5,)`` biases that sum to 0.
     """
-    found = logs(members)
-    count, knees, grade_count = found.shape
+    log_shares = logs(members)
+    count, knees, grade_count = log_shares.shape
     each_grade = np.tile(np.eye(grade_count), (knees, 1, 1))
-    design = np.concatenate([np.moveaxis(found, 0, -1), each_grade], axis=2)
+    design = np.concatenate([np.moveaxis(log_shares, 0, -1), each_grade], axis=2)
     prior = np.array([1.0 / count] * count + [0.0] * grade_count)
     fitted = fit_multinomial(design, grades, prior, np.full(len(prior), shrinkage))
     bias = fitted[count:]
