@@ -20,7 +20,7 @@ from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
-from kellgren.localisation.film import LocatedKnee, find_knees
+from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.reading import KneeReading
@@ -219,7 +219,7 @@ class Ensemble:
         return replace(own, read_with=other.image, **_graded(combined))
 
     def _reading(
-        self, image: str, knee: LocatedKnee, panel: PanelOutput, warnings: tuple[str, ...]
+        self, image: str, knee: DetectedKnee, panel: PanelOutput, warnings: tuple[str, ...]
     ) -> KneeReading:
         return KneeReading(
             image=image,

@@ -24,7 +24,7 @@ from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation import film
 from kellgren.localisation.crop import cut
-from kellgren.localisation.film import LocatedKnee, find_knees
+from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Detection, Localiser
 from kellgren.localisation.laterality import agree, check_side, places
 from kellgren.localisation.quality import check_exposure, check_implant, share_outside
@@ -43,11 +43,11 @@ def radiograph(pixels: Plane, side: Side = Side.UNKNOWN) -> Radiograph:
     return Radiograph("film", np.asarray(pixels, np.float32), side, None, 8, "PNG", ())
 
 
-def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[LocatedKnee]:
+def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[DetectedKnee]:
     return find_knees(radiograph(pixels, side), {"the file's header": side}, localiser)
 
 
-def verdicts(knee: LocatedKnee) -> dict[str, str]:
+def verdicts(knee: DetectedKnee) -> dict[str, str]:
     return {check.name: check.verdict for check in knee.checks}
 
 

@@ -15,7 +15,7 @@ from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
-from kellgren.localisation.film import LocatedKnee, find_knees
+from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
@@ -80,7 +80,7 @@ class Location:
     """
 
     image: str
-    knees: tuple[LocatedKnee, ...] = ()
+    knees: tuple[DetectedKnee, ...] = ()
     pixels: Plane | None = None
     note: str = ""
 

@@ -13,7 +13,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def native_stderr_silenced() -> Iterator[None]:
-    """Send what is written to the process's stderr into the void, one caller at a time.
+    """Discard what is written to the process's stderr, for one caller at a time.
 
     libtiff reports damage there, past every Python setting. What other threads write
     meanwhile is lost too, so only the call into such a library belongs inside.
@@ -24,9 +24,9 @@ def native_stderr_silenced() -> Iterator[None]:
         except OSError:  # a program without stderr has nothing to silence
             yield
             return
-        void = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(void, _STDERR)
-        os.close(void)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, _STDERR)
+        os.close(null)
         try:
             yield
         finally:

@@ -28,7 +28,7 @@ _SURELY_INVERTED = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class LocatedKnee:
+class DetectedKnee:
     """One knee of a radiograph, ready to be graded.
 
     Attributes:
@@ -53,7 +53,7 @@ def find_knees(
     localiser: Localiser,
     *,
     force: bool = False,
-) -> list[LocatedKnee]:
+) -> list[DetectedKnee]:
     """Find, orient and check every knee.
 
     Args:
@@ -75,7 +75,7 @@ def find_knees(
             raise _refusal(radiograph, [(refused,)])
         side = check_side(statements, None)
         return [
-            LocatedKnee(whole_knee(radiograph, agree(statements)), (refused, side, inversion), 0.0)
+            DetectedKnee(whole_knee(radiograph, agree(statements)), (refused, side, inversion), 0.0)
         ]
     detections.sort(key=lambda detection: detection.region.centre[0])
     sides = places([detection.region for detection in detections])
@@ -143,7 +143,7 @@ def _examine(
     statements: Mapping[str, Side],
     localiser: Localiser,
     inversion: Check,
-) -> LocatedKnee:
+) -> DetectedKnee:
     side = check_side(statements, detection.left)
     crop = _crop(radiograph, pixels, detection, agree(statements))
     outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
@@ -155,7 +155,7 @@ def _examine(
         check_exposure(crop.pixels),
         check_implant(crop.pixels),
     )
-    return LocatedKnee(crop, checks, detection.confidence)
+    return DetectedKnee(crop, checks, detection.confidence)
 
 
 def _crop(radiograph: Radiograph, pixels: Plane, detection: Detection, side: Side) -> KneeCrop:

@@ -36,7 +36,7 @@ _DESCRIPTION = (
 )
 
 
-class DecoderDied(Exception):
+class DecoderFailed(Exception):
     """The child crashed, ran out of its limits, or answered something else than the picture."""
 
 
@@ -50,7 +50,7 @@ def decode_isolated(dataset: Dataset) -> np.ndarray:
         Stored values, ``(rows, columns)``, integers of 8 or 16 bits.
 
     Raises:
-        DecoderDied: the data is damaged.
+        DecoderFailed: the data is damaged.
     """
     facts: dict[str, Any] = {name: getattr(dataset, name) for name in _DESCRIPTION}
     facts = {name: str(v) if isinstance(v, str) else int(v) for name, v in facts.items()}
@@ -65,9 +65,9 @@ def decode_isolated(dataset: Dataset) -> np.ndarray:
         )
         decoded = np.load(io.BytesIO(child.stdout), allow_pickle=False)
     except (subprocess.SubprocessError, OSError, ValueError, EOFError) as error:
-        raise DecoderDied(type(error).__name__) from None
+        raise DecoderFailed(type(error).__name__) from None
     if decoded.shape != (facts["Rows"], facts["Columns"]):
-        raise DecoderDied("shape")
+        raise DecoderFailed("shape")
     return np.asarray(decoded)
 
 
