@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from command_line import EXAMPLES, ROOT
 from documented_commands import parse
+from kellgren.evaluation.catalogue import METRICS
 
 DOCUMENTS = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
@@ -70,6 +72,15 @@ def test_documented_commands_exist(line: str) -> None:
     parse(line)
 
 
+@pytest.fixture
+def metrics_as_before() -> Iterator[None]:
+    """A snippet that registers a metric does so for itself alone."""
+    before = list(METRICS)
+    yield
+    METRICS[:] = before
+
+
+@pytest.mark.usefixtures("metrics_as_before")
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "python")])
 def test_documented_python_runs(
     document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
