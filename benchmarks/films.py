@@ -122,7 +122,8 @@ def synthetic_films(
 ) -> None:
     rng = np.random.default_rng(7)
     tally = dict.fromkeys(
-        ("knees", "found", "told", "side", "inverted", "seen", "upright", "false", "same", "one"), 0
+        ("knees", "found", "pairs", "side", "inverted", "seen", "upright", "false", "same", "one"),
+        0,
     )
     graded: list[Graded] = []
     for number in range(count):
@@ -137,7 +138,7 @@ def synthetic_films(
         if number % 20 == 19:
             print(f"{number + 1} films: {tally}", file=sys.stderr, flush=True)
     share("knee found", tally["found"], tally["knees"])
-    share("side right, both knees on the film", tally["side"], tally["told"])
+    share("side right, both knees on the film", tally["side"], tally["pairs"])
     share("inverted film recognised", tally["seen"], tally["inverted"])
     share("other film taken for inverted", tally["false"], tally["upright"])
     share("grade as of the crop, where found", tally["same"], tally["found"])
@@ -200,7 +201,7 @@ def _compare(
         box = Region(centre, knee.region.width)
         near = [r for r in read if _nearest(box, [r.crop.region or whole]) < 0.3]
         if len(film.knees) == 2:
-            tally["told"] += bool(near)
+            tally["pairs"] += bool(near)
             tally["side"] += bool(near) and near[0].side is knees[knee.crop].side
         if near:
             on_film, as_crop = own_grade(near[0]), crops.grade(knees[knee.crop].image)

@@ -254,7 +254,7 @@ def _entry(line: str, section: str) -> str:
     if section in ("Args", "Attributes", "Raises"):
         if line.startswith(" "):
             return "  " + line.strip()
-        return _ENTRY.sub(lambda found: f"- `{found[1]}`: ", line)
+        return _ENTRY.sub(lambda match: f"- `{match[1]}`: ", line)
     return line
 
 

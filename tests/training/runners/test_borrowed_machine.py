@@ -57,10 +57,10 @@ def call(
     return done
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What lies here: knees, weights, a campaign, and a library that the machine lacks."""
-    folder = tmp_path / "home"
+    folder = tmp_path_factory.mktemp("home")
     knees: list[Knee] = copied_knees(folder / "knees")
     write_manifest(knees, folder / "knees.csv")
     (folder / "small.toml").write_text(RECIPE)
@@ -78,7 +78,10 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def loads(home: Path, out: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def parts(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The loads, made once; no test changes them."""
+    out = tmp_path_factory.mktemp("prepared") / "loads"
     call(
         *(SCRIPT, "prepare", home / "rehearsal.toml", "--data", home / "knees.csv"),
         *("--weights", *(home / "weights").iterdir(), "--wheels", *(home / "wheels").iterdir()),
@@ -99,17 +102,17 @@ def received(loads: list[Path], work: Path) -> Path:
     return work / "received" / SCRIPT.name
 
 
-def trained(script: Path, results: Path, minutes: float) -> str:
-    """One visit to the machine: its results, and what was said."""
+def trained(script: Path, results: Path, minutes: float, pieces: int = 5) -> str:
+    """One visit to the machine: its results, and what was printed."""
     work = script.parents[1]
     done = call(
         *(script, "train", "--work", work, "--results", results, "--max-minutes", minutes),
-        *("--piece-mb", PIECE_MB, "--pieces-most", 5),
+        *("--piece-mb", PIECE_MB, "--pieces-most", pieces),
         *("--grace-minutes", 5),
         bring=False,
     )
     files = list(results.iterdir())
-    assert len(files) <= 5
+    assert len(files) <= pieces
     assert all(path.stat().st_size <= PIECE_MB * 1e6 for path in files)
     return done.stdout + done.stderr
 
@@ -120,29 +123,36 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_campaign_is_trained_on_a_borrowed_machine_and_nothing_is_lost(
-    home: Path, tmp_path: Path
+    parts: list[Path], tmp_path: Path
 ) -> None:
     ours, there = tmp_path / "campaign", tmp_path / "there"
-    parts = loads(home, tmp_path / "loads")
     assert len(parts) > 2
     script = received(parts, there)
 
-    output = trained(script, tmp_path / "results-1", 5)
+    output = trained(script, tmp_path / "results-1", 0.001)  # a visit that is cut off
     assert "library brought along" in output
+    assert "paused: the time is up" in output
     assert "1 jobs whole" in output
-    second = all_jobs(there / "campaign")[1].name
-    assert f"without its member (ONNX): {second}" in output  # the door is too narrow for both
+    (first,), (_, second) = finished_jobs(there / "campaign"), all_jobs(there / "campaign")
     assert kellgren("train", "merge", tmp_path / "results-1", "--out", ours) == 0
-    assert len(finished_jobs(ours)) == 1
-    assert (ours / "incomplete" / second / "oof.csv").exists()
+    assert [job.name for job in finished_jobs(ours)] == [first.name]
+    before = content(first.run)
 
-    output = trained(script, tmp_path / "results-2", 0)
+    output = trained(script, tmp_path / "results-2", 5, pieces=2)
+    assert len(finished_jobs(there / "campaign")) == 2
+    assert content(first.run) == before  # not trained again
+    assert f"without its member (ONNX): {second.name}" in output  # the door is too narrow for it
+    assert kellgren("train", "merge", tmp_path / "results-2", "--out", ours) == 0
+    assert len(finished_jobs(ours)) == 1
+    assert (ours / "incomplete" / second.name / "oof.csv").exists()
+
+    output = trained(script, tmp_path / "results-3", 0)
     assert "2 jobs whole" in output
-    brought = [read_contents(next((tmp_path / f"results-{n}").glob("*.json"))) for n in (1, 2)]
+    brought = [read_contents(next((tmp_path / f"results-{n}").glob("*.json"))) for n in (1, 3)]
     members = [{file.name for file in one.packed if file.name.endswith(".onnx")} for one in brought]
     assert [len(names) for names in members] == [1, 1]
     assert not members[0] & members[1]
-    assert kellgren("train", "merge", tmp_path / "results-2", "--out", ours) == 0
+    assert kellgren("train", "merge", tmp_path / "results-3", "--out", ours) == 0
     assert [job.name for job in finished_jobs(ours)] == [job.name for job in all_jobs(ours)]
     assert content(ours / "jobs") == content(there / "campaign" / "jobs")
 
@@ -168,8 +178,7 @@ def script_as_module() -> Any:
     return module
 
 
-def test_what_did_not_arrive_is_named(home: Path, tmp_path: Path) -> None:
-    parts = loads(home, tmp_path / "loads")
+def test_what_did_not_arrive_is_named(parts: list[Path], tmp_path: Path) -> None:
     work = tmp_path / "work"
     script = parts[0] / SCRIPT.name
     words = ("train", "--work", work, "--results", tmp_path / "r", "--max-minutes", 1)

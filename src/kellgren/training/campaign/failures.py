@@ -55,8 +55,8 @@ def by_cause(problems: Mapping[str, str], folder: Path) -> dict[str, list[str]]:
         folder: of the campaign.
 
     Returns:
-        Names by cause; what the reason of one job says of its own folder is said of ``JOB`` where
-        several share it.
+        Names by cause; a job's own folder in the reason becomes ``JOB`` where several
+        share it.
     """
     groups: dict[str, list[str]] = {}
     for name, reason in problems.items():
