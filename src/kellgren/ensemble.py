@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from kellgren import __version__
 from kellgren.arrays import Distributions
 from kellgren.explanation.cam import ensemble_maps
 from kellgren.file_names import patient_and_side
@@ -24,6 +23,7 @@ from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.reading import KneeReading
+from kellgren.version import VERSION
 
 
 class Ensemble:
@@ -68,7 +68,7 @@ class Ensemble:
         self.localiser = Localiser()
         self.model = {
             "name": bundle.card.name,
-            "software": f"kellgren {__version__}",
+            "software": f"kellgren {VERSION}",
             "checksum": bundle.checksum,
             "engine": engine,
             "precision": precision,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from kellgren import __version__
 from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.training import choose, pack, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
+from kellgren.version import VERSION
 
 app = typer.Typer(
     name="kellgren",
@@ -38,7 +38,7 @@ app.add_typer(bundle.app, name="bundle")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"kellgren {__version__}")
+        typer.echo(f"kellgren {VERSION}")
         raise typer.Exit
 
 

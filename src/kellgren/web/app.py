@@ -16,10 +16,10 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp
 
-from kellgren import __version__
 from kellgren.grades import Grade
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.reading_schema import NOTICE
+from kellgren.version import VERSION
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.schemas import (
     About,
@@ -85,7 +85,7 @@ class Application:
         """All routes, behind the checks that every request passes first."""
         app = _Api(
             title="kellgren reading room",
-            version=__version__,
+            version=VERSION,
             description=_DESCRIPTION,
             lifespan=self.lifespan,
             docs_url=None,
@@ -138,7 +138,7 @@ class Application:
         """Software, model, scale and limits, for whoever shows readings."""
         limits = self.settings.limits
         return About(
-            software=f"kellgren {__version__}",
+            software=f"kellgren {VERSION}",
             notice=NOTICE,
             scale=self.card.scale,
             grades=[
