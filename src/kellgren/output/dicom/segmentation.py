@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import highdicom as hd
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from kellgren.arrays import Mask
 from kellgren.grades import Side
 from kellgren.output.dicom import vocabulary
 from kellgren.output.dicom.common import (
@@ -35,7 +35,6 @@ from kellgren.reading import KneeReading
 THRESHOLD = 0.5
 """Share of the map's largest value from which a pixel belongs to the segment."""
 _LATERALITY = {Side.LEFT: codes.SCT.Left, Side.RIGHT: codes.SCT.Right}
-Mask = npt.NDArray[np.bool_]
 
 
 def segmentation(readings: Sequence[KneeReading], source: Source) -> Dataset:

@@ -17,7 +17,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-Floats = npt.NDArray[np.float32]
+from kellgren.arrays import Float32Array
+
 _INT8_FROM = 65536  # values; smaller layers hold a tenth of the weights and make half the error
 _LARGEST = 127
 _POSITIONS = 64  # at which a layer's input is looked at, in each picture
@@ -37,8 +38,8 @@ class _Layer:
 
     node: onnx.NodeProto
     stored: str
-    weight: Floats
-    moments: Floats = field(init=False)
+    weight: Float32Array
+    moments: Float32Array = field(init=False)
 
     def __post_init__(self) -> None:
         inputs = self.rows.shape[1]
@@ -52,17 +53,17 @@ class _Layer:
         return self.node.op_type == "Gemm" and not _attribute(self.node, "transB", 0)
 
     @property
-    def rows(self) -> Floats:
+    def rows(self) -> Float32Array:
         """``(outputs, K)`` weights."""
         turned = self.weight.T if self.outputs_last else self.weight
         return turned.reshape(len(turned), -1)
 
-    def see(self, features: Floats, chance: np.random.Generator) -> None:
+    def see(self, features: Float32Array, chance: np.random.Generator) -> None:
         """Take note of what one picture gives the layer."""
         seen = self._inputs(features, chance)
         self.moments += seen.T @ seen
 
-    def _inputs(self, features: Floats, chance: np.random.Generator) -> Floats:
+    def _inputs(self, features: Float32Array, chance: np.random.Generator) -> Float32Array:
         if self.node.op_type != "Conv":
             flat = features.reshape(-1, features.shape[-1])
             return flat[chance.permutation(len(flat))[:_POSITIONS]]
@@ -83,7 +84,7 @@ class _Layer:
         return np.stack(patches)
 
 
-def store_int8(model: onnx.ModelProto, images: Floats, seed: int = 0) -> int:
+def store_int8(model: onnx.ModelProto, images: Float32Array, seed: int = 0) -> int:
     """Store the large weights as int8, each followed by a cast and a product with its scales.
 
     The runtime folds both when it loads the model, so that it computes in float32 as ever. The
@@ -113,7 +114,9 @@ def store_int8(model: onnx.ModelProto, images: Floats, seed: int = 0) -> int:
     return len(layers)
 
 
-def round_compensated(weight: Floats, scale: Floats, moments: Floats) -> npt.NDArray[np.int8]:
+def round_compensated(
+    weight: Float32Array, scale: Float32Array, moments: Float32Array
+) -> npt.NDArray[np.int8]:
     """Round weights so that what they give for the inputs seen changes as little as may be.
 
     Args:
@@ -168,7 +171,7 @@ def _layers(model: onnx.ModelProto) -> Iterator[_Layer]:
 def _observe(
     model: onnx.ModelProto,
     layers: Sequence[_Layer],
-    images: Floats,
+    images: Float32Array,
     chance: np.random.Generator,
 ) -> None:
     """Run pictures through the network, and let every layer see its input."""
@@ -197,7 +200,7 @@ def _observe(
 
 
 def _replace(
-    model: onnx.ModelProto, layer: _Layer, rounded: npt.NDArray[np.int8], scale: Floats
+    model: onnx.ModelProto, layer: _Layer, rounded: npt.NDArray[np.int8], scale: Float32Array
 ) -> list[onnx.NodeProto]:
     """Put a layer's int8 weights in the place of those it had; the nodes that widen them."""
     name, shape = layer.node.input[1], layer.weight.shape

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -16,12 +15,12 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kellgren.arrays import Float32Array
 from kellgren.atomic_files import replaced_whole
 from kellgren.errors import CannotKeep, TrainingError
 from kellgren.training.architectures import Member
 from kellgren.training.export.folding import HALF_MAX, HALVED_FROM, folded, halve
 
-Floats = npt.NDArray[np.float32]
 LOGIT_TOLERANCE = 1e-4
 _OPSET = 17
 _LOSSLESS = 1e-6
@@ -183,19 +182,19 @@ def difference_of(model: onnx.ModelProto, network: Member, size: int) -> float:
     return _difference(_logits_of(model, images), _logits(network, images))
 
 
-def _logits_of(model: onnx.ModelProto, images: Tensor) -> Floats:
+def _logits_of(model: onnx.ModelProto, images: Tensor) -> Float32Array:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return np.asarray(session.run(["logits"], {"image": images.numpy()})[0])
 
 
-def _logits(network: Member, images: Tensor) -> Floats:
+def _logits(network: Member, images: Tensor) -> Float32Array:
     with torch.no_grad():
         return np.asarray(network(images).numpy())
 
 
-def _difference(computed: Floats, expected: Floats) -> float:
+def _difference(computed: Float32Array, expected: Float32Array) -> float:
     return float((np.abs(computed - expected) / np.maximum(1, np.abs(expected))).max())
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from kellgren.arrays import Distributions, Float32Array
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
@@ -29,12 +30,10 @@ from kellgren.training.member.teachers import TeacherNetwork, TeacherNetworks
 from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS
 
 _BATCH = 64
-Distributions = npt.NDArray[np.float64]
 Advance = Callable[[int, int], None]
-Floats = npt.NDArray[np.float32]
 
 
-def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Floats:
+def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Float32Array:
     """The targets of a run's knees.
 
     Held-out knees have their label's distribution, with or without a teacher: they are judged by
@@ -53,7 +52,7 @@ def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Flo
         TrainingError: what the teacher's run left is damaged.
     """
     grades = np.array([int(knee.grade or 0) for knee in run.knees])
-    targets: Floats = target_table(run.recipe.targets, GRADE_COUNT)[grades]
+    targets: Float32Array = target_table(run.recipe.targets, GRADE_COUNT)[grades]
     if run.teacher is not None and run.recipe.teacher is not None:
         settings = run.recipe.teacher
         learnt = ~run.held_out
@@ -75,7 +74,7 @@ def _combined(run: MemberRun, teacher: TeacherNetworks, advance: Advance) -> Dis
 
     No combiner is used, for it would have been fitted to labels of the held-out fold too.
     """
-    by_backbone: dict[str, list[Floats]] = {}
+    by_backbone: dict[str, list[Float32Array]] = {}
     total = len(teacher.networks) * len(run.learnt)
     for number, network in enumerate(teacher.networks):
         before = number * len(run.learnt)
@@ -91,7 +90,7 @@ def _combined(run: MemberRun, teacher: TeacherNetworks, advance: Advance) -> Dis
     return mean
 
 
-def _kept(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Floats:
+def _kept(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Float32Array:
     """A network's predictions of the learnt knees, from where they are kept or made and kept.
 
     They lie in the run that made the network; a bundle's, which may not be writable, in the
@@ -108,12 +107,12 @@ def _kept(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Floats:
     return predictions
 
 
-def _read(path: Path, key: str) -> Floats | None:
+def _read(path: Path, key: str) -> Float32Array | None:
     """What is kept under that key; ``None``: nothing, or nothing whole."""
     try:
         # opened here: numpy leaves a damaged file open
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            probabilities: Floats = stored["probabilities"]
+            probabilities: Float32Array = stored["probabilities"]
             return probabilities if str(stored["key"]) == key else None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
@@ -123,7 +122,7 @@ def _names(knees: Sequence[Knee]) -> str:
     return json.dumps([(k.image.name, k.patient, k.side.value) for k in knees])
 
 
-def _predicted(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Floats:
+def _predicted(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Float32Array:
     """Two views a knee: on an accelerator by the checkpoint, where it is left, else by the file."""
     if run.device.name != "cpu" and network.run is not None:
         for name in (BEST, CHECKPOINT):
@@ -139,7 +138,7 @@ def _predicted(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Flo
 
 def by_checkpoint(
     run: MemberRun, network: TeacherNetwork, checkpoint: Path, advance: Advance
-) -> Floats:
+) -> Float32Array:
     """The same by torch on the run's device: ``(learnt knees, 5)`` probabilities.
 
     Raises:
@@ -156,7 +155,7 @@ def by_checkpoint(
             logits = (member(images) + member(images.flip(3))).float() / 2
             rows.append(logits.softmax(dim=1).cpu().numpy())
             advance(sum(map(len, rows)), len(planes))
-    probabilities: Floats = np.concatenate(rows)
+    probabilities: Float32Array = np.concatenate(rows)
     if not np.isfinite(probabilities).all():
         raise TrainingError(checkpoint, "grades with numbers that are not finite", "Train it anew")
     return probabilities

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Float64Array
 from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
@@ -24,7 +25,6 @@ from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD, SCORES
 
 TOLERANCE = 1e-3
 _TIE = 1e-4
-Floats = npt.NDArray[np.float64]
 Advance = Callable[[int, int], None]
 
 
@@ -66,7 +66,7 @@ class Verified:
     stored: Scores
 
 
-def agreement(probabilities: Floats, expected: Floats) -> Agreement:
+def agreement(probabilities: Float64Array, expected: Float64Array) -> Agreement:
     """Compare probabilities ``(N, 5)``."""
     graded, expected_grades = probabilities.argmax(axis=1), expected.argmax(axis=1)
     rows = np.arange(len(probabilities))
@@ -76,7 +76,7 @@ def agreement(probabilities: Floats, expected: Floats) -> Agreement:
 
 
 def check_file(
-    folder: Path, preprocess: Preprocess, planes: npt.NDArray[np.float32], expected: Floats
+    folder: Path, preprocess: Preprocess, planes: npt.NDArray[np.float32], expected: Float64Array
 ) -> dict[str, Any]:
     """Let a member's file grade a few knees, one view each, on the processor.
 
@@ -168,7 +168,7 @@ def _predictions(folder: Path) -> tuple[Preprocess, list[dict[str, str]]]:
         ) from None
 
 
-def _scores(knees: Sequence[Knee], probabilities: Floats) -> Scores:
+def _scores(knees: Sequence[Knee], probabilities: Float64Array) -> Scores:
     truth = [int(knee.grade or 0) for knee in knees]
     return score(
         truth, probabilities.argmax(axis=1), probabilities, [knee.patient for knee in knees]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from kellgren.arrays import FloatArray, GradeArray
 from kellgren.data.manifest import Knee
 from kellgren.evaluation import score
 from kellgren.grades import Grade
@@ -21,8 +21,6 @@ from kellgren.training.selection.nested import Estimated
 from kellgren.training.selection.out_of_fold import OutOfFold, Run
 from kellgren.training.selection.subsets import Measure
 
-Floats = npt.NDArray[np.floating]
-Grades = npt.NDArray[np.integer]
 _SCALE = "Kellgren-Lawrence, grades 0 to 4; which reading protocol the labels follow is not stated"
 _OAI_SCALE = "Kellgren-Lawrence as read in the Osteoarthritis Initiative, grades 0 to 4"
 _USE = (
@@ -92,7 +90,7 @@ def make_card(
     )
 
 
-def scores_of(predictions: OutOfFold, probabilities: Floats) -> dict[str, Any]:
+def scores_of(predictions: OutOfFold, probabilities: FloatArray) -> dict[str, Any]:
     """Scores of calibrated distributions, with intervals, and how the words for them hold."""
     graded = probabilities.argmax(axis=1)
     scores = score(predictions.truth, graded, probabilities, predictions.patients)
@@ -195,7 +193,7 @@ def _member(run: Run) -> MemberCard:
     )
 
 
-def _honesty(truth: Grades, graded: Grades, calibrated: Floats) -> dict[str, Any]:
+def _honesty(truth: GradeArray, graded: GradeArray, calibrated: FloatArray) -> dict[str, Any]:
     """How often the certainty words and the likely ranges keep their promise."""
     right = graded == truth
     words = np.array([certainty(row) for row in calibrated])

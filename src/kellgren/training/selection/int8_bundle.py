@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
+from kellgren.arrays import Distributions
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
@@ -25,7 +25,6 @@ _OBSERVED = 32
 """How many knees show a layer what it is given."""
 _FEWEST = 20
 _SEED = 0
-Distributions = npt.NDArray[np.float64]
 
 
 def with_int8_weights(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Distributions, FloatArray, GradeArray
 from kellgren.evaluation import Estimate, compare
 from kellgren.evaluation import Grades as PredictedGrades
 from kellgren.grading.combiner import RULES, Combiner, Rule, fit_combiner
@@ -26,9 +27,6 @@ from kellgren.training.selection.subsets import (
     deal,
 )
 
-Floats = npt.NDArray[np.floating]
-Grades = npt.NDArray[np.integer]
-Distributions = npt.NDArray[np.float64]
 FEWEST_PAIRED = 200
 """Knees with a contralateral knee; below so many it is not used."""
 _RESAMPLES, _SEED = 2000, 42
@@ -59,8 +57,8 @@ class Estimated:
 
 def estimate(
     names: Sequence[str],
-    members: Floats,
-    truth: Grades,
+    members: FloatArray,
+    truth: GradeArray,
     patients: Sequence[str],
     other: npt.NDArray[np.int64],
     *,
@@ -111,7 +109,7 @@ def with_the_other(
 
 
 def gain(
-    truth: Grades, before: Grades, after: Grades, patients: Sequence[str]
+    truth: GradeArray, before: GradeArray, after: GradeArray, patients: Sequence[str]
 ) -> dict[Measure, Estimate]:
     """By how much grades got better, each measure with its interval over resampled patients.
 
@@ -137,8 +135,8 @@ def _fitted(
     compared: SubsetComparison,
     best: int,
     names: Sequence[str],
-    members: Floats,
-    truth: Grades,
+    members: FloatArray,
+    truth: GradeArray,
     knees: npt.NDArray[np.bool_],
 ) -> Combiner:
     candidate: Candidate = compared.candidates[best]
@@ -154,7 +152,7 @@ def _places(combiner: Combiner, names: Sequence[str]) -> list[int]:
 
 def _pairs(
     alone: Distributions,
-    truth: Grades,
+    truth: GradeArray,
     other: npt.NDArray[np.int64],
     knees: npt.NDArray[np.bool_],
 ) -> BothKnees | None:

@@ -15,12 +15,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import Distributions, FloatArray, IntArray
 from kellgren.evaluation import confusion
 from kellgren.grading.voting import fit_stack, fit_weights, logs, soft_vote, softmax, stacked_vote
 
-Floats = npt.NDArray[np.floating]
-Distributions = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 AnyRule = Literal["hard", "soft", "mix", "weighted", "stacked"]
 Measure = Literal["qwk", "accuracy", "macro_f1"]
 PAPER_RULES: tuple[AnyRule, ...] = ("hard", "soft", "mix")
@@ -68,7 +66,7 @@ class SubsetComparison:
         matrices = self.whole if without is None else self.without[without]
         return int(np.nan_to_num(MEASURES[measure](matrices), nan=-np.inf).argmax())
 
-    def nested(self, group: Ints, measure: Measure) -> npt.NDArray[np.int8]:
+    def nested(self, group: IntArray, measure: Measure) -> npt.NDArray[np.int8]:
         """``(N,)`` grades, each knee's by what was chosen without its group."""
         grades = np.empty(self.grades.shape[1], dtype=np.int8)
         for held in range(len(self.without)):
@@ -77,7 +75,7 @@ class SubsetComparison:
         return grades
 
 
-def deal(patients: Iterable[str], groups: int = GROUPS) -> Ints:
+def deal(patients: Iterable[str], groups: int = GROUPS) -> IntArray:
     """``(N,)`` group of each knee: patients in alphabetical order are dealt like cards."""
     names = list(patients)
     number = {patient: n for n, patient in enumerate(sorted(set(names)))}
@@ -91,9 +89,9 @@ def subsets(count: int, smallest: int = 1) -> list[tuple[int, ...]]:
 
 
 def compare_subsets(
-    members: Floats,
+    members: FloatArray,
     truth: npt.NDArray[np.integer],
-    group: Ints,
+    group: IntArray,
     rules: Sequence[AnyRule] = ALL_RULES,
 ) -> SubsetComparison:
     """Compare all subsets under the rules.
@@ -144,9 +142,9 @@ class Protocol:
 
 
 def both_protocols(
-    out_of_fold: Floats,
+    out_of_fold: FloatArray,
     truth: npt.NDArray[np.integer],
-    test: Sequence[Floats],
+    test: Sequence[FloatArray],
     test_truth: npt.NDArray[np.integer],
     measure: Measure,
 ) -> tuple[Protocol, Protocol]:
@@ -168,7 +166,7 @@ def both_protocols(
     scoring = MEASURES[measure]
     alone = np.zeros(len(test_truth), dtype=np.int64)
 
-    def scores(members: Floats) -> SubsetComparison:
+    def scores(members: FloatArray) -> SubsetComparison:
         return compare_subsets(members, test_truth, alone, PAPER_RULES)
 
     best_folds = [
@@ -201,7 +199,7 @@ def both_protocols(
 
 
 def _votes_of_subsets(
-    members: Floats, listed: Sequence[tuple[int, ...]]
+    members: FloatArray, listed: Sequence[tuple[int, ...]]
 ) -> dict[AnyRule, npt.NDArray[np.int8]]:
     """``(S, N)`` grades of every subset under each rule without weights."""
     stacked = np.asarray(members, dtype=np.float64)
@@ -224,7 +222,7 @@ def _votes_of_subsets(
 
 
 def _confusions(
-    grades: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], group: Ints
+    grades: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], group: IntArray
 ) -> Distributions:
     """``(G, C, 5, 5)`` confusion matrices of ``(C, N)`` grades."""
     groups = int(group.max()) + 1
@@ -235,7 +233,7 @@ def _confusions(
 
 
 def _cross_fitted(
-    rule: AnyRule, members: Floats, truth: npt.NDArray[np.integer], group: Ints
+    rule: AnyRule, members: FloatArray, truth: npt.NDArray[np.integer], group: IntArray
 ) -> tuple[npt.NDArray[np.int8], Distributions, Distributions]:
     """Grades and confusions of a rule with weights, as `SubsetComparison` holds them, for C = 1."""
     groups = int(group.max()) + 1
@@ -263,7 +261,7 @@ def _cross_fitted(
 
 
 def _vote_by_weight(
-    rule: AnyRule, learnt: Floats, grades: npt.NDArray[np.integer], judged: Floats
+    rule: AnyRule, learnt: FloatArray, grades: npt.NDArray[np.integer], judged: FloatArray
 ) -> npt.NDArray[np.int8]:
     if rule == "weighted":
         voted = soft_vote(judged, fit_weights(learnt, grades))
