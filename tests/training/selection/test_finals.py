@@ -172,7 +172,7 @@ def test_several_folds_are_refused_with_the_remedy(
     words = ("bundle", "build", folder, "--labels", labels, "-o", tmp_path / "model")
     assert kellgren(*words, "--fold", "0", "--fold", "1") == 2
     output = " ".join(capsys.readouterr().err.split())
-    assert "train finals" in output
+    assert "final networks" in output
     assert not (tmp_path / "model").exists()
     assert kellgren(*words, "--fold", "1") == 0
     assert "folds 0 of 0 to 1" in capsys.readouterr().out
