@@ -112,7 +112,7 @@ class ReadingRecord(KneeRecord):
     """The reading of one knee, without pictures: what `KneeReading.to_dict()` gives."""
 
     model: ModelRecord
-    """The model that graded, and how it was run."""
+    """The bundle that graded the knee, with its engine and precision."""
 
 
 def _is_absent(value: object) -> bool:

@@ -101,6 +101,13 @@ def test_importing_every_module_changes_nothing_of_the_process() -> None:
     assert found["changed"] == {}
 
 
+@pytest.fixture(autouse=True)
+def loggers_as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of the command line, in this process before, have silenced them."""
+    for name in ("pydicom", "pynetdicom"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """DICOM films with a value that pydicom warns of and logs, a broken one, and a PNG."""

@@ -98,7 +98,7 @@ def test_a_run_leaves_all_that_it_promises(trained: SimpleNamespace) -> None:
         assert curves.format == "PNG"
         assert curves.width > 300
     assert "9 knees to learn from, 3 held out; cpu, fp32" in trained.output.stderr
-    assert "95" in trained.said.stdout  # the scores, with their intervals
+    assert "95" in trained.output.stdout  # the scores, with their intervals
 
 
 def test_the_facts_are_those_of_the_run(trained: SimpleNamespace) -> None:
