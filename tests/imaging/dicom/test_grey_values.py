@@ -1,6 +1,6 @@
 """Stored values to grey values, without a file: tables, rescaling, windows, padding at their edges.
 
-`test_dicom_input` reads whole files; here are the laws, and the elements that a file may have wrong.
+`test_dicom_input` reads whole files; here are the laws, and elements that a file may have wrong.
 """
 
 from __future__ import annotations
