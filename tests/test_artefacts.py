@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
-from kellgren.artefacts import MOST_CARD_BYTES, MOST_FILE_BYTES
+from kellgren.artefacts import MOST_CARD_BYTES, MOST_FILE_BYTES, ArtefactKind, file_checksum
 from kellgren.errors import BundleError
 from kellgren.explanation.similar import SimilarKnees
 from kellgren.grading.bundle import default_bundle, open_bundle
@@ -89,6 +90,79 @@ def test_damage_is_refused_in_the_same_words(kind: str, harm: str, tmp_path: Pat
         opened(folder)
     assert words.format(name=NAMES[kind], card=card, file=file) in str(refusal.value)
     assert "nstall the package again." in refusal.value.remedy
+
+
+KIND = ArtefactKind("thing", "thing.json", "Make it again")
+
+
+class Colour(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    shades: list[int]
+
+
+@pytest.mark.parametrize("name", ["../x", "..", ".", "", "a/b", "/etc/passwd", "a/../b", "a/"])
+def test_a_name_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: Path) -> None:
+    assert KIND.files(tmp_path, {"a": "0" * 64}).folder == tmp_path
+    with pytest.raises(BundleError, match="names a file outside itself") as refusal:
+        KIND.files(tmp_path, {"a": "0" * 64, name: "0" * 64})
+    assert (refusal.value.subject, refusal.value.remedy) == (str(tmp_path), "Make it again.")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "JSONDecodeError"),
+        (b"{} {}", "JSONDecodeError"),
+        (b"\xff", "UnicodeDecodeError"),
+        (b"\xef\xbb\xbf{}", "JSONDecodeError"),
+        (b"[" * 100_000, "RecursionError"),
+        (b"null", "not a JSON object"),
+        (b'"{}"', "not a JSON object"),
+    ],
+)
+def test_a_card_that_is_no_object_names_its_file(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "thing.json"
+    path.write_bytes(b'{"shades": [1]}')
+    assert KIND.content(tmp_path) == ('{"shades": [1]}', {"shades": [1]})
+    path.write_bytes(content)
+    with pytest.raises(BundleError) as refusal:
+        KIND.content(tmp_path)
+    assert (refusal.value.subject, refusal.value.problem) == (str(path), f"is damaged ({reason})")
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [({}, "shades"), ({"shades": [1, "x"]}, "shades.1"), ({"shades": [], "hue": 1}, "hue")],
+)
+def test_a_card_that_does_not_fit_names_the_place(
+    content: dict[str, object], place: str, tmp_path: Path
+) -> None:
+    assert KIND.parsed(tmp_path, {"shades": [1]}, Colour) == Colour(shades=[1])
+    with pytest.raises(BundleError, match=f"thing.json: is damaged at {place}: "):
+        KIND.parsed(tmp_path, content, Colour)
+
+
+def test_a_file_is_checked_whenever_it_is_read(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(name.encode())
+    files = KIND.files(tmp_path, {name: file_checksum(tmp_path / name) for name in "ab"})
+    files.verify()
+    assert files.read("a") == b"a"
+    with pytest.raises(BundleError, match="has no checksum for c"):
+        files.read("c")
+    (tmp_path / "b").write_bytes(b"a")
+    assert files.read("a") == b"a"
+    for checked in (files.verify, lambda: files.read("b")):
+        with pytest.raises(BundleError, match="its checksum does not fit the card") as refusal:
+            checked()
+        assert refusal.value.subject == str(tmp_path / "b")
+    (tmp_path / "b").unlink()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(BundleError, match="is incomplete: b is missing"):
+        files.verify()
 
 
 def test_what_runs_is_what_was_checked(tmp_path: Path) -> None:

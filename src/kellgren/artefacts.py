@@ -81,7 +81,7 @@ class ArtefactKind:
             BundleError: a name leads out of the folder.
         """
         for name in checksums:
-            if Path(name).name != name:
+            if Path(name).name != name or name in ("", ".."):
                 raise BundleError(folder, f"names a file outside itself ({name!r})", self.remedy)
         return CheckedFiles(folder, dict(checksums), self.remedy)
 

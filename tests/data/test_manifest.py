@@ -98,6 +98,12 @@ def test_other_folders_are_no_grades(tmp_path: Path, folder: str) -> None:
         index(tmp_path)
 
 
+def test_a_folder_named_like_a_picture_is_no_knee_but_may_hold_some(tmp_path: Path) -> None:
+    root = touch(tmp_path / "mine", "2/9000001L.dcm/scan.png")
+    (root / "3/empty.png").mkdir(parents=True)
+    assert [knee.image for knee in index(root)] == [root / "2/9000001L.dcm/scan.png"]
+
+
 def test_both_resolutions_side_by_side_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "kneeKL224/train/1/9000001L.png", "kneeKL299/train/1/9000001L.png")
     with pytest.raises(InvalidManifest, match="kneeKL224, kneeKL299"):
@@ -186,6 +192,10 @@ def test_image_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
         ("a.png,,lateral,3,,", "side"),
         ("a.png,,B,3,,", "side"),
         ("a.png,,L,3,Train,", "split"),
+        ("  ,,,3,,", "image"),
+        ("a.png,,,03,,", "grade"),
+        ("a.png,,RL,3,,", "side"),
+        ("a.png,,,3,training,", "split"),
     ],
 )
 def test_a_bad_row_is_told_with_its_line(tmp_path: Path, row: str, column: str) -> None:

@@ -193,6 +193,9 @@ def read_contents(path: Path) -> Contents:
         first = error.errors()[0]
         problem = f"is not a pack's manifest ({first['msg']})"
         raise InvalidPack(path, problem, "Fetch it once more") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidPack(path, f"cannot be read ({reason})", "Fetch it once more") from None
 
 
 class _Joined:

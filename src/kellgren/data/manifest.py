@@ -182,7 +182,8 @@ def _one_folder_per_grade(root: Path, split: str, source: str) -> Iterator[Knee]
         if grade_name is None:
             continue
         for image in sorted(folder.rglob("*")):
-            if image.suffix.lower() in SUFFIXES and not image.name.startswith("."):
+            is_named_so = image.suffix.lower() in SUFFIXES and not image.name.startswith(".")
+            if is_named_so and not image.is_dir():
                 patient, side = patient_and_side(image)
                 if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
                     patient = image.stem[:-2]

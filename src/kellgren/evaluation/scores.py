@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.arrays import Float64Array
+from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, values
@@ -234,8 +235,15 @@ def score_words(
         patients: N identifiers.
         resamples: of the patients.
         seed: of the draws.
+
+    Raises:
+        InvalidPredictions: an argument is empty, out of range or of another length.
     """
     knees = GradedKnees.checked(truth, predicted, None, patients)
+    if len(words) != len(knees.truth):
+        raise InvalidPredictions(
+            "words", f"{len(words)} words for {len(knees.truth)} knees", "Give one for each knee."
+        )
     bootstrap = PatientBootstrap(knees.patient_count, len(knees.truth), resamples, seed)
     kinds = list(dict.fromkeys(words))
     word_index = np.array([kinds.index(word) for word in words])

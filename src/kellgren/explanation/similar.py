@@ -211,13 +211,13 @@ class SimilarKnees:
         nearest: list[Likeness] = []
         own: set[str] = set()
         for number in np.argsort(distances, kind="stable"):
+            if len(nearest) >= count:
+                break
             knee = self.knee(int(number), float(distances[number]))
             if knee.distance < SAME_FILM:
                 own.add(knee.patient)
             elif knee.patient not in own and not excluded(knee.patient):
                 nearest.append(knee)
-            if len(nearest) == count:
-                break
         return nearest
 
     @property

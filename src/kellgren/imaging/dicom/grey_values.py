@@ -114,7 +114,8 @@ def _table(item: Dataset, header: Header) -> LookupTable:
     if isinstance(data, bytes):
         is_little_endian = header.dataset.original_encoding[1]
         wide = np.dtype("<u2" if is_little_endian else ">u2")
-        is_packed = bits == 8 and len(data) < 2 * length
+        # One byte an entry, padded to an even number; any other length is a wide table cut short.
+        is_packed = bits == 8 and length <= len(data) <= min(length + 1, 2 * length - 1)
         data = np.frombuffer(data, dtype=np.uint8 if is_packed else wide)
     entries = np.atleast_1d(np.asarray(data, dtype=np.float32))[:length]
     if len(entries) < length or not 8 <= bits <= 16:
