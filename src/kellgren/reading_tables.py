@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Iterable
@@ -40,12 +39,19 @@ def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
 
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
-    """The table of readings."""
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    """The table of readings; bytes of a file name that are no UTF-8 stand there as ``\\udcff``."""
+    lines = _Lines()
+    writer = csv.DictWriter(lines, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(map(_cells, rows))
-    return stream.getvalue()
+    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Lines(list[str]):
+    """Lines that end in a line feed, though the writer quotes carriage returns in cells too."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _cells(row: ReadingRow) -> dict[str, str | int | None]:
