@@ -1,4 +1,4 @@
-"""Every error says which file, what was found there, and what to do; it survives other processes."""
+"""Every error says which file, what was found there, and what to do, in any process."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kellgren.atomic_files import written_whole
@@ -39,18 +39,30 @@ def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
 
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
-    """The table of readings; bytes of a file name that are no UTF-8 stand there as ``\\udcff``."""
+    """The table of readings."""
+    return table_text(COLUMNS, map(_cells, rows))
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    r"""A CSV table whose lines end in a line feed, for UTF-8.
+
+    Args:
+        columns: of the header.
+        rows: cells by column; a column that is missing or `None` stays empty. Bytes of a file's
+            name that are no UTF-8, lone surrogates in Python, are written like ``\udcff``.
+    """
     lines = _Lines()
-    writer = csv.DictWriter(lines, COLUMNS, lineterminator="\r\n")
+    writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(map(_cells, rows))
+    writer.writerows(rows)
     return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _Lines(list[str]):
-    """Lines that end in a line feed, though the writer quotes carriage returns in cells too."""
+    """Collects lines; a writer that ends them in both characters quotes either within a cell."""
 
     def write(self, line: str) -> None:
+        """Keep a line."""
         self.append(line.removesuffix("\r\n") + "\n")
 
 

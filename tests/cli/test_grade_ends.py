@@ -65,7 +65,7 @@ def test_wrong_usage_grades_and_writes_nothing(
 
 
 def remove_card(model: Path) -> None:
-    (model / "bundle.json").unlink()
+    (model / "card.json").unlink()
 
 
 def remove_network(model: Path) -> None:
@@ -73,7 +73,7 @@ def remove_network(model: Path) -> None:
 
 
 def cut_card(model: Path) -> None:
-    card = model / "bundle.json"
+    card = model / "card.json"
     card.write_bytes(card.read_bytes()[:-20])
 
 
@@ -83,7 +83,7 @@ def change_head(model: Path) -> None:
 
 
 def newer_format(model: Path) -> None:
-    card = model / "bundle.json"
+    card = model / "card.json"
     card.write_text(json.dumps(json.loads(card.read_text("utf-8")) | {"format": 10**6}))
 
 
