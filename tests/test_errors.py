@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.errors import InvalidOption, KellgrenError, TrainingError, check_choice
@@ -52,6 +52,7 @@ def test_what_cannot_be_kept_is_an_error_of_training() -> None:
     assert [kind.__name__ for kind in subclasses(TrainingError)] == ["TrainingError", "CannotKeep"]
 
 
+@settings(deadline=None)
 @given(
     value=st.one_of(st.none(), st.integers(), st.text(), st.binary()),
     choices=st.lists(st.text(), min_size=1, max_size=4, unique=True),

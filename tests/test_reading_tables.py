@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.batch.journal import Journal
@@ -72,6 +72,7 @@ def shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
+@settings(deadline=None, max_examples=40)
 @given(any_rows)
 def test_a_csv_holds_every_row_as_it_is(rows: list[ReadingRow]) -> None:
     table = list(csv.DictReader(io.StringIO(csv_text(rows), newline="")))
@@ -90,6 +91,7 @@ def test_a_csv_holds_every_row_as_it_is(rows: list[ReadingRow]) -> None:
             assert {cells[name] for name in ("p0", "p4", "name", "likely_low", "warnings")} == {""}
 
 
+@settings(deadline=None, max_examples=40)
 @given(any_rows)
 def test_a_json_document_gives_back_the_rows(rows: list[ReadingRow]) -> None:
     document = json.loads(json_text(rows, MODEL))
@@ -103,6 +105,7 @@ def test_a_json_document_gives_back_the_rows(rows: list[ReadingRow]) -> None:
     assert again == rows
 
 
+@settings(deadline=None, max_examples=15)  # each waits for the disk
 @given(any_rows)
 def test_a_journal_gives_back_graded_rows_and_drops_the_rest(
     tmp_path_factory: pytest.TempPathFactory, rows: list[ReadingRow]

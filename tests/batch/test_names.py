@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.batch.batch import collect, distinct_names
@@ -21,6 +21,7 @@ PATHS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(PATHS)
 def test_no_picture_of_a_batch_replaces_another(images: list[str]) -> None:
     """Of one knee or of both, on disks that tell upper from lower case and on those that do not."""
@@ -34,6 +35,7 @@ def test_no_picture_of_a_batch_replaces_another(images: list[str]) -> None:
     assert all(names[image].startswith(Path(image).stem) for image in images)
 
 
+@settings(deadline=None)
 @given(PATHS)
 def test_a_name_does_not_hang_on_the_files_that_follow(images: list[str]) -> None:
     """So a resumed batch with more files writes over no picture of the first."""
@@ -69,6 +71,7 @@ def test_paths_stand_for_files(tree: Path, given: list[str], found: list[str]) -
     assert collect(given) == found
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_name_states_patient_and_side_or_counts_as_one_patient(stem: str) -> None:
     patient, side = patient_and_side(f"folder/{stem.replace('/', '')}.png")
@@ -109,6 +112,7 @@ def test_a_table_is_believed_before_the_names() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6), st.permutations(range(6)))
 def test_a_pair_is_one_left_and_one_right_knee_of_one_patient(
     patients: int, order: list[int]
