@@ -22,6 +22,11 @@ class KellgrenError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[KellgrenError], tuple[str, str, str]]:
+        # Exceptions are pickled by their message alone, of which this one could not be made again:
+        # a pool of processes would hang or break instead of raising it.
+        return type(self), (self.subject, self.problem, self.remedy)
+
     @property
     def reason(self) -> str:
         """The problem and the remedy without the file's name, for tables that already show it."""

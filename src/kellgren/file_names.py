@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from kellgren.grades import Side
 
-_PATIENT_AND_SIDE = re.compile(r"^(?P<patient>\d{4,})(?P<side>[LR])$")
+_PATIENT_AND_SIDE = re.compile(r"(?P<patient>\d{4,})(?P<side>[LR])")
 
 
 def patient_and_side(path: PurePath | str) -> tuple[str, Side]:
@@ -21,7 +21,7 @@ def patient_and_side(path: PurePath | str) -> tuple[str, Side]:
         that each such file counts as a patient of its own.
     """
     stem = PurePath(path).stem
-    match = _PATIENT_AND_SIDE.match(stem)
+    match = _PATIENT_AND_SIDE.fullmatch(stem)
     if match is None:
         return stem, Side.UNKNOWN
     return match["patient"], Side(match["side"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kellgren.atomic_files import written_whole
@@ -41,11 +40,30 @@ def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
     """The table of readings."""
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    return table_text(COLUMNS, map(_cells, rows))
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    r"""A CSV table whose lines end in a line feed, for UTF-8.
+
+    Args:
+        columns: of the header.
+        rows: cells by column; a column that is missing or `None` stays empty. Bytes of a file's
+            name that are no UTF-8, lone surrogates in Python, are written like ``\udcff``.
+    """
+    lines = _Lines()
+    writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(map(_cells, rows))
-    return stream.getvalue()
+    writer.writerows(rows)
+    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Lines(list[str]):
+    """Collects lines; a writer that ends them in both characters quotes either within a cell."""
+
+    def write(self, line: str) -> None:
+        """Keep a line."""
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _cells(row: ReadingRow) -> dict[str, str | int | None]:

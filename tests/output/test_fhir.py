@@ -16,8 +16,8 @@ from dicom_factory import write_dicom
 from dicom_headers import DX, complete
 from kellgren.grading.bundle import Bundle
 from kellgren.output.dicom.vocabulary import SCHEME_UID
-from kellgren.output.fhir import SYSTEM, observation
-from kellgren.reading_schema import GradedRow
+from kellgren.output.fhir import SYSTEM, observation, write_observations
+from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
 
 KEY = "a key of more than sixteen characters"
 ROW: dict[str, Any] = {
@@ -119,3 +119,62 @@ def test_that_definition_refuses_what_is_wrong(broken: dict[str, Any]) -> None:
     model.model_validate(observation(GradedRow.model_validate(ROW)))
     with pytest.raises(ValueError, match="validation error"):
         model.model_validate(observation(GradedRow.model_validate(ROW)) | broken)
+
+
+REFUSED = UngradedRow(image="refused.png", side="", grade=None, note="shows no knee")
+
+
+def written(rows: list[ReadingRow], target: Path) -> list[dict[str, Any]]:
+    """The observations of a file, or of a folder's files."""
+    write_observations(rows, target)
+    if target.suffix:
+        return [entry["resource"] for entry in json.loads(target.read_text("utf-8"))["entry"]]
+    return [json.loads(path.read_text("utf-8")) for path in sorted(target.glob("*"))]
+
+
+@pytest.mark.parametrize("rows", [[], [REFUSED], [REFUSED, REFUSED]], ids=len)
+def test_refused_knees_make_an_empty_bundle_and_no_file(
+    tmp_path: Path, rows: list[ReadingRow]
+) -> None:
+    assert written(rows, tmp_path / "all.JSON") == []
+    assert written(rows, tmp_path / "each") == []
+
+
+def test_refused_knees_among_graded_ones_are_left_out(tmp_path: Path) -> None:
+    knees = [GradedRow.model_validate(ROW | {"image": name}) for name in ("a.png", "b.png")]
+    made = written([REFUSED, knees[0], REFUSED, knees[1]], tmp_path / "all.json")
+    assert made == [observation(knee) for knee in knees]
+    assert "refused.png" not in json.dumps(made)
+
+
+def test_every_knee_has_an_identifier_of_its_own_that_stays(tmp_path: Path) -> None:
+    """Both knees of one film whose sides are unknown differ in their number alone."""
+    row = GradedRow.model_validate(ROW | {"side": ""})
+    made = written([row, row], tmp_path / "each")
+    assert len({one["id"] for one in made}) == len(made) == 2
+    assert written([row, row], tmp_path / "each") == made
+    model = ROW["model"] | {"checksum": "1" * 64}
+    for change in ({"side": "L"}, {"image": "other.png"}, {"model": model}):
+        changed = GradedRow.model_validate(ROW | {"side": ""} | change)
+        assert observation(changed)["id"] not in {one["id"] for one in made}
+
+
+def test_no_subject_without_a_pseudonym_and_no_path_in_any_element() -> None:
+    for patient in ({"patient": ""}, {}):
+        content = {key: value for key, value in ROW.items() if key != "patient"} | patient
+        made = observation(GradedRow.model_validate(content | {"image": "/CANARY/film.png"}))
+        assert "subject" not in made
+        assert "CANARY" not in json.dumps(made)
+
+
+@pytest.mark.parametrize("grade", range(5))
+def test_grade_and_likely_grades_are_coded(grade: int) -> None:
+    names = ("none", "doubtful", "minimal", "moderate", "severe")
+    content = {"grade": grade, "name": names[grade], "likely": [0, grade]}
+    made = observation(GradedRow.model_validate(ROW | content))
+    assert made["valueCodeableConcept"]["text"].endswith(f" {grade}: {names[grade]}")
+    coded = {
+        part["code"]["coding"][0]["code"]: part["valueCodeableConcept"]["coding"][0]["code"]
+        for part in made["component"][5:]
+    }
+    assert coded == {"CERTAINTY": "C-MODERATE", "KL-LOW": "KL0", "KL-HIGH": f"KL{grade}"}

@@ -190,16 +190,24 @@ class OverlayFolder:
 
 
 def distinct_names(images: Sequence[str]) -> dict[str, str]:
-    """A name for each path: its stem, or its stem and a number where that is in use."""
+    """A name for each path: its stem, or its stem and a number where that is in use.
+
+    ``NAME knee 1`` and ``NAME knee 2`` are in use with a name: films of both knees get such files.
+    """
     used: set[str] = set()
     candidates: dict[str, Iterator[str]] = {}
     names = {}
     for image in images:
         stem = Path(image).stem
         numbered = candidates.setdefault(stem, _numbered(stem))
-        names[image] = next(name for name in numbered if name.casefold() not in used)
-        used.add(names[image].casefold())
+        names[image] = next(name for name in numbered if used.isdisjoint(_file_names(name)))
+        used |= _file_names(names[image])
     return names
+
+
+def _file_names(name: str) -> set[str]:
+    """Of one knee, and of both, as disks that know no case tell them apart."""
+    return {name.casefold(), *(f"{name} knee {number}".casefold() for number in (1, 2))}
 
 
 def _numbered(stem: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
+from kellgren.reading_tables import table_text
 
 COLUMNS = (
     *("image", "knee", "side", "centre_x", "centre_y", "width", "angle"),
@@ -127,10 +127,8 @@ def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = F
 
 def write_csv(locations: Sequence[Location], stream: IO[str]) -> None:
     """One row a knee."""
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for location in locations:
-        writer.writerows(map(_cells, location.rows()))
+    rows = (_cells(row) for location in locations for row in location.rows())
+    stream.write(table_text(COLUMNS, rows))
 
 
 def write_json(locations: Sequence[Location], stream: IO[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -57,6 +58,8 @@ def _options(
 def main() -> None:
     """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name need not fit the terminal's encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code
     except SystemExit as end:

@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """Every backbone.s predictions of N knees that it did not learn from.
+    """Every backbone's predictions of N knees that it did not learn from.
 
     Attributes:
         backbones: names, in alphabetical order.
@@ -191,13 +191,19 @@ def _jobs(campaign: Path) -> list[Path]:
 def _read_run(folder: Path) -> Run:
     try:
         facts = json.loads((folder / FACTS).read_text("utf-8"))
+        fold = facts["held_out_fold"]
+        backbone = f"{facts['recipe']['name']}-{facts['preprocess']['size']}"
+        return Run(folder, facts, backbone, None if fold is None else int(fold))
     except FileNotFoundError:
         raise TrainingError(
             folder, f"has no {FACTS}: the run is not finished", "Go on with train member --resume"
         ) from None
-    fold = facts["held_out_fold"]
-    backbone = f"{facts['recipe']['name']}-{facts['preprocess']['size']}"
-    return Run(folder, facts, backbone, None if fold is None else int(fold))
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            folder / FACTS,
+            f"is damaged ({type(error).__name__})",
+            "Restore the original file, or train the member anew",
+        ) from None
 
 
 def _check_alike(runs: Sequence[Run]) -> None:
