@@ -52,6 +52,7 @@ def test_bone_shows_where_the_map_is_weak() -> None:
 def test_a_map_on_a_finer_grid_and_back_is_the_map(rows: int, columns: int, seed: int) -> None:
     evidence = np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32)
     finer = regridded(evidence, (3 * rows, 2 * columns))
+    assert finer.sum() == pytest.approx(evidence.sum(), abs=1e-4)
     np.testing.assert_allclose(regridded(finer, (rows, columns)), evidence, atol=1e-6)
     np.testing.assert_allclose(regridded(evidence[::-1], (3 * rows, 2 * columns)), finer[::-1])
 
