@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kellgren.batch import locate
 from kellgren.batch.journal import Journal
 from kellgren.reading_schema import (
     READING_ROW,
@@ -156,3 +157,13 @@ def test_a_row_of_a_journal_can_be_forgotten(tmp_path: Path) -> None:
     memory.forget({"a"})
     memory.discard()
     assert memory.done == {"b", "c"}
+
+
+def test_a_table_of_places_holds_odd_names_too() -> None:
+    stream = io.StringIO(newline="")
+    names = [*ODD_NAMES, "knee\udcff.png"]
+    locate.write_csv([locate.Location(name, note="shows no knee") for name in names], stream)
+    table = list(csv.DictReader(io.StringIO(stream.getvalue(), newline="")))
+    assert [row["image"] for row in table] == [*ODD_NAMES, "knee\\udcff.png"]
+    assert {row["note"] for row in table} == {"shows no knee"}
+    assert tuple(table[0]) == locate.COLUMNS
