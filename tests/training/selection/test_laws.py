@@ -142,6 +142,7 @@ def test_equal_predictions_make_equal_tables_to_the_last_byte(tmp_path: Path) ->
         write_readings(knees, rows, tmp_path / name, ["", "x.png", "", ""])
     plain = (tmp_path / "a.csv").read_bytes()
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    assert (tmp_path / "a.csv.gz").read_bytes()[4:8] == bytes(4)  # gzip's time of writing
     assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == plain
     assert b"CANARY" not in plain  # tables travel, paths do not
     table = list(csv.DictReader(io.StringIO(plain.decode())))
