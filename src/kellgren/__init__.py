@@ -78,11 +78,13 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use (PEP 562): `kellgren --help` needs none of them."""
     if name not in __all__:
         raise AttributeError(f"module 'kellgren' has no attribute {name!r}")
-    from importlib import import_module
-
     if name == "__version__":
-        value: Any = import_module("kellgren.version").VERSION
+        from importlib.metadata import version
+
+        value: Any = version("kellgren")
     else:
+        from importlib import import_module
+
         value = getattr(import_module(_MODULES.get(name, "kellgren.errors")), name)
     globals()[name] = value
     return value

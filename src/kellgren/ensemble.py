@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +24,6 @@ from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.reading import KneeReading
-from kellgren.version import VERSION
 
 
 class Ensemble:
@@ -68,7 +68,7 @@ class Ensemble:
         self.localiser = Localiser()
         self.model = {
             "name": bundle.card.name,
-            "software": f"kellgren {VERSION}",
+            "software": f"kellgren {version('kellgren')}",
             "checksum": bundle.checksum,
             "engine": engine,
             "precision": precision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -13,7 +14,6 @@ from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.training import choose, pack, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
-from kellgren.version import VERSION
 
 app = typer.Typer(
     name="kellgren",
@@ -39,7 +39,7 @@ app.add_typer(bundle.app, name="bundle")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"kellgren {VERSION}")
+        typer.echo(f"kellgren {version('kellgren')}")
         raise typer.Exit
 
 

@@ -43,12 +43,13 @@ def serve(
 ) -> None:
     """Run the reading room: a web page and an API on this machine."""
     from kellgren.cli.inputs import cores
+    from kellgren.home import data_folder
     from kellgren.web.server import CannotServe, run
-    from kellgren.web.settings import Limits, Settings, answered_hosts, default_store
+    from kellgren.web.settings import Limits, Settings, answered_hosts
 
     _check_access(host, token)
     settings = Settings(
-        store=store or default_store(),
+        store=store or data_folder("reading-room"),
         hosts=frozenset(),
         token=token,
         workers=workers or cores(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.metadata import version
 from pathlib import Path
 
 from kellgren.evaluation import BandScore, Comparison, Coverage, Scores
@@ -14,7 +15,6 @@ from kellgren.evaluation.ranking import curves
 from kellgren.evaluation_report import html_tables, plots
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.evaluation_report.worst import Case
-from kellgren.version import VERSION
 
 NOTICE = "Research software, not a medical device."
 # The page can load nothing and run nothing, whatever the names in it contain.
@@ -73,7 +73,8 @@ def html_page(report: Report) -> str:
         f"<p class=lead>{escape(str(report.coverage))}.</p>"
         f"{html_tables.tiles(report.scores)}</header>"
         f"<main>{''.join(parts)}</main>"
-        f"<footer>{NOTICE} Written by kellgren {escape(VERSION)}.</footer></body></html>\n"
+        f"<footer>{NOTICE} Written by kellgren {escape(version('kellgren'))}.</footer>"
+        "</body></html>\n"
     )
 
 

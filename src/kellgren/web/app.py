@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from starlette.types import ASGIApp
 from kellgren.grades import Grade
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.reading_schema import NOTICE
-from kellgren.version import VERSION
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.schemas import (
     About,
@@ -85,7 +85,7 @@ class Application:
         """All routes, behind the checks that every request passes first."""
         app = _Api(
             title="kellgren reading room",
-            version=VERSION,
+            version=version("kellgren"),
             description=_DESCRIPTION,
             lifespan=self.lifespan,
             docs_url=None,
@@ -138,7 +138,7 @@ class Application:
         """Software, model, scale and limits, for whoever shows readings."""
         limits = self.settings.limits
         return About(
-            software=f"kellgren {VERSION}",
+            software=f"kellgren {version('kellgren')}",
             notice=NOTICE,
             scale=self.card.scale,
             grades=[

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,17 +78,3 @@ def answered_hosts(host: str, port: int, named: list[str]) -> frozenset[str]:
     address = f"[{host}]" if ":" in host else host
     names = {*LOOPBACK_NAMES, address, *(name.lower() for name in named)}
     return frozenset(names | {f"{name}:{port}" for name in names})
-
-
-def default_store() -> Path:
-    """KELLGREN_HOME, or the place where this system's users keep programs' data."""
-    home = os.environ.get("KELLGREN_HOME")
-    if home:
-        return Path(home) / "reading-room"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return base / "kellgren" / "reading-room"

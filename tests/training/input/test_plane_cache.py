@@ -17,10 +17,11 @@ from command_line import environment
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError, UnreadableRadiograph
 from kellgren.grading.preprocess import Preprocess
+from kellgren.home import cache_folder
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.crop import whole_knee
 from kellgren.training.input import decoding, loading
-from kellgren.training.input.cache import Store, cache_folder, cached_store, memory_store
+from kellgren.training.input.cache import Store, cached_store, memory_store
 from kellgren.training.input.loading import FEW, load_planes, load_store
 
 SEEN = Preprocess(size=48, mean=(0.5,) * 3, std=(0.5,) * 3)

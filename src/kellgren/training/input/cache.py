@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -44,20 +43,6 @@ class Store:
         """The planes that grading sees, ``(n, S, S)`` float32 in 0..1, to 2.3e-5."""
         whole = self.planes[chosen].astype(np.float32) * STEPS + self.rest[chosen]
         return whole / np.float32(255 * STEPS)
-
-
-def cache_folder() -> Path:
-    """``cache`` in KELLGREN_HOME, or where this system's users keep what can be made again."""
-    home = os.environ.get("KELLGREN_HOME")
-    if home:
-        return Path(home) / "cache"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "kellgren"
 
 
 def cached_store(

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
 from kellgren.grading.preprocess import Preprocess
-from kellgren.training.input.cache import Advance, Store, cache_folder, cached_store, memory_store
+from kellgren.home import cache_folder
+from kellgren.training.input.cache import Advance, Store, cached_store, memory_store
 from kellgren.training.input.decoding import Planes
 from kellgren.training.recipe import Targets
 
