@@ -38,6 +38,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import IO, Any
 
@@ -142,6 +143,9 @@ def _zip_source(target: Path) -> None:
             inside = path.relative_to(package)
             if path.is_file() and not {"__pycache__", "models"} & set(inside.parts):
                 archive.write(path, Path("kellgren") / inside)
+        about = distribution("kellgren")  # not installed there, and a run's facts name the version
+        metadata = f"kellgren-{about.version}.dist-info/METADATA"
+        archive.writestr(metadata, about.read_text("METADATA") or "")
 
 
 # --- there ---------------------------------------------------------------------------------------

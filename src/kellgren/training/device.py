@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,9 @@ from torch import nn
 
 from kellgren.grades import GRADE_COUNT
 from kellgren.training.architectures import Architecture, find
+
+COMPILE = "KELLGREN_COMPILE"
+"""Environment variable: ``1`` compiles networks that learn on an accelerator."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,22 @@ class Device:
         """Whether the host itself computes, so that reading a result waits for nothing."""
         return self.name == "cpu"
 
-    def settle(self) -> None:
-        """Let the GPU's library try its convolutions, and keep the fastest for each shape.
+    def settle(self, network: nn.Module) -> None:
+        """Get ready for the same shapes, thousands of times.
 
-        A run asks for the same shapes thousands of times; only two or three differ.
+        A GPU's library tries its convolutions and keeps the fastest for each shape. Where the
+        environment asks for it (`COMPILE`), the network's kernels are joined into fewer ones: that
+        takes a minute for each architecture and size on a machine, some seconds from then on.
+
+        Args:
+            network: that learns; from here on it may be called in its compiled form, its weights
+                and their names stay.
         """
-        if not self.is_processor:
-            torch.backends.cudnn.benchmark = True
+        if self.is_processor:
+            return
+        torch.backends.cudnn.benchmark = True
+        if os.environ.get(COMPILE) == "1":
+            network.compile(dynamic=False)
 
     def __str__(self) -> str:
         return f"{self.name}, {'bf16' if self.bf16 else 'fp32'}"

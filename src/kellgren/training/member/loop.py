@@ -68,7 +68,7 @@ def train(
     watcher = watcher or Watcher()
     began = time.monotonic()
     state = restore(run) if has_begun(run, resume) else begin(run)
-    run.device.settle()
+    run.device.settle(state.network)
     keeper = Keeper(run, goes_on=bool(state.history))
     knees: DeviceKnees | None = None
     while not is_finished(run.recipe, state.history):
