@@ -267,7 +267,9 @@ def _go_on(
         *("--max-minutes", str(options.max_minutes)),
     ]
     began = time.monotonic()
-    with _finished_elsewhere(work, order["finished"]):
+    with _finished_elsewhere(work, order["finished"]), ExitStack() as shared:
+        if options.runners > 1:
+            environment = environment | _share_gpu(work, shared)
         process = subprocess.Popen(words, env=environment, process_group=0)
         try:
             code = process.wait((options.max_minutes + options.grace_minutes) * 60)
@@ -280,6 +282,31 @@ def _go_on(
             raise
     print(f"trained for {(time.monotonic() - began) / 60:.1f} minutes", file=sys.stderr)
     return code
+
+
+def _share_gpu(work: Path, until: ExitStack) -> dict[str, str]:
+    """Let the kernels of several runners run side by side on an NVIDIA GPU: where its server is.
+
+    Without the server the GPU gives each process slices of time, and six runners together were
+    slower than one alone (docs/measurements/training-on-a-gpu.md). It needs no right and changes no
+    setting of the GPU; it ends with the training. Where there is none, nothing happens.
+    """
+    control = shutil.which("nvidia-cuda-mps-control")
+    if control is None:
+        return {}
+    places = {
+        "CUDA_MPS_PIPE_DIRECTORY": str(work / "mps"),
+        "CUDA_MPS_LOG_DIRECTORY": str(work / "mps-log"),
+    }
+    for place in places.values():
+        Path(place).mkdir(exist_ok=True)
+    environment = os.environ | places
+    if subprocess.run([control, "-d"], env=environment, check=False).returncode:
+        return {}
+    until.callback(
+        subprocess.run, [control], input="quit\n", text=True, env=environment, check=False
+    )
+    return places
 
 
 def _finished_elsewhere(work: Path, names: Sequence[str]) -> ExitStack:

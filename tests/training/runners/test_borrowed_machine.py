@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
+from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +159,30 @@ def test_a_campaign_is_trained_on_a_borrowed_machine_and_nothing_is_lost(
     assert kellgren("train", "merge", tmp_path / "results-3", "--out", ours) == 0
     assert [job.name for job in finished_jobs(ours)] == [job.name for job in all_jobs(ours)]
     assert content(ours / "jobs") == content(there / "campaign" / "jobs")
+
+
+def test_what_is_sent_says_its_version(parts: list[Path]) -> None:
+    """A run's facts name it, and on the other machine the package is not installed."""
+    with zipfile.ZipFile(parts[0] / "source.zip") as source:
+        found = [name for name in source.namelist() if name.endswith(".dist-info/METADATA")]
+        assert f"Version: {version('kellgren')}" in source.read(found[0]).decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands for NVIDIA's program")
+def test_runners_share_a_gpu_by_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started before the training, where its environment finds it, and told to quit after."""
+    control = tmp_path / "nvidia-cuda-mps-control"
+    control.write_text(
+        '#!/bin/sh\n[ "$1" = -d ] || read word\necho "$1$word" >> "$CUDA_MPS_PIPE_DIRECTORY/told"\n'
+    )
+    control.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    share_gpu = importlib.import_module("borrowed_gpu")._share_gpu
+    with ExitStack() as until:
+        told = Path(share_gpu(tmp_path, until)["CUDA_MPS_PIPE_DIRECTORY"]) / "told"
+        assert told.read_text() == "-d\n"
+    assert told.read_text() == "-d\nquit\n"
 
 
 def test_another_machine_leaves_finished_jobs_alone(
