@@ -198,7 +198,7 @@ def package_grad_cam(network: Member, layer: str, image: Tensor, grade: int) -> 
 @pytest.mark.parametrize("name", ["densenet161", "efficientnet_b5"])
 def test_the_map_of_an_exported_member_is_grad_cam_of_its_layer(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    entry, seen = find(name), Preprocess(96, (0.5,) * 3, (0.25,) * 3)
+    entry, seen = find(name), Preprocess(size=96, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     network = entry.build(GRADES)
     training_step(network, images(4, 96))
     let_logits_speak(network, images(2, 96))
