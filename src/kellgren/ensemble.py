@@ -39,7 +39,8 @@ class Ensemble:
         pair: take the patient's contralateral knee into account, where it is shown and the
             bundle's card has a model for it.
         frame: which one to read, from 1, of DICOM files that hold several.
-        maps: which maps the readings hold; smooth ones take three times as long again.
+        smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
+        grad_cam_maps: Grad-CAM before the last activation where a network has it so.
 
     Attributes:
         bundle: what was opened.
@@ -60,12 +61,13 @@ class Ensemble:
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
-        maps: MapStyle = MapStyle(),  # noqa: B008
+        smooth_maps: bool = False,
+        grad_cam_maps: bool = False,
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
         self._frame = frame
-        self._map_style = maps
+        self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self.panel = Panel(
             bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
         )
@@ -90,7 +92,8 @@ class Ensemble:
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
-        maps: MapStyle = MapStyle(),  # noqa: B008
+        smooth_maps: bool = False,
+        grad_cam_maps: bool = False,
     ) -> Self:
         """Open the bundle that comes with the package.
 
@@ -101,7 +104,8 @@ class Ensemble:
             mirror: average the outputs for the knee and for its mirror image.
             pair: take the contralateral knee into account.
             frame: which one to read, from 1, of DICOM files that hold several.
-            maps: which maps the readings hold; smooth ones take three times as long again.
+            smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
+            grad_cam_maps: Grad-CAM before the last activation where a network has it so.
 
         Raises:
             BundleError: it is damaged or missing.
@@ -116,7 +120,8 @@ class Ensemble:
             mirror=mirror,
             pair=pair,
             frame=frame,
-            maps=maps,
+            smooth_maps=smooth_maps,
+            grad_cam_maps=grad_cam_maps,
         )
 
     @classmethod
@@ -130,7 +135,8 @@ class Ensemble:
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
-        maps: MapStyle = MapStyle(),  # noqa: B008
+        smooth_maps: bool = False,
+        grad_cam_maps: bool = False,
     ) -> Self:
         """Open a bundle of your own.
 
@@ -142,7 +148,8 @@ class Ensemble:
             mirror: average the outputs for the knee and for its mirror image.
             pair: take the contralateral knee into account.
             frame: which one to read, from 1, of DICOM files that hold several.
-            maps: which maps the readings hold; smooth ones take three times as long again.
+            smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
+            grad_cam_maps: Grad-CAM before the last activation where a network has it so.
 
         Raises:
             BundleError: it is missing, damaged, incomplete, or in a newer format.
@@ -157,7 +164,8 @@ class Ensemble:
             mirror=mirror,
             pair=pair,
             frame=frame,
-            maps=maps,
+            smooth_maps=smooth_maps,
+            grad_cam_maps=grad_cam_maps,
         )
 
     def read(

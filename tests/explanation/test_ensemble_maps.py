@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from kellgren.ensemble import Ensemble
-from kellgren.explanation.cam import MapStyle, activation_map, ensemble_maps, heat, regridded
+from kellgren.explanation.cam import activation_map, ensemble_maps, heat, regridded
 from kellgren.explanation.faithfulness import blur, faithfulness
 from kellgren.grades import Grade, Side
 from kellgren.grading.runtime import MemberOutput
@@ -101,8 +101,7 @@ def test_another_grades_map_can_be_drawn(ensemble: Ensemble, tmp_path: Path) -> 
 def test_smooth_maps_change_the_picture_and_not_the_grade(
     ensemble: Ensemble, tmp_path: Path
 ) -> None:
-    style = MapStyle(smooth=True)
-    smooth = Ensemble(ensemble.bundle, threads=1, maps=style)
+    smooth = Ensemble(ensemble.bundle, threads=1, smooth_maps=True)
     (plain,), (reading,) = ensemble.read(KNEES[0]), smooth.read(KNEES[0])
     assert reading.probabilities == plain.probabilities
     assert reading.overlay() != plain.overlay()
@@ -115,7 +114,7 @@ def test_smooth_maps_change_the_picture_and_not_the_grade(
     assert (tmp_path / "maps" / f"{KNEES[0].stem}.png").read_bytes() == reading.overlay()
     assert reading.mapping == "class-activation mapping, smoothed"
     assert kellgren(*words, "--grad-cam-maps", "--workers", 1) == 0
-    other = Ensemble(ensemble.bundle, threads=1, maps=MapStyle(grad_cam=True)).read(KNEES[0])[0]
+    other = Ensemble(ensemble.bundle, threads=1, grad_cam_maps=True).read(KNEES[0])[0]
     assert (tmp_path / "maps" / f"{KNEES[0].stem}.png").read_bytes() == other.overlay()
     np.testing.assert_array_equal(other.maps, plain.maps)  # no member activates outside its stages
 

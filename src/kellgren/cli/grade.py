@@ -149,7 +149,6 @@ def grade(
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores, expanded, files_of
     from kellgren.ensemble import Ensemble
-    from kellgren.explanation.cam import MapStyle
     from kellgren.grades import Grade, Side
     from kellgren.grading.bundle import default_bundle
 
@@ -165,7 +164,8 @@ def grade(
         mirror=mirror,
         pair=not single,
         frame=frame,
-        maps=MapStyle(smooth_maps, grad_cam_maps),
+        smooth_maps=smooth_maps,
+        grad_cam_maps=grad_cam_maps,
     )
     folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
     rows = _graded(

@@ -99,7 +99,7 @@ def _at_least(spread: float, reach: float) -> float:
     """A bound's distance, lengthened where it is shorter than the resamples' own.
 
     Alone, either misses too often, and the longer one too rarely: the root of their mean square
-    lies between (see decision 19).
+    lies between (see decision 23).
     """
     return max(reach, math.sqrt((spread**2 + reach**2) / 2))
 

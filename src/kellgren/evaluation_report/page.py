@@ -198,6 +198,7 @@ def _method(report: Report) -> str:
         f" together, seed {scores.seed}. Shares: Beta intervals at the number of independent knees"
         " that the resamples amount to; everything else: Student's, on a scale that suits it.",
         "Ratios with a denominator of 0 are undefined; means over grades leave them out.",
+        "Intervals of a grade with only a handful of knees are too wide rather than too narrow.",
         "Calibration error: knees in 15 bins of equal width by their largest probability. A"
         " sample's error is too large by chance; its interval is kept wide enough for that.",
         "The most honest numbers are those of knees that no choice was made on.",
