@@ -168,18 +168,8 @@ def grade(
         grad_cam_maps=grad_cam_maps,
     )
     folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
-    rows = _graded(
-        ensemble,
-        images,
-        (Side(side or ""), known),
-        csv,
-        json,
-        folders,
-        busy,
-        resume,
-        force,
-        patients,
-    )
+    sides = (Side(side or ""), known)
+    rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, patients)
     if fhir is not None:
         _write_fhir(rows, fhir)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))

@@ -148,14 +148,10 @@ def compare(
     chance = _permuted(first, second, permutations, seed)
     same = bool((first.predicted == second.predicted).all())
     differences = {
-        it.key: _differences(
-            it, bootstrap, (mine[it.key], theirs[it.key]), chance[it.key], tallies, same
-        )
-        for it in (*METRICS, *GRADE_METRICS)
-        if it.key in mine
+        key: _differences(it, bootstrap, (mine[key], theirs[key]), chance[key], tallies, same)
+        for key, it in {it.key: it for it in (*METRICS, *GRADE_METRICS)}.items()
+        if key in mine
     }
-    right = [knees.truth == knees.predicted for knees in pair]
-    cells = np.bincount(3 - 2 * right[0] - right[1], minlength=4)
     return Comparison(
         metrics={
             metric.key: differences[metric.key][0]
@@ -163,7 +159,7 @@ def compare(
             if metric.key in differences
         },
         per_grade={it.key: differences[it.key] for it in GRADE_METRICS if it.key in differences},
-        outcomes=(int(cells[0]), int(cells[1]), int(cells[2]), int(cells[3])),
+        outcomes=_outcomes(first, second),
         knees=len(first.truth),
         patients=first.patient_count,
         only_this=unshared[0],
@@ -205,6 +201,13 @@ def compare_matched(
         seed=seed,
         unshared=(len(this.labels) - len(shared), len(other.labels) - len(shared)),
     )
+
+
+def _outcomes(this: GradedKnees, other: GradedKnees) -> tuple[int, int, int, int]:
+    """Knees that both grade right, only this, only the other, neither."""
+    right, others = (knees.truth == knees.predicted for knees in (this, other))
+    both, mine, theirs, neither = np.bincount(3 - 2 * right - others, minlength=4)
+    return int(both), int(mine), int(theirs), int(neither)
 
 
 def _draws(
