@@ -20,8 +20,10 @@ from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import (
     Coverage,
     Estimate,
+    Grades,
     Scores,
     catalogue,
+    compare,
     metrics,
     score,
 )
@@ -412,6 +414,25 @@ def test_undefined_resamples_are_left_out():
     result = score([0, 4], [0, 4], np.eye(5)[[0, 4]], "ab", resamples=100)
     assert (result.auc_grade2.value, result.auc_grade2.high) == (1.0, 1.0)
     assert 0.2 < result.auc_grade2.low < 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_no_resample_defines_has_no_interval():
+    truth, shares = np.arange(40) % 4, np.full((40, 5), 0.2)
+    truth[0] = 4
+    for seed in range(6):  # with one resample, in a third of them no knee of grade 4 is drawn
+        result = score(truth, truth, shares, range(40), resamples=1, seed=seed)
+        assert result.per_grade[4].recall.low < 1
+        compare(truth, Grades(truth, shares), Grades(truth, shares), range(40), resamples=1)
+    auc = result.per_grade[4].auc
+    assert auc.value == 0.5
+    lacking = [
+        math.isnan(
+            score(truth, truth, shares, range(40), resamples=1, seed=seed).per_grade[4].auc.low
+        )
+        for seed in range(12)
+    ]
+    assert 0 < sum(lacking) < 12
 
 
 def test_one_patient_gives_no_interval():

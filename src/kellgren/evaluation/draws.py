@@ -64,8 +64,9 @@ class Draws:
         return 1.0 - wilson(1.0, least_number(knees, self.bootstrap.patient_count))[0]
 
     def undefined(self) -> Estimate | None:
-        """The value without an interval where there cannot be one: nan, or a single patient."""
-        if math.isnan(self.value) or self.bootstrap.patient_count < 2:
+        """The value without an interval where there is none: undefined, or of a single patient."""
+        nowhere = math.isnan(self.value) or bool(np.isnan(self.values[1:]).all())
+        if nowhere or self.bootstrap.patient_count < 2:
             return Estimate(self.value, math.nan, math.nan)
         return None
 

@@ -216,7 +216,8 @@ def of_calibration_error(draws: Draws) -> Estimate:
 
 def _correlation(drawn: Float64Array) -> Float64Array:
     """(K, K) of K statistics in R resamples, (R, K); 0 where one does not vary."""
-    centred = np.nan_to_num(drawn - np.nanmean(drawn, axis=0))
+    known = (~np.isnan(drawn)).sum(axis=0)
+    centred = np.nan_to_num(drawn - np.nansum(drawn, axis=0) / np.maximum(1, known))
     covariance = centred.T @ centred
     spread = np.sqrt(np.diag(covariance))
     alike = confusion.ratio(covariance, np.outer(spread, spread))
