@@ -289,6 +289,10 @@ def test_intervals_do_not_collapse_where_all_knees_are_right():
         assert estimate.value == pytest.approx(float(metric.higher_is_better), abs=1e-9)
         assert estimate.high - estimate.low > 0.03, metric.key
         assert estimate.low <= estimate.value <= estimate.high
+    # Errors of one grade in 16.1 % of the knees would pass unseen.
+    assert alone.mae.high == pytest.approx(1 - alone.accuracy.low)
+    assert alone.mse.high == pytest.approx(1 - alone.accuracy.low)
+    assert alone.brier.high == pytest.approx(2 * (1 - alone.accuracy.low))
     for row in alone.per_grade:
         for estimate in row.metrics.values():
             assert 0.3 < estimate.low < 0.7

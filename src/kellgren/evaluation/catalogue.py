@@ -192,7 +192,7 @@ METRICS = [
         PROBABILITIES,
         False,
         "mean largest probability minus how often that grade is right; below 0: too modest",
-        from_bins(lambda bins: -reliability.gaps(bins).sum(axis=-1)),
+        from_bins(lambda bins: 0.0 - reliability.gaps(bins).sum(axis=-1)),
         intervals.of_overconfidence,
     ),
     Metric(

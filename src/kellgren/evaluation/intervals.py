@@ -132,8 +132,10 @@ def on_logarithms(most: float) -> Interval:
         if (nothing := draws.undefined()) is not None:
             return nothing
         if draws.is_constant or draws.value <= 0.0:
-            high = max(_beside_perfection(draws).high, draws.value + most * draws.unseen)
-            return Estimate(draws.value, draws.value, min(most, high))
+            beside = _beside_perfection(draws).high
+            if beside <= draws.value:  # a loss of probabilities, which errors do not tell
+                beside = draws.value + most * draws.unseen
+            return Estimate(draws.value, draws.value, min(most, beside))
         positive = draws.values[draws.values > 0]
         low, high = bounds_around(np.log(positive), draws.bootstrap.patient_count)
         return Estimate(draws.value, math.exp(low), min(most, math.exp(high)))
