@@ -1,80 +1,107 @@
-"""How often the 95 % intervals of `kellgren evaluate` hold the truth, where both knees are alike.
+"""How often the 95 % intervals of `kellgren evaluate` hold the truth, at 60 and at 300 patients.
 
-    python benchmarks/coverage.py [--studies 400] [--patients 650] [--sharpness 1.3]
+    python benchmarks/coverage.py [--patients 60 300] [--studies 400] [--resamples 400]
 
-Studies are drawn from a made-up world whose truth is known: a knee's latent severity is half its
-patient's; graders see it through noise, of which half is the patient's too; their probabilities
-are those of an ordinal probit model, with a spread too small (sharpness above 1: overconfident).
-The truth of a metric is its value on two million knees of the same world. Each row says how many
-of the studies' intervals hold it: of each metric, of each grade's own metrics, of the paired
-differences of two graders of unlike skill. The last line says how often the permutation test calls
-two graders of the same skill different at p <= 0.05.
+Studies are drawn from a world that resembles the OAI and whose truth is known: patients with both
+knees, their labels and two graders' out-of-fold probabilities as they lie in `results/oof`, drawn
+with replacement; the logarithm of every probability moves a little by chance, so that no two knees
+are the same. The truth of a metric is its value on 400 000 knees of that world. Each row says
+how many of the studies' intervals hold it: of each metric, of each grade's own metrics, of the
+paired differences of the two graders; < and > mark what lies below 93 and above 97 %. A mean over
+grades is held against the mean over the grades that occur in the study, as it is reported. The last
+lines say how often the permutation test calls two graders different at p <= 0.05 where a coin
+decides for each patient which of them is which.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import NormalDist
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from kellgren.evaluation import Comparison, Estimate, Grades, Scores, compare, score
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS
+from kellgren.grades import Grade
 
 Floats = npt.NDArray[np.float64]
-SHARES = (0.40, 0.18, 0.26, 0.13, 0.03)  # of the grades, about as in the OAI
-CUTS = np.array([NormalDist().inv_cdf(share) for share in np.cumsum(SHARES[:-1])])
-ALIKE = 0.5  # correlation of the two knees, in severity and in the graders' noise
-HUGE = 1_000_000  # patients
-_phi = np.vectorize(math.erf, otypes=[float])
+Integers = npt.NDArray[np.int64]
+ROOT = Path(__file__).parents[1]
+TABLES = ("ensemble", "lite2-256")  # of results/oof: the graders
+LABELS = ROOT / "src" / "kellgren" / "published" / "chen2018.csv.gz"
+JITTER = 0.3  # standard deviation of the logarithms of probabilities, half of it shared
+HUGE = 200_000  # patients
+OF_GRADES = {"macro_f1": "f1", "balanced_accuracy": "recall"}
 
 
 @dataclass(frozen=True)
 class Study:
     """Both knees of some patients, (2 P,) each, and what two graders say of them."""
 
-    truth: npt.NDArray[np.int64]
-    patients: npt.NDArray[np.int64]
-    graders: tuple[Grades, ...]
+    truth: Integers
+    patients: Integers
+    graders: tuple[Grades, ...]  # two
 
 
-def draw(
-    rng: np.random.Generator, patients: int, noises: tuple[float, ...], sharpness: float
-) -> Study:
-    """Draw a study; a grader for every noise, which is the error of its view of the severity."""
-    severity = _paired(rng, patients)
-    return Study(
-        truth=np.searchsorted(CUTS, severity),
-        patients=np.arange(2 * patients) // 2,
-        graders=tuple(
-            _grades(severity + noise * _paired(rng, patients), noise, sharpness) for noise in noises
-        ),
-    )
+@dataclass(frozen=True)
+class World:
+    """Real patients from whom studies are drawn: (P, 2) labels, (graders, P, 2, 5) logarithms."""
+
+    labels: Integers
+    logarithms: Floats
+
+    @classmethod
+    def read(cls) -> World:
+        """Of the tables in the repository."""
+        with gzip.open(LABELS, "rt") as stream:
+            label = {(r["patient"], r["side"]): int(r["grade"]) for r in csv.DictReader(stream)}
+        tables = [_probabilities(name) for name in TABLES]
+        both = set.intersection(*(set(table) for table in tables))
+        patients = sorted({p for p, _ in both if (p, "L") in both and (p, "R") in both})
+        knees = [[(patient, side) for side in "LR"] for patient in patients]
+        return cls(
+            np.array([[label[knee] for knee in pair] for pair in knees]),
+            np.log([[[table[knee] for knee in pair] for pair in knees] for table in tables]),
+        )
+
+    def draw(self, rng: np.random.Generator, patients: int) -> Study:
+        """Draw a study of so many patients."""
+        drawn = rng.integers(0, len(self.labels), patients)
+        shape = (2 * patients, len(Grade))
+        logs = self.logarithms[:, drawn].reshape(len(self.logarithms), *shape)
+        shared = rng.normal(size=shape)
+        return Study(
+            self.labels[drawn].ravel(),
+            np.arange(2 * patients) // 2,
+            tuple(
+                _grades(own + JITTER * math.sqrt(0.5) * (shared + rng.normal(size=shape)))
+                for own in logs
+            ),
+        )
 
 
-def _paired(rng: np.random.Generator, patients: int) -> Floats:
-    """(2 P,) standard normal values, those of a patient correlated."""
-    shared = np.repeat(rng.normal(size=patients), 2)
-    return math.sqrt(ALIKE) * shared + math.sqrt(1 - ALIKE) * rng.normal(size=2 * patients)
+def _probabilities(name: str) -> dict[tuple[str, str], list[float]]:
+    """By patient and side, of a table whose files are named after both."""
+    with gzip.open(ROOT / "results" / "oof" / f"{name}.csv.gz", "rt") as stream:
+        return {
+            (row["image"][:7], row["image"][7]): [
+                max(1e-6, float(row[f"p{int(g)}"])) for g in Grade
+            ]
+            for row in csv.DictReader(stream)
+        }
 
 
-def _grades(seen: Floats, noise: float, sharpness: float) -> Grades:
-    """What is believed of severity given the view of it, cut into grades."""
-    mean, spread = seen / (1 + noise**2), noise / math.sqrt(1 + noise**2) / sharpness
-    below = _normal((CUTS - mean[:, None]) / spread)
-    edges = np.concatenate([np.zeros((len(seen), 1)), below, np.ones((len(seen), 1))], axis=1)
-    probabilities = np.diff(edges, axis=1)
+def _grades(logarithms: Floats) -> Grades:
+    probabilities = np.exp(logarithms)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     return Grades(probabilities.argmax(axis=1), probabilities)
-
-
-def _normal(x: Floats) -> Floats:
-    values: Floats = (1 + _phi(x / math.sqrt(2))) / 2
-    return values
 
 
 def estimates(scores: Scores) -> Iterator[tuple[str, Estimate]]:
@@ -90,6 +117,9 @@ def differences(comparison: Comparison) -> Iterator[tuple[str, Estimate]]:
     """Every interval of a comparison by its name."""
     for key, result in comparison.metrics.items():
         yield f"difference {key}", result.difference
+    for key, row in comparison.per_grade.items():
+        for grade, result in zip(Grade, row, strict=True):
+            yield f"difference grade {int(grade)} {key}", result.difference
 
 
 def scored(study: Study, resamples: int, seed: int) -> Scores:
@@ -107,12 +137,39 @@ def scored(study: Study, resamples: int, seed: int) -> Scores:
 def compared(study: Study, resamples: int, permutations: int, seed: int) -> Comparison:
     return compare(
         study.truth,
-        *study.graders,
+        study.graders[0],
+        study.graders[1],
         study.patients,
         resamples=resamples,
         permutations=permutations,
         seed=seed,
     )
+
+
+def truth_of(world: World) -> dict[str, float]:
+    """Every metric's value, by the name of its interval."""
+    study = world.draw(np.random.default_rng(0), HUGE)
+    truth = {name: it.value for name, it in estimates(scored(study, 1, 0))}
+    return truth | {name: it.value for name, it in differences(compared(study, 1, 1, 0))}
+
+
+def truth_for(scores: Scores, truth: dict[str, float]) -> dict[str, float]:
+    """The truth, with means over grades taken over those that occur among the scored knees."""
+    left_out = {"macro_f1": scores.absent, "balanced_accuracy": scores.without_knees}
+    means = {
+        f"{kind}{key}": float(
+            np.mean(
+                [
+                    truth[f"{kind}grade {int(grade)} {part}"]
+                    for grade in Grade
+                    if grade not in left_out[key]
+                ]
+            )
+        )
+        for key, part in OF_GRADES.items()
+        for kind in ("", "difference ")
+    }
+    return truth | means
 
 
 @dataclass
@@ -124,36 +181,45 @@ class Tried:
     width: float = 0.0
 
     def add(self, estimate: Estimate, truth: float) -> None:
-        """Count one more interval."""
-        self.held += estimate.low <= truth <= estimate.high
-        self.count += 1
-        self.width += estimate.high - estimate.low
+        """Count one more interval; what has none in this study is left out."""
+        if not math.isnan(estimate.low):
+            self.held += estimate.low <= truth <= estimate.high
+            self.count += 1
+            self.width += estimate.high - estimate.low
+
+    @property
+    def coverage(self) -> float:
+        """The share of the intervals that hold the truth."""
+        return self.held / self.count if self.count else math.nan
 
 
 def coverage(
-    studies: int, patients: int, resamples: int, noises: tuple[float, float], sharpness: float
-) -> tuple[dict[str, float], dict[str, Tried]]:
-    """The truth of every metric, and what became of its intervals."""
-    rng = np.random.default_rng(0)
-    world = draw(rng, HUGE, noises, sharpness)
-    truth = {name: it.value for name, it in estimates(scored(world, 1, 0))}
-    truth |= {name: it.value for name, it in differences(compared(world, 1, 1, 0))}
+    world: World, truth: dict[str, float], studies: int, patients: int, resamples: int
+) -> dict[str, Tried]:
+    """What became of the intervals of every metric."""
+    rng = np.random.default_rng(patients)
     tried: dict[str, Tried] = defaultdict(Tried)
     for number in range(studies):
-        study = draw(rng, patients, noises, sharpness)
-        for name, estimate in estimates(scored(study, resamples, number)):
-            tried[name].add(estimate, truth[name])
+        study = world.draw(rng, patients)
+        scores = scored(study, resamples, number)
+        own = truth_for(scores, truth)
+        for name, estimate in estimates(scores):
+            tried[name].add(estimate, own[name])
         for name, estimate in differences(compared(study, resamples, 1, number)):
-            tried[name].add(estimate, truth[name])
-    return truth, tried
+            tried[name].add(estimate, own[name])
+    return tried
 
 
-def false_alarms(studies: int, patients: int, noise: float, sharpness: float) -> dict[str, float]:
-    """How often graders of one skill are called different, by metric."""
+def false_alarms(world: World, studies: int, patients: int) -> dict[str, float]:
+    """How often graders that a coin tells apart are called different, by metric."""
     rng = np.random.default_rng(1)
     alarms: dict[str, int] = defaultdict(int)
     for number in range(studies):
-        study = draw(rng, patients, (noise, noise), sharpness)
+        study = world.draw(rng, patients)
+        swapped = np.repeat(rng.random(patients) < 0.5, 2)[:, None]
+        this, other = (np.asarray(it.probabilities) for it in study.graders)
+        mixed = (np.where(swapped, other, this), np.where(swapped, this, other))
+        study = replace(study, graders=tuple(Grades(it.argmax(axis=1), it) for it in mixed))
         for key, result in compared(study, 1, 199, number).metrics.items():
             alarms[key] += result.p_value <= 0.05
     return {key: count / studies for key, count in alarms.items()}
@@ -162,19 +228,26 @@ def false_alarms(studies: int, patients: int, noise: float, sharpness: float) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=400)
-    parser.add_argument("--patients", type=int, default=650)
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--sharpness", type=float, default=1.3)
+    parser.add_argument("--patients", type=int, nargs="+", default=[60, 300])
+    parser.add_argument("--resamples", type=int, default=400)
     options = parser.parse_args()
-    noises = (0.5, 0.6)
-    truth, tried = coverage(
-        options.studies, options.patients, options.resamples, noises, options.sharpness
-    )
-    print(f"{options.studies} studies of {options.patients} patients, both knees")
-    print(f"{'':<42} truth   width  coverage")
-    for name, it in tried.items():
-        print(f"{name:<40} {truth[name]:7.4f} {it.width / it.count:7.4f}  {it.held / it.count:.1%}")
-    alarms = false_alarms(options.studies, options.patients, noises[0], options.sharpness)
+    world = World.read()
+    truth = truth_of(world)
+    tried = {
+        patients: coverage(world, truth, options.studies, patients, options.resamples)
+        for patients in options.patients
+    }
+    sizes = "".join(f"{patients:>14} patients" for patients in options.patients)
+    print(f"{options.studies} studies, both knees of a patient; coverage (mean width)")
+    print(f"{'':<40}   truth{sizes}")
+    for name, value in truth.items():
+        cells = [
+            f"   {it.coverage:6.1%} {' <>'[(it.coverage < 0.93) + 2 * (it.coverage > 0.97)]}"
+            f" ({it.width / max(1, it.count):.3f})   "
+            for it in (tried[patients][name] for patients in options.patients)
+        ]
+        print(f"{name:<40} {value:7.4f}{''.join(cells)}")
+    alarms = false_alarms(world, options.studies, options.patients[0])
     print("p <= 0.05 for graders of one skill:")
     for key, share in alarms.items():
         print(f"{key:<40} {share:.1%}")

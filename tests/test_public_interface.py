@@ -34,6 +34,7 @@ OPTIONS = {
     "pair": ("bool", True),
 }
 FRAME = {"frame": ("int | None", None)}
+MAPS = {"smooth_maps": ("bool", False), "grad_cam_maps": ("bool", False)}
 INPUT = {
     "side": ("Side | str | None", None),
     "mm_per_pixel": ("float | None", None),
@@ -56,8 +57,8 @@ def test_the_public_names_are_exactly_these() -> None:
     [
         (kellgren.read, SOURCE | INPUT | OPTIONS, ["source"]),
         (Ensemble.read, SOURCE | INPUT, ["self", "source", "side"]),
-        (Ensemble.default, OPTIONS | FRAME, []),
-        (Ensemble.open, FOLDER | OPTIONS | FRAME, ["folder"]),
+        (Ensemble.default, OPTIONS | FRAME | MAPS, []),
+        (Ensemble.open, FOLDER | OPTIONS | FRAME | MAPS, ["folder"]),
     ],
 )
 def test_signatures_are_exactly_these(call: Any, expected: dict, positional: list[str]) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from kellgren.arrays import Distributions
-from kellgren.explanation.cam import ensemble_maps
+from kellgren.arrays import Distributions, Float32Array
+from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
@@ -20,6 +20,7 @@ from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
+from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
@@ -38,6 +39,8 @@ class Ensemble:
         pair: take the patient's contralateral knee into account, where it is shown and the
             bundle's card has a model for it.
         frame: which one to read, from 1, of DICOM files that hold several.
+        smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
+        grad_cam_maps: Grad-CAM before the last activation where a network has it so.
 
     Attributes:
         bundle: what was opened.
@@ -58,10 +61,13 @@ class Ensemble:
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
+        smooth_maps: bool = False,
+        grad_cam_maps: bool = False,
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
         self._frame = frame
+        self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self.panel = Panel(
             bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
         )
@@ -86,6 +92,8 @@ class Ensemble:
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
+        smooth_maps: bool = False,
+        grad_cam_maps: bool = False,
     ) -> Self:
         """Open the bundle that comes with the package.
 
@@ -96,6 +104,8 @@ class Ensemble:
             mirror: average the outputs for the knee and for its mirror image.
             pair: take the contralateral knee into account.
             frame: which one to read, from 1, of DICOM files that hold several.
+            smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
+            grad_cam_maps: Grad-CAM before the last activation where a network has it so.
 
         Raises:
             BundleError: it is damaged or missing.
@@ -110,6 +120,8 @@ class Ensemble:
             mirror=mirror,
             pair=pair,
             frame=frame,
+            smooth_maps=smooth_maps,
+            grad_cam_maps=grad_cam_maps,
         )
 
     @classmethod
@@ -123,6 +135,8 @@ class Ensemble:
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
+        smooth_maps: bool = False,
+        grad_cam_maps: bool = False,
     ) -> Self:
         """Open a bundle of your own.
 
@@ -134,6 +148,8 @@ class Ensemble:
             mirror: average the outputs for the knee and for its mirror image.
             pair: take the contralateral knee into account.
             frame: which one to read, from 1, of DICOM files that hold several.
+            smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
+            grad_cam_maps: Grad-CAM before the last activation where a network has it so.
 
         Raises:
             BundleError: it is missing, damaged, incomplete, or in a newer format.
@@ -148,6 +164,8 @@ class Ensemble:
             mirror=mirror,
             pair=pair,
             frame=frame,
+            smooth_maps=smooth_maps,
+            grad_cam_maps=grad_cam_maps,
         )
 
     def read(
@@ -230,10 +248,18 @@ class Ensemble:
             model=self.model,
             crop=knee.crop,
             checks=knee.checks,
-            maps=ensemble_maps(panel.outputs, panel.map_weights),
+            maps=self._maps(knee.crop, panel),
+            mapping=str(self._map_style),
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
         )
+
+    def _maps(self, crop: KneeCrop, panel: PanelOutput) -> Float32Array:
+        """``(5, h, w)`` the maps of the grades, in the style that was asked for."""
+        outputs = panel.outputs
+        if self._map_style.smooth:
+            outputs = self.panel.outputs(crop, mirror=True, factors=SMOOTHING_FACTORS)
+        return ensemble_maps(outputs, panel.map_weights, grad_cam=self._map_style.grad_cam)
 
 
 def _graded(probabilities: Distributions) -> dict[str, Any]:

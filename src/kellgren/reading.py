@@ -50,6 +50,7 @@ class KneeReading:
             the bundle's order; similar knees lie close together in them.
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.
         checks: of the radiograph and the knee, each with its evidence.
+        mapping: how the maps were made, as the picture says it.
     """
 
     image: str
@@ -67,6 +68,7 @@ class KneeReading:
     features: tuple[Float32Array, ...]
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
+    mapping: str = "class-activation mapping"
 
     @property
     def activation(self) -> Float32Array:
@@ -116,6 +118,7 @@ class KneeReading:
             model=f"{self.model['name']} {self.model['checksum'][:8]}",
             mapped=mapped,
             with_other=self.read_with is not None,
+            mapping=self.mapping,
         )
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))

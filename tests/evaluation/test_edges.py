@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation import Coverage, Estimate, MatchedKnees, metrics, score, score_words
+from kellgren.evaluation import Coverage, MatchedKnees, metrics, score, score_words
 from kellgren.evaluation.bootstrap import patient_indices, resample
 from kellgren.evaluation.confusion import errors, ratio
 from kellgren.evaluation.matched import spaced
@@ -242,10 +242,14 @@ def test_a_part_of_the_knees_keeps_their_order(known: bool) -> None:
 
 
 def test_an_area_keeps_its_interval_within_0_and_1() -> None:
-    drawn = np.random.default_rng(0).beta(40, 2, 500)
-    estimate = Estimate.of_area(0.97, drawn)
-    plain = Estimate.from_resamples(0.97, drawn)
-    assert 0 < estimate.low < 0.97 < estimate.high < 1
-    assert estimate.low < plain.low, "percentiles near 1 are too short towards 0"
-    mirrored = Estimate.of_area(0.03, 1 - drawn)
-    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((estimate.low, estimate.high))
+    """Near 1 the interval is longer towards 0, and never passes 1."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 4], 30)
+    high = np.where(truth == 4, rng.beta(6, 2, 60), rng.beta(2, 6, 60))
+    shares = np.stack([1 - high, *np.zeros((3, 60)), high], axis=1)
+    found = score(truth, truth, shares, range(60), resamples=500).auc_grade2
+    assert 0.9 < found.value < 1
+    assert 0 < found.low < found.value < found.high < 1
+    assert found.value - found.low > found.high - found.value
+    mirrored = score(truth, truth, shares[:, ::-1], range(60), resamples=500).auc_grade2
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy import special, stats
 from sklearn import metrics as sklearn
 
 import kellgren.evaluation
@@ -19,11 +20,14 @@ from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import (
     Coverage,
     Estimate,
+    Grades,
     Scores,
     catalogue,
+    compare,
     metrics,
     score,
 )
+from kellgren.evaluation.beta import beta_quantile, student_factor
 from kellgren.evaluation.bootstrap import resample_counts
 from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.knees import GradedKnees, Tally
@@ -57,7 +61,9 @@ def test_count_metrics_equal_scikit_learn(pairs):
     assert metrics.precision(truth, predicted) == pytest.approx(parts[0])
     assert metrics.recall(truth, predicted) == pytest.approx(parts[1])
     assert metrics.f1(truth, predicted) == pytest.approx(parts[2])
-    assert metrics.macro_f1(truth, predicted) == pytest.approx(parts[2].mean())
+    assert metrics.macro_f1(truth, predicted) == pytest.approx(
+        sklearn.f1_score(truth, predicted, average="macro", zero_division=0)
+    )
     assert metrics.accuracy(truth, predicted) == pytest.approx(
         sklearn.accuracy_score(truth, predicted)
     )
@@ -227,39 +233,94 @@ def test_fast_bootstrap_equals_repeating_the_knees():
         assert found["auc_grade2"][row] == pytest.approx(at_least_2)
 
 
-def test_intervals_equal_a_naive_bootstrap():
+def test_intervals_equal_their_formulas_over_a_naive_bootstrap():
     truth, predicted, probabilities = graded_knees(11, knees=80)
     patients = np.arange(80) // 2
     names = [f"{patient:03}" for patient in patients]
     scores = score(truth, predicted, probabilities, names, resamples=200, seed=5)
     counts = np.concatenate(list(resample_counts(40, 200, seed=5, block=200)))
     resamples = [repeated(drawn, patients) for drawn in counts]
-    naive = {
-        name: [getattr(metrics, name)(truth[knees], predicted[knees]) for knees in resamples]
-        for name in COUNTED
+    logit, back = special.logit, special.expit
+    scales = {
+        **{name: (np.log, np.exp) for name in ("mae", "mse", "brier", "log_loss")},
+        "qwk": (np.arctanh, np.tanh),
+        "overconfidence": (np.positive, np.positive),
+        "auc_grade2": (logit, back),
     }
-    for key, name in {
-        **{"auc_grade2": "auc_at_least", "average_precision_grade2": "average_precision_at_least"},
-        **{name: name for name in ("brier", "log_loss", "overconfidence")},
-    }.items():
-        metric = getattr(metrics, name)
-        naive[key] = [metric(truth[knees], probabilities[knees]) for knees in resamples]
-    for name, values in naive.items():
+    for name, (scale, unscale) in scales.items():
+        metric = getattr(metrics, "auc_at_least" if name == "auc_grade2" else name)
+        seen = predicted if name in COUNTED else probabilities
+        draws = scale(np.array([metric(truth[knees], seen[knees]) for knees in resamples]))
+        middle = scale(metric(truth, seen))
+        quantile = stats.norm if name == "auc_grade2" else stats.t(39)
+        reach = quantile.ppf(0.975) * draws.std() * math.sqrt(40 / 39)
         estimate = getattr(scores, name)
-        expected = np.percentile(values, [2.5, 97.5])
-        found = np.array([estimate.low, estimate.high])
-        if name in ("auc_grade2", "average_precision_grade2"):
-            expected, found = (np.log(ends / (1 - ends)) for ends in (expected, found))
-            middle = math.log(estimate.value / (1 - estimate.value))
-            expected += middle - expected.mean()
-        assert found == pytest.approx(expected), name
+        found = (estimate.low, estimate.high)
+        assert found == pytest.approx((unscale(middle - reach), unscale(middle + reach))), name
+    for name in ("accuracy", "one_off"):
+        metric = getattr(metrics, name)
+        draws = np.array([metric(truth[knees], predicted[knees]) for knees in resamples])
+        value = metric(truth, predicted)
+        number = value * (1 - value) / (draws.var() * 40 / 39)
+        number = np.clip(number * (1.959964 / stats.t.ppf(0.975, 39)) ** 2, 40, 80)
+        ends = stats.beta.ppf([0.025, 0.975], value * number + 0.5, (1 - value) * number + 0.5)
+        estimate = getattr(scores, name)
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(ends)), name
 
 
-def test_an_area_whose_resamples_reach_1_keeps_its_percentiles():
-    near = np.array([0.9, 0.95, 1.0, 1.0])
-    assert Estimate.of_area(0.97, near) == Estimate.from_resamples(0.97, near)
-    assert Estimate.of_area(1.0, near[:2]) == Estimate.from_resamples(1.0, near[:2])
-    assert math.isnan(Estimate.of_area(0.9, np.full(3, math.nan)).low)
+@pytest.mark.parametrize(("a", "b"), [(0.5, 3.5), (20.5, 0.5), (4.0, 4.0), (3000.0, 800.5)])
+def test_beta_and_student_quantiles_equal_scipy(a, b):
+    for probability in (0.025, 0.5, 0.975):
+        expected = stats.beta.ppf(probability, a, b)
+        assert beta_quantile(probability, a, b) == pytest.approx(expected, rel=1e-9)
+    assert student_factor(int(a) + 2) == pytest.approx(stats.t.ppf(0.975, int(a) + 1))
+
+
+def test_intervals_do_not_collapse_where_all_knees_are_right():
+    """20 of 20 right: Wilson's bound, at 20 knees of 20 patients and at 20 knees of 10."""
+    truth = [0, 1, 2, 3, 4] * 4
+    sure = np.eye(5)[truth]
+    alone = score(truth, truth, sure, range(20), resamples=200)
+    in_pairs = score(truth, truth, sure, pairs_of(20), resamples=200)
+    assert (alone.accuracy.low, alone.accuracy.high) == pytest.approx((0.8389, 1), abs=1e-4)
+    assert (in_pairs.accuracy.low, in_pairs.accuracy.high) == pytest.approx((0.7225, 1), abs=1e-4)
+    for metric in METRICS:
+        estimate = getattr(alone, metric.key)
+        assert estimate.value == pytest.approx(float(metric.higher_is_better), abs=1e-9)
+        assert estimate.high - estimate.low > 0.03, metric.key
+        assert estimate.low <= estimate.value <= estimate.high
+    # Errors of one grade in 16.1 % of the knees would pass unseen.
+    assert alone.mae.high == pytest.approx(1 - alone.accuracy.low)
+    assert alone.mse.high == pytest.approx(1 - alone.accuracy.low)
+    assert alone.brier.high == pytest.approx(2 * (1 - alone.accuracy.low))
+    for row in alone.per_grade:
+        for estimate in row.metrics.values():
+            assert 0.3 < estimate.low < 0.7
+            assert estimate.high == 1
+    assert alone.errors[4].low == alone.accuracy.low
+    assert 0 < alone.errors[5].high < 0.2
+
+
+def test_none_right_mirrors_all_right():
+    truth = [0, 1, 2, 3, 4] * 4
+    wrong = score(truth, [(grade + 1) % 5 for grade in truth], None, range(20), resamples=200)
+    assert (wrong.accuracy.low, wrong.accuracy.high) == pytest.approx((0, 0.1611), abs=1e-4)
+
+
+def test_a_grade_that_does_not_occur_is_named_and_left_out_of_means():
+    truth = [0, 1, 2, 3] * 5
+    perfect = score(truth, truth, None, range(20), resamples=50)
+    assert (perfect.without_knees, perfect.absent) == ((4,), (4,))
+    assert perfect.macro_f1.value == perfect.balanced_accuracy.value == 1
+    text = rendered(perfect, None)
+    assert "macro-F1 (4 of 5 grades)" in text
+    assert "No knee has grade 4: balanced accuracy is the mean of 4 grades, macro-F1 of 4." in text
+    assert perfect.to_dict()["grades_absent"] == [4]
+    given = score(truth, [4, *truth[1:]], None, range(20), resamples=50)
+    assert (given.without_knees, given.absent) == ((4,), ())
+    assert given.macro_f1.value == pytest.approx(np.mean([8 / 9, 1, 1, 1, 0]))
+    assert "macro-F1 of 5." in given.absence
+    assert not score(range(5), range(5), None, range(5), resamples=2).absence
 
 
 def test_draws_are_of_whole_samples_and_do_not_depend_on_blocks():
@@ -346,14 +407,36 @@ def test_what_a_sample_does_not_define_is_null_not_zero():
     undefined = {"value": None, "low": None, "high": None}
     assert result["qwk"] == result["auc_grade2"] == undefined
     assert result["per_grade"][0]["recall"] == undefined
-    assert result["per_grade"][3]["recall"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert result["macro_f1"]["value"] == pytest.approx(0.2)
+    recall = result["per_grade"][3]["recall"]
+    assert (recall["value"], recall["high"]) == (1, 1)
+    assert recall["low"] == pytest.approx(0.5101, abs=1e-4)  # Wilson's, 4 of 4
+    assert result["macro_f1"]["value"] == 1
 
 
 def test_undefined_resamples_are_left_out():
     # Half of the resamples of two patients hold only one of the two classes.
     result = score([0, 4], [0, 4], np.eye(5)[[0, 4]], "ab", resamples=100)
-    assert result.auc_grade2 == Estimate(1.0, 1.0, 1.0)
+    assert (result.auc_grade2.value, result.auc_grade2.high) == (1.0, 1.0)
+    assert 0.2 < result.auc_grade2.low < 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_no_resample_defines_has_no_interval():
+    truth, shares = np.arange(40) % 4, np.full((40, 5), 0.2)
+    truth[0] = 4
+    for seed in range(6):  # with one resample, in a third of them no knee of grade 4 is drawn
+        result = score(truth, truth, shares, range(40), resamples=1, seed=seed)
+        assert result.per_grade[4].recall.low < 1
+        compare(truth, Grades(truth, shares), Grades(truth, shares), range(40), resamples=1)
+    auc = result.per_grade[4].auc
+    assert auc.value == 0.5
+    lacking = [
+        math.isnan(
+            score(truth, truth, shares, range(40), resamples=1, seed=seed).per_grade[4].auc.low
+        )
+        for seed in range(12)
+    ]
+    assert 0 < sum(lacking) < 12
 
 
 def test_one_patient_gives_no_interval():

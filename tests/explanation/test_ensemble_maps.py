@@ -98,6 +98,27 @@ def test_another_grades_map_can_be_drawn(ensemble: Ensemble, tmp_path: Path) -> 
     assert (tmp_path / "maps" / f"{KNEES[0].stem}.png").read_bytes() == reading.overlay(other)
 
 
+def test_smooth_maps_change_the_picture_and_not_the_grade(
+    ensemble: Ensemble, tmp_path: Path
+) -> None:
+    smooth = Ensemble(ensemble.bundle, threads=1, smooth_maps=True)
+    (plain,), (reading,) = ensemble.read(KNEES[0]), smooth.read(KNEES[0])
+    assert reading.probabilities == plain.probabilities
+    assert reading.overlay() != plain.overlay()
+    looks = smooth.panel.outputs(reading.crop, mirror=True, factors=(0.9, 1.0, 1.1))
+    np.testing.assert_allclose(
+        reading.maps, ensemble_maps(looks, smooth.panel.examine(reading.crop).map_weights)
+    )
+    words = ("grade", KNEES[0], "--model", ensemble.bundle.folder, "--overlay", tmp_path / "maps")
+    assert kellgren(*words, "--smooth-maps", "--workers", 1) == 0
+    assert (tmp_path / "maps" / f"{KNEES[0].stem}.png").read_bytes() == reading.overlay()
+    assert reading.mapping == "class-activation mapping, smoothed"
+    assert kellgren(*words, "--grad-cam-maps", "--workers", 1) == 0
+    other = Ensemble(ensemble.bundle, threads=1, grad_cam_maps=True).read(KNEES[0])[0]
+    assert (tmp_path / "maps" / f"{KNEES[0].stem}.png").read_bytes() == other.overlay()
+    np.testing.assert_array_equal(other.maps, plain.maps)  # no member activates outside its stages
+
+
 # --- faithfulness --------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from command_line import EXAMPLES, kellgren
 from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError, MissingExtra
-from kellgren.explanation.cam import activation_map, ensemble_maps, heat
+from kellgren.explanation.cam import SMOOTHING_FACTORS, activation_map, ensemble_maps, heat
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.grading.bundle import default_bundle, open_bundle
@@ -258,6 +258,28 @@ def test_the_map_is_grad_cam(tiny: SimpleNamespace, grade: int) -> None:
     shown = np.maximum(ours, 0)  # the package shows the positive part, stretched to 0..1
     shown = (shown - shown.min()) / max(np.ptp(shown), 1e-7)
     np.testing.assert_allclose(package_grad_cam(tiny.network, image, grade), shown, atol=1e-3)
+
+
+def test_a_smooth_map_is_the_mean_of_six_looks(tiny: SimpleNamespace) -> None:
+    crop = KneeCrop(crop_of(LEFT).pixels, Side.RIGHT)
+    image = torch.from_numpy(SEEN.normalise(SEEN.plane(crop)[None]))
+    output = tiny.runtime.examine(crop, factors=SMOOTHING_FACTORS)
+    with torch.no_grad():
+        looks = [f * view for f in (0.9, 1.0, 1.1) for view in (image, image.flip(3))]
+        features = [tiny.network.features(look)[0] for look in looks]
+        logits = torch.cat([tiny.network(look) for look in looks]).mean(0).numpy()
+        back = torch.stack([f.flip(2) if at % 2 else f for at, f in enumerate(features)]).mean(0)
+        theirs = torch.einsum("gc,chw->ghw", tiny.network.head.weight, back).numpy() / 64
+    for grade in range(5):
+        np.testing.assert_allclose(activation_map(output, grade), theirs[grade], atol=1e-5)
+    np.testing.assert_allclose(logits_of(output), logits, atol=1e-4)
+    dark = tiny.runtime.examine(crop, factors=(0.5, 0.5))
+    np.testing.assert_allclose(
+        activation_map(dark, 0),
+        activation_map(tiny.runtime.examine(crop, factors=(0.5,)), 0),
+        atol=1e-6,
+    )
+    assert np.abs(dark.logits - output.logits).max() > 1e-3
 
 
 def package_grad_cam(network: Member, image: torch.Tensor, grade: int) -> npt.NDArray[np.float32]:

@@ -107,6 +107,20 @@ MappedGrade = Annotated[
     typer.Option("--grade", min=0, max=4, help="Show this grade's map in the pictures."),
 ]
 
+SmoothMaps = Annotated[
+    bool,
+    typer.Option(
+        "--smooth-maps", help="Average the pictures' maps over six looks at the knee; slower."
+    ),
+]
+GradCamMaps = Annotated[
+    bool,
+    typer.Option(
+        "--grad-cam-maps",
+        help="Draw Grad-CAM before the last activation where a network has it so, as the paper.",
+    ),
+]
+
 
 def grade(
     paths: Paths,
@@ -124,6 +138,8 @@ def grade(
     mirror: Mirror = True,
     single: Single = False,
     mapped: MappedGrade = None,
+    smooth_maps: SmoothMaps = False,
+    grad_cam_maps: GradCamMaps = False,
     workers: Workers = 0,
     resume: Resume = False,
     force: Force = False,
@@ -148,20 +164,12 @@ def grade(
         mirror=mirror,
         pair=not single,
         frame=frame,
+        smooth_maps=smooth_maps,
+        grad_cam_maps=grad_cam_maps,
     )
     folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
-    rows = _graded(
-        ensemble,
-        images,
-        (Side(side or ""), known),
-        csv,
-        json,
-        folders,
-        busy,
-        resume,
-        force,
-        patients,
-    )
+    sides = (Side(side or ""), known)
+    rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, patients)
     if fhir is not None:
         _write_fhir(rows, fhir)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))

@@ -62,7 +62,7 @@ def _headline(scores: Scores) -> Table:
             table.add_section()
             group = metric.group
         value = Text(_number(estimate.value), style="bold")
-        table.add_row(metric.name, value, _interval(estimate, " to "))
+        table.add_row(scores.name_of(metric), value, _interval(estimate, " to "))
     return table
 
 
@@ -158,9 +158,11 @@ def _shade(share: float, agreement: bool) -> Style:
 
 def _footnote(scores: Scores) -> Text:
     text = (
-        f"\nIntervals: {spaced(scores.resamples)} resamples of patients, percentile method,"
+        f"\nIntervals: 95 % by {spaced(scores.resamples)} resamples of patients,"
         f" seed {scores.seed}."
     )
+    if scores.absence:
+        text = f"\n{scores.absence}{text}"
     if scores.ece is not None:
         text += "\nCalibration error (ECE): largest probability, 15 equal bins, wide interval."
     return Text(text, style="dim")

@@ -15,7 +15,6 @@ import numpy as np
 from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
 
-_PERCENTILES = (2.5, 97.5)
 # 1 MB of float64: stays in the processor's cache, and memory does not grow with the resamples.
 _BLOCK_VALUES = 2**17
 
@@ -28,34 +27,6 @@ class Estimate:
     low: float
     high: float
 
-    @classmethod
-    def from_resamples(cls, value: float, resampled: Float64Array) -> Estimate:
-        """The percentile interval of a value from the same statistic in R resamples, (R,).
-
-        Resamples in which the statistic is undefined (nan) are left out.
-        """
-        defined = resampled[~np.isnan(resampled)]
-        if defined.size == 0:
-            return cls(float(value), math.nan, math.nan)
-        low, high = np.percentile(defined, _PERCENTILES)
-        return cls(float(value), float(low), float(high))
-
-    @classmethod
-    def of_area(cls, value: float, resampled: Float64Array) -> Estimate:
-        """The interval of an area under a curve, 0..1, from the same area in R resamples, (R,).
-
-        Percentiles of an area near 1, or of few knees, are too short towards 0. On the scale of
-        log-odds the same length is laid around the value to either side; an area whose resamples
-        reach 0 or 1 has none there, and keeps the percentiles.
-        """
-        plain = cls.from_resamples(value, resampled)
-        if not 0.0 < plain.low <= plain.high < 1.0 or not 0.0 < value < 1.0:
-            return plain
-        middle = _log_odds(value)
-        reach = (_log_odds(plain.high) - _log_odds(plain.low)) / 2
-        low, high = (1 / (1 + math.exp(-place)) for place in (middle - reach, middle + reach))
-        return cls(float(value), low, high)
-
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "undefined"
@@ -67,10 +38,6 @@ class Estimate:
         """Ready for JSON: ``value``, ``low`` and ``high``, None for what is undefined."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         return {name: None if math.isnan(number) else number for name, number in numbers.items()}
-
-
-def _log_odds(share: float) -> float:
-    return math.log(share / (1 - share))
 
 
 def patient_indices(patients: Iterable[object]) -> tuple[IntArray, int]:
@@ -170,15 +137,3 @@ class PatientBootstrap:
             statistic, self.patient_count, self.knees, resamples=self.resamples, seed=self.seed
         )
         return np.concatenate([statistic(np.ones((1, self.patient_count))), drawn])
-
-    def estimate(self, draws: Float64Array) -> Estimate:
-        """The estimate from (1 + R,) values, the sample's own first."""
-        return Estimate.from_resamples(float(draws[0]), self._spread(draws))
-
-    def area(self, draws: Float64Array) -> Estimate:
-        """The estimate of an area under a curve from (1 + R,) values, the sample's own first."""
-        return Estimate.of_area(float(draws[0]), self._spread(draws))
-
-    def _spread(self, draws: Float64Array) -> Float64Array:
-        # All resamples of a single patient are alike: their spread has no meaning.
-        return draws[1:] if self.patient_count > 1 else draws[:0]

@@ -12,15 +12,11 @@ from dataclasses import dataclass
 
 from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation import confusion, reliability
-from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
+from kellgren.evaluation import confusion, difference_intervals, intervals, reliability
+from kellgren.evaluation.difference_intervals import DifferenceInterval
+from kellgren.evaluation.draws import Source
+from kellgren.evaluation.intervals import Interval
 from kellgren.evaluation.tallies import Loss, Tallies
-
-Source = Callable[[Tallies], Float64Array | None]
-"""The metric in every sample: (R,), or (R, 5) of each grade; None without probabilities."""
-
-Interval = Callable[[PatientBootstrap, Float64Array, Tallies], Estimate]
-"""The estimate from (1 + R,) draws of the metric, the sample's own first, and their tallies."""
 
 
 def from_confusion(function: Callable[[Float64Array], Float64Array]) -> Source:
@@ -49,25 +45,6 @@ class MeanOf:
         return tallies.losses.get(self.loss)
 
 
-def percentiles(bootstrap: PatientBootstrap, draws: Float64Array, tallies: Tallies) -> Estimate:
-    """The usual interval: percentiles of the resamples."""
-    return bootstrap.estimate(draws)
-
-
-def of_area(bootstrap: PatientBootstrap, draws: Float64Array, tallies: Tallies) -> Estimate:
-    """The interval of an area under a curve, see `Estimate.of_area`."""
-    return bootstrap.area(draws)
-
-
-def of_calibration_error(
-    bootstrap: PatientBootstrap, draws: Float64Array, tallies: Tallies
-) -> Estimate:
-    """The interval of the calibration error, see `reliability.ece_interval`."""
-    if tallies.bins is None or bootstrap.patient_count == 1:
-        return bootstrap.estimate(draws)
-    return Estimate(float(draws[0]), *reliability.ece_interval(tallies.bins))
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric.
@@ -80,6 +57,7 @@ class Metric:
         meaning: one sentence for a report.
         source: computes it.
         interval: makes the estimate of its draws.
+        difference: makes the estimate of the paired difference of two graders.
     """
 
     key: str
@@ -88,7 +66,8 @@ class Metric:
     higher_is_better: bool
     meaning: str
     source: Source
-    interval: Interval = percentiles
+    interval: Interval = intervals.plain
+    difference: DifferenceInterval = difference_intervals.of_difference
 
 
 AGREEMENT, ERROR, PROBABILITIES = "agreement", "error", "probabilities"
@@ -102,6 +81,7 @@ METRICS = [
         True,
         "share of knees given exactly their grade",
         from_confusion(confusion.accuracy),
+        intervals.of_share(confusion.accuracy_counts),
     ),
     Metric(
         "one_off",
@@ -110,22 +90,27 @@ METRICS = [
         True,
         "share at most one grade off",
         from_confusion(confusion.one_off),
+        intervals.of_share(confusion.one_off_counts),
     ),
     Metric(
         "balanced_accuracy",
         "balanced accuracy",
         AGREEMENT,
         True,
-        "mean recall of the five grades",
+        "mean recall of the grades that some knee has",
         from_confusion(confusion.balanced_accuracy),
+        intervals.of_mean_share(confusion.recall_counts),
+        difference_intervals.of_mean_difference,
     ),
     Metric(
         "macro_f1",
         "macro-F1",
         AGREEMENT,
         True,
-        "mean F1 of the five grades, rare ones alike",
+        "mean F1 of the grades that occur, rare ones alike",
         from_confusion(confusion.macro_f1),
+        intervals.of_mean_share(confusion.overlap_counts, confusion.f1_of_overlap),
+        difference_intervals.of_mean_difference,
     ),
     Metric(
         "weighted_f1",
@@ -134,6 +119,7 @@ METRICS = [
         True,
         "mean F1, common grades counting more",
         from_confusion(confusion.weighted_f1),
+        intervals.of_proportion,
     ),
     Metric(
         "qwk",
@@ -142,6 +128,7 @@ METRICS = [
         True,
         "agreement beyond chance; an error of two grades counts four times one of one",
         from_confusion(confusion.qwk),
+        intervals.of_kappa,
     ),
     Metric(
         "mae",
@@ -150,6 +137,7 @@ METRICS = [
         False,
         "how many grades off, on average",
         from_confusion(confusion.mae),
+        intervals.on_logarithms(4.0),
     ),
     Metric(
         "mse",
@@ -158,6 +146,7 @@ METRICS = [
         False,
         "the same, large errors weigh more",
         from_confusion(confusion.mse),
+        intervals.on_logarithms(16.0),
     ),
     Metric(
         "auc_grade2",
@@ -166,7 +155,8 @@ METRICS = [
         True,
         "how well knees with and without radiographic osteoarthritis are told apart",
         from_areas(lambda areas: areas[:, -1, 0]),
-        of_area,
+        intervals.of_auc(confusion.knees_with_grade2),
+        difference_intervals.of_auc_difference(confusion.knees_with_grade2),
     ),
     Metric(
         "average_precision_grade2",
@@ -175,7 +165,8 @@ METRICS = [
         True,
         "area under the precision-recall curve of the same question",
         from_areas(lambda areas: areas[:, -1, 1]),
-        of_area,
+        intervals.of_average_precision(confusion.knees_with_grade2),
+        difference_intervals.of_average_precision_difference(confusion.knees_with_grade2),
     ),
     Metric(
         "brier",
@@ -184,6 +175,7 @@ METRICS = [
         False,
         "squared error of the five probabilities, summed",
         MeanOf(reliability.brier),
+        intervals.on_logarithms(2.0),
     ),
     Metric(
         "log_loss",
@@ -192,6 +184,7 @@ METRICS = [
         False,
         "surprise at the true grade, in nats",
         MeanOf(reliability.log_loss),
+        intervals.on_logarithms(reliability.LARGEST_LOG_LOSS),
     ),
     Metric(
         "overconfidence",
@@ -199,7 +192,8 @@ METRICS = [
         PROBABILITIES,
         False,
         "mean largest probability minus how often that grade is right; below 0: too modest",
-        from_bins(lambda bins: -reliability.gaps(bins).sum(axis=-1)),
+        from_bins(lambda bins: 0.0 - reliability.gaps(bins).sum(axis=-1)),
+        intervals.of_overconfidence,
     ),
     Metric(
         "ece",
@@ -209,7 +203,7 @@ METRICS = [
         "mean gap between the largest probability and how often that grade is right (ECE, 15"
         " equal bins)",
         from_bins(reliability.ece),
-        of_calibration_error,
+        intervals.of_calibration_error,
     ),
 ]
 """Of all knees together, in the order in which people read them, group by group."""
@@ -222,6 +216,7 @@ GRADE_METRICS = [
         True,
         "share of the knees given this grade that have it",
         from_confusion(confusion.precision),
+        intervals.of_share(confusion.precision_counts),
     ),
     Metric(
         "recall",
@@ -230,6 +225,7 @@ GRADE_METRICS = [
         True,
         "share of the knees with this grade that were given it",
         from_confusion(confusion.recall),
+        intervals.of_share(confusion.recall_counts),
     ),
     Metric(
         "f1",
@@ -238,6 +234,7 @@ GRADE_METRICS = [
         True,
         "harmonic mean of precision and recall",
         from_confusion(confusion.f1),
+        intervals.of_share(confusion.overlap_counts, confusion.f1_of_overlap),
     ),
     Metric(
         "auc",
@@ -246,7 +243,8 @@ GRADE_METRICS = [
         True,
         "area under the ROC curve of this grade against all others",
         from_areas(lambda areas: areas[:, :-1, 0]),
-        of_area,
+        intervals.of_auc(confusion.support),
+        difference_intervals.of_auc_difference(confusion.support),
     ),
     Metric(
         "average_precision",
@@ -255,7 +253,8 @@ GRADE_METRICS = [
         True,
         "area under the precision-recall curve of this grade against all others",
         from_areas(lambda areas: areas[:, :-1, 1]),
-        of_area,
+        intervals.of_average_precision(confusion.support),
+        difference_intervals.of_average_precision_difference(confusion.support),
     ),
 ]
 """Of each grade."""

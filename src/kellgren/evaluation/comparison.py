@@ -18,9 +18,11 @@ import numpy.typing as npt
 from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, samples_at_once
-from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, values
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
+from kellgren.evaluation.draws import Draws
 from kellgren.evaluation.knees import GradedKnees, Tally
 from kellgren.evaluation.matched import MatchedKnees
+from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import Grade
 
 # Differences closer than this are equal: sums in another order differ in the last digits.
@@ -142,13 +144,14 @@ def compare(
     ]
     first, second = pair
     bootstrap = PatientBootstrap(first.patient_count, len(first.truth), resamples, seed)
-    mine, theirs = (_draws(knees, bootstrap) for knees in pair)
+    (mine, tallies), (theirs, _) = (_draws(knees, bootstrap) for knees in pair)
     chance = _permuted(first, second, permutations, seed)
+    same = bool((first.predicted == second.predicted).all())
     differences = {
-        key: _differences(bootstrap, mine[key], theirs[key], chance[key]) for key in mine
+        key: _differences(it, bootstrap, (mine[key], theirs[key]), chance[key], tallies, same)
+        for key, it in {it.key: it for it in (*METRICS, *GRADE_METRICS)}.items()
+        if key in mine
     }
-    right = [knees.truth == knees.predicted for knees in pair]
-    cells = np.bincount(3 - 2 * right[0] - right[1], minlength=4)
     return Comparison(
         metrics={
             metric.key: differences[metric.key][0]
@@ -156,7 +159,7 @@ def compare(
             if metric.key in differences
         },
         per_grade={it.key: differences[it.key] for it in GRADE_METRICS if it.key in differences},
-        outcomes=(int(cells[0]), int(cells[1]), int(cells[2]), int(cells[3])),
+        outcomes=_outcomes(first, second),
         knees=len(first.truth),
         patients=first.patient_count,
         only_this=unshared[0],
@@ -200,9 +203,19 @@ def compare_matched(
     )
 
 
-def _draws(knees: GradedKnees, bootstrap: PatientBootstrap) -> dict[str, Float64Array]:
+def _outcomes(this: GradedKnees, other: GradedKnees) -> tuple[int, int, int, int]:
+    """Knees that both grade right, only this, only the other, neither."""
+    right, others = (knees.truth == knees.predicted for knees in (this, other))
+    both, mine, theirs, neither = np.bincount(3 - 2 * right - others, minlength=4)
+    return int(both), int(mine), int(theirs), int(neither)
+
+
+def _draws(
+    knees: GradedKnees, bootstrap: PatientBootstrap
+) -> tuple[dict[str, Float64Array], Tallies]:
     tally = Tally(knees)
-    return values(tally.unpacked(bootstrap(tally)))
+    tallies = tally.unpacked(bootstrap(tally))
+    return values(tallies), tallies
 
 
 def _permuted(
@@ -240,16 +253,30 @@ def _permuted(
 
 
 def _differences(
-    bootstrap: PatientBootstrap, this: Float64Array, other: Float64Array, chance: Float64Array
+    metric: Metric,
+    bootstrap: PatientBootstrap,
+    both: tuple[Float64Array, Float64Array],
+    chance: Float64Array,
+    tallies: Tallies,
+    same: bool,
 ) -> tuple[Difference, ...]:
     """One for each column of (1 + R,) or (1 + R, 5) draws, and of as many permutations."""
-    mine, theirs = this.reshape(len(this), -1), other.reshape(len(other), -1)
+    mine, theirs = (draws.reshape(len(draws), -1) for draws in both)
     permuted = chance.reshape(len(chance), -1)
     return tuple(
         Difference(
             this=float(mine[0, column]),
             other=float(theirs[0, column]),
-            difference=bootstrap.estimate(mine[:, column] - theirs[:, column]),
+            difference=metric.difference(
+                Draws(
+                    mine[:, column] - theirs[:, column],
+                    tallies,
+                    bootstrap,
+                    metric.source,
+                    column if mine.shape[1] > 1 else None,
+                ),
+                same=same,
+            ),
             p_value=_p_value(mine[0, column] - theirs[0, column], permuted[:, column]),
         )
         for column in range(mine.shape[1])

@@ -14,6 +14,7 @@ from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
 from kellgren.grades import GRADE_COUNT
 
+Pair = tuple[Float64Array, Float64Array]
 _DISTANCE = np.abs(np.subtract.outer(np.arange(GRADE_COUNT), np.arange(GRADE_COUNT))).astype(float)
 
 
@@ -62,19 +63,57 @@ def ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
     return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
 
 
+def accuracy_counts(confusion: Float64Array) -> Pair:
+    """Knees with exactly the true grade, and all knees: (...,) each."""
+    return _diagonal(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1))
+
+
 def accuracy(confusion: Float64Array) -> Float64Array:
     """Share of knees with exactly the true grade, 0..1."""
-    return ratio(_diagonal(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+    return ratio(*accuracy_counts(confusion))
+
+
+def precision_counts(confusion: Float64Array) -> Pair:
+    """For every grade, knees that have it and were given it, and all given it: (..., 5) each."""
+    return _diagonal(confusion), confusion.sum(axis=-2)
 
 
 def precision(confusion: Float64Array) -> Float64Array:
     """For every grade, the share of knees given it that have it: (..., 5), 0..1."""
-    return ratio(_diagonal(confusion), confusion.sum(axis=-2))
+    return ratio(*precision_counts(confusion))
+
+
+def support(confusion: Float64Array) -> Float64Array:
+    """For every grade, the knees that have it: (..., 5)."""
+    knees: Float64Array = confusion.sum(axis=-1)
+    return knees
+
+
+def knees_with_grade2(confusion: Float64Array) -> Float64Array:
+    """Knees that have grade 2 or a higher one: (...,)."""
+    knees: Float64Array = confusion[..., 2:, :].sum(axis=(-2, -1))
+    return knees
+
+
+def recall_counts(confusion: Float64Array) -> Pair:
+    """For every grade, knees that have it and were given it, and all having it: (..., 5) each."""
+    return _diagonal(confusion), support(confusion)
 
 
 def recall(confusion: Float64Array) -> Float64Array:
     """For every grade, the share of knees having it that were given it: (..., 5), 0..1."""
-    return ratio(_diagonal(confusion), confusion.sum(axis=-1))
+    return ratio(*recall_counts(confusion))
+
+
+def overlap_counts(confusion: Float64Array) -> Pair:
+    """For every grade, knees that have it and were given it, and all with either: (..., 5) each."""
+    both = _diagonal(confusion)
+    return both, confusion.sum(axis=-1) + confusion.sum(axis=-2) - both
+
+
+def f1_of_overlap(share: float) -> float:
+    """F1, 0..1, of the share of the knees with either that have both."""
+    return 2 * share / (1 + share)
 
 
 def f1(confusion: Float64Array) -> Float64Array:
@@ -84,16 +123,17 @@ def f1(confusion: Float64Array) -> Float64Array:
 
 
 def macro_f1(confusion: Float64Array) -> Float64Array:
-    """Mean F1 of the five grades, 0..1; a grade that occurs nowhere counts as 0."""
-    mean: Float64Array = np.nan_to_num(f1(confusion), nan=0.0).mean(axis=-1)
-    return mean
+    """Mean F1, 0..1, of the grades that some knee has or was given."""
+    each = f1(confusion)
+    occurring = (~np.isnan(each)).sum(axis=-1).astype(np.float64)
+    return ratio(np.nan_to_num(each, nan=0.0).sum(axis=-1), occurring)
 
 
 def weighted_f1(confusion: Float64Array) -> Float64Array:
     """Mean F1 of the grades, each weighted by how many knees have it, 0..1."""
-    support = confusion.sum(axis=-1)
-    weighted = (np.nan_to_num(f1(confusion), nan=0.0) * support).sum(axis=-1)
-    return ratio(weighted, support.sum(axis=-1))
+    knees = support(confusion)
+    weighted = (np.nan_to_num(f1(confusion), nan=0.0) * knees).sum(axis=-1)
+    return ratio(weighted, knees.sum(axis=-1))
 
 
 def balanced_accuracy(confusion: Float64Array) -> Float64Array:
@@ -123,18 +163,28 @@ def mse(confusion: Float64Array) -> Float64Array:
     return ratio((_DISTANCE**2 * confusion).sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
 
 
+def one_off_counts(confusion: Float64Array) -> Pair:
+    """Knees at most one grade off the true one, and all knees: (...,) each."""
+    near: Float64Array = np.where(_DISTANCE <= 1, confusion, 0.0).sum(axis=(-2, -1))
+    return near, confusion.sum(axis=(-2, -1))
+
+
 def one_off(confusion: Float64Array) -> Float64Array:
     """Share of knees at most one grade off the true one, 0..1."""
-    near = np.where(_DISTANCE <= 1, confusion, 0.0)
-    return ratio(near.sum(axis=(-2, -1)), confusion.sum(axis=(-2, -1)))
+    return ratio(*one_off_counts(confusion))
+
+
+def error_counts(confusion: Float64Array) -> Float64Array:
+    """Knees by predicted minus true grade, -4 to 4: (..., 9)."""
+    offsets = range(1 - GRADE_COUNT, GRADE_COUNT)
+    return np.stack([np.trace(confusion, by, axis1=-2, axis2=-1) for by in offsets], axis=-1)
 
 
 def errors(confusion: Float64Array) -> Float64Array:
     """Share of knees by predicted minus true grade, -4 to 4: (..., 9), 0..1."""
-    offsets = range(1 - GRADE_COUNT, GRADE_COUNT)
-    counted = [np.trace(confusion, offset, axis1=-2, axis2=-1) for offset in offsets]
-    total = confusion.sum(axis=(-2, -1))
-    return np.stack([ratio(np.asarray(knees), total) for knees in counted], axis=-1)
+    counted = error_counts(confusion)
+    total = np.broadcast_to(confusion.sum(axis=(-2, -1))[..., None], counted.shape)
+    return ratio(counted, total)
 
 
 def _diagonal(confusion: Float64Array) -> Float64Array:

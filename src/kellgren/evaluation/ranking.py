@@ -36,7 +36,8 @@ class RankedKnees:
             score: (N,) higher means more likely to have it.
             patients: (N,) index of the knee's patient, 0..P-1.
         """
-        order = np.argsort(-score, kind="stable")
+        # Ties lie in the order of their patients, so that sums do not depend on that of the knees.
+        order = np.lexsort((patients, -score))
         ascending = -score[order]
         ranks = np.flatnonzero(positive[order])
         above = np.searchsorted(ascending, ascending[ranks], side="left")

@@ -7,6 +7,8 @@ right, and the gap between mean probability and accuracy is averaged over the kn
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from kellgren.arrays import Float64Array, IntArray
@@ -15,6 +17,8 @@ from kellgren.grades import GRADE_COUNT
 
 BINS = 15
 EDGES = np.linspace(0.0, 1.0, BINS + 1)
+_LEAST = float(np.finfo(np.float64).eps)  # the smallest that a float64 tells from 0 beside 1
+LARGEST_LOG_LOSS = -math.log(_LEAST)
 # What a bin holds, in this order.
 KNEES, CONFIDENCE, CORRECT = range(3)
 
@@ -48,8 +52,7 @@ def log_loss(truth: IntArray, probabilities: Float64Array) -> Float64Array:
     A probability of 0 for the true grade counts as the smallest that a float64 tells from 0
     beside 1, as in scikit-learn: its loss is 36, not infinite.
     """
-    least = np.finfo(np.float64).eps
-    stated = probabilities[np.arange(len(truth)), truth].clip(least, 1.0 - least)
+    stated = probabilities[np.arange(len(truth)), truth].clip(_LEAST, 1.0 - _LEAST)
     loss: Float64Array = -np.log(stated)
     return loss
 

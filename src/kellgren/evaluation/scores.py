@@ -13,8 +13,10 @@ from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
-from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, values
-from kellgren.evaluation.confusion import errors, ratio
+from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
+from kellgren.evaluation.confusion import error_counts, ratio, support
+from kellgren.evaluation.draws import Draws
+from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees, Tally
 from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import Grade
@@ -103,10 +105,40 @@ class Scores(_ByKey):
     resamples: int
     seed: int
 
+    @property
+    def without_knees(self) -> tuple[Grade, ...]:
+        """Grades that no knee has: they have no recall, and balanced accuracy leaves them out."""
+        return tuple(grade for grade in Grade if not sum(self.confusion[grade]))
+
+    @property
+    def absent(self) -> tuple[Grade, ...]:
+        """Grades that no knee has and none was given: macro-F1 leaves them out."""
+        given = [sum(row[grade] for row in self.confusion) for grade in Grade]
+        return tuple(grade for grade in self.without_knees if not given[grade])
+
+    def name_of(self, metric: Metric) -> str:
+        """The metric's name, with the number of grades that it is a mean of where that is not 5."""
+        missing = {"balanced_accuracy": self.without_knees, "macro_f1": self.absent}
+        counted = 5 - len(missing.get(metric.key, ()))
+        return metric.name if counted == 5 else f"{metric.name} ({counted} of 5 grades)"
+
+    @property
+    def absence(self) -> str:
+        """Which grades are missing, and what that means for means over grades; empty if none."""
+        if not self.without_knees:
+            return ""
+        missing = ", ".join(str(int(grade)) for grade in self.without_knees)
+        return (
+            f"No knee has grade {missing}: balanced accuracy is the mean of"
+            f" {5 - len(self.without_knees)} grades, macro-F1 of {5 - len(self.absent)}."
+        )
+
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON: every estimate as value, low and high, null where undefined."""
         return {
             **_plain(self.metrics),
+            "grades_without_knees": [int(grade) for grade in self.without_knees],
+            "grades_absent": [int(grade) for grade in self.absent],
             "per_grade": [grade.to_dict() for grade in self.per_grade],
             "confusion": [list(row) for row in self.confusion],
             "errors": [share.to_dict() for share in self.errors],
@@ -141,15 +173,17 @@ def score(
         InvalidPredictions: an argument is empty, out of range or of another length.
     """
     knees = GradedKnees.checked(truth, predicted, probabilities, patients)
-    bootstrap = PatientBootstrap(knees.patient_count, len(knees.truth), resamples, seed)
+    knees_of = knees.patient_count
+    bootstrap = PatientBootstrap(knees_of, len(knees.truth), resamples, seed)
     tally = Tally(knees)
     tallies = tally.unpacked(bootstrap(tally))
     draws = values(tallies)
-    shares = errors(tallies.confusion)
+    at_error = error_counts(tallies.confusion)
+    total = tallies.confusion.sum(axis=(1, 2))
     return Scores(
         metrics={
             metric.key: (
-                metric.interval(bootstrap, draws[metric.key], tallies)
+                metric.interval(Draws(draws[metric.key], tallies, bootstrap, metric.source))
                 if metric.key in draws
                 else None
             )
@@ -157,10 +191,10 @@ def score(
         },
         per_grade=_per_grade(bootstrap, tallies, draws),
         confusion=tuple(tuple(int(knees) for knees in row) for row in tallies.confusion[0]),
-        errors=tuple(bootstrap.estimate(shares[:, error]) for error in range(shares.shape[1])),
+        errors=tuple(share(knees, total, knees_of) for knees in at_error.T),
         reliability=_reliability(bootstrap, tallies),
         knees=len(knees.truth),
-        patients=knees.patient_count,
+        patients=knees_of,
         resamples=resamples,
         seed=seed,
     )
@@ -169,19 +203,21 @@ def score(
 def _per_grade(
     bootstrap: PatientBootstrap, tallies: Tallies, draws: dict[str, Float64Array]
 ) -> tuple[GradeScore, ...]:
-    support = tallies.confusion[0].sum(axis=-1)
+    having = support(tallies.confusion[0])
     return tuple(
         GradeScore(
             grade=grade,
             metrics={
                 metric.key: (
-                    metric.interval(bootstrap, draws[metric.key][:, grade], tallies)
+                    metric.interval(
+                        Draws(draws[metric.key][:, grade], tallies, bootstrap, metric.source, grade)
+                    )
                     if metric.key in draws
                     else None
                 )
                 for metric in GRADE_METRICS
             },
-            support=int(support[grade]),
+            support=int(having[grade]),
         )
         for grade in Grade
     )
@@ -191,14 +227,14 @@ def _reliability(bootstrap: PatientBootstrap, tallies: Tallies) -> tuple[Reliabi
     if tallies.bins is None:
         return ()
     knees, confidence, correct = np.moveaxis(tallies.bins, 2, 0)
-    accuracy, mean = ratio(correct, knees), ratio(confidence[0], knees[0])
+    mean = ratio(confidence[0], knees[0])
     return tuple(
         ReliabilityBin(
             low=float(reliability.EDGES[index]),
             high=float(reliability.EDGES[index + 1]),
             knees=int(knees[0, index]),
             confidence=float(mean[index]),
-            accuracy=bootstrap.estimate(accuracy[:, index]),
+            accuracy=share(correct[:, index], knees[:, index], bootstrap.patient_count),
         )
         for index in range(reliability.BINS)
     )
@@ -253,10 +289,9 @@ def score_words(
         sums, (knees.patients, word_index), np.stack([np.ones(len(word_index)), correct], axis=1)
     )
     drawn = bootstrap(lambda counts: np.einsum("rp,pkc->rkc", counts, sums, optimize=True))
-    accuracy = ratio(drawn[:, :, 1], drawn[:, :, 0])
     return tuple(
-        BandScore(word, int(drawn[0, kind, 0]), bootstrap.estimate(accuracy[:, kind]))
-        for kind, word in enumerate(kinds)
+        BandScore(word, int(in_it[0]), share(right, in_it, knees.patient_count))
+        for word, (in_it, right) in zip(kinds, np.moveaxis(drawn, 0, 2), strict=True)
     )
 
 

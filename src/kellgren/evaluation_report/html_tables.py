@@ -35,8 +35,9 @@ def tiles(scores: Scores) -> str:
     cards = []
     for metric in (m for key in shown for m in METRICS if m.key == key):
         it: Estimate = getattr(scores, metric.key)
+        name = escape(scores.name_of(metric))
         cards.append(
-            f"<div class=tile><span>{escape(metric.name)}</span><b>{number(it.value)}</b>"
+            f"<div class=tile><span>{name}</span><b>{number(it.value)}</b>"
             f"<small>{interval(it)}</small></div>"
         )
     return f"<div class=tiles>{''.join(cards)}</div>"
@@ -48,7 +49,7 @@ def headline(scores: Scores) -> str:
     for metric in METRICS:
         it = scores.metrics[metric.key]
         if it is not None:
-            name = f"{escape(metric.name)}<small>{escape(metric.meaning)}</small>"
+            name = f"{escape(scores.name_of(metric))}<small>{escape(metric.meaning)}</small>"
             rows.append([name, f"<b>{number(it.value)}</b>", interval(it)])
     return _table(["metric", "value", "95 % interval"], rows, "headline")
 

@@ -12,6 +12,7 @@ from kellgren.data.matching import Label
 from kellgren.ensemble import Ensemble
 from kellgren.evaluation import Estimate, MatchedKnees
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
+from kellgren.evaluation.draws import around
 from kellgren.evaluation_report.worst import read_label
 from kellgren.explanation.faithfulness import Curves, faithfulness
 
@@ -107,4 +108,4 @@ def _mean_gain(gains: Float64Array, patients: Sequence[str], seed: int) -> Estim
     total = np.bincount(indices, weights=gains, minlength=count)
     knees = np.bincount(indices, minlength=count)
     bootstrap = PatientBootstrap(count, len(gains), _RESAMPLES, seed)
-    return bootstrap.estimate(bootstrap(lambda drawn: (drawn @ total) / (drawn @ knees)))
+    return around(bootstrap(lambda drawn: (drawn @ total) / (drawn @ knees)), count)

@@ -95,6 +95,8 @@ def _headline(report: Report) -> str:
         f"{plots.forest(scores)}<h3>Which knees these numbers describe</h3>"
         f"{html_tables.coverage(report.coverage)}"
     )
+    if scores.absence:
+        lead += f" {scores.absence}"
     return _section("Headline metrics", html_tables.headline(scores), beside, lead=lead)
 
 
@@ -192,9 +194,11 @@ def _maps(report: Report) -> str:
 def _method(report: Report) -> str:
     scores = report.scores
     lines = [
-        f"Intervals: percentiles of {spaced(scores.resamples)} resamples of patients, both knees"
-        f" of a patient together, seed {scores.seed}.",
-        "Ratios with a denominator of 0 are undefined; in F1 of a set they count as 0.",
+        f"Intervals: by {spaced(scores.resamples)} resamples of patients, both knees of a patient"
+        f" together, seed {scores.seed}. Shares: Beta intervals at the number of independent knees"
+        " that the resamples amount to; everything else: Student's, on a scale that suits it.",
+        "Ratios with a denominator of 0 are undefined; means over grades leave them out.",
+        "Intervals of a grade with only a handful of knees are too wide rather than too narrow.",
         "Calibration error: knees in 15 bins of equal width by their largest probability. A"
         " sample's error is too large by chance; its interval is kept wide enough for that.",
         "The most honest numbers are those of knees that no choice was made on.",

@@ -85,7 +85,7 @@ def forest(scores: Scores) -> str:
         for axis, part, title in zip(
             axes, parts, ("higher is better", "nearer to 0 is better"), strict=True
         ):
-            _intervals(axis, [(m.name, it) for m, it in part])
+            _intervals(axis, [(scores.name_of(m), it) for m, it in part])
             axis.set_title(title, loc="left", fontsize=9, color=QUIET)
         axes[0].set_xlim(right=1.0)
         axes[1].axvline(0, color=QUIET, linewidth=0.8)

@@ -48,6 +48,8 @@ class Caption:
     """The grade whose map is shown; without it, the grade itself."""
     with_other: bool = False
     """Whether the contralateral knee was taken into account."""
+    mapping: str = "class-activation mapping"
+    """How the map was made."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -172,4 +174,4 @@ def _legend(caption: Caption) -> str:
     other = caption.mapped is not None and caption.mapped is not caption.grade
     grade = f"grade {int(caption.mapped or 0)}, not the one given" if other else "this grade"
     rest = "  The contralateral knee was taken into account too." if caption.with_other else ""
-    return f"Colour: share of the evidence for {grade}, by class-activation mapping.{rest}"
+    return f"Colour: share of the evidence for {grade}, by {caption.mapping}.{rest}"

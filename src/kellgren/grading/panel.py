@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,15 @@ class Panel:
 
     def examine(self, crop: KneeCrop) -> PanelOutput:
         """Run every network on a knee, and combine the votes of the backbones."""
-        outputs = tuple(member.examine(crop, mirror=self._mirror) for member in self._members)
+        outputs = self.outputs(crop, mirror=self._mirror)
         logits = np.stack([output.logits for output in outputs])
         votes = np.stack([softmax(logits[of_it].mean(axis=0)) for of_it in self._networks])
         return PanelOutput(self._combiner.combine(votes), outputs, self._map_weights, votes)
+
+    def outputs(
+        self, crop: KneeCrop, *, mirror: bool, factors: Sequence[float] = (1.0,)
+    ) -> tuple[MemberOutput, ...]:
+        """What every network computes of a knee; arguments as of `MemberRuntime.examine`."""
+        return tuple(
+            member.examine(crop, mirror=mirror, factors=factors) for member in self._members
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +17,7 @@ from kellgren.errors import BundleError, InvalidOption, MissingExtra, check_choi
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 
-Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
+Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array | None]]
 Engine = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16"]
 
@@ -32,6 +32,8 @@ class MemberOutput:
         head: ``(5, C)`` weights of the linear layer over the averaged features.
         bias: ``(5,)`` of that layer: ``logits == head @ features.mean((1, 2)) + bias``.
         mirrored: whether the input showed the knee mirrored.
+        grad_cam_features: ``(C, h, w)``, what ``head`` weighs to Grad-CAM's map of the layer before
+            the last activation; None where the network's Grad-CAM layer returns ``features``.
     """
 
     logits: Float32Array
@@ -39,6 +41,7 @@ class MemberOutput:
     head: Float32Array
     bias: Float32Array
     mirrored: bool
+    grad_cam_features: Float32Array | None = None
 
 
 class MemberRuntime:
@@ -95,26 +98,53 @@ class MemberRuntime:
         """Of planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
         return self._infer(self.preprocess.normalise(planes))[0]
 
-    def examine(self, crop: KneeCrop, *, mirror: bool = True) -> MemberOutput:
+    def examine(
+        self, crop: KneeCrop, *, mirror: bool = True, factors: Sequence[float] = (1.0,)
+    ) -> MemberOutput:
         """Run the network on a knee.
 
         Args:
             crop: the knee.
             mirror: average the outputs for the knee and for its mirror image, logits and (mirrored
                 back) features alike, so that the logits still follow from the features.
+            factors: by which the normalised input is multiplied, a look each; all outputs are
+                means over the looks.
         """
         plane = self.preprocess.plane(crop)
         views = np.stack([plane, plane[:, ::-1]]) if mirror else plane[None]
-        logits, features = self._infer(self.preprocess.normalise(views))
-        if mirror:
-            features = np.stack([features[0], features[1][..., ::-1]])
+        seen = self.preprocess.normalise(views)
+        logits, features, unactivated = self._infer(
+            np.concatenate([np.float32(factor) * seen for factor in factors])
+        )
+        weighted = None
+        if unactivated is not None:
+            weighted = _mean_of_looks(_gradient_weighted(unactivated), mirror)
         return MemberOutput(
             logits=logits.mean(axis=0),
-            features=features.mean(axis=0),
+            features=_mean_of_looks(features, mirror),
             head=self.head,
             bias=self.bias,
             mirrored=self.preprocess.mirrors(crop),
+            grad_cam_features=weighted,
         )
+
+
+def _mean_of_looks(maps: Float32Array, mirror: bool) -> Float32Array:
+    """``(C, h, w)`` of maps ``(L, C, h, w)``; with ``mirror``, every second is a mirror image's."""
+    if mirror:
+        maps = np.stack([maps[0::2], maps[1::2][..., ::-1]])
+    return np.asarray(maps.mean(axis=tuple(range(maps.ndim - 3))))
+
+
+def _gradient_weighted(unactivated: Float32Array) -> Float32Array:
+    """Each channel times the share of its cells through which a rectifier lets the gradient pass.
+
+    Grad-CAM weighs a channel by the mean gradient of the logit. Behind a rectifier and a global
+    average that gradient is the head's weight over the number of cells where the channel is
+    positive, and 0 elsewhere.
+    """
+    passing = (unactivated > 0).mean(axis=(-2, -1), keepdims=True, dtype=np.float32)
+    return np.asarray(unactivated * passing)
 
 
 def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
@@ -139,16 +169,19 @@ def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> In
             read(model), options, providers=["CPUExecutionProvider"]
         )
         source = session.get_inputs()[0].name
-        if not {"logits", "features"} <= {output.name for output in session.get_outputs()}:
+        given = {output.name for output in session.get_outputs()}
+        if not {"logits", "features"} <= given:
             raise ValueError("outputs are missing")
     except BundleError:
         raise
     except Exception as error:  # the C++ library has no exception tree of its own
         raise _unusable(model, error) from None
 
-    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array]:
-        logits, features = session.run(["logits", "features"], {source: images})
-        return logits, features
+    wanted = [name for name in ("logits", "features", "unactivated") if name in given]
+
+    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array | None]:
+        logits, features, *rest = session.run(wanted, {source: images})
+        return logits, features, rest[0] if rest else None
 
     return infer
 
@@ -172,15 +205,17 @@ def _openvino(
         compiled = core.compile_model(core.read_model(read(model)), "CPU", settings)
         for name in ("logits", "features"):
             compiled.output(name)
+        has_unactivated = any("unactivated" in output.names for output in compiled.outputs)
     except (OSError, RuntimeError) as error:
         raise _unusable(model, error) from None
     requests = threading.local()  # a request serves one caller at a time; knees are read in threads
 
-    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array]:
+    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array | None]:
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
         outputs = requests.own.infer(images)
-        return outputs["logits"], outputs["features"]
+        unactivated = outputs["unactivated"] if has_unactivated else None
+        return outputs["logits"], outputs["features"], unactivated
 
     return infer
 

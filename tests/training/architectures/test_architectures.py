@@ -1,21 +1,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from kellgren.errors import InvalidRecipe
+from kellgren.explanation.cam import activation_map
+from kellgren.grades import Side
+from kellgren.grading.preprocess import Preprocess
+from kellgren.grading.runtime import MemberRuntime
+from kellgren.knee import KneeCrop
 from kellgren.training.architectures import ARCHITECTURES, Member, architecture, find, weights
 from kellgren.training.export.onnx_export import export
 from kellgren.training.recipe import PATCHES
 from paper_architectures import GRADES, PAPER
 
+Floats = npt.NDArray[np.float32]
 TRUNKS = (
     "inception_v3_mixed7a",
     "resnet50_v2_stage3",
@@ -166,3 +176,54 @@ def test_a_typo_meets_its_neighbours() -> None:
 def test_an_alien_meets_the_whole_list() -> None:
     with pytest.raises(InvalidRecipe, match=r"Choose one of densenet161, .*, xception\."):
         find("qqqq")
+
+
+# --- Grad-CAM ------------------------------------------------------------------------------------
+
+
+def package_grad_cam(network: Member, layer: str, image: Tensor, grade: int) -> Floats:
+    """What the grad-cam package computes for a layer, before it is cut at 0 and stretched."""
+
+    class Unscaled(GradCAM):  # type: ignore[misc]
+        def get_cam_image(self, *arguments: Any, **options: Any) -> Floats:
+            self.unscaled = super().get_cam_image(*arguments, **options)
+            return self.unscaled
+
+    with Unscaled(network, [network.get_submodule(layer)]) as cam:
+        cam(image, [ClassifierOutputTarget(grade)])
+        found: Floats = cam.unscaled[0]
+    return found
+
+
+@pytest.mark.parametrize("name", ["densenet161", "efficientnet_b5"])
+def test_the_map_of_an_exported_member_is_grad_cam_of_its_layer(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    entry, seen = find(name), Preprocess(size=96, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    network = entry.build(GRADES)
+    training_step(network, images(4, 96))
+    let_logits_speak(network, images(2, 96))
+    export(network, 96, tmp_path / "member.onnx")
+    np.savez(
+        tmp_path / "head.npz", weight=network.head.weight.detach(), bias=network.head.bias.detach()
+    )
+    member = MemberRuntime(tmp_path / "member.onnx", tmp_path / "head.npz", seen, threads=1)
+    crop = KneeCrop(np.random.default_rng(0).random((96, 96)).astype(np.float32), Side.RIGHT)
+    image = torch.from_numpy(seen.normalise(seen.plane(crop)[None]))
+
+    output = member.examine(crop, mirror=False)
+    for grade in (0, 3):
+        exact = activation_map(output, grade)
+        assert exact.sum() + output.bias[grade] == pytest.approx(output.logits[grade], abs=1e-3)
+        shown = activation_map(output, grade, grad_cam=True)
+        theirs = package_grad_cam(network, entry.cam_layer, image, grade)
+        scale = np.abs(theirs).max()
+        np.testing.assert_allclose(shown / scale, theirs / scale, atol=1e-3)
+        is_exact = bool(np.abs(shown - exact).max() < 1e-3 * scale)
+        assert is_exact == (name != "densenet161")
+    in_both = member.examine(crop, mirror=True)
+    mirrored = member.examine(KneeCrop(crop.pixels[:, ::-1].copy(), Side.RIGHT), mirror=False)
+    expected = activation_map(output, 1, grad_cam=True)
+    expected = (expected + activation_map(mirrored, 1, grad_cam=True)[:, ::-1]) / 2
+    np.testing.assert_allclose(
+        activation_map(in_both, 1, grad_cam=True), expected, atol=1e-4 * scale
+    )

@@ -18,12 +18,14 @@ class Member(nn.Module):
 
     Args:
         stages: the modules that images pass through, by name and in order; the last one returns
-            activated features (N, channels, h, w).
+            activated features (N, channels, h, w), unless `last_activation` is given.
         body_from: name of the first stage of the body. The stages before it are the stem, which
             a recipe may freeze.
         channels: number of feature maps that the last stage returns.
         grades: number of classes.
         dropout: probability of dropping a pooled feature while training, 0..1.
+        last_activation: of what the last stage returns, where Grad-CAM's layer lies before it;
+            such a network is exported with those values beside its features.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Member(nn.Module):
         channels: int,
         grades: int,
         dropout: float = 0.0,
+        last_activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential()
@@ -42,16 +45,28 @@ class Member(nn.Module):
         for name, stage in stages.items():
             part = self.body if name == body_from else part
             part.add_module(name, stage)
+        self.last_activation = last_activation
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels, grades)
         self.stem_is_frozen = False
 
     def features(self, x: Tensor) -> Tensor:
         """Last feature map after its activation, (N, C, h, w), of images (N, 3, S, S)."""
+        return self.activated(self.unactivated(x))
+
+    def unactivated(self, x: Tensor) -> Tensor:
+        """What the last stage returns, (N, C, h, w), of images (N, 3, S, S)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.stem_is_frozen):
             early = self.stem(x)
         late: Tensor = self.body(early)
         return late
+
+    def activated(self, unactivated: Tensor) -> Tensor:
+        """The features (N, C, h, w) that follow from `unactivated` (N, C, h, w)."""
+        if self.last_activation is None:
+            return unactivated
+        features: Tensor = self.last_activation(unactivated)
+        return features
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits (N, grades) of a feature map (N, C, h, w)."""

@@ -19,8 +19,13 @@ def _weights(name: str, *containers: str) -> WeightSource:
 )
 def densenet161(grades: int) -> Member:
     """DenseNet-161: 2208 channels at stride 32; torchvision activates them outside its stages."""
-    stages = _stages("densenet161", "features") | {"relu5": nn.ReLU()}
-    return Member(stages, body_from="denseblock2", channels=2208, grades=grades)
+    return Member(
+        _stages("densenet161", "features"),
+        body_from="denseblock2",
+        channels=2208,
+        grades=grades,
+        last_activation=nn.ReLU(),
+    )
 
 
 @architecture(

@@ -45,9 +45,10 @@ def export(member: Member, size: int, path: Path, *, half_storage: bool = False)
     """Write a member as one ONNX file and check that it grades as the network does.
 
     The model takes ``image`` (N, 3, size, size) float32, normalised, and returns ``logits``
-    (N, grades) and ``features`` (N, C, h, w), both float32. The linear layer is stored as float32
-    under the names ``head.weight`` (grades, C) and ``head.bias`` (grades,). The network given
-    stays as it is. The file appears complete or not at all.
+    (N, grades) and ``features`` (N, C, h, w), both float32; a network whose last activation lies
+    outside its stages also returns ``unactivated`` (N, C, h, w). The linear layer is stored as
+    float32 under the names ``head.weight`` (grades, C) and ``head.bias`` (grades,). The network
+    given stays as it is. The file appears complete or not at all.
 
     Args:
         member: the network, in any mode and on any device.
@@ -92,20 +93,25 @@ def export(member: Member, size: int, path: Path, *, half_storage: bool = False)
 
 
 class _Exported(nn.Module):
-    """The network with both of the outputs that a member of an ensemble has."""
+    """The network with the outputs that a member of an ensemble has."""
 
     def __init__(self, member: Member) -> None:
         super().__init__()
         self.member = member
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.member.features(image)
-        return self.member.classify(features), features
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        unactivated = self.member.unactivated(image)
+        features = self.member.activated(unactivated)
+        outputs = self.member.classify(features), features
+        return outputs if self.member.last_activation is None else (*outputs, unactivated)
 
 
 def _traced(network: Member, size: int, draft: Path) -> onnx.ModelProto:
     # The tracing exporter is marked as deprecated, but the newer one needs one package more; and
     # tracing warns of each size that it freezes, which is what a fixed input size means.
+    outputs = ["logits", "features"]
+    if network.last_activation is not None:
+        outputs.append("unactivated")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -115,8 +121,8 @@ def _traced(network: Member, size: int, draft: Path) -> onnx.ModelProto:
             dynamo=False,
             opset_version=_OPSET,
             input_names=["image"],
-            output_names=["logits", "features"],
-            dynamic_axes={"image": {0: "N"}, "logits": {0: "N"}, "features": {0: "N"}},
+            output_names=outputs,
+            dynamic_axes={name: {0: "N"} for name in ("image", *outputs)},
         )
     model = onnx.load(draft)
     _name_like_member(model)

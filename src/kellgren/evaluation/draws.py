@@ -1,0 +1,103 @@
+"""A metric in a sample of patients and in its resamples, and how uncertain these say that it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kellgren.arrays import Float64Array
+from kellgren.evaluation import confusion
+from kellgren.evaluation.beta import student_factor, wilson
+from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
+from kellgren.evaluation.tallies import Tallies
+
+Source = Callable[[Tallies], Float64Array | None]
+"""The metric in every sample: (R,), or (R, 5) of each grade; None without probabilities."""
+
+Knees = Callable[[Float64Array], Float64Array]
+"""Of confusion matrices (R, 5, 5): how many knees, (R,) or (R, 5)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """One metric in the sample and its resamples.
+
+    Attributes:
+        values: (1 + R,), the sample's own first.
+        tallies: of the same samples.
+        bootstrap: what drew them.
+        source: computed the values from the tallies.
+        grade: 0..4 of a grade's own metric; None of a metric of all knees.
+    """
+
+    values: Float64Array
+    tallies: Tallies
+    bootstrap: PatientBootstrap
+    source: Source
+    grade: int | None = None
+
+    @property
+    def value(self) -> float:
+        """Of the sample itself; nan if undefined."""
+        return float(self.values[0])
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no resample differs from the sample."""
+        defined = self.values[~np.isnan(self.values)]
+        return bool(np.ptp(defined) < 1e-12) if defined.size else True
+
+    def column(self, values: Float64Array) -> Float64Array:
+        """(1 + R,): the grade's own column of (1 + R, 5), or values (1 + R,) as they are."""
+        return values if self.grade is None else values[:, self.grade]
+
+    @cached_property
+    def unseen(self) -> float:
+        """The share of wrong knees that cannot be excluded where none is wrong; else 0."""
+        right, knees = confusion.accuracy_counts(self.tallies.confusion)
+        if right[0] < knees[0]:
+            return 0.0
+        return 1.0 - wilson(1.0, least_number(knees, self.bootstrap.patient_count))[0]
+
+    def undefined(self) -> Estimate | None:
+        """The value without an interval where there is none: undefined, or of a single patient."""
+        nowhere = math.isnan(self.value) or bool(np.isnan(self.values[1:]).all())
+        if nowhere or self.bootstrap.patient_count < 2:
+            return Estimate(self.value, math.nan, math.nan)
+        return None
+
+
+def around(values: Float64Array, patients: int) -> Estimate:
+    """As far to either side of (1 + R,) values' first as the deviation of the others says."""
+    if math.isnan(values[0]) or patients < 2:
+        return Estimate(float(values[0]), math.nan, math.nan)
+    return Estimate(float(values[0]), *bounds_around(values, patients))
+
+
+def least_number(knees: Float64Array, patients: int) -> float:
+    """The effective number of the sample's knees if a patient's are wholly alike.
+
+    It is n^2 / sum of n_i^2 over the patients; the resamples' variance of n is that sum less
+    n^2 / P.
+    """
+    total = float(knees[0])
+    if total <= 0.0:
+        return 0.0
+    squares = float(np.var(knees[1:])) + total**2 / patients
+    return min(total, total**2 / squares)
+
+
+def variance_of(drawn: Float64Array, patients: int) -> float:
+    """Of a statistic, from its resamples (R,), which spread too little by P - 1 in P."""
+    defined = drawn[~np.isnan(drawn)]
+    return float(np.var(defined)) * patients / (patients - 1) if defined.size else 0.0
+
+
+def bounds_around(values: Float64Array, patients: int, factor: float = 0.0) -> tuple[float, float]:
+    """Around the first of the values, by the spread of the others; Student's without a factor."""
+    reach = (factor or student_factor(patients)) * math.sqrt(variance_of(values[1:], patients))
+    return float(values[0]) - reach, float(values[0]) + reach
