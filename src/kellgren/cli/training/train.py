@@ -60,8 +60,8 @@ def member(
 
         run, all_folds = _chosen(recipe, data, out, fold, folds, weights_dir, start_from)
         terminal.err.print(
-            f"{run.recipe.name}: {len(run.knees) - int(run.held_out.sum())} knees to learn from, "
-            f"{int(run.held_out.sum())} held out; {run.device}",
+            f"{run.recipe.name}: {len(run.learnt)} knees to learn from, "
+            f"{int(run.held_out.sum())} held out{_inner_words(run)}; {run.device}",
             style="dim",
         )
         with terminal.progress("") as bar:
@@ -135,6 +135,11 @@ def recipes() -> None:
         content = read_recipe(name)
         sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in content.stages)
         terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
+
+
+def _inner_words(run: MemberRun) -> str:
+    inner = int(run.inner.sum())
+    return f", {inner} to stop by" if inner else ""
 
 
 def _chosen(
