@@ -63,11 +63,10 @@ class HeadThenAll(_RecipePart):
         stopping: which epochs count. ``rise``, the authors' rule: those whose loss exceeds the
             lowest so far by more than ``delta``. ``stall``: those whose loss does not fall by more
             than ``delta``.
-        stop_on: whose loss it is: that of the ``held-out`` fold, which is also what the run is
-            scored on, or that of an ``inner`` part of the other folds, which is not learnt from.
-        inner_parts: the inner part is one of so many parts of the patients outside the fold.
-        keep_epochs: keep the weights of every epoch that does not count, in half precision, and
-            its predictions of the held-out knees.
+        stop_on: whose loss: that of the ``held-out`` fold, which the run is scored on, too, or of
+            an ``inner`` part of the other folds' patients, one of ``inner_parts``, not learnt from.
+        keep_epochs: whether the weights of epochs that do not count are kept, in half precision,
+            with their predictions of the held-out knees.
     """
 
     name: Literal["head-then-all"] = "head-then-all"

@@ -56,7 +56,8 @@ def ensemble(
         from kellgren.training.campaign import read_campaign
 
         chosen = read_campaign(campaign, _sizes(sizes))
-        knees = for_training(index(data), data)
+        knees = for_training(index(data), data, chosen.splits)
+        _warn_of_leak(chosen, knees)
         if plan:
             complete = show_plan(chosen, knees, out, weights_dir)
             raise typer.Exit(ExitCode.of_check(complete))
@@ -65,6 +66,15 @@ def ensemble(
         result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
     _print_summary(result, out)
     raise typer.Exit(ExitCode.of_check(not result.failed))
+
+
+def _warn_of_leak(campaign: Campaign, knees: Sequence[Knee]) -> None:
+    from kellgren.cli import terminal
+    from kellgren.data.splits import leak_warning, make_folds
+
+    if campaign.folds_by == "knee":
+        folds = make_folds(knees, campaign.folds, campaign.seed, "knee")
+        terminal.warn(leak_warning(folds, knees))
 
 
 def _trained(

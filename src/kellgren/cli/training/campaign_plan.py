@@ -102,8 +102,11 @@ def show_campaign(name: str, campaign: Campaign) -> None:
     jobs = len(campaign.recipes) * (campaign.folds + campaign.finals)
     finals = " and a final" if campaign.finals else ""
     made_for = "an accelerator" if campaign.machine == "accelerator" else "a processor"
+    by = " by knee" if campaign.folds_by == "knee" else ""
+    of = f" of {' and '.join(campaign.splits)}" if campaign.splits else ""
     terminal.out.print(
-        f"{name}: for {made_for}; {campaign.folds} folds{finals} of each member, {jobs} jobs",
+        f"{name}: for {made_for}; {campaign.folds} folds{by}{of}{finals} of each member, "
+        f"{jobs} jobs",
         soft_wrap=True,
     )
     for recipe, priority in campaign.by_priority():

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kellgren.errors import InvalidCampaign
+from kellgren.data.manifest import Knee
+from kellgren.data.splits import By
+from kellgren.errors import InvalidCampaign, InvalidManifest
 from kellgren.training.recipe import Recipe, Size, in_words, read_recipe
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -27,6 +29,7 @@ class _CampaignPart(BaseModel):
 class _Folds(_CampaignPart):
     count: Annotated[int, Field(ge=2, le=50)] = 5
     seed: Annotated[int, Field(ge=0)] = 42
+    by: By = "patient"
 
 
 class _Member(_CampaignPart):
@@ -40,6 +43,7 @@ class _Member(_CampaignPart):
 class _File(_CampaignPart):
     name: Name
     folds: _Folds = _Folds()
+    splits: tuple[Literal["train", "val"], ...] = ()
     finals: bool = False
     machine: Machine = "accelerator"
     members: Annotated[tuple[_Member, ...], Field(min_length=1)]
@@ -58,6 +62,8 @@ class Campaign:
         finals: whether each member is trained on all knees too, after its folds.
         priorities: of the recipes, one each, higher ones first; empty: all alike.
         machine: for which the campaign was made.
+        folds_by: what is dealt: patients, or knees, whose scores come out too good.
+        splits: of a published data set, that the campaign knows; empty: all but its tests.
     """
 
     name: str
@@ -67,11 +73,32 @@ class Campaign:
     finals: bool = False
     priorities: tuple[int, ...] = ()
     machine: Machine = "accelerator"
+    folds_by: By = "patient"
+    splits: tuple[str, ...] = ()
+
+    def check_splits(self, knees: Sequence[Knee]) -> None:
+        """Refuse knees that the campaign leaves out.
+
+        Raises:
+            InvalidManifest: a knee is of another split.
+        """
+        other = sorted({knee.split for knee in knees} - set(self.splits)) if self.splits else []
+        if other:
+            raise InvalidManifest(
+                self.name,
+                f"knows {' and '.join(self.splits)} alone; there are knees of {other[0]!r}",
+                "Leave them out, as for_training does where it is given the splits",
+            )
 
     def by_priority(self) -> list[tuple[Recipe, int]]:
         """Each recipe with its priority, the highest first, equal ones in the file's order."""
         priorities = self.priorities or (0,) * len(self.recipes)
         return sorted(zip(self.recipes, priorities, strict=True), key=lambda pair: -pair[1])
+
+
+def dealt_words(seed: int, by: By) -> str:
+    """How folds are dealt; by patient where it is not said."""
+    return f"seed {seed}" + ("" if by == "patient" else f", by {by}")
 
 
 def shipped_campaigns() -> tuple[str, ...]:
@@ -122,6 +149,8 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
         content.finals,
         tuple(priorities),
         content.machine,
+        content.folds.by,
+        content.splits,
     )
 
 

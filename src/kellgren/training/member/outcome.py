@@ -74,6 +74,8 @@ def finish(
         "export_check": check,
     }
     counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else _NO_FOLDS
+    if folds and folds.by != "patient":
+        facts["folds_by"] = folds.by
     if run.inner.any():
         facts["inner_knees"] = int(run.inner.sum())
     write_facts(run, preprocess, facts | counted)
