@@ -1,4 +1,4 @@
-"""`kellgren train`: ensemble, campaigns, status, sizes."""
+"""`kellgren train`: ensemble, campaigns, status, sizes; epochs joins from its own file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.training.epochs import EPOCHS, epochs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,6 +180,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="kellgren train campaigns")(campaigns)
     app.command(epilog=STATUS)(status)
     app.command(epilog=SIZES)(sizes)
+    app.command(epilog=EPOCHS)(epochs)
 
 
 def _sizes(given: str | None) -> list[int]:
