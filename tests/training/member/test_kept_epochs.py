@@ -263,6 +263,26 @@ def test_the_fold_that_scores_has_no_say_in_what_is_kept(knees: list[Knee], tmp_
     assert len(lowest) > 1  # or this test tells nothing
 
 
+def test_the_inner_part_is_not_learnt_from(knees: list[Knee], tmp_path: Path) -> None:
+    """With other labels there, every epoch's weights are the same, and the inner loss is not."""
+    recipe = inner_recipe(rate=0.1, step_factor=1.0)
+    run = tiny_run(recipe, knees, tmp_path / "one")
+    turned = [
+        replace(knee, grade=Grade((int(knee.grade or 0) + 2) % 5)) if inner else knee
+        for knee, inner in zip(knees, run.inner, strict=True)
+    ]
+    other = tiny_run(recipe, turned, tmp_path / "other")
+    vars(other)["inner"] = run.inner  # dealt by grade, it would be another one
+    for it in (run, other):
+        assert train(it)
+    assert_same_weights(run.checkpoint, other.checkpoint)
+    losses = [
+        [record["inner_loss"] for record in read_history(it.checkpoint, it.identity)]
+        for it in (run, other)
+    ]
+    assert losses[0] != losses[1]
+
+
 def test_a_final_is_stopped_by_its_inner_part(knees: list[Knee], tmp_path: Path) -> None:
     run = tiny_run(inner_recipe(rate=1.0, step_factor=1.0), knees, tmp_path, fold=None)
     assert train(run)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from kellgren.evaluation import Comparison
     from kellgren.training.selection.epoch_choice import EpochChoice
 
@@ -44,10 +42,9 @@ def epochs(
     for choice in choices:
         for line in _folds(choice):
             terminal.out.print(line, markup=False, soft_wrap=True)
-        cross_fitted = "chosen by the fold's other patients (ten parts)"
-        terminal.out.print(_table(cross_fitted, choice.cross_fitted))
+        _show("chosen by the fold's other patients (ten parts)", choice.cross_fitted)
         if choice.inner is not None:
-            terminal.out.print(_table("chosen by the inner part", choice.inner))
+            _show("chosen by the inner part", choice.inner)
 
 
 def _folds(choice: EpochChoice) -> Iterator[str]:
@@ -60,21 +57,19 @@ def _folds(choice: EpochChoice) -> Iterator[str]:
         )
 
 
-def _table(without: str, comparison: Comparison) -> Table:
+def _show(without: str, comparison: Comparison) -> None:
     from rich.table import Table
 
-    table = Table(
-        title=f"{comparison.knees} knees of {comparison.patients} patients; epochs {without}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for name in ("", "chosen by itself", "chosen without", "difference (95 % interval)"):
+    from kellgren.cli import terminal
+
+    knees = f"{comparison.knees} knees of {comparison.patients} patients"
+    terminal.out.print(f"{knees}; epochs by itself, or {without}", markup=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "by itself", "without the knee", "difference (95 % interval)"):
         table.add_column(name, justify="right")
     for key, shown in _SHOWN.items():
         row = comparison.metrics[key]
         interval = f"{row.difference.low:+.4f} to {row.difference.high:+.4f}"
         difference = f"{row.difference.value:+.4f} ({interval})"
         table.add_row(shown, f"{row.this:.4f}", f"{row.other:.4f}", difference)
-    return table
+    terminal.out.print(table)

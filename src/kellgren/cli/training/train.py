@@ -65,11 +65,7 @@ def member(
 
         knees = for_training(index(data), data, splits or ())
         run, all_folds = _chosen(recipe, knees, out, fold, folds, weights_dir, start_from)
-        terminal.err.print(
-            f"{run.recipe.name}: {len(run.learnt)} knees to learn from, "
-            f"{int(run.held_out.sum())} held out{_inner_words(run)}; {run.device}",
-            style="dim",
-        )
+        terminal.err.print(_words(run), style="dim")
         with terminal.progress("") as bar:
             watcher = Bars(bar)
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
@@ -143,9 +139,14 @@ def recipes() -> None:
         terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
 
 
-def _inner_words(run: MemberRun) -> str:
+def _words(run: MemberRun) -> str:
+    """What a run learns from, and on what."""
     inner = int(run.inner.sum())
-    return f", {inner} to stop by" if inner else ""
+    also = f", {inner} to stop by" if inner else ""
+    return (
+        f"{run.recipe.name}: {len(run.learnt)} knees to learn from, "
+        f"{int(run.held_out.sum())} held out{also}; {run.device}"
+    )
 
 
 def _chosen(
