@@ -14,6 +14,7 @@ from kellgren.data.splits import load_folds, make_folds
 from kellgren.errors import InvalidCampaign, InvalidManifest, TrainingError
 from kellgren.training.campaign import read_campaign
 from kellgren.training.campaign.plan import open_campaign
+from kellgren.training.recipe import HeadThenAll
 
 THEIRS = """
 name = "theirs"
@@ -114,6 +115,28 @@ def test_commands_warn_of_the_leak(
     plain = written(tmp_path, THEIRS.replace('by = "knee"', 'by = "patient"'))
     assert kellgren("train", "ensemble", plain, "--data", published, "--plan") == 0
     assert "warning" not in capsys.readouterr().err
+
+
+def test_options_change_a_shipped_campaign(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "ensemble", "paper-from-scratch", "--data", published, "--plan")
+    theirs = ("--folds-by", "knee", "--splits", "train")
+    assert kellgren(*words, *theirs) == 0
+    told = capsys.readouterr()
+    assert "warning: folds by knee leak:" in told.err
+    assert told.out.splitlines()[1].split()[:3] == ["1", "48", "12"]
+    assert kellgren(*words, "--keep-epochs") == 2
+    assert "has no patience that would tolerate epochs" in capsys.readouterr().err
+    assert kellgren(*words, "--splits", "test") == 2
+    assert "is not trained on its split test" in capsys.readouterr().err
+
+    paper = read_campaign("paper").changed(keep_epochs=True)
+    schedules = [recipe.schedule for recipe in paper.recipes]
+    assert len(schedules) == 8
+    assert all(isinstance(it, HeadThenAll) and it.keep_epochs for it in schedules)
+    assert read_campaign("paper").changed() == read_campaign("paper")
+    assert paper.changed("knee", ["train"]).recipes == paper.recipes
 
 
 def test_the_published_train_split_never_leaves_a_batch_of_one() -> None:

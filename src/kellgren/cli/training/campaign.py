@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,6 +30,16 @@ def ensemble(
     sizes: Annotated[
         str | None, typer.Option(help="Every member at these instead: 224,288,384.")
     ] = None,
+    folds_by: Annotated[
+        Literal["patient", "knee"] | None,
+        typer.Option(help="What is dealt, whatever the file says; by knee, scores leak."),
+    ] = None,
+    splits: Annotated[
+        list[str] | None, typer.Option(help="Only this of train and val; may be repeated.")
+    ] = None,
+    keep_epochs: Annotated[
+        bool, typer.Option("--keep-epochs", help="Keep the epochs that patience tolerates.")
+    ] = False,
     weights_dir: Annotated[
         Path | None,
         typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded."),
@@ -57,6 +67,7 @@ def ensemble(
         from kellgren.training.campaign import read_campaign
 
         chosen = read_campaign(campaign, _sizes(sizes))
+        chosen = chosen.changed(folds_by, splits or (), keep_epochs=keep_epochs)
         knees = for_training(index(data), data, chosen.splits)
         _warn_of_leak(chosen, knees)
         if plan:

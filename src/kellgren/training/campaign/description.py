@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kellgren.data.manifest import Knee
 from kellgren.data.splits import By
 from kellgren.errors import InvalidCampaign, InvalidManifest
-from kellgren.training.recipe import Recipe, Size, in_words, read_recipe
+from kellgren.training.recipe import HeadThenAll, Recipe, Size, in_words, read_recipe
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="higher ones are trained first")]
@@ -75,6 +75,37 @@ class Campaign:
     machine: Machine = "accelerator"
     folds_by: By = "patient"
     splits: tuple[str, ...] = ()
+
+    def changed(
+        self, folds_by: By | None = None, splits: Sequence[str] = (), *, keep_epochs: bool = False
+    ) -> Campaign:
+        """The campaign with other folds, fewer splits, or members that keep their epochs.
+
+        Args:
+            folds_by: what is dealt; ``None``: as it is.
+            splits: that it knows; empty: as it is.
+            keep_epochs: whether every member keeps the epochs that patience tolerates.
+
+        Raises:
+            InvalidCampaign: a member that would keep epochs does not stop early.
+        """
+        recipes = tuple(map(self._keeping, self.recipes)) if keep_epochs else self.recipes
+        return replace(
+            self,
+            folds_by=folds_by or self.folds_by,
+            splits=tuple(splits) or self.splits,
+            recipes=recipes,
+        )
+
+    def _keeping(self, recipe: Recipe) -> Recipe:
+        if not isinstance(recipe.schedule, HeadThenAll):
+            raise InvalidCampaign(
+                self.name,
+                f"member {recipe.name} has no patience that would tolerate epochs",
+                "Keep epochs of members whose schedule is head-then-all",
+            )
+        schedule = recipe.schedule.model_copy(update={"keep_epochs": True})
+        return recipe.model_copy(update={"schedule": schedule})
 
     def check_splits(self, knees: Sequence[Knee]) -> None:
         """Refuse knees that the campaign leaves out.
