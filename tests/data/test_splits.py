@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedKFold
 
 from kellgren.data.manifest import Knee
-from kellgren.data.splits import Folds, load_folds, make_folds, save_folds
+from kellgren.data.splits import Folds, leak_warning, load_folds, make_folds, save_folds
 from kellgren.errors import InvalidManifest
 from kellgren.grades import Grade, Side
 
@@ -163,3 +165,61 @@ def test_another_file_is_no_file_of_folds(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="FileNotFoundError"):
         load_folds(tmp_path / "folds.json")
+
+
+# --- by knee, as others deal them ----------------------------------------------------------------
+
+
+def test_folds_by_knee_are_scikit_learns() -> None:
+    """Over the published folders in their order: by grade, then by file name."""
+    knees = like_published(120)
+    folds = make_folds(list(reversed(knees)), by="knee")
+    listed = sorted(knees, key=lambda knee: (int(knee.grade or 0), knee.image.name))
+    grades = np.array([int(knee.grade or 0) for knee in listed])
+    splits = StratifiedKFold(5, shuffle=True, random_state=42).split(grades, grades)
+    for fold, (_, held_out) in enumerate(splits):
+        np.testing.assert_array_equal(np.flatnonzero(folds.held_out(listed, fold)), held_out)
+    assert folds.by == "knee"
+    assert folds.of_patient == {}
+
+
+def test_folds_by_knee_part_the_knees_of_a_patient_and_say_so() -> None:
+    knees = like_published(120)
+    by_patient, by_knee = make_folds(knees), make_folds(knees, by="knee")
+    assert by_patient.by == "patient"
+    assert by_patient.straddling(knees) == 0
+    assert leak_warning(by_patient, knees) == ""
+    held_out = np.array([by_knee.held_out(knees, fold) for fold in range(5)]).argmax(axis=0)
+    pairs_of_folds = held_out.reshape(-1, 2)
+    parted = int((pairs_of_folds[:, 0] != pairs_of_folds[:, 1]).sum())
+    assert by_knee.straddling(knees) == parted > 60
+    assert f"{parted} of 120 patients have knees in several folds" in leak_warning(by_knee, knees)
+
+
+def test_folds_by_knee_are_saved_and_read_again(tmp_path: Path) -> None:
+    knees = like_published(40)
+    folds, path = make_folds(knees, 3, by="knee"), tmp_path / "folds.json"
+    save_folds(folds, path)
+    assert load_folds(path) == folds
+    assert load_folds(path).hash == folds.hash != make_folds(knees, 3).hash
+    content = json.loads(path.read_text())
+    name = next(iter(content["of_knee"]))
+    content["of_knee"][name] = (content["of_knee"][name] + 1) % 3
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidManifest, match="does not fit the folds"):
+        load_folds(path)
+
+
+def test_folds_by_patient_are_known_by_the_hash_that_they_had() -> None:
+    folds = Folds({"a": 0, "b": 1}, count=2, seed=42)
+    expected = hashlib.sha256(b'[["a", 0], ["b", 1]]').hexdigest()
+    assert folds.hash == expected
+
+
+def test_knees_that_cannot_be_told_apart_are_not_dealt() -> None:
+    knees = like_published(40)
+    with pytest.raises(InvalidManifest, match="1 knees have the file name and side of another"):
+        make_folds([*knees, knees[0]], by="knee")
+    folds = make_folds(knees, by="knee")
+    with pytest.raises(InvalidManifest, match="2 knees have no fold"):
+        folds.held_out(pairs([(1, 1)] * 41)[-2:], 0)

@@ -26,6 +26,7 @@ SAME_MEANING = {
     "cases": "what the server was handed in: over HTTP, on disk",
     "data": "graded knees; its command",
     "dicom": "the format: read, written",
+    "epochs": "those that a run kept: their files, what they predict; their command",
     "export": "a trained network as a file; of members, of the knee detector",
     "knee_detector": "the network that finds knees: at work, in training",
     "locate": "where the knees of a file lie, without grading; its command",

@@ -305,9 +305,17 @@ def test_weight_decay_is_for_matrices_in_one_cycle_and_for_all_layers_in_the_pap
     assert [group["weight_decay"] for group in paper] == [0.0, 1e-4]
 
 
+def paper_before(**schedule: Any) -> dict[str, Any]:
+    """The paper's recipe without the keys that came later, or with these."""
+    values = read_recipe("paper-densenet161").model_dump()
+    values["last_batch"] = "drop"
+    values["schedule"] |= {"stopping": "stall"} | schedule
+    return values
+
+
 def test_keys_that_came_later_leave_the_hash_of_recipes_without_them() -> None:
     """A campaign begun with an earlier version goes on; its jobs are known by their hash."""
-    paper = read_recipe("paper-densenet161")
+    paper = Recipe.model_validate(paper_before())
     assert paper.hash == "a45eee6b0919de1f602c059c70e556e16f634751872dc6857f88a3799d13f7c0"
     changed = paper.model_dump()
     changed["network"]["level"] = True
@@ -318,6 +326,55 @@ def test_keys_that_came_later_leave_the_hash_of_recipes_without_them() -> None:
         for more in ({}, {"weight": 0.4}, {"temperature": 2.0}, {"source": "others"})
     ]
     assert len({paper.hash, levelled.hash, bound.hash, *(r.hash for r in taught)}) == 7
+
+
+SHIPPED_BEFORE = {
+    "b4": "22e1ee0fdbbe353b6d4650adbc3ce743d5208b4292c99f2ecdd9a4cbd26dd3bf",
+    "dinov2": "aa0aea034a504419864ba51b092556bdfe4c19a58f2a3c4d514cb722a35c171f",
+    "inception": "f87536a994aa919d04d0f90f1a54d9e869f6240afb5944bbacb5574f35b4ec72",
+    "lite2": "c83e9209afa92ce820a8ac3aaf37d42b058d5dc166a78fcc8db963c49fb59528",
+    "lite2-film": "9b58d75f79a379ef759435861a58f7c042ef584a3e8c68d458f2f77c9ed563fd",
+}
+
+
+@pytest.mark.parametrize(("name", "known"), SHIPPED_BEFORE.items())
+def test_shipped_recipes_are_known_by_the_hash_that_campaigns_have(name: str, known: str) -> None:
+    assert read_recipe(name).hash == known
+
+
+def test_keys_of_early_stopping_are_part_of_the_hash_where_they_are_used() -> None:
+    changes: list[dict[str, Any]] = [
+        {"stopping": "rise"},
+        {"stop_on": "inner"},
+        {"stop_on": "inner", "inner_parts": 5},
+        {"keep_epochs": True},
+        {"patience": 6},
+    ]
+    recipes = [Recipe.model_validate(paper_before(**change)) for change in ({}, *changes)]
+    kept = Recipe.model_validate(paper_before() | {"last_batch": "keep"})
+    assert len({kept.hash, *(recipe.hash for recipe in recipes)}) == 7
+
+
+def test_the_papers_recipe_is_the_papers_to_the_letter() -> None:
+    """Each number of its procedure; the campaign has its eight networks and their sizes."""
+    recipe = read_recipe("paper-densenet161").model_dump()
+    schedule, changes = recipe["schedule"], recipe["augmentation"]
+    assert (recipe["batch"], recipe["last_batch"], recipe["seed"]) == (16, "keep", 42)
+    assert (recipe["average"], recipe["consistency"], recipe["teacher"]) == (0.0, 0.0, None)
+    assert [(stage["epochs"], stage["size"]) for stage in recipe["stages"]] == [(30, 456)]
+    assert (recipe["network"]["pretrained"], recipe["network"]["mirror_left"]) == (True, False)
+    assert (recipe["network"]["level"], recipe["network"]["freeze_stem"]) == (False, False)
+    assert schedule["name"] == "head-then-all"
+    assert (schedule["head_rate"], schedule["rate"]) == (1e-2, 1e-3)
+    assert schedule["weight_decay"] == 1e-4
+    assert (schedule["step_epochs"], schedule["step_factor"]) == (2, 0.1)
+    assert (schedule["patience"], schedule["delta"], schedule["stopping"]) == (7, 0.1, "rise")
+    assert schedule["stop_on"] == "held-out"
+    assert (recipe["targets"]["kind"], recipe["targets"]["smoothing"]) == ("smooth", 0.1)
+    assert {name: value for name, value in changes.items() if value} == {
+        "mirror": 0.5,
+        "rotation": 20.0,
+    }
 
 
 def of_patches(*sizes: int) -> dict[str, Any]:

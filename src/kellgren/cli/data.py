@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -63,6 +63,13 @@ def folds(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folds to write, JSON.")],
     count: Annotated[int, typer.Option(min=2, max=50)] = 5,
     seed: Annotated[int, typer.Option(min=0)] = 42,
+    by: Annotated[
+        Literal["patient", "knee"],
+        typer.Option(help="What is dealt; by knee, scores out of fold come out too good."),
+    ] = "patient",
+    splits: Annotated[
+        list[str] | None, typer.Option(help="Only this of train and val; may be repeated.")
+    ] = None,
 ) -> None:
     """Divide the patients into folds, each with the same share of every grade."""
     from kellgren.cli import terminal
@@ -71,10 +78,13 @@ def folds(
     from kellgren.data.manifest import index as list_knees
 
     with needs_train_extra():
-        from kellgren.data.splits import make_folds, save_folds
+        from kellgren.data.splits import leak_warning, make_folds, save_folds
 
-        made = make_folds(for_training(list_knees(source), source), count, seed)
+        knees = for_training(list_knees(source), source, splits or ())
+        made = make_folds(knees, count, seed, by)
     save_folds(made, output)
-    summary = f"{len(made.of_patient)} patients in {count} folds -> {output}"
+    terminal.warn(leak_warning(made, knees))
+    dealt = len(made.of_knee or made.of_patient)
+    summary = f"{dealt} {made.by}s in {count} folds -> {output}"
     terminal.out.print(summary, markup=False, soft_wrap=True)
     terminal.out.print(f"hash {made.hash}", style="dim")

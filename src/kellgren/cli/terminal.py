@@ -56,6 +56,12 @@ def progress(description: str) -> Progress:
     )
 
 
+def warn(message: str) -> None:
+    """A warning on standard error; nothing where there is none."""
+    if message:
+        err.print(message, style="yellow", markup=False, soft_wrap=True)
+
+
 def colour_of(grade: int) -> str:
     """The grade's colour, the same in terminal and picture."""
     red, green, blue = GRADE_COLOURS[grade]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,16 +121,26 @@ def write_manifest(knees: Iterable[Knee], path: Path) -> None:
             writer.writerow((image, knee.patient, knee.side.value, grade, knee.split, knee.source))
 
 
-def for_training(knees: Iterable[Knee], subject: Path) -> list[Knee]:
+def for_training(knees: Iterable[Knee], subject: Path, splits: Collection[str] = ()) -> list[Knee]:
     """The knees one may train on: train, val and those without a split, all of them graded.
 
     The test split stays shut, and auto_test holds re-crops of test knees.
 
+    Args:
+        knees: of the data set.
+        subject: which data set, for messages.
+        splits: only these of ``train`` and ``val``; empty: all that one may train on.
+
     Raises:
-        InvalidManifest: nothing is left, a grade is missing, or re-cropped test knees pose as
-            another split.
+        InvalidManifest: nothing is left, a grade is missing, re-cropped test knees pose as another
+            split, or a split is asked for that one may not train on.
     """
-    kept = [knee for knee in knees if knee.split in ("train", "val", "")]
+    forbidden = sorted(set(splits) - {"train", "val"})
+    if forbidden:
+        raise InvalidManifest(
+            subject, f"is not trained on its split {forbidden[0]}", "Name train, val or both"
+        )
+    kept = [knee for knee in knees if knee.split in (splits or ("train", "val", ""))]
     disguised = [knee for knee in kept if looks_like_auto_test(knee.image)]
     if disguised:
         raise InvalidManifest(
@@ -141,7 +151,9 @@ def for_training(knees: Iterable[Knee], subject: Path) -> list[Knee]:
         )
     if not kept:
         raise InvalidManifest(
-            subject, "holds no knee of train or val", "The test and auto_test splits are refused"
+            subject,
+            f"holds no knee of {' or '.join(splits or ('train', 'val'))}",
+            "The test and auto_test splits are refused",
         )
     ungraded = [knee for knee in kept if knee.grade is None]
     if ungraded:

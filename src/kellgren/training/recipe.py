@@ -56,8 +56,17 @@ class OneCycle(_RecipePart):
 class HeadThenAll(_RecipePart):
     """The paper's: Adam on the head for one epoch, then on all layers, with stepwise decay.
 
-    Early stopping watches the validation loss: training ends after ``patience`` epochs in which
-    it did not fall by more than ``delta``.
+    Early stopping watches a validation loss: training ends when ``patience`` epochs in a row
+    counted against it. The epoch with the lowest loss is the one that is kept.
+
+    Attributes:
+        stopping: which epochs count. ``rise``, the authors' rule: those whose loss exceeds the
+            lowest so far by more than ``delta``. ``stall``: those whose loss does not fall by more
+            than ``delta``.
+        stop_on: whose loss: that of the ``held-out`` fold, which the run is scored on, too, or of
+            an ``inner`` part of the other folds' patients, one of ``inner_parts``, not learnt from.
+        keep_epochs: whether the weights of epochs that do not count are kept, in half precision,
+            with their predictions of the held-out knees.
     """
 
     name: Literal["head-then-all"] = "head-then-all"
@@ -68,6 +77,17 @@ class HeadThenAll(_RecipePart):
     step_factor: Rate
     patience: Annotated[int, Field(ge=1)]
     delta: Annotated[float, Field(ge=0.0)]
+    stopping: Literal["rise", "stall"] = "stall"
+    stop_on: Literal["held-out", "inner"] = "held-out"
+    inner_parts: Annotated[int, Field(ge=2, le=50)] = 10
+    keep_epochs: bool = False
+
+    @property
+    def unused(self) -> set[str]:
+        """The keys that came after the first recipes and are as if they were not there."""
+        later = ("stopping", "stop_on", "inner_parts", "keep_epochs")
+        fields = type(self).model_fields
+        return {name for name in later if getattr(self, name) == fields[name].default}
 
 
 class Targets(_RecipePart):
@@ -132,6 +152,8 @@ class Recipe(_RecipePart):
         average: decay of the weights' running average; 0: none is kept.
         consistency: above 0, a batch shows half as many knees, each of them twice, changed in
             two ways, and so much counts how far the two predictions lie apart.
+        last_batch: whether the knees that do not fill an epoch's last batch are learnt from, as a
+            smaller one, or sit that epoch out.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -146,6 +168,7 @@ class Recipe(_RecipePart):
     teacher: Teacher | None = None
     augmentation: Augmentation
     consistency: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
+    last_batch: Literal["keep", "drop"] = "drop"
 
     @model_validator(mode="after")
     def _early_stopping_needs_one_stage(self) -> Self:
@@ -217,6 +240,9 @@ class Recipe(_RecipePart):
         unused: dict[str, Any] = {} if self.network.level else {"network": {"level"}}
         unused |= {} if self.consistency else {"consistency": True}
         unused |= {} if self.teacher else {"teacher": True}
+        unused |= {} if self.last_batch == "keep" else {"last_batch": True}
+        if isinstance(self.schedule, HeadThenAll):
+            unused["schedule"] = self.schedule.unused
         return hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
 
 

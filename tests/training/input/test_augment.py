@@ -327,10 +327,24 @@ def test_ordinal_targets_fall_with_the_distance(sharpness: float) -> None:
 def test_an_epoch_sees_each_knee_at_most_once_in_full_batches(
     count: int, batch: int, seed: int
 ) -> None:
-    order = epoch_order(count, batch, chance(seed))
+    order = torch.stack(epoch_order(count, batch, chance(seed)))
     size = min(batch, count)
     assert order.shape == (count // size, size)
     seen = order.flatten().tolist()
     assert len(set(seen)) == order.numel()
     assert set(seen) <= set(range(count))
-    assert torch.equal(order, epoch_order(count, batch, chance(seed)))
+    assert torch.equal(order, torch.stack(epoch_order(count, batch, chance(seed))))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_a_last_batch_that_is_kept_holds_the_rest_but_never_a_single_knee(
+    count: int, batch: int, seed: int
+) -> None:
+    whole = epoch_order(count, batch, chance(seed))
+    kept = epoch_order(count, batch, chance(seed), last_batch="keep")
+    rest = count % min(batch, count)
+    assert all(torch.equal(one, other) for one, other in zip(whole, kept, strict=False))
+    assert [len(one) for one in kept[len(whole) :]] == ([rest] if rest > 1 else [])
+    seen = torch.cat(kept).tolist()
+    assert len(set(seen)) == len(seen) == count - (rest == 1)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from kellgren.grading.bundle import open_bundle
 from kellgren.training.architectures import ARCHITECTURES, Member, find
 from kellgren.training.input.augment import draw
 from kellgren.training.input.loading import load_planes
+from kellgren.training.member import loop
 from kellgren.training.member.average import decay_at, move_average, paired
 from kellgren.training.member.batches import on_device
 from kellgren.training.member.checkpoint import read_history
@@ -33,6 +35,7 @@ from kellgren.training.member.loop import Watcher, disagreement, is_finished, tr
 from kellgren.training.member.outcome import finish
 from kellgren.training.member.run import begin, trained_network
 from kellgren.training.member.soft_targets import targets_for
+from kellgren.training.recipe import Recipe, read_recipe
 from tiny_training import (
     FOLDS,
     HEAD_THEN_ALL,
@@ -195,6 +198,68 @@ def test_early_stopping(losses: list[float], finished: bool) -> None:
     assert is_finished(tiny_recipe(ONE_CYCLE, epochs=(4, 2)), history) is whole
     unseen: list[dict[str, float]] = [{} for _ in losses]
     assert is_finished(tiny_recipe(PATIENT, epochs=(6,)), unseen) is whole
+
+
+THEIRS = PATIENT | {"stopping": "rise"}
+
+
+@pytest.mark.parametrize(
+    ("losses", "ours", "theirs"),
+    [
+        ([1.0, 0.95, 0.92], True, False),  # it falls, if by little
+        ([1.0, 1.05, 1.1], True, False),  # it does not fall, and rises by delta at most
+        ([1.0, 1.2, 1.15], True, True),
+        ([1.0, 1.2, 1.05, 1.2], True, False),  # any other epoch sets the count back
+        ([1.0, 0.5, 0.58, 0.65], True, False),
+        ([1.0, 0.5, 0.61, 0.65], True, True),  # by the lowest so far, not by the last
+        ([1.0, 0.96, 1.08, 1.07], True, True),  # the lowest counts, though it fell by less
+        ([float("nan"), float("nan")], True, True),
+        ([1.0, 0.8, 0.6, 0.4, 0.3, 0.2], True, True),  # the recipe has six epochs
+    ],
+)
+def test_the_authors_rule_and_ours(losses: list[float], ours: bool, theirs: bool) -> None:
+    history = [{"held_out_loss": loss} for loss in losses]
+    assert is_finished(tiny_recipe(PATIENT, epochs=(6,)), history) is ours
+    assert is_finished(tiny_recipe(THEIRS, epochs=(6,)), history) is theirs
+
+
+def test_a_loss_that_falls_and_then_wavers_trains_to_the_last_epoch_by_the_authors_rule() -> None:
+    """The shape that runs of the paper's networks have; ours ends it early."""
+    curve = [1.3, 1.1, 1.02, 0.95, 0.93, 0.94, 0.91, 0.95, 0.97, 0.93, 0.98, 0.94, 0.96, 1.0]
+    losses = curve + [0.97] * 16
+    paper = read_recipe("paper-densenet161")
+    values = paper.model_dump()
+    values["schedule"]["stopping"] = "stall"
+    ends = {}
+    for recipe in (paper, Recipe.model_validate(values)):
+        history = [{"held_out_loss": loss} for loss in losses]
+        ends[recipe.schedule.stopping] = next(
+            n for n in range(31) if is_finished(recipe, history[:n])
+        )
+    assert ends == {"rise": 30, "stall": 11}
+    risen = [{"held_out_loss": loss} for loss in [*curve[:7], *[1.02] * 7]]
+    assert [is_finished(paper, risen[:n]) for n in (13, 14)] == [False, True]
+
+
+def test_a_last_batch_that_is_kept_is_learnt_from(knees: list[Knee], tmp_path: Path) -> None:
+    learnt: dict[str, list[int]] = {"keep": [], "drop": []}
+
+    for last_batch, sizes in learnt.items():
+        recipe = tiny_recipe(ONE_CYCLE, epochs=(1,), batch=7, last_batch=last_batch)
+        run = tiny_run(recipe, knees, tmp_path / last_batch)
+        with pytest.MonkeyPatch.context() as patch:
+            inner = loop.learn
+
+            def noted(*args: Any, sizes: list[int] = sizes, inner: Any = inner) -> torch.Tensor:
+                sizes.append(len(args[3]))
+                result: torch.Tensor = inner(*args)
+                return result
+
+            patch.setattr(loop, "learn", noted)
+            assert train(run)
+    assert learnt == {"keep": [7, 2], "drop": [7]}  # nine knees to learn from
+    weights = [tensors(tmp_path / name / "checkpoint.safetensors") for name in learnt]
+    assert not torch.equal(weights[0]["network/head.weight"], weights[1]["network/head.weight"])
 
 
 def test_the_first_epoch_of_the_papers_schedule_changes_the_head_alone(

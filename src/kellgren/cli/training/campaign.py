@@ -1,13 +1,14 @@
-"""`kellgren train`: ensemble, campaigns, status, sizes."""
+"""`kellgren train`: ensemble, campaigns, status, sizes; epochs joins from its own file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.training.epochs import EPOCHS, epochs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,16 @@ def ensemble(
     sizes: Annotated[
         str | None, typer.Option(help="Every member at these instead: 224,288,384.")
     ] = None,
+    folds_by: Annotated[
+        Literal["patient", "knee"] | None,
+        typer.Option(help="What is dealt, whatever the file says; by knee, scores leak."),
+    ] = None,
+    splits: Annotated[
+        list[str] | None, typer.Option(help="Only this of train and val; may be repeated.")
+    ] = None,
+    keep_epochs: Annotated[
+        bool, typer.Option("--keep-epochs", help="Keep the epochs that patience tolerates.")
+    ] = False,
     weights_dir: Annotated[
         Path | None,
         typer.Option(help="Folder of ImageNet weights; what is not in it is downloaded."),
@@ -56,7 +67,9 @@ def ensemble(
         from kellgren.training.campaign import read_campaign
 
         chosen = read_campaign(campaign, _sizes(sizes))
-        knees = for_training(index(data), data)
+        chosen = chosen.changed(folds_by, splits or (), keep_epochs=keep_epochs)
+        knees = for_training(index(data), data, chosen.splits)
+        _warn_of_leak(chosen, knees)
         if plan:
             complete = show_plan(chosen, knees, out, weights_dir)
             raise typer.Exit(ExitCode.of_check(complete))
@@ -65,6 +78,15 @@ def ensemble(
         result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
     _print_summary(result, out)
     raise typer.Exit(ExitCode.of_check(not result.failed))
+
+
+def _warn_of_leak(campaign: Campaign, knees: Sequence[Knee]) -> None:
+    from kellgren.cli import terminal
+    from kellgren.data.splits import leak_warning, make_folds
+
+    if campaign.folds_by == "knee":
+        folds = make_folds(knees, campaign.folds, campaign.seed, "knee")
+        terminal.warn(leak_warning(folds, knees))
 
 
 def _trained(
@@ -169,6 +191,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="kellgren train campaigns")(campaigns)
     app.command(epilog=STATUS)(status)
     app.command(epilog=SIZES)(sizes)
+    app.command(epilog=EPOCHS)(epochs)
 
 
 def _sizes(given: str | None) -> list[int]:

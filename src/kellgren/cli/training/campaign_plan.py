@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from kellgren.training.campaign import Campaign
 from kellgren.training.campaign.job import fold_words
 from kellgren.training.campaign.plan import jobs_of, planned
 from kellgren.training.campaign.starts import starts_of, weights_wanted
+from kellgren.training.member.run import inner_part
 from kellgren.training.member.teachers import find_teacher
 from kellgren.training.recipe import Recipe, Teacher
 
@@ -40,9 +42,12 @@ def show_plan(
         table.add_column(name, justify="right")
     table.add_column("job", overflow="fold")
     for number, job in enumerate(jobs_of(plan, folder or Path()), 1):
-        held_out = 0 if job.fold is None else int(folds.held_out(knees, job.fold).sum())
+        held_out = np.zeros(len(knees), dtype=bool)
+        if job.fold is not None:
+            held_out = folds.held_out(knees, job.fold)
+        learnt = ~(held_out | inner_part(job.recipe, knees, held_out))
         done = " (done)" if folder is not None and job.is_finished else ""
-        counts = (number, len(knees) - held_out, held_out, job.recipe.epochs, job.recipe.batch)
+        counts = (number, learnt.sum(), held_out.sum(), job.recipe.epochs, job.recipe.batch)
         table.add_row(*map(str, counts), Text(job.name + done))
     terminal.out.print(table)
     starts = starts_of(campaign, weights_dir)
@@ -97,8 +102,11 @@ def show_campaign(name: str, campaign: Campaign) -> None:
     jobs = len(campaign.recipes) * (campaign.folds + campaign.finals)
     finals = " and a final" if campaign.finals else ""
     made_for = "an accelerator" if campaign.machine == "accelerator" else "a processor"
+    by = " by knee" if campaign.folds_by == "knee" else ""
+    of = f" of {' and '.join(campaign.splits)}" if campaign.splits else ""
     terminal.out.print(
-        f"{name}: for {made_for}; {campaign.folds} folds{finals} of each member, {jobs} jobs",
+        f"{name}: for {made_for}; {campaign.folds} folds{by}{of}{finals} of each member, "
+        f"{jobs} jobs",
         soft_wrap=True,
     )
     for recipe, priority in campaign.by_priority():

@@ -12,6 +12,7 @@ from kellgren.cli.training import campaign
 from kellgren.cli.training.localiser import EXAMPLES, localiser
 
 if TYPE_CHECKING:
+    from kellgren.data.manifest import Knee
     from kellgren.data.splits import Folds
     from kellgren.training.member.run import MemberRun
 
@@ -31,6 +32,9 @@ def member(
     ] = 0,
     folds: Annotated[
         Path | None, typer.Option(help="File of folds; without it, five are dealt (seed 42).")
+    ] = None,
+    splits: Annotated[
+        list[str] | None, typer.Option(help="Only this of train and val; may be repeated.")
     ] = None,
     weights_dir: Annotated[
         Path | None,
@@ -53,17 +57,15 @@ def member(
     with needs_train_extra():
         from kellgren.cli.score_tables import render
         from kellgren.cli.training.training_bars import Bars
+        from kellgren.data.manifest import for_training, index
         from kellgren.training.member.checkpoint import read_history
         from kellgren.training.member.loop import train
         from kellgren.training.member.outcome import draw_curves, finish
         from kellgren.training.run_folder import CURVES
 
-        run, all_folds = _chosen(recipe, data, out, fold, folds, weights_dir, start_from)
-        terminal.err.print(
-            f"{run.recipe.name}: {len(run.knees) - int(run.held_out.sum())} knees to learn from, "
-            f"{int(run.held_out.sum())} held out; {run.device}",
-            style="dim",
-        )
+        knees = for_training(index(data), data, splits or ())
+        run, all_folds = _chosen(recipe, knees, out, fold, folds, weights_dir, start_from)
+        terminal.err.print(_words(run), style="dim")
         with terminal.progress("") as bar:
             watcher = Bars(bar)
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
@@ -137,23 +139,34 @@ def recipes() -> None:
         terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
 
 
+def _words(run: MemberRun) -> str:
+    """What a run learns from, and on what."""
+    inner = int(run.inner.sum())
+    also = f", {inner} to stop by" if inner else ""
+    return (
+        f"{run.recipe.name}: {len(run.learnt)} knees to learn from, "
+        f"{int(run.held_out.sum())} held out{also}; {run.device}"
+    )
+
+
 def _chosen(
     recipe: str,
-    data: Path,
+    knees: list[Knee],
     out: Path,
     fold: int,
     folds: Path | None,
     weights_dir: Path | None,
     start_from: Path | None,
 ) -> tuple[MemberRun, Folds | None]:
-    from kellgren.data.manifest import for_training, index
-    from kellgren.data.splits import load_folds, make_folds
+    from kellgren.cli import terminal
+    from kellgren.data.splits import leak_warning, load_folds, make_folds
     from kellgren.training.member.prepare import prepare
     from kellgren.training.recipe import read_recipe
 
     content = read_recipe(recipe)
-    knees = for_training(index(data), data)
     all_folds = None if fold < 0 else load_folds(folds) if folds else make_folds(knees)
+    if all_folds is not None:
+        terminal.warn(leak_warning(all_folds, knees))
     run = prepare(
         content,
         knees,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kellgren.errors import InvalidCampaign
-from kellgren.training.recipe import Recipe, Size, in_words, read_recipe
+from kellgren.data.manifest import Knee
+from kellgren.data.splits import By
+from kellgren.errors import InvalidCampaign, InvalidManifest
+from kellgren.training.recipe import HeadThenAll, Recipe, Size, in_words, read_recipe
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="higher ones are trained first")]
@@ -27,6 +29,7 @@ class _CampaignPart(BaseModel):
 class _Folds(_CampaignPart):
     count: Annotated[int, Field(ge=2, le=50)] = 5
     seed: Annotated[int, Field(ge=0)] = 42
+    by: By = "patient"
 
 
 class _Member(_CampaignPart):
@@ -40,6 +43,7 @@ class _Member(_CampaignPart):
 class _File(_CampaignPart):
     name: Name
     folds: _Folds = _Folds()
+    splits: tuple[Literal["train", "val"], ...] = ()
     finals: bool = False
     machine: Machine = "accelerator"
     members: Annotated[tuple[_Member, ...], Field(min_length=1)]
@@ -58,6 +62,8 @@ class Campaign:
         finals: whether each member is trained on all knees too, after its folds.
         priorities: of the recipes, one each, higher ones first; empty: all alike.
         machine: for which the campaign was made.
+        folds_by: what is dealt: patients, or knees, whose scores come out too good.
+        splits: of a published data set, that the campaign knows; empty: all but its tests.
     """
 
     name: str
@@ -67,11 +73,63 @@ class Campaign:
     finals: bool = False
     priorities: tuple[int, ...] = ()
     machine: Machine = "accelerator"
+    folds_by: By = "patient"
+    splits: tuple[str, ...] = ()
+
+    def changed(
+        self, folds_by: By | None = None, splits: Sequence[str] = (), *, keep_epochs: bool = False
+    ) -> Campaign:
+        """The campaign with other folds, fewer splits, or members that keep their epochs.
+
+        Args:
+            folds_by: what is dealt; ``None``: as it is.
+            splits: that it knows; empty: as it is.
+            keep_epochs: whether every member keeps the epochs that patience tolerates.
+
+        Raises:
+            InvalidCampaign: a member that would keep epochs does not stop early.
+        """
+        recipes = tuple(map(self._keeping, self.recipes)) if keep_epochs else self.recipes
+        return replace(
+            self,
+            folds_by=folds_by or self.folds_by,
+            splits=tuple(splits) or self.splits,
+            recipes=recipes,
+        )
+
+    def _keeping(self, recipe: Recipe) -> Recipe:
+        if not isinstance(recipe.schedule, HeadThenAll):
+            raise InvalidCampaign(
+                self.name,
+                f"member {recipe.name} has no patience that would tolerate epochs",
+                "Keep epochs of members whose schedule is head-then-all",
+            )
+        schedule = recipe.schedule.model_copy(update={"keep_epochs": True})
+        return recipe.model_copy(update={"schedule": schedule})
+
+    def check_splits(self, knees: Sequence[Knee]) -> None:
+        """Refuse knees that the campaign leaves out.
+
+        Raises:
+            InvalidManifest: a knee is of another split.
+        """
+        other = sorted({knee.split for knee in knees} - set(self.splits)) if self.splits else []
+        if other:
+            raise InvalidManifest(
+                self.name,
+                f"knows {' and '.join(self.splits)} alone; there are knees of {other[0]!r}",
+                "Leave them out, as for_training does where it is given the splits",
+            )
 
     def by_priority(self) -> list[tuple[Recipe, int]]:
         """Each recipe with its priority, the highest first, equal ones in the file's order."""
         priorities = self.priorities or (0,) * len(self.recipes)
         return sorted(zip(self.recipes, priorities, strict=True), key=lambda pair: -pair[1])
+
+
+def dealt_words(seed: int, by: By) -> str:
+    """How folds are dealt; by patient where it is not said."""
+    return f"seed {seed}" + ("" if by == "patient" else f", by {by}")
 
 
 def shipped_campaigns() -> tuple[str, ...]:
@@ -122,6 +180,8 @@ def read_campaign(source: Path | str, sizes: Sequence[int] = ()) -> Campaign:
         content.finals,
         tuple(priorities),
         content.machine,
+        content.folds.by,
+        content.splits,
     )
 
 

@@ -14,7 +14,7 @@ from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee
 from kellgren.data.splits import Folds, load_folds, make_folds, save_folds
 from kellgren.errors import TrainingError
-from kellgren.training.campaign.description import Campaign, Name, Priority
+from kellgren.training.campaign.description import Campaign, Name, Priority, dealt_words
 from kellgren.training.campaign.job import JOBS as JOBS
 from kellgren.training.campaign.job import TrainingJob as TrainingJob
 from kellgren.training.campaign.job import fold_words
@@ -81,6 +81,7 @@ def open_campaign(campaign: Campaign, knees: Sequence[Knee], folder: Path) -> Fo
     Raises:
         TrainingError: the folder's plan has other data, other folds, or another recipe for one of
             the members at the same size; it stays as it is.
+        InvalidManifest: there are knees of splits that the campaign does not know.
     """
     with plan_lock(folder):
         plan, folds, known = planned(campaign, knees, folder)
@@ -105,17 +106,20 @@ def planned(
 
     Raises:
         TrainingError: as `open_campaign`.
+        InvalidManifest: there are knees of splits that the campaign does not know.
     """
+    campaign.check_splits(knees)
     known = read_plan(folder) if folder is not None and (folder / PLAN).exists() else None
     if folder is None or known is None or not (folder / FOLDS).exists():
-        folds = make_folds(knees, campaign.folds, campaign.seed)
+        folds = make_folds(knees, campaign.folds, campaign.seed, campaign.folds_by)
     else:
         folds = load_folds(folder / FOLDS)
-    if folder is not None and (folds.count, folds.seed) != (campaign.folds, campaign.seed):
+    has = (folds.count, dealt_words(folds.seed, folds.by))
+    asked = (campaign.folds, dealt_words(campaign.seed, campaign.folds_by))
+    if folder is not None and has != asked:
         raise TrainingError(
             folder,
-            f"holds a campaign of {folds.count} folds, seed {folds.seed}; "
-            f"asked for are {campaign.folds}, seed {campaign.seed}",
+            f"holds a campaign of {has[0]} folds, {has[1]}; asked for are {asked[0]}, {asked[1]}",
             "Name another --out folder",
         )
     plan = _new_plan(campaign, folds, data_hash(knees, None, None))

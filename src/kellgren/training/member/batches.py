@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kellgren.training.input.augment import Draw, apply
+from kellgren.training.input.augment import Draw, apply, draw
 from kellgren.training.input.loading import Planes
 from kellgren.training.member.run import MemberRun
+from kellgren.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,49 @@ def on_device(run: MemberRun, planes: Planes, targets: npt.NDArray[np.float32]) 
 
 
 def epoch_order(
-    count: int, batch: int, generator: torch.Generator, device: str | None = None
-) -> Tensor:
-    """A shuffled order cut into full batches: ``(batches, batch)`` positions.
+    count: int,
+    batch: int,
+    generator: torch.Generator,
+    device: str | None = None,
+    *,
+    last_batch: Literal["keep", "drop"] = "drop",
+) -> tuple[Tensor, ...]:
+    """A shuffled order cut into batches of positions, ``(batch,)`` each.
 
-    What does not fill a batch sits this epoch out; another order, another one left out. A set
-    smaller than a batch makes one batch of all of it.
+    What does not fill the last batch makes a smaller one, or sits this epoch out; another order,
+    another one left out. A single knee always sits out: a batch of one has no statistics to
+    normalise by. A set smaller than a batch makes one batch of all of it.
 
     Args:
         count: of the knees.
         batch: knees in one.
         generator: advances.
         device: of the positions; the generator's if not given.
+        last_batch: what becomes of the knees that do not fill it.
     """
     order = torch.randperm(count, generator=generator, device=device or generator.device)
     batch = min(batch, count)
-    return order[: count // batch * batch].view(-1, batch)
+    rest = count % batch
+    left_out = rest if last_batch == "drop" or rest == 1 else 0
+    return torch.split(order[: count - left_out], batch)
+
+
+def epoch_changes(
+    recipe: Recipe, order: Sequence[Tensor], generator: torch.Generator, device: str | None = None
+) -> list[Draw]:
+    """What chance changes in each batch of an epoch.
+
+    Args:
+        recipe: whose ranges and views.
+        order: batches of positions, all as large as the first but perhaps the last.
+        generator: advances.
+        device: of the draws; the generator's if not given.
+    """
+    first, last = len(order[0]), len(order[-1])
+    whole = len(order) - (last < first)
+    drawn = draw(recipe.augmentation, whole, first * recipe.views, generator, device)
+    changes = [drawn.of_step(step) for step in range(whole)]
+    if last < first:
+        rest = draw(recipe.augmentation, 1, last * recipe.views, generator, device)
+        changes.append(rest.of_step(0))
+    return changes

@@ -7,6 +7,7 @@ import math
 import time
 
 from kellgren.atomic_files import written_whole
+from kellgren.training.kept_epochs import forget_epochs_from
 from kellgren.training.member.checkpoint import (
     RunState,
     Weights,
@@ -15,7 +16,9 @@ from kellgren.training.member.checkpoint import (
     save_weights,
     weights_of,
 )
+from kellgren.training.member.epochs import keep_epoch, keeps_epochs
 from kellgren.training.member.run import MemberRun
+from kellgren.training.member.schedule import stopping_losses
 from kellgren.training.recipe import HeadThenAll
 from kellgren.training.run_folder import LOG
 
@@ -32,15 +35,16 @@ class Keeper:
 
     Args:
         run: whose folder.
-        goes_on: whether the run is one that was begun earlier.
+        done: epochs that its checkpoint holds; 0: the run is a new one.
     """
 
-    def __init__(self, run: MemberRun, *, goes_on: bool) -> None:
+    def __init__(self, run: MemberRun, *, done: int) -> None:
         self._run = run
         self._kept_at = time.monotonic()
         self._is_behind = False
         self._best: Weights | None = None
-        self._lowest = _lowest_kept(run) if goes_on else math.inf
+        self._lowest = _lowest_kept(run) if done else math.inf
+        forget_epochs_from(run.out, done + 1)
 
     def epoch_ended(self, state: RunState) -> None:
         """Take note of an epoch's end, and write if it is time to.
@@ -49,8 +53,12 @@ class Keeper:
             CannotKeep: a file cannot be written.
         """
         self._is_behind = True
-        if isinstance(self._run.recipe.schedule, HeadThenAll):
-            loss = state.history[-1].get("held_out_loss", 0.0)  # none held out: the last is best
+        schedule = self._run.recipe.schedule
+        if keeps_epochs(self._run):
+            keep_epoch(self._run, state)
+        if isinstance(schedule, HeadThenAll):
+            losses = stopping_losses(schedule, state.history[-1:])
+            loss = losses[0] if losses else 0.0  # none to judge: the last is best
             if loss <= self._lowest:
                 self._lowest, self._best = loss, weights_of(state)
         waited = time.monotonic() - self._kept_at
@@ -81,4 +89,6 @@ def _lowest_kept(run: MemberRun) -> float:
     if not run.best.is_file():
         return math.inf
     history = read_history(run.best, run.identity)
-    return min((record.get("held_out_loss", 0.0) for record in history), default=math.inf)
+    schedule = run.recipe.schedule
+    losses = stopping_losses(schedule, history) if isinstance(schedule, HeadThenAll) else []
+    return min(losses, default=0.0)

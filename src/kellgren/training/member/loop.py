@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -15,14 +16,24 @@ from torch.nn import functional
 from kellgren.errors import TrainingError
 from kellgren.evaluation.metrics import accuracy, macro_f1, mae, qwk
 from kellgren.grades import GRADE_COUNT
-from kellgren.training.input.augment import draw
 from kellgren.training.input.loading import load_planes, target_table
 from kellgren.training.member.average import decay_at, move_average, paired
-from kellgren.training.member.batches import DeviceKnees, epoch_order, on_device
+from kellgren.training.member.batches import (
+    DeviceKnees,
+    epoch_changes,
+    epoch_order,
+    on_device,
+)
 from kellgren.training.member.checkpoint import RunState
 from kellgren.training.member.keeping import Keeper
 from kellgren.training.member.run import MemberRun, begin, has_begun, restore
-from kellgren.training.member.schedule import optimiser_for, rate_at, starts_afresh
+from kellgren.training.member.schedule import (
+    optimiser_for,
+    out_of_patience,
+    rate_at,
+    starts_afresh,
+    stopping_losses,
+)
 from kellgren.training.member.soft_targets import targets_for
 from kellgren.training.recipe import HeadThenAll, Recipe
 
@@ -69,7 +80,7 @@ def train(
     began = time.monotonic()
     state = restore(run) if has_begun(run, resume) else begin(run)
     run.device.settle(state.network)
-    keeper = Keeper(run, goes_on=bool(state.history))
+    keeper = Keeper(run, done=len(state.history))
     knees: DeviceKnees | None = None
     while not is_finished(run.recipe, state.history):
         epoch = len(state.history)
@@ -91,18 +102,12 @@ def train(
 
 
 def is_finished(recipe: Recipe, history: Sequence[dict[str, Any]]) -> bool:
-    """Whether all epochs ran, or early stopping, where knees are held out, has ended the run."""
+    """Whether all epochs ran, or early stopping, where it has knees to judge, ended the run."""
     if len(history) >= recipe.epochs:
         return True
     if not isinstance(recipe.schedule, HeadThenAll):
         return False
-    best, since = float("inf"), 0
-    for loss in (record["held_out_loss"] for record in history if "held_out_loss" in record):
-        if loss < best - recipe.schedule.delta:
-            best, since = loss, 0
-        else:
-            since += 1
-    return since >= recipe.schedule.patience
+    return out_of_patience(recipe.schedule, stopping_losses(recipe.schedule, history))
 
 
 def _one_epoch(
@@ -112,17 +117,18 @@ def _one_epoch(
     if starts_afresh(recipe.schedule, epoch):
         state.optimiser = optimiser_for(state.network, recipe.schedule, epoch)
     generator = _chance(run, epoch)
-    learnt = torch.from_numpy(np.flatnonzero(~run.held_out)).to(device.name)
-    order = learnt[epoch_order(len(learnt), recipe.batch // recipe.views, generator)]
-    steps, pictures = len(order), order.shape[1] * recipe.views
-    changes = draw(recipe.augmentation, steps, pictures, generator)
+    learnt = torch.from_numpy(np.flatnonzero(run.learns_from)).to(device.name)
+    batch = recipe.batch // recipe.views
+    positions = epoch_order(len(learnt), batch, generator, last_batch=recipe.last_batch)
+    order = torch.split(learnt[torch.cat(positions)], len(positions[0]))
+    changes, steps = epoch_changes(recipe, order, generator), len(order)
     followed = None if state.average is None else paired(state.average, state.network)
     watcher.epoch_begins(epoch, recipe.epochs, knees.size, steps)
     state.network.train()
     losses = []
     for step in range(steps):
         rate = rate_at(recipe.schedule, epoch, (epoch + step / steps) / recipe.epochs)
-        images = knees.augmented(order[step], changes.of_step(step), generator)
+        images = knees.augmented(order[step], changes[step], generator)
         targets = knees.targets.index_select(0, order[step])
         losses.append(learn(run, state, images, targets, rate))
         if followed is not None:
@@ -203,14 +209,32 @@ def disagreement(logits: torch.Tensor, views: int) -> torch.Tensor:
 
 
 def _judge(run: MemberRun, state: RunState, knees: DeviceKnees) -> dict[str, Any]:
-    """Score the held-out knees as they are, one look each; read from the device once.
+    """Score the knees that are not learnt from as they are, one look each."""
+    held_out, inner = np.flatnonzero(run.held_out), np.flatnonzero(run.inner)
+    scores: dict[str, Any] = {}
+    if len(held_out):
+        logits, truth = _looked_at(run, state, knees, held_out)
+        graded = logits.argmax(dim=1).numpy()
+        scores |= {
+            "held_out_loss": _loss(run.recipe, logits, truth),
+            "accuracy": accuracy(truth, graded),
+            "macro_f1": macro_f1(truth, graded),
+            "qwk": qwk(truth, graded),
+            "mae": mae(truth, graded),
+        }
+    if len(inner):
+        scores["inner_loss"] = _loss(run.recipe, *_looked_at(run, state, knees, inner))
+    return scores
+
+
+def _looked_at(
+    run: MemberRun, state: RunState, knees: DeviceKnees, judged: npt.NDArray[np.int64]
+) -> tuple[torch.Tensor, npt.NDArray[np.int64]]:
+    """Logits ``(n, 5)`` of knees, read from the device once, and their grades ``(n,)``.
 
     All batches are as large as those that are learnt from, the last one filled up with knees from
     the first: another shape would make an accelerator search for its fastest convolutions again.
     """
-    judged = np.flatnonzero(run.held_out)
-    if not len(judged):
-        return {}
     network = (state.network if state.average is None else state.average).eval()
     batch = min(run.recipe.batch, len(judged))
     filled = np.resize(judged, (math.ceil(len(judged) / batch), batch))
@@ -219,12 +243,9 @@ def _judge(run: MemberRun, state: RunState, knees: DeviceKnees) -> dict[str, Any
         logits = [network(knees.as_they_are(chosen)).float() for chosen in batches]
     scored = torch.cat(logits)[: len(judged)].cpu()
     truth = np.array([int(run.knees[position].grade or 0) for position in judged.tolist()])
-    targets = torch.from_numpy(target_table(run.recipe.targets, GRADE_COUNT)[truth])
-    graded = scored.argmax(dim=1).numpy()
-    return {
-        "held_out_loss": float(functional.cross_entropy(scored, targets)),
-        "accuracy": accuracy(truth, graded),
-        "macro_f1": macro_f1(truth, graded),
-        "qwk": qwk(truth, graded),
-        "mae": mae(truth, graded),
-    }
+    return scored, truth
+
+
+def _loss(recipe: Recipe, logits: torch.Tensor, truth: npt.NDArray[np.int64]) -> float:
+    targets = torch.from_numpy(target_table(recipe.targets, GRADE_COUNT)[truth])
+    return float(functional.cross_entropy(logits, targets))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.atomic_files import replaced_whole, written_whole
-from kellgren.data.manifest import Knee
 from kellgren.data.splits import Folds
 from kellgren.evaluation import Scores, score
 from kellgren.grading.preprocess import Preprocess
@@ -21,12 +19,12 @@ from kellgren.grading.voting import softmax
 from kellgren.training.architectures import Member
 from kellgren.training.export.onnx_export import Exported, export
 from kellgren.training.input.loading import load_store
-from kellgren.training.member.predicting import predict
+from kellgren.training.member.epochs import keeps_epochs, predict_kept_epochs
+from kellgren.training.member.predicting import predict, write_predictions
 from kellgren.training.member.run import MemberRun, trained_network
 from kellgren.training.member.verify import check_file
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD, SCORES
 
-COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold")
 CHECKED = 64
 _NO_FOLDS = {"folds": 1, "folds_hash": "none"}
 Advance = Callable[[int, int], None]
@@ -43,6 +41,8 @@ def finish(
     The held-out knees are predicted by torch on the run's device, with the weights rounded as the
     member's file holds them. The file itself grades 64 of them on the processor, to see that it
     is that network; `kellgren train verify` has it grade all.
+
+    Epochs that the run kept predict the held-out knees, too (`kept_epochs`).
 
     ``oof.csv`` comes last: where it lies, the run is finished. A run that holds nothing out is
     finished where its facts lie, ``member.json``.
@@ -68,11 +68,21 @@ def finish(
     logits = predict(written.network, store, predicted, preprocess, run.device.name, advance)
     some = evenly(np.arange(len(predicted)))
     check = check_file(run.out, preprocess, store.exact(predicted[some]), logits[some, 0])
+    facts: dict[str, Any] = {
+        "held_out_fold": fold,
+        "export_difference": written.difference,
+        "export_check": check,
+    }
     counted = {"folds": folds.count, "folds_hash": folds.hash} if folds else _NO_FOLDS
-    facts = {"held_out_fold": fold, "export_difference": written.difference, "export_check": check}
+    if folds and folds.by != "patient":
+        facts["folds_by"] = folds.by
+    if run.inner.any():
+        facts["inner_knees"] = int(run.inner.sum())
     write_facts(run, preprocess, facts | counted)
     if fold is None:
         return None
+    if keeps_epochs(run):
+        predict_kept_epochs(run, store, fold, advance)
     return write_scores(run, held_out, softmax(logits.mean(axis=1)), fold)
 
 
@@ -142,20 +152,8 @@ def write_scores(
     )
     with written_whole(run.out / SCORES) as stream:
         json.dump(scores.to_dict(), stream, indent=2)
-    _write_predictions(knees, probabilities, fold, run.out / OUT_OF_FOLD)
+    write_predictions(knees, probabilities, fold, run.out / OUT_OF_FOLD)
     return scores
-
-
-def _write_predictions(
-    knees: Sequence[Knee], probabilities: npt.NDArray[np.float64], fold: int, path: Path
-) -> None:
-    """The columns of ``grade --csv``, and the fold."""
-    with written_whole(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for knee, row in zip(knees, probabilities, strict=True):
-            numbers = [f"{p:.6f}" for p in row]
-            writer.writerow((knee.image, knee.side.value, int(row.argmax()), *numbers, fold))
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
@@ -169,6 +167,9 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
             for name, label in (("accuracy", "accuracy"), ("qwk", "QWK"), ("macro_f1", "macro-F1")):
                 axes[1].plot(epochs, [record[name] for record in history], "o-", label=label)
             axes[1].legend(frameon=False)
+        if "inner_loss" in history[-1]:
+            inner = [record["inner_loss"] for record in history]
+            axes[0].plot(epochs, inner, "o-", label="inner part, stops the run")
         axes[0].set(xlabel="epoch", ylabel="loss")
         axes[1].set(xlabel="epoch", ylabel="held-out score, one look")
         axes[0].legend(frameon=False)

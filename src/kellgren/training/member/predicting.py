@@ -1,20 +1,25 @@
-"""Predictions of a network, on the device that it was trained on."""
+"""Predictions of a network, on the device that it was trained on, and their table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kellgren.atomic_files import written_whole
+from kellgren.data.manifest import Knee
 from kellgren.grades import GRADE_COUNT
 from kellgren.grading.preprocess import Preprocess
 from kellgren.training.architectures import Member
 from kellgren.training.input.cache import Store
 
+COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold")
 _BATCH = 32
 Advance = Callable[[int, int], None]
 
@@ -54,6 +59,25 @@ def predict(
             logits_of_views[start : start + len(part)] = logits.cpu().numpy()
             advance(start + len(part), len(chosen))
     return logits_of_views
+
+
+def write_predictions(
+    knees: Sequence[Knee], probabilities: npt.NDArray[np.float64], fold: int, path: Path
+) -> None:
+    """Write a table with the columns of ``grade --csv``, and the fold; whole or not at all.
+
+    Args:
+        knees: N, held out.
+        probabilities: ``(N, 5)``.
+        fold: that held them out.
+        path: of the table.
+    """
+    with written_whole(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for knee, row in zip(knees, probabilities, strict=True):
+            numbers = [f"{p:.6f}" for p in row]
+            writer.writerow((knee.image, knee.side.value, int(row.argmax()), *numbers, fold))
 
 
 @contextmanager

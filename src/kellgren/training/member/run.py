@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee
+from kellgren.data.splits import make_folds
 from kellgren.errors import TrainingError
 from kellgren.grades import GRADE_COUNT
 from kellgren.grading.preprocess import Preprocess
@@ -76,10 +78,24 @@ class MemberRun:
         """The state after the epoch that early stopping keeps, where the recipe stops early."""
         return self.out / BEST
 
+    @cached_property
+    def inner(self) -> npt.NDArray[np.bool_]:
+        """``(N,)`` mask of the knees outside the fold that only say when to stop; mostly none.
+
+        Raises:
+            InvalidManifest: the patients outside the fold cannot fill the recipe's parts.
+        """
+        return inner_part(self.recipe, self.knees, self.held_out)
+
+    @property
+    def learns_from(self) -> npt.NDArray[np.bool_]:
+        """``(N,)`` mask of the knees that are learnt from."""
+        return ~(self.held_out | self.inner)
+
     @property
     def learnt(self) -> list[Knee]:
         """The knees that are learnt from."""
-        return [knee for knee, out in zip(self.knees, self.held_out, strict=True) if not out]
+        return [knee for knee, learnt in zip(self.knees, self.learns_from, strict=True) if learnt]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -97,6 +113,31 @@ class MemberRun:
             mirror_left=self.recipe.network.mirror_left,
             level=self.recipe.network.level,
         )
+
+
+def inner_part(
+    recipe: Recipe, knees: Sequence[Knee], held_out: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Mask ``(N,)`` of the knees outside the fold by whose loss a run is stopped.
+
+    One part of so many of the patients that are not held out, stratified by grade, dealt with the
+    recipe's seed; none where the recipe does not ask for it.
+
+    Args:
+        recipe: whose ``stop_on`` and ``inner_parts``.
+        knees: N, graded.
+        held_out: ``(N,)``.
+
+    Raises:
+        InvalidManifest: the patients outside the fold cannot fill the parts.
+    """
+    inner = np.zeros(len(knees), dtype=bool)
+    schedule = recipe.schedule
+    if isinstance(schedule, HeadThenAll) and schedule.stop_on == "inner":
+        outside = [knee for knee, out in zip(knees, held_out, strict=True) if not out]
+        parts = make_folds(outside, schedule.inner_parts, recipe.seed)
+        inner[~held_out] = parts.held_out(outside, 0)
+    return inner
 
 
 def trained_network(run: MemberRun) -> Member:

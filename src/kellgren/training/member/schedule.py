@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -62,6 +64,36 @@ def optimiser_for(
         lr=schedule.peak_rate,
         fused=fused,
     )
+
+
+def tolerated(schedule: HeadThenAll, losses: Sequence[float]) -> list[bool]:
+    """Which epochs do not count against patience.
+
+    Args:
+        schedule: whose rule.
+        losses: of the epochs, in order; one that is not a number counts.
+    """
+    lowest, result = math.inf, []
+    for loss in losses:
+        if schedule.stopping == "rise":
+            result.append(loss <= lowest + schedule.delta)
+            lowest = min(lowest, loss)
+        else:
+            result.append(loss < lowest - schedule.delta)
+            lowest = loss if result[-1] else lowest
+    return result
+
+
+def out_of_patience(schedule: HeadThenAll, losses: Sequence[float]) -> bool:
+    """Whether early stopping ends a run after epochs with these losses."""
+    last = tolerated(schedule, losses)[-schedule.patience :]
+    return len(last) == schedule.patience and not any(last)
+
+
+def stopping_losses(schedule: HeadThenAll, history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The losses that early stopping watches; none where no knee is there to be judged."""
+    key = "inner_loss" if schedule.stop_on == "inner" else "held_out_loss"
+    return [float(record[key]) for record in history if key in record]
 
 
 def starts_afresh(schedule: OneCycle | HeadThenAll, epoch: int) -> bool:

@@ -36,8 +36,8 @@ Advance = Callable[[int, int], None]
 def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Float32Array:
     """The targets of a run's knees.
 
-    Held-out knees have their label's distribution, with or without a teacher: they are judged by
-    their labels alone.
+    Knees that are not learnt from have their label's distribution, with or without a teacher: they
+    are judged by their labels alone.
 
     Args:
         run: to be trained.
@@ -55,7 +55,7 @@ def targets_for(run: MemberRun, advance: Advance = lambda done, of: None) -> Flo
     targets: Float32Array = target_table(run.recipe.targets, GRADE_COUNT)[grades]
     if run.teacher is not None and run.recipe.teacher is not None:
         settings = run.recipe.teacher
-        learnt = ~run.held_out
+        learnt = run.learns_from
         distributions = tempered(_combined(run, run.teacher, advance), settings.temperature)
         mixed = (1 - settings.weight) * targets[learnt] + settings.weight * distributions
         targets[learnt] = mixed / mixed.sum(axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +175,13 @@ def _finished(paths: Sequence[Path]) -> list[Run]:
     if not ordered:
         raise TrainingError(paths[0], "holds no finished run", "Go on with train ensemble")
     _check_alike(ordered)
+    if ordered[0].facts.get("folds_by", "patient") != "patient":
+        warnings.warn(
+            f"{ordered[0].folder}: the folds were dealt by knee, so that patients were learnt from "
+            "whose other knee is held out: scores out of fold come out too good.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     return ordered
 
 
