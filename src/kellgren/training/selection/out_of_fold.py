@@ -15,6 +15,7 @@ from kellgren.data.manifest import Knee
 from kellgren.data.matching import Label, match
 from kellgren.data.predictions import read_predictions
 from kellgren.errors import TrainingError
+from kellgren.evaluation import Coverage
 from kellgren.grading.contralateral import other_knees
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
 
@@ -146,14 +147,22 @@ def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.fl
     """A table's distributions ``(5,)`` by the image of the labelled knee.
 
     Raises:
+        InvalidPredictions: the table cannot be read or fits no label.
         TrainingError: the table has no probabilities.
     """
+    return predicted_and_coverage(table, knees)[0]
+
+
+def predicted_and_coverage(
+    table: Path, knees: Iterable[Knee]
+) -> tuple[dict[str, npt.NDArray[np.float64]], Coverage]:
+    """The same, and how many labels and rows found each other."""
     labels = [Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees]
     matched = match(read_predictions(table), labels)
     if matched.probabilities is None:
         raise TrainingError(table, "has no probabilities", "Write it anew with kellgren")
     rows = matched.probabilities / matched.probabilities.sum(axis=1, keepdims=True)
-    return dict(zip(matched.images, rows, strict=True))
+    return dict(zip(matched.images, rows, strict=True)), matched.coverage
 
 
 def _finished(paths: Sequence[Path]) -> list[Run]:
