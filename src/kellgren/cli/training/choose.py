@@ -31,25 +31,28 @@ def choose(
             " knees that no run learnt from."
         ),
     ] = None,
-    test_labels: Annotated[Path | None, typer.Option(help="True grades of these knees.")] = None,
+    test_labels: Annotated[
+        Path | None,
+        typer.Option(help="True grades of these knees; else those that train predict kept."),
+    ] = None,
 ) -> None:
     """Compare all subsets and voting rules out of fold, and say what the best is worth."""
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training, index
 
-    if (test is None) != (test_labels is None):
-        raise typer.BadParameter("--test and --test-labels go together")
+    if test is None and test_labels is not None:
+        raise typer.BadParameter("is of no use without --test", param_hint="--test-labels")
     with needs_train_extra():
         from kellgren.training.selection import choice
         from kellgren.training.selection.choice_plot import draw_choice
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
-        from kellgren.training.selection.unseen import read_unseen
+        from kellgren.training.selection.unseen import labels_of, read_unseen
 
         finished, learnt = find_runs(runs), for_training(index(labels), labels)
         unseen = None
-        if test is not None and test_labels is not None:
-            unseen = read_unseen(finished, test, index(test_labels), learnt)
+        if test is not None:
+            unseen = read_unseen(finished, test, index(labels_of(test, test_labels)), learnt)
         made = choice.choose(read_out_of_fold(finished, learnt), by)
         tested = None if unseen is None else choice.compare_protocols(made, unseen)
         terminal.show_choice(made, tested, rows)

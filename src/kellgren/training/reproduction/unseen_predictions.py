@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.atomic_files import written_whole
-from kellgren.data.manifest import Knee
+from kellgren.data.manifest import Knee, write_manifest
 from kellgren.errors import KellgrenError, TrainingError
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.crop import whole_knee
@@ -24,6 +24,7 @@ from kellgren.training.fingerprint import data_hash
 from kellgren.training.reproduction.learnt import check_unseen, learnt_by
 from kellgren.training.reproduction.trained import Trained, trained_networks
 from kellgren.training.selection.out_of_fold import Run
+from kellgren.training.selection.unseen import KNEES
 
 LIST = "predictions.json"
 COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold", "note")
@@ -63,6 +64,7 @@ def predict_unseen(
 
     A table that is there is kept where the weights, the knees and the pictures that could be read
     are the same as then. A picture that cannot be read has a row without a grade, with the reason.
+    The knees themselves lie beside the tables, as a manifest.
 
     Args:
         runs: finished ones, finals too.
@@ -81,6 +83,7 @@ def predict_unseen(
     check_unseen(knees, learnt, subject)
     notes = _opened(out, knees)
     outcome = Predicted(unreadable=_unreadable(knees, progress), unchecked=learnt.gone)
+    write_manifest(knees, out / KNEES)
     readable = [knee for knee in knees if knee.image not in outcome.unreadable]
     if not readable:
         raise TrainingError(subject, "has no picture that can be read", "Name other data")

@@ -48,12 +48,14 @@ class OutOfFold:
         members: ``(B, N, 5)`` uncalibrated distributions.
         knees: graded, in the order of the labels.
         left_out: knees that some backbones held out and others did not.
+        folds: ``(N,)`` which fold held each knee out.
     """
 
     backbones: tuple[str, ...]
     members: npt.NDArray[np.float64]
     knees: tuple[Knee, ...]
     left_out: int
+    folds: npt.NDArray[np.int64]
 
     @property
     def truth(self) -> npt.NDArray[np.int64]:
@@ -117,8 +119,10 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     graded = {str(knee.image): knee for knee in knees if knee.grade is not None}
     backbones = sorted({run.backbone for run in runs})
     predictions: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
+    fold_of: dict[str, int] = {}
     for run in runs:
         for image, row in predicted(run.folder / OUT_OF_FOLD, graded.values()).items():
+            fold_of[image] = run.fold or 0
             if image in predictions[run.backbone]:
                 raise TrainingError(
                     run.folder,
@@ -140,7 +144,8 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
         )
     members = np.array([[predictions[name][image] for image in shared] for name in backbones])
     kept = tuple(graded[image] for image in shared)
-    return OutOfFold(tuple(backbones), members, kept, len(known_images) - len(shared))
+    folds = np.array([fold_of[image] for image in shared], dtype=np.int64)
+    return OutOfFold(tuple(backbones), members, kept, len(known_images) - len(shared), folds)
 
 
 def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.float64]]:

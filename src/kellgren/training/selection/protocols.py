@@ -126,8 +126,8 @@ def both_protocols(
     Raises:
         InvalidOption: too many backbones.
     """
-    theirs = [_best(of_it, _on_test(of_it, test_truth), measure) for of_it in networks]
-    honest = [_best(of_it, [it.held_out for it in of_it], measure) for of_it in networks]
+    theirs = [best_network(of_it, _scored_on(of_it, test_truth), measure) for of_it in networks]
+    honest = [best_network(of_it, [it.held_out for it in of_it], measure) for of_it in networks]
     on_test = paper_candidates(np.stack([it.test for it in theirs]), test_truth)
     compared = paper_candidates(out_of_fold, truth)
     chosen = compared.candidates[compared.best(measure)]
@@ -161,11 +161,11 @@ def paper_candidates(
     return compare_subsets(members, truth, alone if group is None else group, PAPER_RULES, smallest)
 
 
-def _on_test(networks: Sequence[Network], truth: npt.NDArray[np.integer]) -> list[Distributions]:
+def _scored_on(networks: Sequence[Network], truth: npt.NDArray[np.integer]) -> list[Distributions]:
     return [counted(network.test.argmax(axis=1), truth) for network in networks]
 
 
-def _best(
+def best_network(
     networks: Sequence[Network], matrices: Sequence[Distributions], measure: Measure
 ) -> Network:
     """The network with the best score; the first of equals."""

@@ -18,7 +18,7 @@ from kellgren.training.selection.out_of_fold import Run, predicted, predicted_an
 from kellgren.training.selection.protocols import Network
 from kellgren.training.selection.subsets import counted
 
-EPOCHS = "epochs"
+EPOCHS, KNEES = "epochs", "knees.csv"
 _EPOCH = re.compile(r"^epoch-(\d+)$")
 _NAMED = 3
 Table = Mapping[str, npt.NDArray[np.float64]]
@@ -99,6 +99,26 @@ def refuse_learnt(knees: Sequence[Knee], learnt: Collection[str], subject: Path 
             f"such as {known[0].image.name} of patient {known[0].patient}",
             "Name knees of other patients, such as the folder of the test split alone",
         )
+
+
+def labels_of(source: Path, labels: Path | None) -> Path:
+    """Where the true grades of predicted knees are: named, or kept beside the tables.
+
+    Args:
+        source: of the predictions, as `read_unseen` takes it.
+        labels: manifest or folder; ``None``: the manifest that `train predict` left.
+
+    Raises:
+        TrainingError: none are named and none lie there.
+    """
+    beside = source / KNEES
+    if labels is None and not beside.is_file():
+        raise TrainingError(
+            source,
+            f"is not a folder that train predict wrote: it has no {KNEES}",
+            "Give train predict first and name its folder, or name the labels as well",
+        )
+    return beside if labels is None else labels
 
 
 def table_name(run: Run, epoch: int | None = None) -> str:
