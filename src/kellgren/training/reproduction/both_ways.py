@@ -62,7 +62,7 @@ class ChosenVote:
     Attributes:
         members: that vote: each backbone's name, and the network of it; ``None``: each knee's is
             the one that held it out.
-        rule: of the vote; ``None``: it was chosen anew for each group of patients.
+        rule: of the vote.
         scores: of it.
         truth: ``(N,)`` grades of the knees that it is scored on.
         grades: ``(N,)`` that it gives.
@@ -70,7 +70,7 @@ class ChosenVote:
     """
 
     members: tuple[tuple[str, Network | None], ...]
-    rule: AnyRule | None
+    rule: AnyRule
     scores: Scores
     truth: npt.NDArray[np.int64]
     grades: Grades
@@ -204,14 +204,11 @@ class OutOfFoldAlone:
         one, two = (
             ChosenVote(
                 members,
-                rule,
+                candidate.rule,
                 score(known.truth, grades, distribution, known.patients),
                 *(known.truth, grades, distribution),
             )
-            for rule, grades, distribution in (
-                (candidate.rule, self.subsets.grades_of(at), theirs),
-                (None, anew, nested),
-            )
+            for grades, distribution in ((self.subsets.grades_of(at), theirs), (anew, nested))
         )
         return one, two
 
