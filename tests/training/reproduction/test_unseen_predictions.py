@@ -75,7 +75,7 @@ def test_a_table_a_run_as_its_file_grades(
     out = campaign / "predictions"
     assert f"4 tables written, 0 were there -> {out}" in " ".join(capsys.readouterr().out.split())
     runs = find_runs([campaign])
-    assert sorted(path.stem for path in out.glob("*.csv")) == sorted(r.folder.name for r in runs)
+    assert sorted(path.stem for path in out.glob("?-*.csv")) == sorted(r.folder.name for r in runs)
     knees = index(unseen)
     for run in runs:
         table = rows(out / f"{run.folder.name}.csv")
@@ -105,7 +105,7 @@ def test_what_is_done_is_kept_and_what_is_missing_or_changed_is_done(
 ) -> None:
     out = tmp_path / "out"
     assert predict(campaign, unseen, "-o", out) == 0
-    tables = sorted(out.glob("*.csv"))
+    tables = sorted(out.glob("?-*.csv"))
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tables}
     tables[1].unlink()
     other = next(campaign.glob(f"jobs/{tables[2].stem}/member.onnx"))
@@ -134,7 +134,7 @@ def test_a_bad_picture_is_named_and_stops_nothing(
     out = tmp_path / "out"
     assert predict(campaign, unseen, "-o", out) == 1
     assert f"not predicted: {bad}: " in capsys.readouterr().err
-    for path in out.glob("*.csv"):
+    for path in out.glob("?-*.csv"):
         (refused,) = [row for row in rows(path) if not row["grade"]]
         assert refused["image"] == str(bad)
         assert refused["note"]

@@ -47,12 +47,12 @@ def choose(
         from kellgren.training.selection import choice
         from kellgren.training.selection.choice_plot import draw_choice
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
-        from kellgren.training.selection.unseen import labels_of, read_unseen
+        from kellgren.training.selection.unseen import grades_of, read_unseen
 
         finished, learnt = find_runs(runs), for_training(index(labels), labels)
         unseen = None
         if test is not None:
-            unseen = read_unseen(finished, test, index(labels_of(test, test_labels)), learnt)
+            unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)
         made = choice.choose(read_out_of_fold(finished, learnt), by)
         tested = None if unseen is None else choice.compare_protocols(made, unseen)
         terminal.show_choice(made, tested, rows)

@@ -100,12 +100,12 @@ def paper(
         from kellgren.training.reproduction.paper_report import write_report
         from kellgren.training.reproduction.paper_tables import paper_tables
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
-        from kellgren.training.selection.unseen import labels_of, read_unseen
+        from kellgren.training.selection.unseen import grades_of, read_unseen
 
         finished, learnt = find_runs(runs), for_training(index(data), data)
         unseen = None
         if test is not None:
-            unseen = read_unseen(finished, test, index(labels_of(test, test_labels)), learnt)
+            unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)
         predictions = read_out_of_fold(finished, learnt)
         tables = paper_tables(predictions, unseen, by, vote_among)
         show_tables(tables)

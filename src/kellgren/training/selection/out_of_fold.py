@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.data.manifest import Knee
-from kellgren.data.matching import Label, match
+from kellgren.data.matching import Label, Labels, match
 from kellgren.data.predictions import read_predictions
 from kellgren.errors import TrainingError
 from kellgren.evaluation import Coverage
@@ -120,8 +120,10 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     backbones = sorted({run.backbone for run in runs})
     predictions: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
     fold_of: dict[str, int] = {}
+    labels = labels_of(graded.values())
     for run in runs:
-        for image, row in predicted(run.folder / OUT_OF_FOLD, graded.values()).items():
+        rows, _ = predicted_and_coverage(run.folder / OUT_OF_FOLD, labels)
+        for image, row in rows.items():
             fold_of[image] = run.fold or 0
             if image in predictions[run.backbone]:
                 raise TrainingError(
@@ -155,14 +157,18 @@ def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.fl
         InvalidPredictions: the table cannot be read or fits no label.
         TrainingError: the table has no probabilities.
     """
-    return predicted_and_coverage(table, knees)[0]
+    return predicted_and_coverage(table, labels_of(knees))[0]
+
+
+def labels_of(knees: Iterable[Knee]) -> Labels:
+    """Graded knees as labels, which several tables are looked up in."""
+    return Labels([Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees])
 
 
 def predicted_and_coverage(
-    table: Path, knees: Iterable[Knee]
+    table: Path, labels: Labels
 ) -> tuple[dict[str, npt.NDArray[np.float64]], Coverage]:
     """The same, and how many labels and rows found each other."""
-    labels = [Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees]
     matched = match(read_predictions(table), labels)
     if matched.probabilities is None:
         raise TrainingError(table, "has no probabilities", "Write it anew with kellgren")

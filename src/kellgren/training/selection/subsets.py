@@ -22,6 +22,7 @@ from kellgren.training.selection.votes import PAPER_RULES as PAPER_RULES
 from kellgren.training.selection.votes import (
     Counts,
     FreeRule,
+    check_count,
     count_all_subsets,
     grades_of_subset,
 )
@@ -183,6 +184,7 @@ def _counted(
     """Candidates without weights, and their confusion matrices ``(G, C, 5, 5)``."""
     if not rules:
         return [], np.zeros((int(group.max()) + 1, 0, 5, 5), np.int32)
+    check_count(len(members))
     candidates, places = [], []
     for chosen in subsets(len(members), smallest):
         number = sum(1 << member for member in chosen)

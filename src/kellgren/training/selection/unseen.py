@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from kellgren.arrays import Distributions
 from kellgren.data.manifest import Knee
+from kellgren.data.matching import Labels
 from kellgren.errors import TrainingError
 from kellgren.training.run_folder import OUT_OF_FOLD
-from kellgren.training.selection.out_of_fold import Run, predicted, predicted_and_coverage
+from kellgren.training.selection.out_of_fold import Run, labels_of, predicted_and_coverage
 from kellgren.training.selection.protocols import Network
 from kellgren.training.selection.subsets import counted
 
@@ -101,7 +102,7 @@ def refuse_learnt(knees: Sequence[Knee], learnt: Collection[str], subject: Path 
         )
 
 
-def labels_of(source: Path, labels: Path | None) -> Path:
+def grades_of(source: Path, labels: Path | None) -> Path:
     """Where the true grades of predicted knees are: named, or kept beside the tables.
 
     Args:
@@ -158,10 +159,11 @@ def read_unseen(
     """
     refuse_learnt(knees, {knee.patient for knee in learnt}, source)
     graded = [knee for knee in knees if knee.grade is not None]
+    labels, own_labels = labels_of(graded), labels_of(learnt)
     tables: list[tuple[Run, int | None, Path, Table]] = []
     unlabelled = 0
     for run, epoch, held_out, path in _paths(runs, source):
-        table, coverage = predicted_and_coverage(path, graded)
+        table, coverage = predicted_and_coverage(path, labels)
         unlabelled = max(unlabelled, coverage.unlabelled)
         tables.append((run, epoch, held_out, table))
     shared = [knee for knee in graded if all(str(knee.image) in rows for *_, rows in tables)]
@@ -170,7 +172,7 @@ def read_unseen(
     networks: dict[str, list[Network]] = {}
     for run, epoch, held_out, rows in tables:
         test = np.array([rows[str(knee.image)] for knee in shared])
-        own = _confusion(held_out, learnt)
+        own = _confusion(held_out, own_labels)
         networks.setdefault(run.backbone, []).append(Network(run.fold or 0, epoch, test, own))
     kept = {str(knee.image) for knee in shared}
     left_out = tuple(knee.image.name for knee in graded if str(knee.image) not in kept)
@@ -201,9 +203,9 @@ def _paths(runs: Sequence[Run], source: Path) -> Iterator[tuple[Run, int | None,
                 yield run, epoch, held_out, source / table_name(run, epoch)
 
 
-def _confusion(table: Path, knees: Sequence[Knee]) -> Distributions:
+def _confusion(table: Path, labels: Labels) -> Distributions:
     """``(5, 5)`` of a network on the knees that its fold held out."""
-    rows = predicted(table, knees)
-    truth = {str(knee.image): int(knee.grade or 0) for knee in knees}
+    rows, _ = predicted_and_coverage(table, labels)
+    truth = {label.image: label.grade for label in labels.labels}
     grades = np.array([row.argmax() for row in rows.values()])
     return counted(grades, np.array([truth[image] for image in rows]))
