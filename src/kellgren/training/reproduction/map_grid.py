@@ -22,7 +22,7 @@ from kellgren.training.run_folder import HEAD, MODEL
 from kellgren.training.selection.out_of_fold import Run
 
 _TILE, _GAP, _LEFT, _TOP = 200, 6, 74, 46
-_PAPER, _INK, _QUIET = "white", "#16202b", "#5c6875"
+_PAPER, _INK, _QUIET, _ACCENT = "white", "#16202b", "#5c6875", "#14609c"
 SEED = 42
 
 
@@ -78,9 +78,10 @@ def draw_grid(
                     outputs[row].append(runtime.examine(crops[row]))
         progress(done + 1, len(members))
     sheet = _Sheet(len(members) + 2, len(knees))
-    heads = ["knee", *(f"{it.name}{' •' if it.votes else ''}" for it in members), "ensemble"]
-    for column, head in enumerate(heads):
-        sheet.head(column, head)
+    sheet.head(0, "knee")
+    for column, member in enumerate(members, start=1):
+        sheet.head(column, member.name, votes=member.votes)
+    sheet.head(len(members) + 1, "ensemble")
     for row, (knee, _, grade) in enumerate(knees):
         pixels = crops[row].pixels
         sheet.side(row, f"KL {int(knee.grade or 0)}", f"vote {grade}")
@@ -120,10 +121,13 @@ class _Sheet:
         self.image = Image.new("RGB", size, _PAPER)
         self._pen = ImageDraw.Draw(self.image)
 
-    def head(self, column: int, words: str) -> None:
+    def head(self, column: int, words: str, votes: bool = False) -> None:
         middle = _LEFT + column * (_TILE + _GAP) + _TILE / 2
-        font = _fitting(words, _TILE)
+        font = _fitting(words, _TILE - 24)
         self._pen.text((middle, _TOP / 2), words, _INK, font, "mm")
+        if votes:  # a dot: the font has none
+            left, top = middle + font.getlength(words) / 2 + 5, _TOP / 2 - 3
+            self._pen.ellipse((left, top, left + 7, top + 7), fill=_ACCENT)
 
     def side(self, row: int, *lines: str) -> None:
         top = _TOP + row * (_TILE + _GAP) + _TILE / 2 - 14
