@@ -47,13 +47,12 @@ def predict(
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
-        import torch
-
+        from kellgren.training.device import accelerator
         from kellgren.training.reproduction.unseen_predictions import predict_unseen
         from kellgren.training.selection.out_of_fold import find_finals, find_runs
 
         tables = out or runs[0] / "predictions"
-        device = "cuda" if torch.cuda.is_available() else None
+        device = accelerator()
         finished = [*find_runs(runs), *find_finals(runs).values()]
         with _bar("predicting") as progress:
             outcome = predict_unseen(
