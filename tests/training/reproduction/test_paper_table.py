@@ -352,3 +352,25 @@ def test_tables_without_labels_are_refused(made: Path, capsys: pytest.CaptureFix
         " ".join(capsys.readouterr().err.split())
     )
     assert paper(made, "--test-labels", made / "knees.csv") == 2
+
+
+def test_choosing_takes_a_table_of_one_name_from_each_run(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Picked fold against picked fold: 8 of 10 and 6 of 10, and 7 of 8 nested out of fold."""
+    labels = made / "test" / "knees.csv"
+    choose = ("train", "choose", made / "campaign", "--labels", made / "knees.csv")
+    own = [job for job in (made / "campaign" / "jobs").iterdir() if "-64-" in job.name]
+    for job in own:
+        (made / "test" / f"{job.name}.csv").rename(job / "test.csv")
+    chosen = [*choose[:2], *own, *choose[3:], "--by", "accuracy"]
+    assert kellgren(*chosen, "--test", "test.csv", "--test-labels", labels) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "10 test knees, accuracy: chosen on them 0.8000, chosen out of fold 0.6000, "
+        "optimism +0.2000; the latter with all folds' networks "
+    ) in said
+    assert kellgren(*chosen, "--test-labels", labels) == 2
+    learnt = ("--test", "test.csv", "--test-labels", made / "knees.csv")
+    assert kellgren(*chosen, *learnt) == 2
+    assert "8 of 8 knees are of patients that runs learnt from" in capsys.readouterr().err

@@ -22,7 +22,7 @@ MEASURES_IN_WORDS = {
     "qwk": "quadratic weighted kappa",
 }
 _STYLE = (
-    "<style>body{max-width:84rem}.wide svg{max-width:60rem}.wide img{width:100%;height:auto}"
+    "<style>body{max-width:84rem}.wide svg{max-width:60rem}.wide img{max-width:100%;height:auto}"
     ".both thead th:not(:first-child){white-space:normal;max-width:6.5rem}"
     ".both th:first-child{min-width:13rem}.both th+td{border-left:1px solid var(--line)}"
     ".votes td{text-align:center}.votes thead th:not(:first-child){text-align:center}"

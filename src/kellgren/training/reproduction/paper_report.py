@@ -134,7 +134,7 @@ def _maps(
     words = (
         f"{len(rows)} knees, each true grade in its turn, chosen by chance. Colour: the positive"
         " evidence of each network for the grade that the honest vote gives the knee"
-        " (class-activation map, which Grad-CAM equals for these networks), scaled to its own peak."
+        " (class-activation map), scaled to its own peak."
         " The number is the network's own grade; a dot marks the networks of the chosen vote, the"
         " mean of whose activations is the ensemble's map."
     )
