@@ -217,6 +217,16 @@ def test_other_folds_than_the_runs_were_trained_with_are_no_proof(campaign: Path
         learnt_by(runs)
 
 
+def test_whoever_a_table_names_was_learnt_from(campaign: Path) -> None:
+    """Also where the folds would not deal patients."""
+    table = next(campaign.glob("jobs/*/oof.csv"))
+    named = rows(table)[0]["image"]
+    table.write_text(table.read_text().replace(Path(named).name, "9777777L.png"))
+    learnt = learnt_by(find_runs([campaign])).patients
+    assert "9777777" in learnt
+    assert len(learnt) == 13
+
+
 def test_pictures_that_moved_away_are_counted(
     campaign: Path, unseen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,3 +288,17 @@ def test_kept_epochs_predict_and_are_read_beside_their_run(
     named = [network.words for network in test.networks["b-48"]]
     assert named == ["fold 0", "fold 0, epoch 1", "fold 1"]
     assert len(test.networks["a-64"]) == 2
+
+
+def test_finals_predict_too_and_have_no_fold(
+    knees: list[Knee], unseen: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "with-final"
+    recipe = tiny_recipe(ONE_CYCLE, epochs=(1,), name="a")
+    assert len(run_campaign(Campaign("tiny", 2, 0, (recipe,), finals=True), knees, folder).finished)
+    assert predict(folder, unseen) == 0
+    tables = sorted((folder / "predictions").glob("a-*.csv"))
+    assert [path.stem.split("-")[2] for path in tables] == ["f0", "f1", "final"]
+    assert {row["fold"] for row in rows(tables[2])} == {""}
+    test = read_unseen(find_runs([folder]), folder / "predictions", index(unseen), knees)
+    assert len(test.networks["a-48"]) == 2  # a final held nothing out to be picked by

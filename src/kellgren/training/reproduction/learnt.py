@@ -16,6 +16,7 @@ from pathlib import Path
 from kellgren.data.manifest import Knee
 from kellgren.data.splits import load_folds
 from kellgren.errors import TrainingError
+from kellgren.file_names import patient_and_side
 from kellgren.training.run_folder import OUT_OF_FOLD
 from kellgren.training.selection.out_of_fold import Run
 from kellgren.training.selection.unseen import refuse_learnt
@@ -28,7 +29,7 @@ class Learnt:
     """What runs learnt from.
 
     Attributes:
-        patients: all of them.
+        patients: those that the folds deal, and those that the tables' files are named after.
         pictures: files that the runs' tables name and that still lie there.
         gone: how many of those files lie elsewhere now.
     """
@@ -53,6 +54,7 @@ def learnt_by(runs: Sequence[Run]) -> Learnt:
             with (run.folder / OUT_OF_FOLD).open(newline="", encoding="utf-8") as stream:
                 for row in csv.DictReader(stream):
                     picture = Path(row["image"])
+                    patients.add(patient_and_side(picture)[0])
                     if picture not in pictures:
                         pictures[picture] = picture.is_file()
     there = tuple(picture for picture, is_there in pictures.items() if is_there)

@@ -29,6 +29,7 @@ class Graded:
         words: its fold, and epoch where that is not its run's own choice.
         fold: that it held out.
         epoch: of the weights; ``None``: the run's own choice.
+        grades: ``(N,)`` that it gives.
         draws: by measure, of the knees themselves and of each resample.
         estimates: by measure.
     """
@@ -36,6 +37,7 @@ class Graded:
     words: str
     fold: int
     epoch: int | None
+    grades: npt.NDArray[np.integer]
     draws: Draws
     estimates: Estimates
 
@@ -82,8 +84,11 @@ class BackboneRow:
     @property
     def optimism(self) -> Estimates:
         """Of the best network over the honest one, paired."""
-        theirs, honest = self.best.draws, self.honest_draws
-        return {m: self.same.of_draws(theirs[m] - honest[m]) for m in SHOWN}
+        if self.honest is None:
+            theirs, mean = self.best.draws, self.mean_draws
+            return {m: self.same.of_draws(theirs[m] - mean[m]) for m in SHOWN}
+        pair = self.best.grades, self.honest.grades
+        return {m: self.same.difference(m, *pair) for m in SHOWN}
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -175,7 +180,8 @@ def _graded(
     among: Mask | None = None,
 ) -> Graded:
     draws = {m: same.draws(m, grades, among) for m in SHOWN}
-    return Graded(words, fold, epoch, draws, {m: same.estimate(m, grades, among) for m in SHOWN})
+    estimates = {m: same.estimate(m, grades, among) for m in SHOWN}
+    return Graded(words, fold, epoch, grades, draws, estimates)
 
 
 def _row(

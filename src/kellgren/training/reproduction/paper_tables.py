@@ -232,13 +232,13 @@ def _vote_rows(source: OnTest | OutOfFoldAlone) -> list[Row]:
     pairs.append(("best subset and rule", source.best(PAPER_RULES), ""))
     rows = []
     for what, pair, key in pairs:
-        drawn = [_drawn(grades, source.same) for grades in (pair.theirs, pair.honest)]
+        optimism = {m: source.same.difference(m, pair.theirs, pair.honest) for m in SHOWN}
         rows.append(
             Row(
                 what,
                 _scored(pair.theirs, source.same),
                 _scored(pair.honest, source.same),
-                None if pair.same else _difference(drawn[0], drawn[1], source.same),
+                None if pair.same else optimism,
                 *(pair.their_choice, pair.honest_choice, REPORTED.get(key), pair.voters),
             )
         )
@@ -247,10 +247,6 @@ def _vote_rows(source: OnTest | OutOfFoldAlone) -> list[Row]:
         estimates = _scored(grades, source.same)
         rows.append(Row("the honest vote, all folds", None, estimates, None, "", words))
     return rows
-
-
-def _drawn(grades: Grades, same: SameKnees) -> Draws:
-    return {measure: same.draws(measure, grades) for measure in SHOWN}
 
 
 def _scored(grades: Grades, same: SameKnees) -> Estimates:

@@ -126,10 +126,7 @@ def gain(
         measures: to compare by.
     """
     knees = SameKnees(truth, patients)
-    return {
-        measure: knees.of_draws(knees.draws(measure, after) - knees.draws(measure, before))
-        for measure in measures
-    }
+    return {measure: knees.difference(measure, after, before) for measure in measures}
 
 
 def _fitted(

@@ -57,8 +57,23 @@ class SameKnees:
             return self.of_draws(values)
         return metric.interval(self._bootstrap, values, Tallies(confusions, None, {}, None))
 
+    def difference(
+        self,
+        measure: Measure,
+        this: npt.NDArray[np.integer],
+        other: npt.NDArray[np.integer],
+    ) -> Estimate:
+        """One grader's score less another's, paired: both meet the same resamples.
+
+        Args:
+            measure: to score by.
+            this: ``(N,)`` grades.
+            other: ``(N,)`` grades.
+        """
+        return self.of_draws(self.draws(measure, this) - self.draws(measure, other))
+
     def of_draws(self, draws: Distributions) -> Estimate:
-        """The estimate of a mean, or a difference, of graders' draws."""
+        """The estimate of a mean of several graders' draws, or of a difference of such means."""
         return self._bootstrap.estimate(draws)
 
     def _confusions(self, grades: npt.NDArray[np.integer], among: Mask | None) -> Distributions:
