@@ -86,7 +86,7 @@ class BackboneRow:
         """Of the best network over the honest one, paired."""
         if self.honest is None:
             theirs, mean = self.best.draws, self.mean_draws
-            return {m: self.same.of_draws(theirs[m] - mean[m]) for m in SHOWN}
+            return {m: self.same.of_difference(theirs[m] - mean[m]) for m in SHOWN}
         pair = self.best.grades, self.honest.grades
         return {m: self.same.difference(m, *pair) for m in SHOWN}
 
@@ -193,7 +193,7 @@ def _row(
     same: SameKnees,
 ) -> BackboneRow:
     mean = mean_of([network.draws for network in graded if network.epoch is None])
-    estimates = {m: same.of_draws(mean[m]) for m in SHOWN}
+    estimates = {m: same.of_mean(mean[m]) for m in SHOWN}
     return BackboneRow(backbone, size, tuple(graded), estimates, best, honest, mean, same)
 
 

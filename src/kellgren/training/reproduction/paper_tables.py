@@ -210,13 +210,22 @@ def _single_rows(networks: Sequence[BackboneRow], same: SameKnees) -> list[Row]:
         mean = _estimates(mean_of([row.mean_draws for row in group]), same)
         what = f"{where}, mean over folds"
         rows.append(Row(f"{name} {what}", mean, mean, None, reported=REPORTED.get(what)))
-        theirs = mean_of([row.best.draws for row in group])
-        honest = mean_of([row.honest_draws for row in group])
         what = f"{where}, best fold of each"
-        estimates = _estimates(theirs, same), _estimates(honest, same)
-        optimism = _difference(theirs, honest, same)
-        rows.append(Row(f"{name} {what}", *estimates, optimism, reported=REPORTED.get(what)))
+        best = _best_folds(group, same)
+        rows.append(Row(f"{name} {what}", *best, reported=REPORTED.get(what)))
     return rows
+
+
+def _best_folds(
+    group: Sequence[BackboneRow], same: SameKnees
+) -> tuple[Estimates, Estimates, Estimates]:
+    """The mean of the best folds, of the honest ones, and the optimism."""
+    if len(group) == 1:  # not a mean: its own intervals
+        return group[0].best.estimates, group[0].honest_estimates, group[0].optimism
+    theirs = mean_of([row.best.draws for row in group])
+    honest = mean_of([row.honest_draws for row in group])
+    estimates = _estimates(theirs, same), _estimates(honest, same)
+    return *estimates, _difference(theirs, honest, same)
 
 
 def _vote_rows(source: OnTest | OutOfFoldAlone) -> list[Row]:
@@ -254,8 +263,8 @@ def _scored(grades: Grades, same: SameKnees) -> Estimates:
 
 
 def _estimates(draws: Draws, same: SameKnees) -> Estimates:
-    return {measure: same.of_draws(draws[measure]) for measure in SHOWN}
+    return {measure: same.of_mean(draws[measure]) for measure in SHOWN}
 
 
 def _difference(theirs: Draws, honest: Draws, same: SameKnees) -> Estimates:
-    return {measure: same.of_draws(theirs[measure] - honest[measure]) for measure in SHOWN}
+    return {measure: same.of_difference(theirs[measure] - honest[measure]) for measure in SHOWN}

@@ -54,7 +54,7 @@ class SameKnees:
         values = MEASURES[measure](confusions)
         metric = next((metric for metric in METRICS if metric.key == measure), None)
         if metric is None:
-            return self.of_draws(values)
+            return self._bootstrap.estimate(values)
         return metric.interval(self._bootstrap, values, Tallies(confusions, None, {}, None))
 
     def difference(
@@ -70,10 +70,14 @@ class SameKnees:
             this: ``(N,)`` grades.
             other: ``(N,)`` grades.
         """
-        return self.of_draws(self.draws(measure, this) - self.draws(measure, other))
+        return self.of_difference(self.draws(measure, this) - self.draws(measure, other))
 
-    def of_draws(self, draws: Distributions) -> Estimate:
-        """The estimate of a mean of several graders' draws, or of a difference of such means."""
+    def of_mean(self, draws: Distributions) -> Estimate:
+        """The estimate of a mean of several graders' shares, from their mean draws."""
+        return self._bootstrap.estimate(draws)
+
+    def of_difference(self, draws: Distributions) -> Estimate:
+        """The estimate of a difference of graders, or of such means, from its draws."""
         return self._bootstrap.estimate(draws)
 
     def _confusions(self, grades: npt.NDArray[np.integer], among: Mask | None) -> Distributions:
