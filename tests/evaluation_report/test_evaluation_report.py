@@ -17,6 +17,8 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from examples_truth import GRADES
 from kellgren.evaluation.matched import Coverage, MatchedKnees
+from kellgren.evaluation.ranking import curves
+from kellgren.evaluation_report import plots
 from kellgren.evaluation_report.map_test import in_turns
 from kellgren.evaluation_report.worst import worst_order
 
@@ -213,3 +215,18 @@ def test_a_broken_bundle_or_a_folder_in_the_way_is_told_before_any_work(tmp_path
     assert kellgren(*words_of(table, labels, tiny, tmp_path)) == 2
     said = capsys.readouterr().err.replace("│", "").split()  # as wide as the terminal
     assert "is a folder; name a file in it" in " ".join(said)
+
+
+def test_drawings_are_kept_as_pictures_in_the_colours_of_paper() -> None:
+    rng = np.random.default_rng(0)
+    finding = curves(rng.random(50) < 0.5, rng.random(50))
+    svg = plots.roc([finding] * 6, ["0.5"] * 6)
+    with plots.kept_as_png() as kept:
+        assert plots.roc([finding] * 6, ["0.5"] * 6) == svg  # the page's drawing stays as it is
+        plots.precision_recall([finding] * 6, ["0.5"] * 6, "another name")
+    plots.roc([finding] * 6, ["0.5"] * 6)
+    assert list(kept) == ["ROC curves", "another name"]
+    with Image.open(io.BytesIO(kept["ROC curves"])) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20) or ()}
+    assert {(255, 255, 255), (22, 32, 43), (191, 49, 49), (223, 227, 230)} <= colours
+    assert min(sum(colour) for colour in colours) >= 22 + 32 + 43  # no stand-in is left

@@ -11,7 +11,7 @@ import typer
 
 from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.cli.training import choose, pack, train
+from kellgren.cli.training import choose, pack, reproduce, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
 
@@ -33,6 +33,7 @@ app.add_typer(data.app, name="data")
 train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)
 train.app.command(name="publish", epilog=choose.PUBLISHING)(choose.publish)
 pack.register(train.app, data.app)
+reproduce.register(train.app)
 app.add_typer(train.app, name="train")
 app.add_typer(bundle.app, name="bundle")
 

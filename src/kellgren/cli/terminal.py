@@ -26,7 +26,7 @@ from kellgren.reading_schema import GradedRow, ReadingRow
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
-    from kellgren.training.selection.choice import Choice, Protocols
+    from kellgren.training.selection.choice import Choice, ScoredProtocols
 
 NOTICE = "Research software, not a medical device."
 MOST_ROWS = 60
@@ -232,7 +232,7 @@ def show_audit(audit: Audit) -> None:
             out.print(Text(f"    {example}", style="dim"))
 
 
-def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
+def show_choice(choice: Choice, tested: ScoredProtocols | None, most: int) -> None:
     """Print the best candidates, the nested estimate of the choice, and the scores of a bundle."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rule", "members", *_MEASURED):
@@ -248,9 +248,8 @@ def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
         else ""
     )
     out.print(f"\n{len(rows)} candidates, {len(choice.predictions.knees)} knees{left}", style="dim")
-    nested = getattr(choice.nested, choice.measure)
     out.print(f"{choice.measure} of the best, where it was chosen  {choice.naive:.4f}")
-    out.print(f"nested estimate of the choice          {nested}")
+    out.print(f"nested estimate of the choice          {choice.chosen}")
     out.print(f"optimism                               {choice.optimism:+.4f}")
     rule = choice.estimated.combiner.rule
     for name, scores in (("alone", choice.single), ("with the other knee", choice.paired)):
@@ -260,9 +259,12 @@ def show_choice(choice: Choice, protocols: Protocols | None, most: int) -> None:
     out.print("\ngain of the other knee:", style="bold")
     for key, gain in choice.estimated.gain.items():
         out.print(f"  {key:<10} {gain}")
-    if protocols is not None:
-        on_test, out_of_fold = protocols.paper.score, protocols.honest.score
+    if tested is not None:
+        for warning in tested.unseen.warnings:
+            err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        optimism = tested.paper - tested.honest
         out.print(
-            f"\n{protocols.knees} test knees, {protocols.measure}: chosen on them {on_test:.4f}, "
-            f"chosen out of fold {out_of_fold:.4f}, optimism {on_test - out_of_fold:+.4f}"
+            f"\n{len(tested.unseen.knees)} test knees, {tested.measure}: chosen on them "
+            f"{tested.paper:.4f}, chosen out of fold {tested.honest:.4f}, optimism {optimism:+.4f};"
+            f" the latter with all folds' networks {tested.all_folds:.4f}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import Coverage, MatchedKnees
 from kellgren.grades import Side
 
+Key = Callable[[str], str]
 # Known endings only: in p1.left and 1.2.840.113 what follows the last dot tells knees apart.
 _ENDING = re.compile(r"(?<=.)\.(png|jpe?g|tiff?|dcm|dicom|bmp)$", re.IGNORECASE)
 
@@ -31,6 +32,26 @@ class Label:
     patient: str
     grade: int
     side: Side = Side.UNKNOWN
+
+
+class Labels:
+    """Labels, found by their images' names; looking up several tables costs one look at the paths.
+
+    Args:
+        labels: of the knees.
+    """
+
+    def __init__(self, labels: Sequence[Label]) -> None:
+        self.labels = labels
+        self._at: dict[Key, dict[str, list[int]]] = {}
+
+    def at(self, key: Key) -> dict[str, list[int]]:
+        """Positions of labels by what their images' names come to."""
+        if key not in self._at:
+            found = self._at.setdefault(key, {})
+            for index, label in enumerate(self.labels):
+                found.setdefault(key(label.image), []).append(index)
+        return self._at[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,7 @@ class _Pairing:
     repeated: list[str] = field(default_factory=list)
 
 
-def match(predictions: Predictions, labels: Sequence[Label]) -> MatchedKnees:
+def match(predictions: Predictions, labels: Sequence[Label] | Labels) -> MatchedKnees:
     """Find the label of every prediction.
 
     Refused rows take their labels out of the search, but are never scored. Where row and label
@@ -61,7 +82,9 @@ def match(predictions: Predictions, labels: Sequence[Label]) -> MatchedKnees:
         InvalidPredictions: a row fits several labels, a labelled knee is predicted twice, or no
             row fits any label.
     """
-    pairing = _pair(_rows(predictions), labels)
+    known = labels if isinstance(labels, Labels) else Labels(labels)
+    labels = known.labels
+    pairing = _pair(_rows(predictions), known)
     if pairing.ambiguous:
         raise InvalidPredictions(
             predictions.source,
@@ -103,13 +126,13 @@ def _rows(predictions: Predictions) -> list[_Row]:
     return rows + [_Row(it.row, it.image, it.side, index=None) for it in predictions.refused]
 
 
-def _pair(rows: list[_Row], labels: Sequence[Label]) -> _Pairing:
-    pairing = _Pairing()
-    for key in (_as_written, os.path.realpath, _file_name, _stem):
+def _pair(rows: list[_Row], known: Labels) -> _Pairing:
+    pairing, labels = _Pairing(), known.labels
+    for key in (_as_written, _real, _file_name, _stem):
+        if not rows:
+            break
         earlier = frozenset(pairing.row_of)
-        labels_at: dict[str, list[int]] = {}
-        for index, label in enumerate(labels):
-            labels_at.setdefault(key(label.image), []).append(index)
+        labels_at = known.at(key)
         open_rows = []
         for row in rows:
             fitting = [
@@ -170,6 +193,10 @@ def _nothing_matches(predictions: Predictions, labels: Sequence[Label]) -> Inval
 
 def _as_written(image: str) -> str:
     return image
+
+
+def _real(image: str) -> str:
+    return os.path.realpath(image)
 
 
 def _file_name(image: str) -> str:

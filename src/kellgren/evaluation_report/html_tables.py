@@ -51,7 +51,7 @@ def headline(scores: Scores) -> str:
         if it is not None:
             name = f"{escape(scores.name_of(metric))}<small>{escape(metric.meaning)}</small>"
             rows.append([name, f"<b>{number(it.value)}</b>", interval(it)])
-    return _table(["metric", "value", "95 % interval"], rows, "headline")
+    return table(["metric", "value", "95 % interval"], rows, "headline")
 
 
 def maps(test: MapTest) -> str:
@@ -67,7 +67,7 @@ def maps(test: MapTest) -> str:
     means = [number(test.area(curve), 2) for curve in MAP_CURVES]
     rows.append(["mean", *means, f"<b>{test.gain.value:+.2f}</b>"])
     heads = ["grade", "deletion", "random", "insertion", "random", "gain"]
-    return _table(heads, rows, "counts")
+    return table(heads, rows, "counts")
 
 
 def confusion(scores: Scores) -> str:
@@ -86,7 +86,7 @@ def confusion(scores: Scores) -> str:
             )
         rows.append([*cells, spaced(total)])
     header = ["true grade", *(f"{int(grade)}" for grade in Grade), "knees"]
-    return _table(header, rows, "confusion")
+    return table(header, rows, "confusion")
 
 
 def per_grade(scores: Scores) -> str:
@@ -96,17 +96,17 @@ def per_grade(scores: Scores) -> str:
         [
             _name(row.grade),
             spaced(row.support),
-            *(_stacked(estimate) for it in known if (estimate := row.metrics[it.key]) is not None),
+            *(stacked(estimate) for it in known if (estimate := row.metrics[it.key]) is not None),
         ]
         for row in scores.per_grade
     ]
-    return _table(["grade", "knees", *(it.name for it in known)], rows, "grades")
+    return table(["grade", "knees", *(it.name for it in known)], rows, "grades")
 
 
 def words(bands: Sequence[BandScore]) -> str:
     """How often the grade is right by the word for its certainty."""
-    rows = [[escape(band.word), spaced(band.knees), _stacked(band.accuracy)] for band in bands]
-    return _table(["certainty", "knees", "accuracy"], rows, "words")
+    rows = [[escape(band.word), spaced(band.knees), stacked(band.accuracy)] for band in bands]
+    return table(["certainty", "knees", "accuracy"], rows, "words")
 
 
 def coverage(known: Coverage) -> str:
@@ -126,7 +126,7 @@ def coverage(known: Coverage) -> str:
         for place, (name, count) in enumerate(parts)
     ]
     rows.append(["predictions without a label", spaced(known.unlabelled), ""])
-    return f"<div class=bar>{bar}</div>{_table(['labelled knees', 'knees', 'share'], rows, 'few')}"
+    return f"<div class=bar>{bar}</div>{table(['labelled knees', 'knees', 'share'], rows, 'few')}"
 
 
 def comparison(compared: Comparison) -> str:
@@ -135,16 +135,16 @@ def comparison(compared: Comparison) -> str:
     for metric in METRICS:
         if metric.key in compared.metrics:
             it = compared.metrics[metric.key]
-            signed = f"<b>{_signed(it.difference.value)}</b>"
+            difference = f"<b>{signed(it.difference.value)}</b>"
             between = (
                 ""
                 if math.isnan(it.difference.low)
-                else (f"{_signed(it.difference.low)} to {_signed(it.difference.high)}")
+                else (f"{signed(it.difference.low)} to {signed(it.difference.high)}")
             )
-            values = [number(it.this), number(it.other), signed, between, number(it.p_value, 4)]
+            values = [number(it.this), number(it.other), difference, between, number(it.p_value, 4)]
             rows.append([escape(metric.name), *values])
     header = ["metric", "this", "other", "difference", "95 % interval", "p"]
-    return _table(header, rows, "versus")
+    return table(header, rows, "versus")
 
 
 def outcomes(compared: Comparison) -> str:
@@ -154,7 +154,7 @@ def outcomes(compared: Comparison) -> str:
         ["this right", spaced(both), spaced(this)],
         ["this wrong", spaced(other), spaced(neither)],
     ]
-    return _table(["", "other right", "other wrong"], rows, "few")
+    return table(["", "other right", "other wrong"], rows, "few")
 
 
 def cards(cases: Sequence[Case]) -> str:
@@ -179,7 +179,7 @@ def _card(case: Case) -> str:
     )
 
 
-def _table(header: Iterable[str], rows: Iterable[Sequence[str]], kind: str) -> str:
+def table(header: Iterable[str], rows: Iterable[Sequence[str]], kind: str) -> str:
     """A table whose first column names the row; cells are HTML already."""
     head = "".join(f"<th scope=col>{escape(name)}</th>" for name in header)
     body = "".join(
@@ -187,12 +187,13 @@ def _table(header: Iterable[str], rows: Iterable[Sequence[str]], kind: str) -> s
         for first, *rest in rows
     )
     return (
-        f"<div class=scroll tabindex=0><table class={kind}><thead><tr>{head}</tr></thead>"
+        f"<div class=scroll tabindex=0><table class='{kind}'><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
 
-def _stacked(estimate: Estimate) -> str:
+def stacked(estimate: Estimate) -> str:
+    """Its value, and below it its bounds."""
     return f"{number(estimate.value)}<small>{interval(estimate)}</small>"
 
 
@@ -200,5 +201,6 @@ def _name(grade: Grade) -> str:
     return f"{int(grade)} {grade.label}"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A difference as text, with its sign."""
     return "-" if math.isnan(value) else f"{value:+.3f}"

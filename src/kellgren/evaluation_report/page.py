@@ -52,8 +52,6 @@ class Report:
 
 def html_page(report: Report) -> str:
     """The report as the text of one HTML file without scripts, links or requests."""
-    style = Path(__file__).with_name("page.css").read_text("utf-8")
-    title = f"Evaluation of {report.name}"
     parts = [
         _headline(report),
         _confusion(report),
@@ -63,6 +61,24 @@ def html_page(report: Report) -> str:
         _maps(report),
         _method(report),
     ]
+    return document(
+        f"Evaluation of {report.name}",
+        f"{report.coverage}.",
+        html_tables.tiles(report.scores),
+        parts,
+    )
+
+
+def document(title: str, lead: str, head: str, parts: Sequence[str]) -> str:
+    """The text of one HTML file that loads and runs nothing.
+
+    Args:
+        title: of the page, as text.
+        lead: below it, as text.
+        head: HTML below that, such as tiles.
+        parts: sections, as HTML.
+    """
+    style = Path(__file__).with_name("page.css").read_text("utf-8")
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -70,15 +86,14 @@ def html_page(report: Report) -> str:
         '<meta name=color-scheme content="light dark">'
         f"<title>{escape(title)}</title><style>{style}</style></head><body>"
         f"<header><p class=notice>{NOTICE}</p><h1>{escape(title)}</h1>"
-        f"<p class=lead>{escape(str(report.coverage))}.</p>"
-        f"{html_tables.tiles(report.scores)}</header>"
+        f"<p class=lead>{escape(lead)}</p>{head}</header>"
         f"<main>{''.join(parts)}</main>"
         f"<footer>{NOTICE} Written by kellgren {escape(version('kellgren'))}.</footer>"
         "</body></html>\n"
     )
 
 
-def _section(title: str, *columns: str, lead: str = "") -> str:
+def section(title: str, *columns: str, lead: str = "") -> str:
     """A heading, a sentence, and columns that stand below each other on a narrow screen."""
     words = f"<p class=lead>{lead}</p>" if lead else ""
     inner = "".join(f"<div>{column}</div>" for column in columns)
@@ -97,23 +112,23 @@ def _headline(report: Report) -> str:
     )
     if scores.absence:
         lead += f" {scores.absence}"
-    return _section("Headline metrics", html_tables.headline(scores), beside, lead=lead)
+    return section("Headline metrics", html_tables.headline(scores), beside, lead=lead)
 
 
 def _confusion(report: Report) -> str:
     scores = report.scores
-    return _section(
+    return section(
         "Where grades and labels part",
         html_tables.confusion(scores),
         plots.error_bars(scores),
         lead="Rows: true grade; columns: predicted grade; percent of the row.",
-    ) + _section("Grade by grade", html_tables.per_grade(scores))
+    ) + section("Grade by grade", html_tables.per_grade(scores))
 
 
 def _probabilities(report: Report) -> str:
     scores, knees = report.scores, report.knees
     if scores.ece is None or scores.overconfidence is None:
-        return _section(
+        return section(
             "Probabilities", lead="The table has no p0 to p4: certainty cannot be judged."
         )
     finding_curves = [curves(*pair) for pair in knees.findings()]
@@ -126,12 +141,12 @@ def _probabilities(report: Report) -> str:
         f" overconfidence {scores.overconfidence.value:+.3f}. On the dashed line, grades given with"
         " probability p are right in p of the knees."
     )
-    return _section(
+    return section(
         "Does the certainty hold?",
         plots.reliability(scores),
         html_tables.words(report.words),
         lead=lead,
-    ) + _section(
+    ) + section(
         "Telling grades apart",
         plots.roc(finding_curves, [html_tables.number(it.value) if it else "" for it in aucs]),
         plots.precision_recall(
@@ -153,7 +168,7 @@ def _comparison(report: Report) -> str:
         f" differences; p from {spaced(comparison.permutations)} permutations that swap the two"
         " predictions of a patient, two-sided, not corrected for the number of metrics."
     )
-    return _section(
+    return section(
         f"Against {report.other}",
         html_tables.comparison(comparison),
         plots.differences(comparison) + html_tables.outcomes(comparison),
@@ -168,7 +183,7 @@ def _worst(report: Report) -> str:
         "The largest errors first, then the surest. The label may be wrong too: look. Colour: the"
         f" evidence for the grade that {escape(report.model)} gives the knee now."
     )
-    return _section("Worst cases", html_tables.cards(report.cases), lead=lead)
+    return section("Worst cases", html_tables.cards(report.cases), lead=lead)
 
 
 def _maps(report: Report) -> str:
@@ -183,7 +198,7 @@ def _maps(report: Report) -> str:
         f" (95 % interval {html_tables.interval(maps.gain) or '-'}). Without evidence a knee looks"
         " like grade 0: for that grade only insertion tells."
     )
-    return _section(
+    return section(
         "Do the maps matter to the grades?",
         plots.faithfulness(maps),
         html_tables.maps(maps),
@@ -204,4 +219,4 @@ def _method(report: Report) -> str:
         "The most honest numbers are those of knees that no choice was made on.",
     ]
     items = "".join(f"<li>{line}</li>" for line in lines)
-    return _section("How these numbers were made", f"<ul>{items}</ul>")
+    return section("How these numbers were made", f"<ul>{items}</ul>")

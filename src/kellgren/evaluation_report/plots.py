@@ -11,11 +11,13 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from kellgren.evaluation import Comparison, Estimate, Scores
@@ -30,6 +32,11 @@ _VARIABLES = {
     **{INK: "ink", QUIET: "quiet", LINE: "line", ACCENT: "accent"},
     **{colour: f"grade-{grade}" for grade, colour in enumerate(GRADES)},
 }
+_PAPER = {
+    **{INK: "#16202b", QUIET: "#5c6875", LINE: "#dfe3e6", ACCENT: "#14609c"},
+    **dict(zip(GRADES, ("#23855a", "#7a8f1f", "#b98200", "#d4621c", "#bf3131"), strict=True)),
+}
+"""The light colours of page.css, for pictures that stand alone."""
 _STYLE = {
     **{"svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"},
     **{"text.color": INK, "axes.labelcolor": QUIET, "axes.edgecolor": LINE},
@@ -38,28 +45,70 @@ _STYLE = {
     **{"axes.axisbelow": True, "xtick.major.size": 0, "ytick.major.size": 0},
 }
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_KEPT: ContextVar[dict[str, bytes] | None] = ContextVar("kept", default=None)
 WIDTH = 4.2  # inches: read at its own size on a telephone, beside another on a screen
 
 
-class _Drawing:
+class Drawing:
     """A figure on its way to SVG; `svg` is there when the context has ended."""
 
-    def __init__(self, name: str, height: float) -> None:
+    def __init__(self, name: str, height: float, width: float) -> None:
         self.name = name
-        self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        self.figure = Figure(figsize=(width, height), layout="constrained")
         self.svg = ""
 
 
 @contextmanager
-def _drawing(name: str, height: float) -> Iterator[_Drawing]:
-    """Give a figure to draw on; screen readers read its name, which also makes its ids unique."""
+def drawing(name: str, height: float, width: float = WIDTH) -> Iterator[Drawing]:
+    """Give a figure to draw on; screen readers read its name, which also makes its ids unique.
+
+    Args:
+        name: of the drawing.
+        height: in inches.
+        width: likewise.
+    """
     style: dict[Any, Any] = {**_STYLE, "svg.hashsalt": name}
     with matplotlib.rc_context(style):
-        drawing = _Drawing(name, height)
-        yield drawing
+        drawn = Drawing(name, height, width)
+        yield drawn
         stream = io.StringIO()
-        drawing.figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
-    drawing.svg = _for_page(stream.getvalue(), name)
+        drawn.figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
+        kept = _KEPT.get()
+        if kept is not None:
+            kept[name] = _png(drawn.figure)
+    drawn.svg = _for_page(stream.getvalue(), name)
+
+
+@contextmanager
+def kept_as_png() -> Iterator[dict[str, bytes]]:
+    """Collect all that is drawn meanwhile as PNG files in the colours of paper, by its name."""
+    kept: dict[str, bytes] = {}
+    token = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(token)
+
+
+def _png(figure: Figure) -> bytes:
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            read, write = (getattr(artist, f"{verb}_{part}", None) for verb in ("get", "set"))
+            if read is not None and write is not None:
+                colour = _on_paper(read())
+                if colour is not None:
+                    write(colour)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=160, facecolor="white")
+    return stream.getvalue()
+
+
+def _on_paper(colour: Any) -> str | None:
+    """What a stand-in becomes on paper; ``None`` for any other colour."""
+    try:
+        return _PAPER.get(to_hex(colour))
+    except (TypeError, ValueError):  # several colours at once, or "auto"
+        return None
 
 
 def _for_page(svg: str, name: str) -> str:
@@ -80,8 +129,8 @@ def forest(scores: Scores) -> str:
     known = [(m, it) for m, it in rows if it is not None and not math.isnan(it.value)]
     parts = [[r for r in known if r[0].higher_is_better is up] for up in (True, False)]
     sizes = [len(part) for part in parts]
-    with _drawing("Headline metrics with 95 % intervals", 1.3 + 0.24 * sum(sizes)) as drawing:
-        axes = drawing.figure.subplots(2, 1, height_ratios=[max(1, size) for size in sizes])
+    with drawing("Headline metrics with 95 % intervals", 1.3 + 0.24 * sum(sizes)) as drawn:
+        axes = drawn.figure.subplots(2, 1, height_ratios=[max(1, size) for size in sizes])
         for axis, part, title in zip(
             axes, parts, ("higher is better", "nearer to 0 is better"), strict=True
         ):
@@ -89,7 +138,7 @@ def forest(scores: Scores) -> str:
             axis.set_title(title, loc="left", fontsize=9, color=QUIET)
         axes[0].set_xlim(right=1.0)
         axes[1].axvline(0, color=QUIET, linewidth=0.8)
-    return drawing.svg
+    return drawn.svg
 
 
 def differences(comparison: Comparison) -> str:
@@ -100,12 +149,12 @@ def differences(comparison: Comparison) -> str:
         if m.key in comparison.metrics
     ]
     known = [(name, it) for name, it in rows if not math.isnan(it.value)]
-    with _drawing("Differences, this grader minus the other", 0.8 + 0.24 * len(known)) as drawing:
-        axis = drawing.figure.subplots()
+    with drawing("Differences, this grader minus the other", 0.8 + 0.24 * len(known)) as drawn:
+        axis = drawn.figure.subplots()
         _intervals(axis, known)
         axis.axvline(0, color=QUIET, linewidth=0.8)
         axis.set_xlabel("this minus other")
-    return drawing.svg
+    return drawn.svg
 
 
 def _intervals(axis: Any, rows: Sequence[tuple[str, Estimate]]) -> None:
@@ -122,8 +171,8 @@ def _intervals(axis: Any, rows: Sequence[tuple[str, Estimate]]) -> None:
 def error_bars(scores: Scores) -> str:
     """Share of knees by predicted minus true grade."""
     offsets = np.arange(len(scores.errors)) - len(scores.errors) // 2
-    with _drawing("Distribution of errors", 2.9) as drawing:
-        axis = drawing.figure.subplots()
+    with drawing("Distribution of errors", 2.9) as drawn:
+        axis = drawn.figure.subplots()
         for offset, share in zip(offsets, scores.errors, strict=True):
             axis.bar(offset, share.value, 0.72, color=ACCENT, alpha=1.0 if offset == 0 else 0.6)
             if not math.isnan(share.low) and share.value > 0:
@@ -141,14 +190,14 @@ def error_bars(scores: Scores) -> str:
         axis.set_xticks(offsets, [f"{offset:+d}" if offset else "0" for offset in offsets])
         axis.set(xlabel="predicted minus true grade", ylabel="share of knees", yticks=[])
         axis.spines["left"].set_visible(False)
-    return drawing.svg
+    return drawn.svg
 
 
 def reliability(scores: Scores) -> str:
     """How often the most probable grade is right, by its probability."""
     filled = [it for it in scores.reliability if it.knees]
-    with _drawing("Reliability diagram", 4.4) as drawing:
-        above, below = drawing.figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+    with drawing("Reliability diagram", 4.4) as drawn:
+        above, below = drawn.figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
         above.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=0.9)
         for it in filled:
             if not math.isnan(it.accuracy.low):
@@ -165,34 +214,36 @@ def reliability(scores: Scores) -> str:
             below.bar(it.low, it.knees, 0.9 * width, align="edge", color=ACCENT, alpha=0.6)
         below.set(xlabel="largest probability", ylabel="knees")
         below.locator_params(axis="y", nbins=3)
-    return drawing.svg
+    return drawn.svg
 
 
-def roc(findings: Sequence[Curves | None], areas: Sequence[str]) -> str:
+def roc(findings: Sequence[Curves | None], areas: Sequence[str], name: str = "ROC curves") -> str:
     """ROC curves of the five grades, then of grade 2 or higher."""
-    with _drawing("ROC curves", 4.3) as drawing:
-        axis = drawing.figure.subplots()
+    with drawing(name, 4.3) as drawn:
+        axis = drawn.figure.subplots()
         axis.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=0.9)
         _lines(axis, [c and (c.false_positive_rate, c.recall) for c in findings], areas)
         axis.set(xlabel="1 - specificity", ylabel="sensitivity")
         axis.legend(loc="lower right", fontsize=8, title="AUC", title_fontsize=8)
-    return drawing.svg
+    return drawn.svg
 
 
-def precision_recall(findings: Sequence[Curves | None], areas: Sequence[str]) -> str:
+def precision_recall(
+    findings: Sequence[Curves | None], areas: Sequence[str], name: str = "Precision-recall curves"
+) -> str:
     """Precision-recall curves of the five grades, then of grade 2 or higher."""
-    with _drawing("Precision-recall curves", 4.3) as drawing:
-        axis = drawing.figure.subplots()
+    with drawing(name, 4.3) as drawn:
+        axis = drawn.figure.subplots()
         _lines(axis, [c and (c.recall, c.precision) for c in findings], areas)
         axis.set(xlabel="recall (sensitivity)", ylabel="precision")
         axis.legend(loc="lower left", fontsize=8, title="average precision", title_fontsize=8)
-    return drawing.svg
+    return drawn.svg
 
 
 def faithfulness(maps: MapTest) -> str:
     """Mean probability of the grade while pixels are removed, and brought back."""
-    with _drawing("Deletion and insertion curves", 4.3) as drawing:
-        axis = drawing.figure.subplots()
+    with drawing("Deletion and insertion curves", 4.3) as drawn:
+        axis = drawn.figure.subplots()
         share = maps.knees[0].share
         for curve, style in (("deletion", "-"), ("insertion", "--")):
             for order, colour in ((curve, ACCENT), (f"random_{curve}", QUIET)):
@@ -202,7 +253,7 @@ def faithfulness(maps: MapTest) -> str:
         axis.set_ylim(0, 1)
         axis.grid()
         axis.legend(loc="best", fontsize=8)
-    return drawing.svg
+    return drawn.svg
 
 
 def _lines(axis: Any, points: Sequence[Any], areas: Sequence[str]) -> None:

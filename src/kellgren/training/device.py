@@ -76,11 +76,16 @@ def choose_device(precision: str, architecture: str) -> Device:
         InvalidRecipe: the architecture is not known.
     """
     source = find(architecture)
-    if torch.cuda.is_available():
+    if accelerator():
         return Device("cuda", precision != "fp32" and torch.cuda.is_bf16_supported())
     if precision != "auto":
         return Device("cpu", precision == "bf16")
     return Device("cpu", _cpu_multiplies_bf16() and not _is_depthwise(source))
+
+
+def accelerator() -> str | None:
+    """The name of the accelerator that there is, for what has no precision to choose."""
+    return "cuda" if torch.cuda.is_available() else None
 
 
 @cache

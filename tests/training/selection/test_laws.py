@@ -68,7 +68,7 @@ def test_a_useless_member_changes_no_candidate_without_it(count: int, seed: int)
     few, more = compared(members, truth), compared(np.concatenate([members, useless]), truth)
     for at, candidate in enumerate(few.candidates):
         there = more.candidates.index(candidate)
-        np.testing.assert_array_equal(few.grades[at], more.grades[there])
+        np.testing.assert_array_equal(few.grades_of(at), more.grades_of(there))
         np.testing.assert_array_equal(few.whole[at], more.whole[there])
         np.testing.assert_array_equal(few.without[:, at], more.without[:, there])
     for name, measure in MEASURES.items():
@@ -107,7 +107,7 @@ def test_the_parts_are_the_whole_without_a_group(count: int, seed: int) -> None:
     for measure in MEASURES:
         nested = look.nested(group, measure)
         for held in range(5):
-            chosen = look.grades[look.best(measure, held)]
+            chosen = look.grades_of(look.best(measure, held))
             np.testing.assert_array_equal(nested[group == held], chosen[group == held])
 
 

@@ -17,41 +17,49 @@ def choose(
     ],
     labels: Annotated[Path, typer.Option(help="Data they were trained on: manifest or folder.")],
     by: Annotated[
-        Literal["qwk", "accuracy", "macro_f1"], typer.Option(help="What the best is best at.")
+        Literal["qwk", "accuracy", "macro_f1", "paper"],
+        typer.Option(help="What the best is best at; paper: rounded accuracy plus macro-F1."),
     ] = "qwk",
     rows: Annotated[int, typer.Option(min=1, help="Candidates to show.")] = 12,
     csv: Annotated[Path | None, typer.Option(help="Write all candidates as a table.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the candidates as a PNG.")] = None,
     test: Annotated[
-        str | None,
-        typer.Option(help="File in each run's folder: its predictions of knees no fold held."),
+        Path | None,
+        typer.Option(
+            help="Folder that train predict wrote, or a file in each run's folder: predictions of"
+            " knees that no run learnt from."
+        ),
     ] = None,
-    test_labels: Annotated[Path | None, typer.Option(help="True grades of these knees.")] = None,
+    test_labels: Annotated[
+        Path | None,
+        typer.Option(help="True grades of these knees; else those that train predict kept."),
+    ] = None,
 ) -> None:
     """Compare all subsets and voting rules out of fold, and say what the best is worth."""
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training, index
 
-    if (test is None) != (test_labels is None):
-        raise typer.BadParameter("--test and --test-labels go together")
+    if test is None and test_labels is not None:
+        raise typer.BadParameter("is of no use without --test", param_hint="--test-labels")
     with needs_train_extra():
         from kellgren.training.selection import choice
         from kellgren.training.selection.choice_plot import draw_choice
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
+        from kellgren.training.selection.unseen import grades_of, read_unseen
 
-        finished = find_runs(runs)
-        predictions = read_out_of_fold(finished, for_training(index(labels), labels))
-        made = choice.choose(predictions, by)
-        protocols = None
-        if test is not None and test_labels is not None:
-            protocols = choice.compare_protocols(made, finished, test, index(test_labels))
-        terminal.show_choice(made, protocols, rows)
+        finished, learnt = find_runs(runs), for_training(index(labels), labels)
+        unseen = None
+        if test is not None:
+            unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)
+        made = choice.choose(read_out_of_fold(finished, learnt), by)
+        tested = None if unseen is None else choice.compare_protocols(made, unseen)
+        terminal.show_choice(made, tested, rows)
         if csv is not None:
             choice.write_candidates(made, csv)
         if json is not None:
-            choice.write_choice(made, protocols, json)
+            choice.write_choice(made, tested, json)
         if picture is not None:
             draw_choice(made, picture)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,23 @@ from typing import Any
 import numpy as np
 
 from kellgren.atomic_files import written_whole
-from kellgren.data.manifest import Knee
-from kellgren.errors import TrainingError
-from kellgren.evaluation import Scores, score
+from kellgren.evaluation import Estimate, Scores, score
 from kellgren.training.selection.assemble import estimate_of
 from kellgren.training.selection.nested import Estimated
-from kellgren.training.selection.out_of_fold import OutOfFold, Run, predicted
+from kellgren.training.selection.out_of_fold import OutOfFold
+from kellgren.training.selection.protocols import both_protocols
+from kellgren.training.selection.same_knees import SameKnees
 from kellgren.training.selection.subsets import (
     ALL_RULES,
     MEASURES,
     Candidate,
     Measure,
-    Protocol,
     SubsetComparison,
-    both_protocols,
     compare_subsets,
+    counted,
     deal,
 )
+from kellgren.training.selection.unseen import Unseen
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,7 @@ class Choice:
         measure: that chooses.
         best: position of the chosen candidate.
         nested: scores of choosing, each knee graded by what was chosen without its patient.
+        chosen: the same by the measure that chooses.
         estimated: the combiner that a bundle would get, with and without the other knee.
         single: nested scores of that, each knee alone.
         paired: with the other knee.
@@ -51,6 +51,7 @@ class Choice:
     measure: Measure
     best: int
     nested: Scores
+    chosen: Estimate
     estimated: Estimated
     single: Scores
     paired: Scores
@@ -58,16 +59,16 @@ class Choice:
     @property
     def naive(self) -> float:
         """The chosen candidate's score on the knees that it was chosen on."""
-        return float(MEASURES[self.measure](self.compared.whole[self.best]))
+        return float(self.compared.scores(self.measure)[self.best])
 
     @property
     def optimism(self) -> float:
         """By how much that flatters: the naive score less the nested one."""
-        return self.naive - float(getattr(self.nested, self.measure).value)
+        return self.naive - self.chosen.value
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each candidate, the best first: rule, members, and its score by each measure."""
-        scores = {name: scored(self.compared.whole) for name, scored in MEASURES.items()}
+        scores = {name: self.compared.scores(name) for name in MEASURES}
         order = np.argsort(-np.nan_to_num(scores[self.measure]), kind="stable")
         return [
             {
@@ -96,6 +97,7 @@ class Choice:
             "chosen": {"rule": self.rule(chosen), "members": self.named(chosen)},
             "naive": self.naive,
             "nested": self.nested.to_dict(),
+            "nested_by_measure": self.chosen.to_dict(),
             "optimism": self.optimism,
             "bundle": {
                 "combiner": self.estimated.combiner.model_dump(),
@@ -131,6 +133,7 @@ def choose(predictions: OutOfFold, measure: Measure = "qwk") -> Choice:
         measure=measure,
         best=compared.best(measure),
         nested=score(predictions.truth, nested, None, predictions.patients),
+        chosen=SameKnees(predictions.truth, predictions.patients).estimate(measure, nested),
         estimated=estimated,
         single=scores_of(estimated.single),
         paired=scores_of(estimated.paired),
@@ -138,67 +141,52 @@ def choose(predictions: OutOfFold, measure: Measure = "qwk") -> Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Protocols:
-    """The paper's way of choosing and the honest one, on the same test knees."""
+class ScoredProtocols:
+    """The paper's way of choosing and the honest one, scored on the same test knees.
 
-    paper: Protocol
-    honest: Protocol
+    Attributes:
+        paper: score of what was chosen on the test knees.
+        honest: score of what was chosen out of fold, one network of each backbone like the paper.
+        all_folds: score of the same vote with all folds' networks of each backbone.
+        measure: of the choices and of the scores.
+        unseen: the test knees, and what is not among them.
+    """
+
+    paper: float
+    honest: float
+    all_folds: float
     measure: Measure
-    knees: int
+    unseen: Unseen
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
-            "knees": self.knees,
+            **self.unseen.to_dict(),
             "measure": self.measure,
-            "chosen_on_the_test_knees": self.paper.score,
-            "chosen_out_of_fold": self.honest.score,
-            "optimism": self.paper.score - self.honest.score,
+            "chosen_on_the_test_knees": self.paper,
+            "chosen_out_of_fold": self.honest,
+            "chosen_out_of_fold_all_folds": self.all_folds,
+            "optimism": self.paper - self.honest,
         }
 
 
-def compare_protocols(
-    choice: Choice, runs: Sequence[Run], table: str, knees: Sequence[Knee]
-) -> Protocols:
+def compare_protocols(choice: Choice, unseen: Unseen) -> ScoredProtocols:
     """Score both ways of choosing on knees that no fold held.
 
     Args:
         choice: with the out-of-fold predictions.
-        runs: that they come from.
-        table: name of a file in each run's folder: its predictions of the test knees.
-        knees: graded test knees.
-
-    Raises:
-        InvalidPredictions: a table is missing or fits no label.
-        TrainingError: the tables have no knee in common, or learnt knees are among them.
+        unseen: test knees, with the networks of the same backbones.
     """
-    learnt = {knee.patient for knee in choice.predictions.knees}
-    if any(knee.patient in learnt for knee in knees):
-        raise TrainingError(
-            table,
-            "holds knees of patients that the folds hold",
-            "Name knees that no run learnt from",
-        )
-    graded = [knee for knee in knees if knee.grade is not None]
-    predictions = {run: predicted(run.folder / table, graded) for run in runs}
-    shared = [k for k in graded if all(str(k.image) in of_it for of_it in predictions.values())]
-    if not shared:
-        raise TrainingError(table, "has no knee that all runs predicted", "Grade the same knees")
-    tests = [
-        np.array(
-            [
-                [predictions[run][str(k.image)] for k in shared]
-                for run in runs
-                if run.backbone == name
-            ]
-        )
-        for name in choice.predictions.backbones
-    ]
-    truth = np.array([int(knee.grade or 0) for knee in shared], dtype=np.int64)
-    paper, honest = both_protocols(
-        choice.predictions.members, choice.predictions.truth, tests, truth, choice.measure
+    predictions = choice.predictions
+    networks = [unseen.networks[name] for name in predictions.backbones]
+    protocols = both_protocols(
+        predictions.members, predictions.truth, networks, unseen.truth, choice.measure
     )
-    return Protocols(paper, honest, choice.measure, len(shared))
+    paper, honest, all_folds = (
+        float(MEASURES[choice.measure](counted(vote.grades, unseen.truth)))
+        for vote in (protocols.paper, protocols.honest, protocols.all_folds)
+    )
+    return ScoredProtocols(paper, honest, all_folds, choice.measure, unseen)
 
 
 def write_candidates(choice: Choice, path: Path) -> None:
@@ -209,8 +197,8 @@ def write_candidates(choice: Choice, path: Path) -> None:
         writer.writerows(choice.rows())
 
 
-def write_choice(choice: Choice, protocols: Protocols | None, path: Path) -> None:
+def write_choice(choice: Choice, tested: ScoredProtocols | None, path: Path) -> None:
     """Write all of it as JSON."""
-    content = choice.to_dict() | ({"protocols": protocols.to_dict()} if protocols else {})
+    content = choice.to_dict() | ({"protocols": tested.to_dict()} if tested else {})
     with written_whole(path) as stream:
         stream.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -8,7 +8,7 @@ import numpy as np
 
 from kellgren.atomic_files import replaced_whole
 from kellgren.training.selection.choice import Choice
-from kellgren.training.selection.subsets import ALL_RULES, MEASURES, Measure
+from kellgren.training.selection.subsets import ALL_RULES, Measure
 
 _COLOURS = dict(
     zip(ALL_RULES, ("#7a869a", "#2f7ed8", "#2aa876", "#c46210", "#a03fbf"), strict=True)
@@ -17,6 +17,7 @@ _AXES: dict[Measure, str] = {
     "qwk": "quadratic weighted kappa",
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
+    "paper": "rounded accuracy + macro-F1",
 }
 
 
@@ -26,7 +27,7 @@ def draw_choice(choice: Choice, path: Path) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
-    scores = MEASURES[choice.measure](choice.compared.whole)
+    scores = choice.compared.scores(choice.measure)
     sizes = np.array([len(candidate.members) for candidate in choice.compared.candidates])
     rules = np.array([candidate.rule for candidate in choice.compared.candidates])
     present = [rule for rule in ALL_RULES if (rules == rule).any()]
@@ -34,7 +35,7 @@ def draw_choice(choice: Choice, path: Path) -> None:
         mine = rules == rule
         beside = sizes[mine] + 0.12 * (number - (len(present) - 1) / 2)
         axis.plot(beside, scores[mine], "o", ms=4, alpha=0.6, color=_COLOURS[rule], label=rule)
-    nested = getattr(choice.nested, choice.measure)
+    nested = choice.chosen
     axis.axhspan(nested.low, nested.high, color="#1d2733", alpha=0.08, lw=0)
     axis.axhline(nested.value, color="#1d2733", lw=1, label="nested estimate, 95 % interval")
     axis.set(xlabel="members", ylabel=f"{_AXES[choice.measure]}, out of fold")

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.arrays import Distributions, FloatArray, GradeArray
-from kellgren.evaluation import Estimate, compare
-from kellgren.evaluation import Grades as PredictedGrades
+from kellgren.evaluation import Estimate
 from kellgren.grading.combiner import RULES, Combiner, Rule, fit_combiner
 from kellgren.grading.contralateral import BothKnees, fit_both_knees
+from kellgren.training.selection.same_knees import SameKnees
 from kellgren.training.selection.subsets import (
-    MEASURES,
     Candidate,
     Measure,
     SubsetComparison,
@@ -29,7 +28,8 @@ from kellgren.training.selection.subsets import (
 
 FEWEST_PAIRED = 200
 """Knees with a contralateral knee; below so many it is not used."""
-_RESAMPLES, _SEED = 2000, 42
+REPORTED: tuple[Measure, ...] = ("qwk", "accuracy", "macro_f1")
+"""Measures that are always reported; another one is where it chooses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,8 @@ def estimate(
     everyone = np.ones(len(truth), dtype=np.bool_)
     combiner = _fitted(compared, compared.best(measure), names, members, truth, everyone)
     alone = combiner.combine(members[_places(combiner, names)])
-    gained = gain(truth, single.argmax(axis=1), paired.argmax(axis=1), patients)
+    reported = tuple(dict.fromkeys((*REPORTED, measure)))
+    gained = gain(truth, single.argmax(axis=1), paired.argmax(axis=1), patients, reported)
     return Estimated(combiner, _pairs(alone, truth, other, everyone), single, paired, gained)
 
 
@@ -109,7 +110,11 @@ def with_the_other(
 
 
 def gain(
-    truth: GradeArray, before: GradeArray, after: GradeArray, patients: Sequence[str]
+    truth: GradeArray,
+    before: GradeArray,
+    after: GradeArray,
+    patients: Sequence[str],
+    measures: Sequence[Measure] = REPORTED,
 ) -> dict[Measure, Estimate]:
     """By how much grades got better, each measure with its interval over resampled patients.
 
@@ -118,17 +123,10 @@ def gain(
         before: ``(N,)``.
         after: ``(N,)``.
         patients: whose knees they are; both knees of a patient are drawn together.
+        measures: to compare by.
     """
-    comparison = compare(
-        truth,
-        PredictedGrades(after),
-        PredictedGrades(before),
-        patients,
-        resamples=_RESAMPLES,
-        permutations=1,
-        seed=_SEED,
-    )
-    return {measure: comparison.metrics[measure].difference for measure in MEASURES}
+    knees = SameKnees(truth, patients)
+    return {measure: knees.difference(measure, after, before) for measure in measures}
 
 
 def _fitted(

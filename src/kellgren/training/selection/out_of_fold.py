@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.data.manifest import Knee
-from kellgren.data.matching import Label, match
+from kellgren.data.matching import Label, Labels, match
 from kellgren.data.predictions import read_predictions
 from kellgren.errors import TrainingError
+from kellgren.evaluation import Coverage
 from kellgren.grading.contralateral import other_knees
 from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
 
@@ -48,12 +49,14 @@ class OutOfFold:
         members: ``(B, N, 5)`` uncalibrated distributions.
         knees: graded, in the order of the labels.
         left_out: knees that some backbones held out and others did not.
+        folds: ``(N,)`` which fold held each knee out.
     """
 
     backbones: tuple[str, ...]
     members: npt.NDArray[np.float64]
     knees: tuple[Knee, ...]
     left_out: int
+    folds: npt.NDArray[np.int64]
 
     @property
     def truth(self) -> npt.NDArray[np.int64]:
@@ -117,8 +120,12 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     graded = {str(knee.image): knee for knee in knees if knee.grade is not None}
     backbones = sorted({run.backbone for run in runs})
     predictions: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
+    fold_of: dict[str, int] = {}
+    labels = labels_of(graded.values())
     for run in runs:
-        for image, row in predicted(run.folder / OUT_OF_FOLD, graded.values()).items():
+        rows, _ = predicted_and_coverage(run.folder / OUT_OF_FOLD, labels)
+        for image, row in rows.items():
+            fold_of[image] = run.fold or 0
             if image in predictions[run.backbone]:
                 raise TrainingError(
                     run.folder,
@@ -140,21 +147,34 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
         )
     members = np.array([[predictions[name][image] for image in shared] for name in backbones])
     kept = tuple(graded[image] for image in shared)
-    return OutOfFold(tuple(backbones), members, kept, len(known_images) - len(shared))
+    folds = np.array([fold_of[image] for image in shared], dtype=np.int64)
+    return OutOfFold(tuple(backbones), members, kept, len(known_images) - len(shared), folds)
 
 
 def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.float64]]:
     """A table's distributions ``(5,)`` by the image of the labelled knee.
 
     Raises:
+        InvalidPredictions: the table cannot be read or fits no label.
         TrainingError: the table has no probabilities.
     """
-    labels = [Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees]
+    return predicted_and_coverage(table, labels_of(knees))[0]
+
+
+def labels_of(knees: Iterable[Knee]) -> Labels:
+    """Graded knees as labels, which several tables are looked up in."""
+    return Labels([Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees])
+
+
+def predicted_and_coverage(
+    table: Path, labels: Labels
+) -> tuple[dict[str, npt.NDArray[np.float64]], Coverage]:
+    """The same, and how many labels and rows found each other."""
     matched = match(read_predictions(table), labels)
     if matched.probabilities is None:
         raise TrainingError(table, "has no probabilities", "Write it anew with kellgren")
     rows = matched.probabilities / matched.probabilities.sum(axis=1, keepdims=True)
-    return dict(zip(matched.images, rows, strict=True))
+    return dict(zip(matched.images, rows, strict=True)), matched.coverage
 
 
 def _finished(paths: Sequence[Path]) -> list[Run]:

@@ -17,19 +17,33 @@ import numpy.typing as npt
 
 from kellgren.arrays import Distributions, FloatArray, IntArray
 from kellgren.evaluation import confusion
-from kellgren.grading.voting import fit_stack, fit_weights, logs, soft_vote, softmax, stacked_vote
+from kellgren.grading.voting import fit_stack, fit_weights, soft_vote, stacked_vote
+from kellgren.training.selection.votes import PAPER_RULES as PAPER_RULES
+from kellgren.training.selection.votes import (
+    Counts,
+    FreeRule,
+    check_count,
+    count_all_subsets,
+    grades_of_subset,
+)
 
-AnyRule = Literal["hard", "soft", "mix", "weighted", "stacked"]
-Measure = Literal["qwk", "accuracy", "macro_f1"]
-PAPER_RULES: tuple[AnyRule, ...] = ("hard", "soft", "mix")
+AnyRule = Literal[FreeRule, "weighted", "stacked"]
+Measure = Literal["qwk", "accuracy", "macro_f1", "paper"]
 ALL_RULES: tuple[AnyRule, ...] = (*PAPER_RULES, "weighted", "stacked")
+GROUPS = 5
+
+
+def rounded_accuracy_and_f1(matrices: Distributions) -> Distributions:
+    """What Pi et al. chose by: accuracy rounded to 0.01 %, plus macro-F1; 0..2."""
+    return np.asarray(np.round(confusion.accuracy(matrices), 4) + confusion.macro_f1(matrices))
+
+
 MEASURES: dict[Measure, Callable[[Distributions], Distributions]] = {
     "qwk": confusion.qwk,
     "accuracy": confusion.accuracy,
     "macro_f1": confusion.macro_f1,
+    "paper": rounded_accuracy_and_f1,
 }
-GROUPS = 5
-_SUBSETS_AT_A_TIME = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +56,64 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubsetComparison:
-    """The grades that every candidate gives the knees.
+    """How every candidate grades the knees.
 
     Attributes:
         candidates: C of them, small ones first.
-        grades: ``(C, N)``; where a rule has weights, they were fitted without the knee's group.
+        members: ``(M, N, 5)`` distributions that they vote by.
+        fitted: ``(N,)`` grades of each candidate whose rule has weights, by its position; the
+            weights were fitted without the knee's group.
         whole: ``(C, 5, 5)`` confusion matrices over all knees, rows true grades.
         without: ``(G, C, 5, 5)`` the same over all groups but one, and with nothing fitted on it.
     """
 
     candidates: tuple[Candidate, ...]
-    grades: npt.NDArray[np.int8]
-    whole: Distributions
-    without: Distributions
+    members: FloatArray
+    fitted: dict[int, npt.NDArray[np.int8]]
+    whole: Counts
+    without: Counts
 
-    def best(self, measure: Measure, without: int | None = None) -> int:
+    def grades_of(self, at: int) -> npt.NDArray[np.int8]:
+        """``(N,)`` grades that the candidate at this position gives."""
+        if at in self.fitted:
+            return self.fitted[at]
+        candidate = self.candidates[at]
+        rule = next(rule for rule in PAPER_RULES if rule == candidate.rule)
+        return grades_of_subset(self.members, candidate.members, rule)
+
+    def scores(self, measure: Measure, without: int | None = None) -> Distributions:
+        """``(C,)`` each candidate's score; not-a-number where it is undefined.
+
+        Args:
+            measure: to score by.
+            without: a group that is left out.
+        """
+        matrices = self.whole if without is None else self.without[without]
+        return MEASURES[measure](matrices.astype(np.float64))
+
+    def best(
+        self, measure: Measure, without: int | None = None, rules: Sequence[AnyRule] = ALL_RULES
+    ) -> int:
         """The candidate with the highest score; of equals, the one with the fewest members.
 
         Args:
             measure: by which to choose.
             without: a group that is left out.
+            rules: whose candidates are chosen from.
         """
-        matrices = self.whole if without is None else self.without[without]
-        return int(np.nan_to_num(MEASURES[measure](matrices), nan=-np.inf).argmax())
+        scores = np.nan_to_num(self.scores(measure, without), nan=-np.inf)
+        if len(rules) < len(ALL_RULES):
+            scores[[candidate.rule not in rules for candidate in self.candidates]] = -np.inf
+        return int(scores.argmax())
 
-    def nested(self, group: IntArray, measure: Measure) -> npt.NDArray[np.int8]:
+    def nested(
+        self, group: IntArray, measure: Measure, rules: Sequence[AnyRule] = ALL_RULES
+    ) -> npt.NDArray[np.int8]:
         """``(N,)`` grades, each knee's by what was chosen without its group."""
-        grades = np.empty(self.grades.shape[1], dtype=np.int8)
+        grades = np.empty(len(group), dtype=np.int8)
         for held in range(len(self.without)):
             mine = group == held
-            grades[mine] = self.grades[self.best(measure, held), mine]
+            grades[mine] = self.grades_of(self.best(measure, held, rules))[mine]
         return grades
 
 
@@ -93,6 +135,7 @@ def compare_subsets(
     truth: npt.NDArray[np.integer],
     group: IntArray,
     rules: Sequence[AnyRule] = ALL_RULES,
+    smallest: int = 1,
 ) -> SubsetComparison:
     """Compare all subsets under the rules.
 
@@ -104,138 +147,75 @@ def compare_subsets(
         truth: ``(N,)`` grades.
         group: ``(N,)`` from `deal`.
         rules: to compare.
+        smallest: members of a subset, at least.
+
+    Raises:
+        InvalidOption: more members than whose subsets can be gone through.
     """
     free = [rule for rule in PAPER_RULES if rule in rules]
-    candidates: list[Candidate] = []
-    grades = [np.empty((0, len(truth)), dtype=np.int8)]
-    if free:
-        listed = subsets(len(members))
-        voted = _votes_of_subsets(members, listed)
-        for number, chosen in enumerate(listed):
-            kept = free if len(chosen) > 1 else free[:1]
-            candidates += [Candidate(rule, chosen) for rule in kept]
-            grades.append(np.stack([voted[rule][number] for rule in kept]))
-    counts = _confusions(np.concatenate(grades), truth, group)
-    whole = counts.sum(axis=0)
-    parts = [(np.concatenate(grades), whole, whole - counts)]
+    groups = int(group.max()) + 1
+    candidates, counts = _counted(members, truth, group, free, smallest)
+    fitted: dict[int, npt.NDArray[np.int8]] = {}
+    whole = counts.sum(axis=0, dtype=np.int32)
+    parts = [(whole, whole - counts)]
     everyone = tuple(range(len(members)))
     for rule in rules:
         if rule in ("weighted", "stacked") and len(members) > 1:
+            grades, in_all, in_others = _cross_fitted(rule, members, truth, group)
+            fitted[len(candidates)] = grades
             candidates.append(Candidate(rule, everyone))
-            parts.append(_cross_fitted(rule, members, truth, group))
+            parts.append((in_all, in_others.reshape(groups, 1, 5, 5)))
     return SubsetComparison(
         tuple(candidates),
+        members,
+        fitted,
         np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        np.concatenate([part[2] for part in parts], axis=1),
+        np.concatenate([part[1] for part in parts], axis=1),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """A way of choosing, what it chose, and what that scores on knees that no fold held."""
-
-    candidate: Candidate
-    folds: tuple[int | None, ...]
-    grades: npt.NDArray[np.int8]
-    score: float
-
-
-def both_protocols(
-    out_of_fold: FloatArray,
+def _counted(
+    members: FloatArray,
     truth: npt.NDArray[np.integer],
-    test: Sequence[FloatArray],
-    test_truth: npt.NDArray[np.integer],
-    measure: Measure,
-) -> tuple[Protocol, Protocol]:
-    """The paper's way of choosing and the honest one, scored on the same test knees.
-
-    The paper took the fold of each network, the subset and the rule that scored best on the test
-    knees themselves. The honest way takes subset and rule out of fold, and all folds' mean logits.
-
-    Args:
-        out_of_fold: ``(M, N, 5)``.
-        truth: ``(N,)``.
-        test: M arrays ``(F, T, 5)``, one distribution from each fold-model.
-        test_truth: ``(T,)``.
-        measure: to choose and score by.
-
-    Returns:
-        The paper's protocol, and the honest one.
-    """
-    scoring = MEASURES[measure]
-    alone = np.zeros(len(test_truth), dtype=np.int64)
-
-    def scores(members: FloatArray) -> SubsetComparison:
-        return compare_subsets(members, test_truth, alone, PAPER_RULES)
-
-    best_folds = [
-        int(
-            np.nan_to_num(scoring(_confusions(f.argmax(-1), test_truth, alone)[0]), nan=-1).argmax()
-        )
-        for f in test
-    ]
-    picked = scores(
-        np.stack([of_folds[fold] for of_folds, fold in zip(test, best_folds, strict=True)])
-    )
-    at = picked.best(measure)
-    paper = picked.candidates[at]
-    compared = compare_subsets(
-        out_of_fold, truth, np.zeros(len(truth), dtype=np.int64), PAPER_RULES
-    )
-    honest = compared.candidates[compared.best(measure)]
-    meant = scores(np.stack([softmax(logs(of_folds).mean(axis=0)) for of_folds in test]))
-    there = meant.candidates.index(honest)
-    folds = tuple(best_folds[member] for member in paper.members)
-    return (
-        Protocol(paper, folds, picked.grades[at], float(scoring(picked.whole[at]))),
-        Protocol(
-            honest,
-            (None,) * len(honest.members),
-            meant.grades[there],
-            float(scoring(meant.whole[there])),
-        ),
-    )
+    group: IntArray,
+    rules: Sequence[FreeRule],
+    smallest: int,
+) -> tuple[list[Candidate], Counts]:
+    """Candidates without weights, and their confusion matrices ``(G, C, 5, 5)``."""
+    if not rules:
+        return [], np.zeros((int(group.max()) + 1, 0, 5, 5), np.int32)
+    check_count(len(members))
+    candidates, places = [], []
+    for chosen in subsets(len(members), smallest):
+        number = sum(1 << member for member in chosen)
+        for at, rule in enumerate(rules if len(chosen) > 1 else rules[:1]):
+            candidates.append(Candidate(rule, chosen))
+            places.append(number * len(rules) + at)
+    counts = count_all_subsets(members, truth, group, rules)
+    by_place = counts.reshape(-1, *counts.shape[2:])[places]
+    return candidates, np.moveaxis(by_place, 1, 0)
 
 
-def _votes_of_subsets(
-    members: FloatArray, listed: Sequence[tuple[int, ...]]
-) -> dict[AnyRule, npt.NDArray[np.int8]]:
-    """``(S, N)`` grades of every subset under each rule without weights."""
-    stacked = np.asarray(members, dtype=np.float64)
-    count, knees, grades = stacked.shape
-    votes = (stacked.argmax(axis=2)[:, :, None] == np.arange(grades)).astype(np.float64)
-    belongs = np.zeros((len(listed), count))
-    for row, chosen in enumerate(listed):
-        belongs[row, list(chosen)] = 1.0
-    voted: dict[AnyRule, list[npt.NDArray[np.int8]]] = {rule: [] for rule in PAPER_RULES}
-    for start in range(0, len(listed), _SUBSETS_AT_A_TIME):
-        some = belongs[start : start + _SUBSETS_AT_A_TIME]
-        hard = (some @ votes.reshape(count, -1)).reshape(-1, knees, grades)
-        soft = (some @ stacked.reshape(count, -1)).reshape(-1, knees, grades).argmax(axis=2)
-        first = hard.argmax(axis=2)
-        tied = (hard == hard.max(axis=2, keepdims=True)).sum(axis=2) > 1
-        voted["hard"].append(first.astype(np.int8))
-        voted["soft"].append(soft.astype(np.int8))
-        voted["mix"].append(np.where(tied, soft, first).astype(np.int8))
-    return {rule: np.concatenate(parts) for rule, parts in voted.items()}
+def counted(grades: npt.NDArray[np.integer], truth: npt.NDArray[np.integer]) -> Distributions:
+    """``(5, 5)`` confusion matrix of ``(N,)`` grades."""
+    alone = np.zeros(len(truth), dtype=np.int64)
+    return np.asarray(_confusions(grades, truth, alone)[0], dtype=np.float64)
 
 
 def _confusions(
     grades: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], group: IntArray
-) -> Distributions:
-    """``(G, C, 5, 5)`` confusion matrices of ``(C, N)`` grades."""
+) -> Counts:
+    """``(G, 5, 5)`` confusion matrices of ``(N,)`` grades."""
     groups = int(group.max()) + 1
     place = group * 25 + np.asarray(truth, dtype=np.int64) * 5
-    counted = [np.bincount(place + row, minlength=groups * 25) for row in grades]
-    shaped = np.array(counted, dtype=np.float64).reshape(len(grades), groups, 5, 5)
-    return np.moveaxis(shaped, 1, 0)
+    counts = np.bincount(place + grades, minlength=groups * 25)
+    return counts.astype(np.int32).reshape(groups, 5, 5)
 
 
 def _cross_fitted(
     rule: AnyRule, members: FloatArray, truth: npt.NDArray[np.integer], group: IntArray
-) -> tuple[npt.NDArray[np.int8], Distributions, Distributions]:
-    """Grades and confusions of a rule with weights, as `SubsetComparison` holds them, for C = 1."""
+) -> tuple[npt.NDArray[np.int8], Counts, Counts]:
+    """Grades ``(N,)`` of a rule with weights; confusions over all knees, and without each group."""
     groups = int(group.max()) + 1
 
     def graded(knees: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
@@ -249,15 +229,14 @@ def _cross_fitted(
             )
         return graded_knees
 
-    everyone = np.ones(len(truth), dtype=np.bool_)
-    all_of_them = graded(everyone)[None]
-    without = np.zeros((groups, 1, 5, 5))
+    all_of_them = graded(np.ones(len(truth), dtype=np.bool_))
+    without = np.zeros((groups, 5, 5), np.int32)
     for held in range(groups):
         kept = group != held
         if kept.any():
-            counted = _confusions(graded(kept)[None][:, kept], truth[kept], group[kept])
-            without[held] = counted.sum(axis=0)
-    return all_of_them, _confusions(all_of_them, truth, group).sum(axis=0), without
+            without[held] = _confusions(graded(kept)[kept], truth[kept], group[kept]).sum(axis=0)
+    whole = _confusions(all_of_them, truth, group).sum(axis=0, dtype=np.int32)
+    return all_of_them, whole[None], without
 
 
 def _vote_by_weight(
