@@ -17,6 +17,7 @@ from kellgren.data.manifest import write_manifest
 from kellgren.evaluation import Estimate, Grades, compare, metrics, score
 from kellgren.evaluation.draws import around
 from kellgren.grading.voting import hard_vote, mix_vote, soft_vote
+from kellgren.training.kept_epochs import write_list
 from kellgren.training.selection.subsets import deal
 from made_campaign import lay_run, made_folds, made_knees, one_hot, write_table
 from simulated_votes import simulated
@@ -270,6 +271,8 @@ def test_kept_epochs_compete_in_the_papers_way(made: Path) -> None:
     lines = ["image,side,grade,p0,p1,p2,p3,p4"]
     lines += [f"{row['image']},{row['side']},0,1,0,0,0,0" for row in own]
     (job / "epochs" / "epoch-07.csv").write_text("\n".join(lines) + "\n")
+    (job / "epochs" / "epoch-07.safetensors").touch()
+    write_list(job, [{}] * 7)
     assert paper(made, "--test", made / "test") == 0
     content = json.loads((made / "report" / "report.json").read_text())
     theirs, honest = content["chosen_by_the_paper's_way"], content["chosen_honestly"]

@@ -20,6 +20,7 @@ from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.crop import whole_knee
 from kellgren.training.campaign import Campaign
+from kellgren.training.kept_epochs import write_list
 from kellgren.training.member.checkpoint import Weights, save_weights
 from kellgren.training.reproduction.learnt import check_unseen, learnt_by
 from kellgren.training.reproduction.trained import trained_networks
@@ -281,6 +282,7 @@ def test_kept_epochs_predict_and_are_read_beside_their_run(
     epochs.mkdir()
     save_weights(Weights(halves, [{}]), identity, epochs / "epoch-01.safetensors")
     shutil.copyfile(run.folder / "oof.csv", epochs / "epoch-01.csv")
+    write_list(run.folder, [{}])
     assert predict(campaign, unseen) == 0
     table = rows(campaign / "predictions" / f"{run.folder.name}.epoch-01.csv")
     assert [row["grade"] for row in table] == ["2"] * 6

@@ -18,13 +18,14 @@ from kellgren.grading.voting import softmax
 from kellgren.training.architectures import Member, find
 from kellgren.training.export.folding import folded, halve
 from kellgren.training.input.loading import load_store
+from kellgren.training.kept_epochs import kept_epochs
 from kellgren.training.member.checkpoint import load_learnt_weights
 from kellgren.training.member.exported import exported_probabilities
 from kellgren.training.member.predicting import predict
 from kellgren.training.recipe import HeadThenAll, Recipe
 from kellgren.training.run_folder import BEST, CHECKPOINT, HEAD, MODEL
 from kellgren.training.selection.out_of_fold import Run
-from kellgren.training.selection.unseen import EPOCHS, kept_epochs, table_name
+from kellgren.training.selection.unseen import table_name
 
 Advance = Callable[[int, int], None]
 
@@ -105,11 +106,8 @@ class Trained:
 
 def trained_networks(run: Run) -> list[Trained]:
     """The network that a run ended in, and those of the epochs that it kept."""
-    kept = [
-        Trained(run, epoch, run.folder / EPOCHS / f"epoch-{epoch:02}.safetensors")
-        for epoch in kept_epochs(run)
-    ]
-    return [Trained(run, None, run.folder / MODEL), *(it for it in kept if it.weights.is_file())]
+    kept = [Trained(run, epoch.number, epoch.weights) for epoch in kept_epochs(run.folder)]
+    return [Trained(run, None, run.folder / MODEL), *kept]
 
 
 def _checkpoint(run: Run) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ from kellgren.arrays import Distributions
 from kellgren.data.manifest import Knee
 from kellgren.data.matching import Labels
 from kellgren.errors import TrainingError
+from kellgren.training.kept_epochs import kept_epochs
 from kellgren.training.run_folder import OUT_OF_FOLD
 from kellgren.training.selection.out_of_fold import Run, labels_of, predicted_and_coverage
 from kellgren.training.selection.protocols import Network
 from kellgren.training.selection.subsets import counted
 
-EPOCHS, KNEES = "epochs", "knees.csv"
-_EPOCH = re.compile(r"^epoch-(\d+)$")
+KNEES = "knees.csv"
 _NAMED = 3
 Table = Mapping[str, npt.NDArray[np.float64]]
 
@@ -127,16 +126,6 @@ def table_name(run: Run, epoch: int | None = None) -> str:
     return f"{run.folder.name}.csv" if epoch is None else f"{run.folder.name}.epoch-{epoch:02}.csv"
 
 
-def kept_epochs(run: Run) -> dict[int, Path]:
-    """The epochs whose weights a run kept beside its own choice, by number: their tables."""
-    found = {}
-    for table in sorted((run.folder / EPOCHS).glob("epoch-*.csv")):
-        named = _EPOCH.match(table.stem)
-        if named is not None:
-            found[int(named[1])] = table
-    return found
-
-
 def read_unseen(
     runs: Sequence[Run],
     source: Path,
@@ -198,9 +187,10 @@ def _paths(runs: Sequence[Run], source: Path) -> Iterator[tuple[Run, int | None,
                 source, f"has no table {whole.name}", "Give the same train predict again"
             )
         yield run, None, run.folder / OUT_OF_FOLD, whole
-        for epoch, held_out in kept_epochs(run).items():
-            if (source / table_name(run, epoch)).is_file():
-                yield run, epoch, held_out, source / table_name(run, epoch)
+        for kept in kept_epochs(run.folder):
+            table = source / table_name(run, kept.number)
+            if table.is_file():
+                yield run, kept.number, kept.predictions, table
 
 
 def _confusion(table: Path, labels: Labels) -> Distributions:
