@@ -165,7 +165,8 @@ def _crop(radiograph: Radiograph, pixels: Plane, detection: Detection, side: Sid
     whole = whole_knee(radiograph, side)
     quarters = round(detection.region.angle / 90) % 4
     turned = np.ascontiguousarray(np.rot90(pixels, quarters))
-    return KneeCrop(turned, side, whole.mm_per_pixel, detection.region if quarters else None)
+    region = detection.region if quarters else None
+    return KneeCrop(turned, side, whole.mm_per_pixel, region, radiograph.stretch)
 
 
 def _refusal(radiograph: Radiograph, knees: Sequence[Sequence[Check]]) -> NotAKneeFilm:

@@ -28,7 +28,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import UnanswerableSource
 from kellgren.grades import Grade, Side
 from kellgren.imaging.radiograph import read_radiograph
-from kellgren.knee import Region
+from kellgren.knee import KneeCrop, Region
 from kellgren.output.dicom import vocabulary
 from kellgren.output.dicom.answer import answer, write_object
 from kellgren.output.dicom.common import outline, uid_scope
@@ -137,7 +137,7 @@ def test_the_report_says_what_was_read(read: Read, header: Callable[[str], Any])
         (site,) = group.finding_sites
         laterality = codes.SCT.Right if reading.side is Side.RIGHT else codes.SCT.Left
         assert site.ContentSequence[0].value == laterality
-        assert np.array_equal(group.roi.value, outline(reading.crop.region, source))
+        assert np.array_equal(group.roi.value, outline(reading.crop, source))
         picture = group.roi.ContentSequence[0].ReferencedSOPSequence[0]
         assert picture.ReferencedSOPInstanceUID == SOURCE_UIDS["SOPInstanceUID"]
     told = str(report)
@@ -281,7 +281,7 @@ def test_the_presentation_draws_each_knees_box_and_words(read: Read) -> None:
 
     for reading, item in zip(readings, annotations, strict=True):
         box = np.reshape(item.GraphicObjectSequence[0].GraphicData, (-1, 2))
-        assert np.allclose(box, outline(reading.crop.region, source))
+        assert np.allclose(box, outline(reading.crop, source))
         said = item.TextObjectSequence[0].UnformattedTextValue
         assert f"KL {int(reading.grade)} {reading.grade.label}" in said
         assert "Research software, not a medical device" in said
@@ -330,7 +330,8 @@ def test_a_box_never_leaves_the_picture(x: float, y: float, width: float, angle:
     reference = Dataset()
     reference.Rows, reference.Columns = 300, 200
     region = Region((x, y), width, angle)
-    box = outline(region, Source(Dataset(), reference, None))
+    crop = KneeCrop(np.zeros((64, 64), np.float32), Side.UNKNOWN, None, region)
+    box = outline(crop, Source(Dataset(), reference, None))
 
     assert np.array_equal(box[0], box[-1])
     assert box.min() >= -1e-3

@@ -1,0 +1,233 @@
+"""How many knees keep their grade when the same picture comes in another shape or tone.
+
+    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only hot_pixel,label] [--csv FILE]
+
+Each knee is graded as it was published; then it is written again with other pixels, depth, borders
+or tone, as people's files are, and graded anew. What is compared is the answer to the unchanged
+picture: a refusal counts as a change. ``--csv`` keeps each knee's answer to each variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from kellgren import Ensemble, Side
+from kellgren.data.manifest import for_training, index
+from kellgren.errors import KellgrenError
+
+Grey = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint16]
+WHITE = 65535
+
+
+def png(pixels: Grey | Words) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def dicom(pixels: Grey | Words, bits: int, tail: bytes = b"", **elements: Any) -> bytes:
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3.4"
+    made.Modality, made.BodyPartExamined, made.ViewPosition = "DX", "KNEE", "PA"
+    made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated, made.BitsStored, made.HighBit = 8 * pixels.itemsize, bits, bits - 1
+    made.PixelRepresentation = 0
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    raw = pixels.tobytes()
+    made.PixelData = raw + tail + b"\0" * ((len(raw) + len(tail)) % 2)
+    made["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"
+    stream = io.BytesIO()
+    made.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def twelve_bits(knee: Grey) -> Words:
+    """As a detector of 12 bits delivers it, nowhere black or white."""
+    return (knee.astype(np.uint16) * 12) + 300
+
+
+def resized(knee: Grey, width: float, height: float) -> Grey:
+    rows, columns = knee.shape
+    size = (round(columns * width), round(rows * height))
+    return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.LANCZOS))
+
+
+def labelled(knee: Grey, size: int = 34) -> Words:
+    """Words burned in at the upper left, brighter than the detector's brightest value."""
+    picture = Image.new("L", knee.shape[::-1])
+    text = ImageDraw.Draw(picture)
+    text.text((8, 6), "R PA 12:04", 255, ImageFont.load_default(size))
+    share = np.asarray(picture) / 255
+    return np.rint(twelve_bits(knee) * (1 - share) + WHITE * share).astype(np.uint16)
+
+
+def hot(knee: Grey, count: int = 1) -> Words:
+    words = twelve_bits(knee)
+    rng = np.random.default_rng(count)
+    words.flat[rng.choice(words.size, count, replace=False)] = WHITE
+    return words
+
+
+def framed(knee: Grey, value: int, part: float = 0.12) -> Grey:
+    return np.pad(knee, round(part * knee.shape[0]), constant_values=value)
+
+
+def collimated(knee: Grey, part: float = 0.06) -> Grey:
+    """Black where lead kept the beam away: within the picture, its size unchanged."""
+    cut = round(part * knee.shape[0])
+    seen = np.zeros_like(knee)
+    seen[cut:-cut, cut:-cut] = knee[cut:-cut, cut:-cut]
+    return seen
+
+
+def padded(knee: Grey, **elements: Any) -> bytes:
+    """Beside padding of a value that no tissue has."""
+    words = np.pad(twelve_bits(knee), ((20, 20), (60, 60)), constant_values=WHITE)
+    return dicom(words, 16, PixelPaddingValue=WHITE, **elements)
+
+
+def toned(knee: Grey, gamma: float) -> Grey:
+    return np.rint(255 * (knee / 255) ** gamma).astype(np.uint8)
+
+
+def contrasted(knee: Grey, factor: float) -> Grey:
+    middle = float(np.median(knee))
+    return np.clip(np.rint((knee - middle) * factor + middle), 0, 255).astype(np.uint8)
+
+
+def deep(knee: Grey, bits: int) -> Words:
+    return np.rint(knee * ((2**bits - 1) / 255)).astype(np.uint16)
+
+
+def short_table(knee: Grey) -> bytes:
+    """A VOI LUT that says 16 bits and holds 12, beside a window that shows the knee."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    item.add_new("LUTData", "OW", np.arange(4096, dtype="<u2").tobytes())
+    window = {"WindowCenter": "1830", "WindowWidth": "3060"}
+    return dicom(twelve_bits(knee), 12, VOILUTSequence=[item], **window)
+
+
+VARIANTS: dict[str, Callable[[Grey], bytes]] = {
+    "DICOM, 12 bits, no window": lambda k: dicom(twelve_bits(k), 12),
+    "rows half as many, PixelSpacing": lambda k: dicom(
+        resized(k, 1, 0.5), 8, PixelSpacing=["0.4", "0.2"]
+    ),
+    "rows half as many, PixelAspectRatio": lambda k: dicom(
+        resized(k, 1, 0.5), 8, PixelAspectRatio=["2", "1"]
+    ),
+    "columns 3/2 as many, ImagerPixelSpacing": lambda k: dicom(
+        resized(k, 1.5, 1), 8, ImagerPixelSpacing=["0.3", "0.2"]
+    ),
+    "rows 5/4 as many, PixelAspectRatio": lambda k: dicom(
+        resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]
+    ),
+    "one hot pixel": lambda k: dicom(hot(k), 16),
+    "30 hot pixels": lambda k: dicom(hot(k, 30), 16),
+    "one hot pixel, PNG": lambda k: png(hot(k)),
+    "label at 65535": lambda k: dicom(labelled(k), 16),
+    "label at 65535, PNG": lambda k: png(labelled(k)),
+    "bytes behind the pixels": lambda k: dicom(k, 8, tail=bytes(126)),
+    "Pixel Padding Value": padded,
+    "black border of 12 %": lambda k: png(framed(k, 0)),
+    "white border of 12 %": lambda k: png(framed(k, 255)),
+    "white border of 3 %": lambda k: png(framed(k, 255, 0.03)),
+    "VOI LUT says 16 bits, holds 12": short_table,
+    "collimated by 6 %": lambda k: png(collimated(k)),
+    **{
+        f"gamma {g:g}": (lambda k, g=g: png(toned(k, g)))  # type: ignore[misc]
+        for g in (0.5, 0.7, 1.4, 2.0)
+    },
+    **{
+        f"contrast {c:g}": (lambda k, c=c: png(contrasted(k, c)))  # type: ignore[misc]
+        for c in (0.4, 0.7, 1.5, 2.5)
+    },
+    **{f"{b} bits, PNG": (lambda k, b=b: png(deep(k, b))) for b in (10, 12, 14, 16)},  # type: ignore[misc]
+}
+
+
+def answer(ensemble: Ensemble, data: bytes, side: Side) -> int | str:
+    """The grade, or why there is none."""
+    try:
+        readings = ensemble.read(data, side)
+    except KellgrenError as error:
+        return error.problem
+    return int(readings[0].grade) if len(readings) == 1 else f"{len(readings)} knees"
+
+
+def interval(good: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    z, share = 1.96, good / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return middle - half, middle + half
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--data", type=Path, required=True)
+    words.add_argument("--knees", type=int, default=300)
+    words.add_argument("--only", default="", help="variants whose names contain one of these words")
+    words.add_argument("--csv", type=Path)
+    given = words.parse_args()
+    wanted = [word for word in given.only.split(",") if word]
+    variants = {
+        name: make
+        for name, make in VARIANTS.items()
+        if not wanted or any(word in name for word in wanted)
+    }
+    knees = for_training(index(given.data), given.data)
+    drawn = np.random.default_rng(15).choice(len(knees), given.knees, replace=False)
+    ensemble = Ensemble.default(threads=1, pair=False)
+    rows = []
+    for place in sorted(drawn):
+        knee = knees[place]
+        with Image.open(knee.image) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        made = {"unchanged": png(pixels)} | {n: make(pixels) for n, make in variants.items()}
+        answers = {name: answer(ensemble, data, knee.side) for name, data in made.items()}
+        rows.append({"knee": knee.image.name, **answers})
+    if given.csv is not None:
+        with given.csv.open("w", newline="") as stream:
+            table = csv.DictWriter(stream, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+    for name in variants:
+        report(name, [(row["unchanged"], row[name]) for row in rows])
+
+
+def report(name: str, pairs: list[tuple[int | str, int | str]]) -> None:
+    """One line: the share of grades kept with its interval, and what else became of them."""
+    graded = [(one, other) for one, other in pairs if isinstance(one, int)]
+    kept = sum(one == other for one, other in graded)
+    refused = Counter(str(other)[:60] for _, other in graded if not isinstance(other, int))
+    far = sum(isinstance(b, int) and abs(int(a) - b) > 1 for a, b in graded)
+    low, high = interval(kept, len(graded))
+    print(
+        f"{name:<42} {kept:>4} of {len(graded):<4} {kept / len(graded):6.1%} "
+        f"({low:.1%} to {high:.1%}), {far} by two grades or more, {sum(refused.values())} refused"
+    )
+    for reason, count in refused.most_common(3):
+        print(f"{'':<42} {count:>4} refused: {reason}")
+
+
+if __name__ == "__main__":
+    main()
