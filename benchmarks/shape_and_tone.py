@@ -1,6 +1,6 @@
 """How many knees keep their grade when the same picture comes in another shape or tone.
 
-    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only hot_pixel,label] [--csv FILE]
+    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD] [--csv F]
 
 Each knee is graded as it was published; then it is written again with other pixels, depth, borders
 or tone, as people's files are, and graded anew. What is compared is the answer to the unchanged

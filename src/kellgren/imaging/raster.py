@@ -72,8 +72,10 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         if _is_white_zero(image):
             pixels = 1.0 - pixels
     picture = Picture(pixels, depth, spacing=spacing, warnings=warnings)
-    return picture if spacing is None else with_square_pixels(
-        picture, spacing.row_mm / spacing.column_mm
+    return (
+        picture
+        if spacing is None
+        else with_square_pixels(picture, spacing.row_mm / spacing.column_mm)
     )
 
 
