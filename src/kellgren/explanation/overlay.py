@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -86,6 +87,26 @@ def draw_overlay(pixels: Plane, heat: Plane, caption: Caption) -> Image.Image:
         _side_marker(pen, left, caption.side)
     _colour_bar(sheet, pen, right + KNEE + 14)
     _probabilities(pen, caption, width)
+    return sheet
+
+
+def draw_refusal(pixels: Plane, side: Side, reason: str) -> Image.Image:
+    """Draw the sheet of a joint that is not graded: the joint, and the reason beside it.
+
+    Args:
+        pixels: ``(H, W)`` the joint, 0..1, bone bright.
+        side: of the joint.
+        reason: one sentence.
+    """
+    width = 2 * _MARGIN + 2 * KNEE + _GAP + 64
+    sheet = Image.new("RGB", (width, _TOP + KNEE + 2 * _MARGIN), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_MARGIN, 54), "Not graded", _INK, _font(32), "lm")
+    plain = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
+    sheet.paste(_fit(plain), (_MARGIN, _TOP))
+    _side_marker(pen, _MARGIN, side)
+    left = _MARGIN + KNEE + _GAP
+    pen.multiline_text((left, _TOP), "\n".join(wrap(reason, 52)), _INK, _font(18), spacing=8)
     return sheet
 
 

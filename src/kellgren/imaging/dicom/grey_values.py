@@ -73,8 +73,9 @@ def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Head
         return np.zeros_like(values)
     if outside:
         header.warnings.append(outliers_left_out(outside))
-    low, high = np.float32(low), np.float32(high)
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+    width = np.float32(high) - np.float32(low)
+    whole: np.ndarray = np.clip((values - np.float32(low)) / width, 0.0, 1.0)
+    return whole
 
 
 def _shows_something(pixels: np.ndarray, is_padding: np.ndarray) -> bool:
