@@ -4,7 +4,8 @@
 
 Each knee is graded as it was published; then it is written again with other pixels, depth, borders
 or tone, as people's files are, and graded anew. What is compared is the answer to the unchanged
-picture: a refusal counts as a change. ``--csv`` keeps each knee's answer to each variant.
+picture: a refusal counts as a change. ``--csv`` keeps each knee's answer to each variant, and goes
+on with what is not in it yet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from kellgren import Ensemble, Side
-from kellgren.data.manifest import for_training, index
+from kellgren.data.manifest import Knee, for_training, index
 from kellgren.errors import KellgrenError
+from kellgren.grading.panel import PanelOutput
+from kellgren.knee import KneeCrop
 
 Grey = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint16]
@@ -164,13 +167,13 @@ VARIANTS: dict[str, Callable[[Grey], bytes]] = {
 }
 
 
-def answer(ensemble: Ensemble, data: bytes, side: Side) -> int | str:
+def answer(ensemble: Ensemble, data: bytes, side: Side) -> str:
     """The grade, or why there is none."""
     try:
         readings = ensemble.read(data, side)
     except KellgrenError as error:
         return error.problem
-    return int(readings[0].grade) if len(readings) == 1 else f"{len(readings)} knees"
+    return str(int(readings[0].grade)) if len(readings) == 1 else f"{len(readings)} knees"
 
 
 def interval(good: int, of: int) -> tuple[float, float]:
@@ -186,7 +189,7 @@ def main() -> None:
     words.add_argument("--data", type=Path, required=True)
     words.add_argument("--knees", type=int, default=300)
     words.add_argument("--only", default="", help="variants whose names contain one of these words")
-    words.add_argument("--csv", type=Path)
+    words.add_argument("--csv", type=Path, default=Path("shape_and_tone.csv"))
     given = words.parse_args()
     wanted = [word for word in given.only.split(",") if word]
     variants = {
@@ -196,30 +199,59 @@ def main() -> None:
     }
     knees = for_training(index(given.data), given.data)
     drawn = np.random.default_rng(15).choice(len(knees), given.knees, replace=False)
-    ensemble = Ensemble.default(threads=1, pair=False)
-    rows = []
-    for place in sorted(drawn):
-        knee = knees[place]
-        with Image.open(knee.image) as picture:
-            pixels = np.asarray(picture.convert("L"))
-        made = {"unchanged": png(pixels)} | {n: make(pixels) for n, make in variants.items()}
-        answers = {name: answer(ensemble, data, knee.side) for name, data in made.items()}
-        rows.append({"knee": knee.image.name, **answers})
-    if given.csv is not None:
-        with given.csv.open("w", newline="") as stream:
-            table = csv.DictWriter(stream, rows[0])
+    rows = answered(given.csv)
+    done = {row["knee"] for row in rows}
+    waiting = [knees[place] for place in drawn if knees[place].image.name not in done]
+    with given.csv.open("a", newline="") as stream:
+        table = csv.DictWriter(stream, ("knee", "unchanged", *variants))
+        if not done:
             table.writeheader()
-            table.writerows(rows)
+        for row in answers(waiting, variants):
+            table.writerow(row)
+            stream.flush()
+    rows = answered(given.csv)
     for name in variants:
         report(name, [(row["unchanged"], row[name]) for row in rows])
 
 
-def report(name: str, pairs: list[tuple[int | str, int | str]]) -> None:
+def answered(path: Path) -> list[dict[str, str]]:
+    """What an earlier, interrupted run has answered."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def answers(
+    knees: list[Knee], variants: dict[str, Callable[[Grey], bytes]]
+) -> Iterator[dict[str, str]]:
+    """Each knee's answers by variant; crops that come out equal are graded once."""
+    ensemble = Ensemble.default(threads=1, pair=False)
+    examine, known = ensemble.panel.examine, dict[bytes, PanelOutput]()
+
+    def remembered(crop: KneeCrop) -> PanelOutput:
+        key = crop.side.value.encode() + str(crop.pixels.shape).encode() + crop.pixels.tobytes()
+        if key not in known:
+            known[key] = examine(crop)
+        return known[key]
+
+    ensemble.panel.examine = remembered  # type: ignore[method-assign]
+    for knee in knees:
+        known.clear()
+        with Image.open(knee.image) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        row = {"knee": knee.image.name, "unchanged": answer(ensemble, png(pixels), knee.side)}
+        for name, make in variants.items():
+            row[name] = answer(ensemble, make(pixels), knee.side)
+        yield row
+
+
+def report(name: str, pairs: list[tuple[str, str]]) -> None:
     """One line: the share of grades kept with its interval, and what else became of them."""
-    graded = [(one, other) for one, other in pairs if isinstance(one, int)]
+    graded = [(one, other) for one, other in pairs if one.isdigit()]
     kept = sum(one == other for one, other in graded)
-    refused = Counter(str(other)[:60] for _, other in graded if not isinstance(other, int))
-    far = sum(isinstance(b, int) and abs(int(a) - b) > 1 for a, b in graded)
+    refused = Counter(other[:60] for _, other in graded if not other.isdigit())
+    far = sum(other.isdigit() and abs(int(one) - int(other)) > 1 for one, other in graded)
     low, high = interval(kept, len(graded))
     print(
         f"{name:<42} {kept:>4} of {len(graded):<4} {kept / len(graded):6.1%} "
