@@ -17,6 +17,7 @@ from kellgren.batch.pairing import Known, in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Grade, Side
+from kellgren.imaging.own_sheets import begins_as_own_sheet
 from kellgren.imaging.picture import SUFFIXES
 from kellgren.localisation.film import refused_film
 from kellgren.localisation.knee_detector import MOST_JOINTS
@@ -54,22 +55,38 @@ class Outcome:
         return replace(self, readings=tuple(readings))
 
 
-def collect(paths: Sequence[str]) -> list[str]:
+def collect(
+    paths: Sequence[str], on_own_sheet: Callable[[str], None] = lambda path: None
+) -> list[str]:
     """The files that paths, folders and glob patterns stand for, in their order, none twice.
 
     A path that matches nothing stays in the list, so that it is reported like an unreadable file.
+
+    Args:
+        paths: as given.
+        on_own_sheet: called with each picture in a folder, or that fits a pattern, which this
+            software drew itself; it is left out.
     """
     images: dict[str, None] = {}
     for given in paths:
         if os.path.isdir(given):
             files = sorted(p for p in Path(given).rglob("*") if _is_picture(p))
-            images.update(dict.fromkeys(str(p) for p in files))
+            images.update(dict.fromkeys(_without_sheets(map(str, files), on_own_sheet)))
         elif not os.path.exists(given) and glob.has_magic(given):
             matches = sorted(glob.glob(given, recursive=True))
-            images.update(dict.fromkeys([m for m in matches if not os.path.isdir(m)] or [given]))
+            matches = [match for match in matches if not os.path.isdir(match)] or [given]
+            images.update(dict.fromkeys(_without_sheets(matches, on_own_sheet)))
         else:
             images[given] = None
     return list(images)
+
+
+def _without_sheets(paths: Iterable[str], on_own_sheet: Callable[[str], None]) -> Iterator[str]:
+    for path in paths:
+        if begins_as_own_sheet(Path(path)):
+            on_own_sheet(path)
+        else:
+            yield path
 
 
 def _is_picture(path: Path) -> bool:
