@@ -3,9 +3,9 @@
     python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD] [--csv F]
 
 Each knee is graded as it was published; then it is written again with other pixels, depth, borders
-or tone, as people's files are, and graded anew. What is compared is the answer to the unchanged
-picture: a refusal counts as a change. ``--csv`` keeps each knee's answer to each variant, and goes
-on with what is not in it yet.
+or tone, as people's files are, and graded anew. What is compared is the answer to the same kind of
+file without the fault: a refusal counts as a change. ``--csv`` keeps each knee's answer to each
+variant, and goes on with what is not in it yet.
 """
 
 from __future__ import annotations
@@ -125,45 +125,61 @@ def short_table(knee: Grey) -> bytes:
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [4096, 0, 16])
     item.add_new("LUTData", "OW", np.arange(4096, dtype="<u2").tobytes())
-    window = {"WindowCenter": "1830", "WindowWidth": "3060"}
-    return dicom(twelve_bits(knee), 12, VOILUTSequence=[item], **window)
+    return dicom(twelve_bits(knee), 12, VOILUTSequence=[item], **WINDOW)
 
 
-VARIANTS: dict[str, Callable[[Grey], bytes]] = {
-    "DICOM, 12 bits, no window": lambda k: dicom(twelve_bits(k), 12),
-    "rows half as many, PixelSpacing": lambda k: dicom(
-        resized(k, 1, 0.5), 8, PixelSpacing=["0.4", "0.2"]
+WINDOW = {"WindowCenter": "1830", "WindowWidth": "3060"}
+BYTES, WORDS, SHOWN, WIDE = (
+    "8 bits, DICOM",
+    "12 bits, DICOM",
+    "12 bits with a window",
+    "12 bits, PNG",
+)
+REFERENCES: dict[str, Callable[[Grey], bytes]] = {
+    "unchanged": png,
+    BYTES: lambda k: dicom(k, 8),
+    WORDS: lambda k: dicom(twelve_bits(k), 12),
+    SHOWN: lambda k: dicom(twelve_bits(k), 12, **WINDOW),
+    WIDE: lambda k: png(twelve_bits(k)),
+}
+"""The same knee in files without any fault, which the variants are compared with."""
+VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
+    "rows half as many, PixelSpacing": (
+        BYTES,
+        lambda k: dicom(resized(k, 1, 0.5), 8, PixelSpacing=["0.4", "0.2"]),
     ),
-    "rows half as many, PixelAspectRatio": lambda k: dicom(
-        resized(k, 1, 0.5), 8, PixelAspectRatio=["2", "1"]
+    "columns 3/2 as many, ImagerPixelSpacing": (
+        BYTES,
+        lambda k: dicom(resized(k, 1.5, 1), 8, ImagerPixelSpacing=["0.3", "0.2"]),
     ),
-    "columns 3/2 as many, ImagerPixelSpacing": lambda k: dicom(
-        resized(k, 1.5, 1), 8, ImagerPixelSpacing=["0.3", "0.2"]
+    "rows 5/4 as many, PixelAspectRatio": (
+        BYTES,
+        lambda k: dicom(resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]),
     ),
-    "rows 5/4 as many, PixelAspectRatio": lambda k: dicom(
-        resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]
-    ),
-    "one hot pixel": lambda k: dicom(hot(k), 16),
-    "30 hot pixels": lambda k: dicom(hot(k, 30), 16),
-    "one hot pixel, PNG": lambda k: png(hot(k)),
-    "label at 65535": lambda k: dicom(labelled(k), 16),
-    "label at 65535, PNG": lambda k: png(labelled(k)),
-    "bytes behind the pixels": lambda k: dicom(k, 8, tail=bytes(126)),
-    "Pixel Padding Value": padded,
-    "black border of 12 %": lambda k: png(framed(k, 0)),
-    "white border of 12 %": lambda k: png(framed(k, 255)),
-    "white border of 3 %": lambda k: png(framed(k, 255, 0.03)),
-    "VOI LUT says 16 bits, holds 12": short_table,
-    "collimated by 6 %": lambda k: png(collimated(k)),
+    "one hot pixel, DICOM": (WORDS, lambda k: dicom(hot(k), 16)),
+    "30 hot pixels, DICOM": (WORDS, lambda k: dicom(hot(k, 30), 16)),
+    "one hot pixel, PNG": (WIDE, lambda k: png(hot(k))),
+    "label at 65535, DICOM": (WORDS, lambda k: dicom(labelled(k), 16)),
+    "label at 65535, PNG": (WIDE, lambda k: png(labelled(k))),
+    "bytes behind the pixels": (BYTES, lambda k: dicom(k, 8, tail=bytes(126))),
+    "Pixel Padding Value around it": (WORDS, padded),
+    "black border of 12 %": ("unchanged", lambda k: png(framed(k, 0))),
+    "white border of 12 %": ("unchanged", lambda k: png(framed(k, 255))),
+    "white border of 3 %": ("unchanged", lambda k: png(framed(k, 255, 0.03))),
+    "VOI LUT says 16 bits, holds 12": (SHOWN, short_table),
+    "collimated by 6 %": ("unchanged", lambda k: png(collimated(k))),
     **{
-        f"gamma {g:g}": (lambda k, g=g: png(toned(k, g)))  # type: ignore[misc]
-        for g in (0.5, 0.7, 1.4, 2.0)
+        f"gamma {gamma:g}": ("unchanged", lambda k, g=gamma: png(toned(k, g)))  # type: ignore[misc]
+        for gamma in (0.5, 0.7, 1.4, 2.0)
     },
     **{
-        f"contrast {c:g}": (lambda k, c=c: png(contrasted(k, c)))  # type: ignore[misc]
-        for c in (0.4, 0.7, 1.5, 2.5)
+        f"contrast {share:g}": ("unchanged", lambda k, c=share: png(contrasted(k, c)))  # type: ignore[misc]
+        for share in (0.4, 0.7, 1.5, 2.5)
     },
-    **{f"{b} bits, PNG": (lambda k, b=b: png(deep(k, b))) for b in (10, 12, 14, 16)},  # type: ignore[misc]
+    **{
+        f"tones of {depth} bits": ("unchanged", lambda k, b=depth: png(deep(k, b)))  # type: ignore[misc]
+        for depth in (10, 12, 14, 16)
+    },
 }
 
 
@@ -193,8 +209,8 @@ def main() -> None:
     given = words.parse_args()
     wanted = [word for word in given.only.split(",") if word]
     variants = {
-        name: make
-        for name, make in VARIANTS.items()
+        name: variant
+        for name, variant in VARIANTS.items()
         if not wanted or any(word in name for word in wanted)
     }
     knees = for_training(index(given.data), given.data)
@@ -203,15 +219,17 @@ def main() -> None:
     done = {row["knee"] for row in rows}
     waiting = [knees[place] for place in drawn if knees[place].image.name not in done]
     with given.csv.open("a", newline="") as stream:
-        table = csv.DictWriter(stream, ("knee", "unchanged", *variants))
+        table = csv.DictWriter(stream, ("knee", *REFERENCES, *variants))
         if not done:
             table.writeheader()
         for row in answers(waiting, variants):
             table.writerow(row)
             stream.flush()
     rows = answered(given.csv)
-    for name in variants:
-        report(name, [(row["unchanged"], row[name]) for row in rows])
+    for name in REFERENCES:
+        report(f"{name}, against unchanged", [(row["unchanged"], row[name]) for row in rows])
+    for name, (reference, _) in variants.items():
+        report(name, [(row[reference], row[name]) for row in rows])
 
 
 def answered(path: Path) -> list[dict[str, str]]:
@@ -223,7 +241,7 @@ def answered(path: Path) -> list[dict[str, str]]:
 
 
 def answers(
-    knees: list[Knee], variants: dict[str, Callable[[Grey], bytes]]
+    knees: list[Knee], variants: dict[str, tuple[str, Callable[[Grey], bytes]]]
 ) -> Iterator[dict[str, str]]:
     """Each knee's answers by variant; crops that come out equal are graded once."""
     ensemble = Ensemble.default(threads=1, pair=False)
@@ -240,10 +258,9 @@ def answers(
         known.clear()
         with Image.open(knee.image) as picture:
             pixels = np.asarray(picture.convert("L"))
-        row = {"knee": knee.image.name, "unchanged": answer(ensemble, png(pixels), knee.side)}
-        for name, make in variants.items():
-            row[name] = answer(ensemble, make(pixels), knee.side)
-        yield row
+        made = REFERENCES | {name: make for name, (_, make) in variants.items()}
+        row = {name: answer(ensemble, make(pixels), knee.side) for name, make in made.items()}
+        yield {"knee": knee.image.name, **row}
 
 
 def report(name: str, pairs: list[tuple[str, str]]) -> None:

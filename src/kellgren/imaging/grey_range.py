@@ -55,6 +55,32 @@ def grey_range(values: Values) -> GreyRange:
     return GreyRange(low, high, float(((values < low) | (values > high)).mean()))
 
 
+def without_hot_pixels(picture: Values, found: GreyRange) -> Values:
+    """The picture with each single pixel outside the range replaced by its neighbours' median.
+
+    A defect of the detector is one pixel; letters and frames, whose pixels lie side by side, stay.
+
+    Args:
+        picture: ``(H, W)`` numbers.
+        found: its range.
+
+    Returns:
+        The same numbers, or a copy where a pixel was replaced.
+    """
+    outside = np.pad((picture < found.low) | (picture > found.high), 1)
+    rows, columns = np.nonzero(outside[1:-1, 1:-1])
+    padded = np.pad(picture, 1, mode="edge")
+    around = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    alone = ~np.any([outside[rows + i, columns + j] for i, j in around], axis=0)
+    if not alone.any():
+        return picture
+    rows, columns = rows[alone], columns[alone]
+    repaired = picture.copy()
+    neighbours = np.stack([padded[rows + i, columns + j] for i, j in around])
+    repaired[rows, columns] = np.median(neighbours, axis=0).astype(picture.dtype)
+    return repaired
+
+
 def outliers_left_out(outside: float) -> str:
     """The warning that goes with a range that leaves pixels out, for the reader."""
     share = f"{outside:.1%}" if outside >= 0.001 else "less than 0.1%"

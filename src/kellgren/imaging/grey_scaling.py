@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.imaging.grey_range import grey_range, outliers_left_out
+from kellgren.imaging.grey_range import grey_range, outliers_left_out, without_hot_pixels
 from kellgren.imaging.picture import RejectedPicture
 
 DEPTHS = (8, 10, 12, 14, 16)
@@ -38,7 +38,7 @@ def scaled_words(
     """Integers of 9 to 16 bits in a new array of 0..1, and the bits they were scaled by.
 
     The bits are the fewest of `DEPTHS` that hold the picture's tones: a hot pixel or a label
-    far brighter than all others becomes white, with a warning.
+    far brighter than all others does not count, with a warning.
 
     Raises:
         RejectedPicture: a value is negative or has more than 16 bits.
@@ -51,7 +51,7 @@ def scaled_words(
     if tones == depth:
         return scaled(values, depth), depth
     warnings.append(outliers_left_out(found.outside))
-    return np.minimum(scaled(values, tones), np.float32(1)), tones
+    return np.minimum(scaled(without_hot_pixels(values, found), tones), np.float32(1)), tones
 
 
 def unit_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

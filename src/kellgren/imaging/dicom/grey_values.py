@@ -14,7 +14,12 @@ import numpy as np
 from pydicom import Dataset
 
 from kellgren.imaging.dicom.header import Header
-from kellgren.imaging.grey_range import grey_range, outliers_left_out
+from kellgren.imaging.grey_range import (
+    GreyRange,
+    grey_range,
+    outliers_left_out,
+    without_hot_pixels,
+)
 
 _LEAST_CONTRAST = 0.03  # of black to white: below it a stored contrast shows nothing
 _LEAST_OF_RANGE = 0.25  # of what its bits can tell: below it a table holds other bits than it says
@@ -68,13 +73,14 @@ def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Head
             if _shows_something(pixels, is_padding):
                 return pixels
             header.warnings.append("the contrast stored in the file shows nothing and is ignored")
-    low, high, outside = grey_range(valid) if valid.size else (0.0, 0.0, 0.0)
-    if low == high:
+    found = grey_range(valid) if valid.size else GreyRange(0.0, 0.0, 0.0)
+    if found.low == found.high:
         return np.zeros_like(values)
-    if outside:
-        header.warnings.append(outliers_left_out(outside))
-    width = np.float32(high) - np.float32(low)
-    whole: np.ndarray = np.clip((values - np.float32(low)) / width, 0.0, 1.0)
+    if found.outside:
+        header.warnings.append(outliers_left_out(found.outside))
+        values = without_hot_pixels(values, found)
+    width = np.float32(found.high) - np.float32(found.low)
+    whole: np.ndarray = np.clip((values - np.float32(found.low)) / width, 0.0, 1.0)
     return whole
 
 
