@@ -231,6 +231,21 @@ def test_a_border_around_a_crop_is_left_out_of_it(
     assert not joint.refusal
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("widths", [((0, 0), (60, 60)), ((70, 50), (0, 0)), ((0, 0), (0, 130))])
+def test_a_crop_padded_to_another_shape_is_still_a_crop(
+    value: float, widths: tuple[tuple[int, int], tuple[int, int]], localiser: Localiser
+) -> None:
+    knee = read_radiograph(KNEE).pixels
+    (joint,) = joints(np.pad(knee, widths, constant_values=value), localiser)
+
+    np.testing.assert_array_equal(joint.crop.pixels, knee)
+    assert joint.crop.region is not None
+    (top, _), (left, _) = widths
+    middle = (left + knee.shape[1] / 2, top + knee.shape[0] / 2)
+    assert joint.crop.region.centre == pytest.approx(middle)
+
+
 def test_knees_inside_a_frame_lie_where_they_are(both: Plane, localiser: Localiser) -> None:
     plain = joints(both, localiser)
     framed = joints(np.pad(both, ((30, 50), (80, 40)), constant_values=1), localiser)

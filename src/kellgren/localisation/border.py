@@ -12,6 +12,7 @@ from kellgren.knee import Plane, Region
 
 _FLAT = 0.013  # difference of grey values along a border, of 1: what JPEG leaves of one value
 _DARK, _BRIGHT = 0.02, 0.98
+_SQUARE = 0.85  # shorter side over the longer one, from which a picture may be a crop
 _LEAST = 0.02  # of the picture's side: a thinner border does no harm
 
 
@@ -34,14 +35,38 @@ def without_border(radiograph: Radiograph) -> tuple[Radiograph, Offset | None]:
     below one that lies across, and all around a round field; so only what surrounds a picture on
     all four sides is taken for one.
     """
-    pixels = radiograph.pixels
-    rows, columns = pixels.shape
-    top, bottom = _flat_ends(pixels)
-    left, right = _flat_ends(pixels.T)
-    least = max(2.0, _LEAST * min(rows, columns))
-    if min(top, bottom, left, right) < least or top + bottom >= rows or left + right >= columns:
+    rows, columns = radiograph.pixels.shape
+    ends = _ends(radiograph.pixels)
+    if min(ends) < max(2.0, _LEAST * min(rows, columns)):
         return radiograph, None
-    inner = pixels[top : rows - bottom, left : columns - right]
+    return _cut(radiograph, ends)
+
+
+def without_margins(radiograph: Radiograph) -> tuple[Radiograph, Offset | None]:
+    """The radiograph without black or white margins on any side, if about a square is left.
+
+    So crops are padded to the shape that a program asks for. What is left must still turn out to
+    be a knee's crop: beside a limb, films are black too.
+    """
+    rows, columns = radiograph.pixels.shape
+    top, bottom, left, right = ends = _ends(radiograph.pixels)
+    height, width = rows - top - bottom, columns - left - right
+    if not any(ends) or min(height, width) < _SQUARE * max(height, width):
+        return radiograph, None
+    return _cut(radiograph, ends)
+
+
+def _ends(pixels: Plane) -> tuple[int, int, int, int]:
+    """Width of the flat part at the top, the bottom, the left and the right."""
+    return (*_flat_ends(pixels), *_flat_ends(pixels.T))
+
+
+def _cut(radiograph: Radiograph, ends: tuple[int, ...]) -> tuple[Radiograph, Offset | None]:
+    rows, columns = radiograph.pixels.shape
+    top, bottom, left, right = ends
+    if top + bottom >= rows or left + right >= columns:  # nothing but border
+        return radiograph, None
+    inner = radiograph.pixels[top : rows - bottom, left : columns - right]
     return replace(radiograph, pixels=np.ascontiguousarray(inner)), Offset(left, top)
 
 

@@ -12,7 +12,7 @@ from kellgren.errors import NotAKneeFilm
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import KneeCrop, Plane, Region
-from kellgren.localisation.border import without_border
+from kellgren.localisation.border import without_border, without_margins
 from kellgren.localisation.candidates import candidates, is_knee
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
@@ -103,6 +103,11 @@ def find_joints(
     """
     film, offset = without_border(radiograph)
     joints = _joints_within(film, statements, localiser)
+    if offset is None and all(joint.crop.region is not None for joint in joints):
+        bare, margin = without_margins(radiograph)
+        again = [] if margin is None else _joints_within(bare, statements, localiser)
+        if len(again) == 1 and again[0].crop.region is None and not again[0].refusal:
+            film, offset, joints = bare, margin, again
     if offset is None:
         return joints
     whole = Region((film.pixels.shape[1] / 2, film.pixels.shape[0] / 2), max(film.pixels.shape))
