@@ -8,7 +8,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph_input import RadiographInput
-from kellgren.reading import KneeReading
+from kellgren.reading import FilmReadings
 
 _lock = threading.Lock()
 _loaded: dict[tuple[Engine, Precision, int, bool, bool], Ensemble] = {}
@@ -27,7 +27,7 @@ def read(
     threads: int = 0,
     mirror: bool = True,
     pair: bool = True,
-) -> list[KneeReading]:
+) -> FilmReadings:
     """Grade every knee of a radiograph with the bundle that comes with the package.
 
     The bundle is loaded by the first call with an engine, precision, number of threads, mirror and
@@ -51,7 +51,8 @@ def read(
         pair: take the contralateral knee into account where the radiograph shows both.
 
     Returns:
-        One reading a knee, from the left of the picture to its right.
+        One reading a knee, from the left of the picture to its right: a list, whose ``refused``
+        holds the joints that were found and are not graded.
 
     Raises:
         BundleError: the bundle is damaged or missing.

@@ -21,10 +21,10 @@ from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.knee import KneeCrop
-from kellgren.localisation.film import DetectedKnee, find_knees
+from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
-from kellgren.reading import KneeReading
+from kellgren.reading import FilmReadings, KneeReading, RefusedJoint
 
 
 class Ensemble:
@@ -177,7 +177,7 @@ class Ensemble:
         inverted: bool = False,
         frame: int | None = None,
         force: bool = False,
-    ) -> list[KneeReading]:
+    ) -> FilmReadings:
         """Grade every knee of a radiograph.
 
         Args:
@@ -194,12 +194,39 @@ class Ensemble:
             force: grade a picture that a check refuses too; the readings' checks state it.
 
         Returns:
-            One reading a knee, from the left of the picture to its right.
+            One reading a knee, from the left of the picture to its right: a list, whose
+            ``refused`` holds the joints that were found and are not graded.
 
         Raises:
             InvalidOption: a side, spacing or frame that cannot be.
             UnreadableRadiograph: the file or array cannot be read.
             NotAKneeFilm: it shows no knee that may be graded.
+        """
+        film = self.read_film(
+            source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
+        )
+        if not film:
+            raise refused_film(film.refused[0].image, [joint.reason for joint in film.refused])
+        return film
+
+    def read_film(
+        self,
+        source: RadiographInput,
+        side: Side | str | None = None,
+        *,
+        mm_per_pixel: float | None = None,
+        inverted: bool = False,
+        frame: int | None = None,
+        force: bool = False,
+    ) -> FilmReadings:
+        """The same as `read`, without an error where every joint is refused.
+
+        Returns:
+            The readings and the refused joints; at least one of both.
+
+        Raises:
+            InvalidOption: a side, spacing or frame that cannot be.
+            UnreadableRadiograph: the file or array cannot be read.
         """
         given = Side.of(side)
         radiograph = read_radiograph(
@@ -210,11 +237,15 @@ class Ensemble:
         )
         name = radiograph.source
         statements = side_statements(radiograph.side, patient_and_side(name)[1], given)
-        readings = [
-            self._reading(name, knee, self.panel.examine(knee.crop), radiograph.warnings)
-            for knee in find_knees(radiograph, statements, self.localiser, force=force)
-        ]
-        return list(self.together(*readings)) if len(readings) == 2 else readings
+        readings, refused = [], []
+        for joint in find_joints(radiograph, statements, self.localiser):
+            if joint.refusal and not force:
+                refused.append(RefusedJoint(name, joint.refusal, joint.crop, joint.checks))
+                continue
+            examined = self.panel.examine(joint.crop)
+            readings.append(self._reading(name, joint, examined, radiograph.warnings))
+        both = self.together(*readings) if len(readings) == 2 else readings
+        return FilmReadings(both, refused)
 
     def together(self, one: KneeReading, other: KneeReading) -> tuple[KneeReading, KneeReading]:
         """Combine the readings of a patient's two knees, each taking the other into account.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,24 @@ Plane = npt.NDArray[np.float32]
 """Grey values of a picture or of a part of it: ``(H, W)``, 0..1, bone bright."""
 
 
+class Stretch(NamedTuple):
+    """How many pixels of a picture as it was read stand for one of its file, along x and y."""
+
+    x: float
+    y: float
+
+
+UNSTRETCHED = Stretch(1.0, 1.0)
+"""Of a picture whose file has square pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """The square of a radiograph that one knee was cut from.
 
     Attributes:
-        centre: (x, y) in pixels of the radiograph as it was read, the picture's corner being 0, 0.
+        centre: (x, y) in pixels of the radiograph as it was read, the picture's corner being 0, 0;
+            where the file's pixels are not square, after they were made so.
         width: of the square, in the same pixels.
         angle: degrees by which the square is turned clockwise against the picture.
     """
@@ -58,9 +70,11 @@ class KneeCrop:
         side: of the patient.
         mm_per_pixel: pixel spacing in millimetres; ``None``: not known.
         region: where it was cut; ``None``: the picture is one knee, whole.
+        stretch: of the picture that the region lies in, against the file's own pixels.
     """
 
     pixels: Plane
     side: Side
     mm_per_pixel: float | None = None
     region: Region | None = None
+    stretch: Stretch = UNSTRETCHED

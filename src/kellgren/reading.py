@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -15,11 +16,13 @@ from kellgren.arrays import Float32Array
 from kellgren.atomic_files import replaced_whole, written_whole
 from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
-from kellgren.explanation.overlay import Caption, draw_overlay, png_bytes
+from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
 from kellgren.grades import Grade, Side
+from kellgren.imaging.own_sheets import MARK
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
-from kellgren.reading_schema import NOTICE, GradedRow, ReadingRecord
+from kellgren.localisation.film import refused_film
+from kellgren.reading_schema import NOTICE, GradedRow, ReadingRecord, UngradedRow
 from kellgren.reading_tables import csv_text, json_text
 
 _SAVED = (".png", ".json", ".csv")
@@ -123,7 +126,7 @@ class KneeReading:
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
         shown = self.maps[self.grade if mapped is None else mapped]
-        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption))
+        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption), MARK)
 
     def save(self, path: os.PathLike[str] | str, *, overwrite: bool = False) -> None:
         """Write the reading to a file, which appears whole or not at all.
@@ -196,3 +199,55 @@ class KneeReading:
         if self.read_with is not None:
             facts.append(("contralateral knee", self.read_with))
         return [*facts, ("model", f"{self.model['name']} {self.model['checksum'][:8]}")]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RefusedJoint:
+    """A joint of a radiograph that was found and is not graded.
+
+    Attributes:
+        image: as in `KneeReading`.
+        reason: the first reason not to grade it.
+        crop: the joint with its side, as far as that is known, and its place.
+        checks: of the radiograph and the joint, each with its evidence.
+    """
+
+    image: str
+    reason: str
+    crop: KneeCrop
+    checks: tuple[Check, ...]
+
+    def record(self) -> UngradedRow:
+        """The row that stands for it in tables and documents."""
+        return UngradedRow.model_validate(
+            {
+                "image": self.image,
+                "side": self.crop.side.value,
+                "grade": None,
+                "note": refused_film(self.image, [self.reason]).reason,
+                "region": None if self.crop.region is None else self.crop.region.to_dict(),
+                "checks": [check.to_dict() for check in self.checks],
+            }
+        )
+
+    def overlay(self) -> bytes:
+        """The joint and the reason, as a PNG file's bytes."""
+        return png_bytes(draw_refusal(self.crop.pixels, self.crop.side, self.reason), MARK)
+
+
+class FilmReadings(list[KneeReading]):
+    """The readings of one radiograph, from its left to its right, and what was refused on it.
+
+    Attributes:
+        refused: joints that were found and are not graded, from the left to the right.
+    """
+
+    def __init__(
+        self, readings: Iterable[KneeReading] = (), refused: Iterable[RefusedJoint] = ()
+    ) -> None:
+        super().__init__(readings)
+        self.refused = tuple(refused)
+
+    def __repr__(self) -> str:
+        refused = "".join(f", refused: {joint.reason}" for joint in self.refused)
+        return super().__repr__() + refused

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    NonNegativeInt,
     PositiveFloat,
     TypeAdapter,
 )
@@ -116,17 +117,15 @@ class ReadingRecord(KneeRecord):
 
 
 def _is_absent(value: object) -> bool:
-    return value is None
+    return value is None or value == ()
 
 
 def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]  # null is how a missing field is read, and is never written
 
 
-PatientPseudonym = Annotated[
-    str | SkipJsonSchema[None],
-    Field(exclude_if=_is_absent, json_schema_extra=_without_default),
-]
+_LEFT_OUT = Field(exclude_if=_is_absent, json_schema_extra=_without_default)
+PatientPseudonym = Annotated[str | SkipJsonSchema[None], _LEFT_OUT]
 """Of the patient; `None`, and left out of what is written, where none was asked for."""
 
 
@@ -150,16 +149,20 @@ class GradedRow(ReadingRecord):
 
 
 class UngradedRow(Record):
-    """The row of a file that got no grade."""
+    """The row of a joint that was found and not graded, or of a file that got no grade at all."""
 
     image: str
     """Path of the file as it was given, or the name that stands for it."""
-    side: Literal[""]
-    """Always empty."""
+    side: SideLetter
+    """Of a joint, as far as it is known; empty: unknown, or the row of a file."""
     grade: None
     """Always null."""
     note: str
     """Why there is no grade: what was found, and the remedy."""
+    region: Annotated[RegionRecord | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Where the joint lies; left out where it fills the picture, and in the row of a file."""
+    checks: Annotated[tuple[CheckRecord, ...], _LEFT_OUT] = ()
+    """All checks of the joint, in their order; left out in the row of a file."""
     patient: PatientPseudonym = None
     """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
 
@@ -184,6 +187,17 @@ class NoModel(Record):
     """An empty object: reading the file ended before a model was used."""
 
 
+class RowCounts(Record):
+    """How many entries a document has, and of how many files."""
+
+    files: NonNegativeInt
+    """Files that were given."""
+    graded: NonNegativeInt
+    """Knees with a grade."""
+    not_graded: NonNegativeInt
+    """Joints that were refused, and files without any knee."""
+
+
 class ReadingsDocument(Record):
     """All readings of a batch: what `kellgren grade --json` writes."""
 
@@ -191,8 +205,11 @@ class ReadingsDocument(Record):
     """To be shown with every reading."""
     model: ModelRecord | NoModel
     """The model that graded all of them, and how it was run."""
+    counts: RowCounts
+    """Of the entries below."""
     readings: tuple[ListedReading | UngradedRow, ...]
-    """One entry a knee, and one for each file that got no grade, in the order of the files."""
+    """One entry a joint, and one for each file without any, in the order of the files: first the
+    graded knees of a file, then its refused joints, each from the film's left to its right."""
 
     @classmethod
     def of(cls, rows: Iterable[ReadingRow], model: ModelRecord | None) -> Self:
@@ -202,9 +219,16 @@ class ReadingsDocument(Record):
             rows: all graded by the same model.
             model: that one; `None` where none was used.
         """
+        rows = list(rows)
+        graded = sum(row.grade is not None for row in rows)
         return cls(
             notice=NOTICE,
             model=model or NoModel(),
+            counts=RowCounts(
+                files=len({row.image for row in rows}),
+                graded=graded,
+                not_graded=len(rows) - graded,
+            ),
             readings=tuple(
                 ListedReading.model_construct(**_part(row, ListedReading))
                 if isinstance(row, GradedRow)

@@ -1,24 +1,24 @@
-"""Many files: list them, grade them in parallel, keep finished rows, go on after a bad file."""
+"""Many files: grade them in parallel, keep finished rows, go on after a bad file."""
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import count, islice, product
 from pathlib import Path
 from typing import Protocol
 
 from kellgren.atomic_files import replaced_whole
+from kellgren.batch.files import collect as collect  # also under its former address
 from kellgren.batch.journal import Journal
 from kellgren.batch.pairing import Known, in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Grade, Side
-from kellgren.imaging.picture import SUFFIXES
-from kellgren.reading import KneeReading
+from kellgren.localisation.film import refused_film
+from kellgren.localisation.knee_detector import MOST_JOINTS
+from kellgren.reading import KneeReading, RefusedJoint
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
 
 
@@ -30,16 +30,20 @@ class Outcome:
         image: the path as given.
         readings: of its knees; empty where it could not be graded.
         note: why it could not be graded.
+        refused: joints that were found in it and are not graded.
     """
 
     image: str
     readings: tuple[KneeReading, ...] = ()
     note: str = ""
+    refused: tuple[RefusedJoint, ...] = ()
 
     def rows(self) -> list[ReadingRow]:
-        """One row a knee, or one with the reason."""
-        if self.readings:
-            return [GradedRow.of(reading.record()) for reading in self.readings]
+        """One row a joint, the graded knees first; one with the reason where there is no joint."""
+        graded = [GradedRow.of(reading.record()) for reading in self.readings]
+        refused = [joint.record() for joint in self.refused]
+        if graded or refused:
+            return [*graded, *refused]
         return [UngradedRow(image=self.image, side="", grade=None, note=self.note)]
 
     def warned(self, warnings: Sequence[str]) -> Outcome:
@@ -48,34 +52,15 @@ class Outcome:
         return replace(self, readings=tuple(readings))
 
 
-def collect(paths: Sequence[str]) -> list[str]:
-    """The files that paths, folders and glob patterns stand for, in their order, none twice.
-
-    A path that matches nothing stays in the list, so that it is reported like an unreadable file.
-    """
-    images: dict[str, None] = {}
-    for given in paths:
-        if os.path.isdir(given):
-            files = sorted(p for p in Path(given).rglob("*") if _is_picture(p))
-            images.update(dict.fromkeys(str(p) for p in files))
-        elif not os.path.exists(given) and glob.has_magic(given):
-            matches = sorted(glob.glob(given, recursive=True))
-            images.update(dict.fromkeys([m for m in matches if not os.path.isdir(m)] or [given]))
-        else:
-            images[given] = None
-    return list(images)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-
-
 def grade_file(
     ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
 ) -> Outcome:
     """Grade one file; an error becomes the note of the outcome."""
     try:
-        return Outcome(image, tuple(ensemble.read(image, side, force=force)))
+        film = ensemble.read_film(image, side, force=force)
+        reasons = [joint.reason for joint in film.refused]
+        note = "" if film else refused_film(image, reasons).reason
+        return Outcome(image, tuple(film), note, film.refused)
     except KellgrenError as error:
         return Outcome(image, note=error.reason)
     except MemoryError:
@@ -161,12 +146,14 @@ def _grade_units(
 class ReadingFolder(Protocol):
     """A folder to which something is written for each file that was graded."""
 
-    def save(self, readings: Sequence[KneeReading]) -> list[str]:
-        """Write the output for one file's readings; returns a warning for what was not written."""
+    def save(
+        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
+    ) -> list[str]:
+        """Write the output for one file's joints; returns a warning for what was not written."""
 
 
 class OverlayFolder:
-    """A folder of pictures, one for each knee, named after its file; equal names are numbered.
+    """A folder of pictures, one for each joint, named after its file; equal names are numbered.
 
     Args:
         folder: made if it is not there.
@@ -180,19 +167,27 @@ class OverlayFolder:
         self._names = distinct_names(images)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, readings: Sequence[KneeReading]) -> list[str]:
-        """Write the pictures of one file's readings; never returns a warning."""
+    def save(
+        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
+    ) -> list[str]:
+        """Write the pictures of one file's joints; never returns a warning."""
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
-            with replaced_whole(self._folder / f"{name}.png") as temporary:
-                temporary.write_bytes(reading.overlay(self._mapped))
+            self._write(name, reading.overlay(self._mapped))
+        for number, joint in enumerate(refused, start=1):
+            self._write(f"{self._names[joint.image]} refused {number}", joint.overlay())
         return []
+
+    def _write(self, name: str, picture: bytes) -> None:
+        with replaced_whole(self._folder / f"{name}.png") as temporary:
+            temporary.write_bytes(picture)
 
 
 def distinct_names(images: Sequence[str]) -> dict[str, str]:
     """A name for each path: its stem, or its stem and a number where that is in use.
 
-    ``NAME knee 1`` and ``NAME knee 2`` are in use with a name: films of both knees get such files.
+    ``NAME knee 1``, ``NAME refused 1`` and so on are in use with a name: films of several joints
+    get such files.
     """
     used: set[str] = set()
     candidates: dict[str, Iterator[str]] = {}
@@ -206,8 +201,9 @@ def distinct_names(images: Sequence[str]) -> dict[str, str]:
 
 
 def _file_names(name: str) -> set[str]:
-    """Of one knee, and of both, as disks that know no case tell them apart."""
-    return {name.casefold(), *(f"{name} knee {number}".casefold() for number in (1, 2))}
+    """Of one knee, and of several joints, as disks that know no case tell them apart."""
+    numbered = product(("knee", "refused"), range(1, MOST_JOINTS + 1))
+    return {name.casefold(), *(f"{name} {kind} {n}".casefold() for kind, n in numbered)}
 
 
 def _numbered(stem: str) -> Iterator[str]:
@@ -250,7 +246,7 @@ def grade_batch(
         journal.forget({image for unit in unfinished for image in unit})
         for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
             for folder in folders:
-                outcome = outcome.warned(folder.save(outcome.readings))
+                outcome = outcome.warned(folder.save(outcome.readings, outcome.refused))
             on_rows(journal.add(outcome.rows()))
     finally:
         journal.close()
@@ -260,7 +256,7 @@ def grade_batch(
 
 def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
     """Whether every file of a unit was graded, and with no other contralateral knee than now."""
-    rows = [row for row in journal.rows if row.image in unit]
-    return {row.image for row in rows} == set(unit) and all(
-        isinstance(row, GradedRow) and row.read_with in (None, *unit) for row in rows
+    graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in unit]
+    return {row.image for row in graded} == set(unit) and all(
+        row.read_with in (None, *unit) for row in graded
     )

@@ -75,12 +75,28 @@ def _line(row: ReadingRow) -> str:
     return json.dumps(row.model_dump(mode="json")) + "\n"
 
 
-def _intact_rows(path: Path, model: ModelRecord) -> list[GradedRow]:
-    """Rows of an interrupted batch: without a last line cut short, and graded by this model."""
-    rows: list[GradedRow] = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+def _intact_rows(path: Path, model: ModelRecord) -> list[ReadingRow]:
+    """Rows of files that this model graded, the joints that it refused on them among these.
+
+    A last line cut short may be of the same file as the one before it: then that file is graded
+    again, so that no joint of it is lost.
+    """
+    text = path.read_text("utf-8", errors="replace")
+    rows: list[ReadingRow] = []
+    for line in text.splitlines():
         with suppress(ValueError):  # no JSON, or no row of the schema: such a file is graded again
-            row = READING_ROW.validate_python(json.loads(line))
-            if isinstance(row, GradedRow) and row.model == model:
-                rows.append(row)
-    return rows
+            rows.append(READING_ROW.validate_python(json.loads(line)))
+    cut = {row.image for row in rows[-1:] if _begins_row_of(row.image, text.rpartition("\n")[2])}
+    graded = {row.image for row in rows if isinstance(row, GradedRow) and row.model == model} - cut
+    return [
+        row
+        for row in rows
+        if row.image in graded
+        and (row.model == model if isinstance(row, GradedRow) else bool(row.checks))
+    ]
+
+
+def _begins_row_of(image: str, line: str) -> bool:
+    """Whether a line without its end is, as far as it goes, another row of the same file."""
+    begin = json.dumps({"image": image})[:-1]
+    return line != "" and (line.startswith(begin) or begin.startswith(line))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO
 
 from kellgren.errors import KellgrenError
 from kellgren.explanation.film_picture import draw_film
 from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
+from kellgren.imaging.own_sheets import MARK
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
-from kellgren.localisation.film import DetectedKnee, find_knees
+from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
@@ -27,7 +28,7 @@ COLUMNS = (
 
 
 class KneeLocation(Record):
-    """Where one knee lies in a file."""
+    """Where one joint lies in a file: a knee, or one that is refused."""
 
     image: str
     """Path of the file as it was given."""
@@ -36,15 +37,15 @@ class KneeLocation(Record):
     side: SideLetter
     """Of the patient; empty: unknown."""
     region: RegionRecord
-    """Square around the knee, in pixels of the file."""
+    """Square around the joint, in pixels of the film as it was read."""
     confidence: Probability
     """Of the localiser that a joint is there, four decimal places."""
     checks: tuple[CheckRecord, ...]
     """All checks of the radiograph, in their order."""
     warnings: tuple[str, ...]
     """The evidence of every check that did not pass."""
-    note: Literal[""] = ""
-    """Always empty: for a file without a knee, the reason stands here."""
+    note: str = ""
+    """Why the joint would not be graded: what was found, and the remedy; empty: it would be."""
 
 
 class UnlocatedFile(Record):
@@ -65,27 +66,29 @@ class LocationsDocument(Record):
     """What `kellgren locate --json` writes."""
 
     knees: tuple[LocationRow, ...]
-    """One entry a knee, and one for each file without a knee, in the order of the files."""
+    """One entry a joint, and one for each file without any, in the order of the files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Location:
-    """The knees of one file.
+    """The joints of one file.
 
     Attributes:
         image: the path as given.
-        knees: from the film's left to its right; none where the file was refused.
+        knees: from the film's left to its right, refused ones too; none where the file shows none.
         pixels: ``(H, W)`` of the film; ``None`` where there is none.
-        note: why it was refused.
+        note: why the file was refused.
+        force: refused joints would be graded too.
     """
 
     image: str
     knees: tuple[DetectedKnee, ...] = ()
     pixels: Plane | None = None
     note: str = ""
+    force: bool = False
 
     def rows(self) -> list[LocationRow]:
-        """One row a knee, or one with the reason; places and widths in pixels of the file."""
+        """One row a joint, or one with the reason; places and widths in pixels of the film."""
         if not self.knees or self.pixels is None:
             return [UnlocatedFile(image=self.image, knee=None, note=self.note)]
         return [
@@ -98,20 +101,27 @@ class Location:
                     "confidence": round(knee.confidence, 4),
                     "checks": [check.to_dict() for check in knee.checks],
                     "warnings": knee.warnings,
+                    "note": self._note(knee),
                 }
             )
             for number, knee in enumerate(self.knees, start=1)
         ]
 
+    def _note(self, knee: DetectedKnee) -> str:
+        is_refused = knee.refusal and not self.force
+        return refused_film(self.image, [knee.refusal]).reason if is_refused else ""
+
     def picture(self) -> bytes:
-        """The film with its knees' squares, as a PNG file's bytes.
+        """The film with its joints' squares, as a PNG file's bytes.
 
         Raises:
             ValueError: the file was refused.
         """
         if self.pixels is None:
             raise ValueError(f"{self.image} has no picture")
-        return png_bytes(draw_film(self.pixels, [knee.crop for knee in self.knees]))
+        refused = [knee.crop for knee in self.knees if self._note(knee)]
+        graded = [knee.crop for knee in self.knees if not self._note(knee)]
+        return png_bytes(draw_film(self.pixels, graded, refused), MARK)
 
 
 def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = False) -> Location:
@@ -119,10 +129,12 @@ def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = F
     try:
         radiograph = read_radiograph(image)
         statements = side_statements(radiograph.side, patient_and_side(image)[1], side)
-        knees = find_knees(radiograph, statements, localiser, force=force)
     except KellgrenError as error:
         return Location(image, note=error.reason)
-    return Location(image, tuple(knees), radiograph.pixels)
+    joints = find_joints(radiograph, statements, localiser)
+    if len(joints) == 1 and joints[0].refusal and not force:
+        return Location(image, note=refused_film(image, [joints[0].refusal]).reason)
+    return Location(image, tuple(joints), radiograph.pixels, force=force)
 
 
 def write_csv(locations: Sequence[Location], stream: IO[str]) -> None:

@@ -27,13 +27,13 @@ Paths = Annotated[
     typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
 ]
 CsvTable = Annotated[
-    Path | None, typer.Option("--csv", help="Write a table, one row per knee; - prints it.")
+    Path | None, typer.Option("--csv", help="Write a table, one row per joint; - prints it.")
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write all readings as JSON; - prints it.")
 ]
 OverlayPictures = Annotated[
-    Path | None, typer.Option(help="Folder for pictures of each knee with its map.")
+    Path | None, typer.Option(help="Folder for pictures of each joint, graded ones with their map.")
 ]
 Workers = Annotated[
     int,

@@ -39,7 +39,7 @@ def files_of(
     paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
 ) -> list[str]:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
-    from kellgren.batch.batch import collect
+    from kellgren.batch.files import collect
     from kellgren.cli import terminal
 
     if str(csv) == str(json) == "-":
@@ -47,7 +47,10 @@ def files_of(
     for written in (csv, json):
         if written is not None and written.is_dir():
             raise typer.BadParameter(f"{written} is a folder; name a file in it")
-    images = collect(paths)
+    sheets: list[str] = []
+    images = collect(paths, sheets.append)
+    if sheets:
+        terminal.err.print(f"skipped: {len(sheets)} pictures that kellgren drew itself")
     for folder in folders:
         if folder is not None and any(_same_folder(folder, Path(image)) for image in images):
             raise typer.BadParameter(f"{folder} holds pictures to be graded; name another folder")

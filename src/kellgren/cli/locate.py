@@ -22,10 +22,10 @@ def locate(
         list[str], typer.Argument(metavar="PATH...", help="Files, folders or glob patterns.")
     ],
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write a table, one row per knee; - prints it.")
+        Path | None, typer.Option("--csv", help="Write a table, one row per joint; - prints it.")
     ] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", help="Write all knees as JSON; - prints it.")
+        Path | None, typer.Option("--json", help="Write all joints as JSON; - prints it.")
     ] = None,
     overlay: Annotated[
         Path | None, typer.Option(help="Folder for pictures of each film with its knees' squares.")
@@ -60,8 +60,7 @@ def locate(
         _draw(locations, overlay)
     rows = [row for location in locations for row in location.rows()]
     terminal.show_locations(rows, table="-" not in (str(csv), str(json)))
-    failed = sum(not location.knees for location in locations)
-    raise typer.Exit(ExitCode.of_batch(failed, len(locations)))
+    raise typer.Exit(ExitCode.of_batch(sum(bool(row.note) for row in rows), len(rows)))
 
 
 def _write(

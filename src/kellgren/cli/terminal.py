@@ -22,7 +22,7 @@ from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card
-from kellgren.reading_schema import GradedRow, ReadingRow
+from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
@@ -121,8 +121,15 @@ def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
     if failed:
         err.print(Text(f"\nNot graded: {len(failed)}", style="bold red"))
     for refused in failed:
-        err.print(Text(f"  {refused.image}: {refused.note}"), soft_wrap=True)
+        err.print(
+            Text(f"  {refused.image}{_place(refused.region)}: {refused.note}"), soft_wrap=True
+        )
     err.print(NOTICE, style="dim")
+
+
+def _place(region: RegionRecord | None) -> str:
+    """Which joint of a picture a line is about."""
+    return "" if region is None else ", joint at {:.0f}, {:.0f}".format(*region.centre)
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:
@@ -144,7 +151,7 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
     """
     from kellgren.batch.locate import KneeLocation
 
-    located = [row for row in rows if isinstance(row, KneeLocation)]
+    located = [row for row in rows if isinstance(row, KneeLocation) and not row.note]
     if located and table:
         listing = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("film", "knee", "side", "centre", "width", "angle", "confidence"):
@@ -165,8 +172,9 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
         for warning in row.warnings:
             text = Text(f"warning: {row.image}: {warning}", style="yellow")
             err.print(text, soft_wrap=True)
-    for refused in (row for row in rows if not isinstance(row, KneeLocation)):
-        err.print(Text(f"no knee: {refused.image}: {refused.note}"), soft_wrap=True)
+    for refused in (row for row in rows if row.note):
+        place = _place(refused.region) if isinstance(refused, KneeLocation) else ""
+        err.print(Text(f"no knee: {refused.image}{place}: {refused.note}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
 
 

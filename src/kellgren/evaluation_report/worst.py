@@ -91,7 +91,7 @@ def _confidence(matched: MatchedKnees) -> list[float | None]:
 def read_label(label: Label, ensemble: Ensemble) -> KneeReading | str:
     """The reading of a label's picture, or why there is none."""
     try:
-        readings = ensemble.read(label.image)
+        readings: list[KneeReading] = ensemble.read(label.image)
     except KellgrenError as error:
         return error.reason
     if len(readings) > 1:

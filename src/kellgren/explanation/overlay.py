@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from kellgren.grades import Grade, Side
 from kellgren.knee import Plane
@@ -91,10 +93,34 @@ def draw_overlay(pixels: Plane, heat: Plane, caption: Caption) -> Image.Image:
     return sheet
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+def draw_refusal(pixels: Plane, side: Side, reason: str) -> Image.Image:
+    """Draw the sheet of a joint that is not graded: the joint, and the reason beside it.
+
+    Args:
+        pixels: ``(H, W)`` the joint, 0..1, bone bright.
+        side: of the joint.
+        reason: one sentence.
+    """
+    width = 2 * _MARGIN + 2 * KNEE + _GAP + 64
+    sheet = Image.new("RGB", (width, _TOP + KNEE + 2 * _MARGIN), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_MARGIN, 54), "Not graded", _INK, _font(32), "lm")
+    plain = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
+    sheet.paste(_fit(plain), (_MARGIN, _TOP))
+    _side_marker(pen, _MARGIN, side)
+    left = _MARGIN + KNEE + _GAP
+    pen.multiline_text((left, _TOP), "\n".join(wrap(reason, 52)), _INK, _font(18), spacing=8)
+    return sheet
+
+
+def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """A picture as the bytes of a PNG file, with text chunks by keyword."""
+    info = PngImagePlugin.PngInfo()
+    for keyword, value in (text or {}).items():
+        info.add_text(keyword, value)
     stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=3)  # a third of the time, a tenth larger
+    # Level 3: a third of the time, a tenth larger.
+    picture.save(stream, "PNG", compress_level=3, pnginfo=info)
     return stream.getvalue()
 
 

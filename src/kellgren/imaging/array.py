@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.imaging.grey_scaling import covering_depth, scaled, unit_floats
+from kellgren.imaging.grey_scaling import scaled, scaled_words, unit_floats
 from kellgren.imaging.picture import Picture, RejectedPicture, check_size
 
 
@@ -36,8 +36,9 @@ def array_picture(array: npt.NDArray[Any]) -> Picture:
     if array.dtype == np.uint8:
         return Picture(scaled(array, 8), 8)
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        depth = covering_depth(array)
-        return Picture(scaled(array, depth), depth)
+        warnings: list[str] = []
+        pixels, depth = scaled_words(array, warnings)
+        return Picture(pixels, depth, warnings=warnings)
     if array.dtype.kind == "f":
         return Picture(_checked_floats(array), 8 * array.dtype.itemsize)
     raise RejectedPicture(

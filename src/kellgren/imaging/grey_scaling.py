@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.imaging.grey_range import grey_range, outliers_left_out, without_hot_pixels
 from kellgren.imaging.picture import RejectedPicture
 
 DEPTHS = (8, 10, 12, 14, 16)
@@ -29,6 +30,28 @@ def covering_depth(values: npt.NDArray[Any]) -> int:
     if smallest < 0 or largest >= 2 ** DEPTHS[-1]:
         raise RejectedPicture("has grey values outside 0 to 65535", EXPORT_GREY)
     return next(depth for depth in DEPTHS if largest < 2**depth)
+
+
+def scaled_words(
+    values: npt.NDArray[Any], warnings: list[str]
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Integers of 9 to 16 bits in a new array of 0..1, and the bits they were scaled by.
+
+    The bits are the fewest of `DEPTHS` that hold the picture's tones: a hot pixel or a label
+    far brighter than all others does not count, with a warning.
+
+    Raises:
+        RejectedPicture: a value is negative or has more than 16 bits.
+    """
+    depth = covering_depth(values)
+    if depth == DEPTHS[0]:
+        return scaled(values, depth), depth
+    found = grey_range(values)
+    tones = next(bits for bits in DEPTHS if found.high < 2**bits)
+    if tones == depth:
+        return scaled(values, depth), depth
+    warnings.append(outliers_left_out(found.outside))
+    return np.minimum(scaled(without_hot_pixels(values, found), tones), np.float32(1)), tones
 
 
 def unit_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

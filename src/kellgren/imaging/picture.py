@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.grades import Side
+from kellgren.knee import UNSTRETCHED, Stretch
 
 MIN_SIDE = 32
 """Shortest side of a picture, in pixels: below it a knee cannot be assessed."""
@@ -27,9 +28,9 @@ PLAUSIBLE_MM = (0.01, 5.0)
 
 FORMAT_SUFFIXES = {
     "PNG": frozenset({".png"}),
-    "JPEG": frozenset({".jpg", ".jpeg"}),
+    "JPEG": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
     "TIFF": frozenset({".tif", ".tiff"}),
-    "DICOM": frozenset({".dcm", ".dicom"}),
+    "DICOM": frozenset({".dcm", ".dicom", ".dic", ".ima"}),
 }
 """The suffixes, in lower case, that files of each format usually have."""
 SUFFIXES = frozenset().union(*FORMAT_SUFFIXES.values())
@@ -79,6 +80,7 @@ class Picture:
     side: Side = Side.UNKNOWN
     spacing: PixelSpacing | None = None
     warnings: list[str] = field(default_factory=list)
+    stretch: Stretch = UNSTRETCHED
 
 
 class RejectedPicture(Exception):

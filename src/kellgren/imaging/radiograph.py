@@ -24,6 +24,7 @@ from kellgren.imaging.picture import (
     sniffed_format,
 )
 from kellgren.imaging.radiograph_input import RadiographInput, input_bytes, input_name
+from kellgren.knee import UNSTRETCHED, Stretch
 from kellgren.library_messages import library_messages_dropped
 
 _SPACING_TOLERANCE = 0.01  # of the given spacing, up to which a file's own counts as the same
@@ -40,6 +41,7 @@ class Radiograph:
     bit_depth: int  # bits per pixel that the grey values were scaled by
     file_format: str  # "PNG", "JPEG", "TIFF", "DICOM" or "array"
     warnings: tuple[str, ...]  # what was odd, in plain sentences without header values
+    stretch: Stretch = UNSTRETCHED  # of `pixels` against those of the file
 
 
 def read_radiograph(
@@ -80,6 +82,7 @@ def read_radiograph(
         bit_depth=picture.bit_depth,
         file_format=file_format,
         warnings=(*_suffix_warning(name, file_format), *picture.warnings),
+        stretch=picture.stretch,
     )
     return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
 

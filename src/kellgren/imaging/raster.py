@@ -9,8 +9,9 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from kellgren.imaging.grey_scaling import EXPORT_GREY, covering_depth, scaled, unit_floats
+from kellgren.imaging.grey_scaling import EXPORT_GREY, scaled, scaled_words, unit_floats
 from kellgren.imaging.native_stderr import native_stderr_silenced
+from kellgren.imaging.own_sheets import is_own_sheet
 from kellgren.imaging.picture import (
     MAX_PIXELS,
     PLAUSIBLE_MM,
@@ -19,6 +20,7 @@ from kellgren.imaging.picture import (
     RejectedPicture,
     check_size,
 )
+from kellgren.imaging.square_pixels import with_square_pixels
 
 COLOUR_TOLERANCE = 12
 """Largest difference between colour channels, of 255, that still counts as grey: JPEG adds some."""
@@ -58,19 +60,38 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         ) from None
     with image:
         check_size(image.height, image.width)
-        if getattr(image, "is_animated", False):
-            raise RejectedPicture("holds several pictures", "Save each X-ray in a file of its own.")
+        several = _check_single(image)
         spacing = _tiff_spacing(image) if file_format == "TIFF" else None
         stored_size = image.size
         with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
             image.load()
+        if is_own_sheet(image):
+            raise RejectedPicture("is a picture that kellgren drew", "Name the X-ray itself.")
         upright, warnings = _upright(image)
+        warnings += several
         if upright.size != stored_size and spacing is not None:
             spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
         pixels, depth = _grey(upright, warnings)
         if _is_white_zero(image):
             pixels = 1.0 - pixels
-    return Picture(pixels, depth, spacing=spacing, warnings=warnings)
+    picture = Picture(pixels, depth, spacing=spacing, warnings=warnings)
+    return (
+        picture
+        if spacing is None
+        else with_square_pixels(picture, spacing.row_mm / spacing.column_mm)
+    )
+
+
+def _check_single(image: Image.Image) -> list[str]:
+    """Refuse several pictures in one file, but for a phone's: its first is the photograph.
+
+    Phones write previews, depth and other exposures behind it (CIPA DC-007, "MPO").
+    """
+    if not getattr(image, "is_animated", False):
+        return []
+    if image.format == "MPO":
+        return ["the file holds several pictures, as phones write them: the first is read"]
+    raise RejectedPicture("holds several pictures", "Save each X-ray in a file of its own.")
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -85,9 +106,7 @@ def _grey(image: Image.Image, warnings: list[str]) -> tuple[np.ndarray, int]:
     if image.mode == "L":
         return scaled(np.asarray(image), 8), 8
     if image.mode in _INTEGER_MODES:
-        values = np.asarray(image)
-        depth = covering_depth(values)
-        return scaled(values, depth), depth
+        return scaled_words(np.asarray(image), warnings)
     if image.mode == "F":
         return unit_floats(np.asarray(image)), 32
     if image.mode in _COLOUR_MODES:

@@ -15,7 +15,8 @@ from kellgren.knee import KneeCrop, Plane, Region
 def whole_knee(radiograph: Radiograph, side: Side) -> KneeCrop:
     """A picture that is one knee's crop already, unchanged."""
     spacing = radiograph.spacing
-    return KneeCrop(radiograph.pixels, side, None if spacing is None else spacing.column_mm)
+    mm = None if spacing is None else spacing.column_mm
+    return KneeCrop(radiograph.pixels, side, mm, stretch=radiograph.stretch)
 
 
 def cut(pixels: Plane, region: Region, size: int, *, outside: float | None = None) -> Plane:
@@ -65,7 +66,7 @@ def cut_knee(radiograph: Radiograph, pixels: Plane, region: Region, side: Side) 
     spacing = radiograph.spacing
     size = max(_LEAST, min(_MOST, round(region.width)))
     mm = None if spacing is None else spacing.column_mm * region.width / size
-    return KneeCrop(cut(pixels, region, size), side, mm, region)
+    return KneeCrop(cut(pixels, region, size), side, mm, region, radiograph.stretch)
 
 
 _LEAST, _MOST = 64, 1024  # pixels of a cut's side

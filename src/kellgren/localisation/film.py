@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kellgren.errors import NotAKneeFilm
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import Radiograph
-from kellgren.knee import KneeCrop, Plane
+from kellgren.knee import KneeCrop, Plane, Region
+from kellgren.localisation.border import without_border, without_margins
+from kellgren.localisation.candidates import candidates, is_knee
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
@@ -19,6 +22,7 @@ from kellgren.localisation.quality import (
     check_exposure,
     check_implant,
     check_inversion,
+    check_joints,
     check_knee,
     check_view,
     share_outside,
@@ -46,6 +50,11 @@ class DetectedKnee:
         """The evidence of every check that did not pass, for the reader."""
         return tuple(c.evidence for c in self.checks if c.verdict in ("warning", "refused"))
 
+    @property
+    def refusal(self) -> str:
+        """The first reason not to grade it, from which later ones follow; empty: there is none."""
+        return next((c.evidence for c in self.checks if c.verdict == "refused"), "")
+
 
 def find_knees(
     radiograph: Radiograph,
@@ -54,7 +63,7 @@ def find_knees(
     *,
     force: bool = False,
 ) -> list[DetectedKnee]:
-    """Find, orient and check every knee.
+    """Find, orient and check every knee that may be graded.
 
     Args:
         radiograph: of one or two knees, or one that is a knee's crop already.
@@ -68,25 +77,97 @@ def find_knees(
     Raises:
         NotAKneeFilm: a check refuses every knee, and ``force`` is off.
     """
+    joints = find_joints(radiograph, statements, localiser)
+    knees = [joint for joint in joints if force or not joint.refusal]
+    if not knees:
+        raise refused_film(radiograph.source, [joint.refusal for joint in joints])
+    return knees
+
+
+def refused_film(source: str, reasons: Iterable[str]) -> NotAKneeFilm:
+    """The error of a picture, or of a joint of it, that is not graded; each reason once."""
+    return NotAKneeFilm(
+        source,
+        f"is refused: {'; '.join(dict.fromkeys(reasons))}",
+        "Name a frontal film of the knee, or grade it anyway with --force",
+    )
+
+
+def find_joints(
+    radiograph: Radiograph, statements: Mapping[str, Side], localiser: Localiser
+) -> list[DetectedKnee]:
+    """Find, orient and check every joint that may be a knee's, those that are refused too.
+
+    Returns:
+        From the film's left to its right; a picture without a joint gives itself, refused.
+    """
+    film, offset = without_border(radiograph)
+    joints = _joints_within(film, statements, localiser)
+    if offset is None and all(joint.crop.region is not None for joint in joints):
+        bare, margin = without_margins(radiograph)
+        again = [] if margin is None else _joints_within(bare, statements, localiser)
+        if len(again) == 1 and again[0].crop.region is None and not again[0].refusal:
+            film, offset, joints = bare, margin, again
+    if offset is None:
+        return joints
+    whole = Region((film.pixels.shape[1] / 2, film.pixels.shape[0] / 2), max(film.pixels.shape))
+    return [
+        replace(j, crop=replace(j.crop, region=offset.moved(j.crop.region or whole)))
+        for j in joints
+    ]
+
+
+def _joints_within(
+    radiograph: Radiograph, statements: Mapping[str, Side], localiser: Localiser
+) -> list[DetectedKnee]:
+    """The joints of a picture without a border."""
     pixels, detections, inversion = upright_grey(radiograph.pixels, localiser)
     if not detections:
         refused = check_knee(None, localiser)
-        if not force:
-            raise _refusal(radiograph, [(refused,)])
         side = check_side(statements, None)
         return [
             DetectedKnee(whole_knee(radiograph, agree(statements)), (refused, side, inversion), 0.0)
         ]
-    detections.sort(key=lambda detection: detection.region.centre[0])
-    sides = places([detection.region for detection in detections])
-    located = [
-        _examine(radiograph, pixels, detection, {**statements, PLACE: side}, localiser, inversion)
-        for detection, side in zip(detections, sides, strict=True)
-    ]
-    passed = [knee for knee in located if all(c.verdict != "refused" for c in knee.checks)]
-    if passed or force:
-        return passed or located
-    raise _refusal(radiograph, [knee.checks for knee in located])
+    detections = sorted(candidates(detections, localiser), key=lambda d: d.region.centre[0])
+    accepted = [d for d in detections if is_knee(d, localiser)]
+    sides = dict(zip(map(id, accepted), places([d.region for d in accepted]), strict=True))
+    return _together(
+        [
+            _examine(
+                radiograph,
+                pixels,
+                detection,
+                {**statements, PLACE: sides.get(id(detection), Side.UNKNOWN)},
+                localiser,
+                inversion,
+            )
+            for detection in detections
+        ]
+    )
+
+
+def _together(joints: list[DetectedKnee]) -> list[DetectedKnee]:
+    """What each joint means for the others of its picture."""
+    accepted = [joint for joint in joints if not joint.refusal]
+    check = check_joints(len(accepted), [joint.refusal for joint in joints if joint.refusal])
+    sides = Counter(joint.crop.side for joint in accepted)
+    twice = {side for side, knees in sides.items() if side is not Side.UNKNOWN and knees > 1}
+    together = []
+    for joint in joints:
+        if not joint.refusal and joint.crop.side in twice:
+            joint = _without_side(joint)
+        if not joint.refusal and check is not None:
+            joint = replace(joint, checks=(*joint.checks, check))
+        together.append(joint)
+    return together
+
+
+def _without_side(joint: DetectedKnee) -> DetectedKnee:
+    """A knee of which another on the same picture is said to be of the same side."""
+    evidence = f"side unknown: two joints of the picture would both be {joint.crop.side.label} ones"
+    check = Check("side", "warning", evidence)
+    checks = tuple(check if own.name == "side" else own for own in joint.checks)
+    return replace(joint, crop=replace(joint.crop, side=Side.UNKNOWN), checks=checks)
 
 
 def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Detection], Check]:
@@ -113,9 +194,10 @@ def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Detec
 
 
 def _trusted(detections: list[Detection], localiser: Localiser) -> list[Detection]:
-    """The confident detections; all of them where none is confident."""
+    """The confident detections; the two likeliest where none is confident."""
     least = localiser.card.least_confidence
-    return [detection for detection in detections if detection.confidence >= least] or detections
+    trusted = [detection for detection in detections if detection.confidence >= least]
+    return trusted or detections[:2]
 
 
 def _inverted(detections: list[Detection]) -> float:
@@ -129,9 +211,7 @@ def _inverted(detections: list[Detection]) -> float:
 def _shows_knee(detections: list[Detection], localiser: Localiser) -> bool:
     """Whether one of them passes the checks of knee and view, with bright bone."""
     return any(
-        detection.confidence >= localiser.card.least_confidence
-        and localiser.distance(detection) <= localiser.card.most_distance
-        and detection.inverted <= 1 - _SURELY_INVERTED
+        is_knee(detection, localiser) and detection.inverted <= 1 - _SURELY_INVERTED
         for detection in detections
     )
 
@@ -165,15 +245,5 @@ def _crop(radiograph: Radiograph, pixels: Plane, detection: Detection, side: Sid
     whole = whole_knee(radiograph, side)
     quarters = round(detection.region.angle / 90) % 4
     turned = np.ascontiguousarray(np.rot90(pixels, quarters))
-    return KneeCrop(turned, side, whole.mm_per_pixel, detection.region if quarters else None)
-
-
-def _refusal(radiograph: Radiograph, knees: Sequence[Sequence[Check]]) -> NotAKneeFilm:
-    """Each knee's first reason; later ones follow from it."""
-    refused = [[c.evidence for c in checks if c.verdict == "refused"] for checks in knees]
-    reasons = dict.fromkeys(evidence[0] for evidence in refused if evidence)
-    return NotAKneeFilm(
-        radiograph.source,
-        f"is refused: {'; '.join(reasons)}",
-        "Name a frontal film of the knee, or grade it anyway with --force",
-    )
+    region = detection.region if quarters else None
+    return KneeCrop(turned, side, whole.mm_per_pixel, region, radiograph.stretch)

@@ -21,10 +21,12 @@ from kellgren.knee import Plane, Region
 from kellgren.localisation.crop import cut
 
 CARD, NETWORK, SIDE_NETWORK = "card.json", "localiser.onnx", "side.onnx"
-MOST_KNEES = 2
+MOST_JOINTS = 9
+"""Joints of one picture that are looked at; films show two, contact sheets any number."""
 _STRIDE = 8
 _NEAR = 1.75  # width of the window around a knee, in knee widths
-_FIRST_CONFIDENCE = 0.15  # least confidence on the whole film
+CANDIDATE = 0.15
+"""Least confidence of what may be a joint: below it, nothing is looked at again."""
 KIND = ArtefactKind("knee detector", CARD, "Install the package again")
 Infer = Callable[[Float32Array], list[Float32Array]]
 
@@ -109,19 +111,19 @@ class Localiser:
             pixels: ``(H, W)`` 0..1.
 
         Returns:
-            At most two, the most certain first. A picture that is one knee's crop already gives
-            one detection whose region is the whole picture, turned by quarters at most.
+            At most `MOST_JOINTS`, the most certain first. A picture that is one knee's crop already
+            gives one detection whose region is the whole picture, turned by quarters at most.
         """
         height, width = pixels.shape
         whole = Region((width / 2, height / 2), float(max(height, width)))
-        first = [f for f in self._detect(pixels, whole) if f.confidence >= _FIRST_CONFIDENCE]
+        first = [f for f in self._detect(pixels, whole) if f.confidence >= CANDIDATE]
         if first and is_whole(first[0].region, pixels.shape):
             detections = [self._whole(pixels, whole, first[0])]
         else:
             # The second pass confirms and straightens, the third measures the upright knee.
             second = [near for detection in first for near in self._refined(pixels, detection)]
             third = [(self._refined(pixels, detection) or [detection])[0] for detection in second]
-            detections = _distinct(sorted(third, key=lambda f: -f.confidence))[:MOST_KNEES]
+            detections = _distinct(sorted(third, key=lambda f: -f.confidence))[:MOST_JOINTS]
         return [
             replace(detection, left=self._left(pixels, detection.region))
             for detection in detections

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kellgren.knee import Plane, Region
@@ -22,6 +24,25 @@ def check_knee(detection: Detection | None, localiser: Localiser) -> Check:
     if detection.confidence < least:
         return Check("knee", "refused", f"no knee joint is to be seen ({measured})")
     return Check("knee", "passed", f"a knee joint was found ({measured})")
+
+
+def check_joints(accepted: int, refused: Sequence[str]) -> Check | None:
+    """Whether the joints of a picture can be one patient's two knees; ``None``: nothing to say.
+
+    Args:
+        accepted: joints that pass all other checks.
+        refused: why, of each joint that does not.
+    """
+    if accepted > _A_PATIENTS:
+        number = f"{accepted} knee joints on one picture"
+        return Check("joints", "refused", f"{number}: no film of one patient shows more than two")
+    if refused and accepted:
+        others = "; ".join(refused)
+        return Check("joints", "warning", f"not graded, on the same picture: {others}")
+    return None
+
+
+_A_PATIENTS = 2  # knees
 
 
 def check_view(detection: Detection, localiser: Localiser, *, share_outside: float) -> Check:

@@ -125,6 +125,7 @@ class Station:
         name = film.name[:8]
         try:
             readings = self._ensemble.read(film)
+            refused = "".join(f"; not graded: {joint.reason}" for joint in readings.refused)
             objects = answer(readings, read_source(film)) if readings else []
         except KellgrenError as error:
             self._spool.finish(film, "refused", reason=error.reason)
@@ -138,7 +139,7 @@ class Station:
         for number, part in enumerate(objects, start=1):
             write_object(part, folder / f"{number:02}.dcm")
         self._spool.post(film, folder)
-        self._report(f"read {name}: {len(readings)} knee{'s' * (len(readings) > 1)}")
+        self._report(f"read {name}: {len(readings)} knee{'s' * (len(readings) > 1)}{refused}")
         self._result_ready.set()
 
     def _send_all(self) -> None:

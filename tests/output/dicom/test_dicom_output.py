@@ -28,7 +28,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import UnanswerableSource
 from kellgren.grades import Grade, Side
 from kellgren.imaging.radiograph import read_radiograph
-from kellgren.knee import Region
+from kellgren.knee import KneeCrop, Region, Stretch
 from kellgren.output.dicom import vocabulary
 from kellgren.output.dicom.answer import answer, write_object
 from kellgren.output.dicom.common import outline, uid_scope
@@ -137,7 +137,7 @@ def test_the_report_says_what_was_read(read: Read, header: Callable[[str], Any])
         (site,) = group.finding_sites
         laterality = codes.SCT.Right if reading.side is Side.RIGHT else codes.SCT.Left
         assert site.ContentSequence[0].value == laterality
-        assert np.array_equal(group.roi.value, outline(reading.crop.region, source))
+        assert np.array_equal(group.roi.value, outline(reading.crop, source))
         picture = group.roi.ContentSequence[0].ReferencedSOPSequence[0]
         assert picture.ReferencedSOPInstanceUID == SOURCE_UIDS["SOPInstanceUID"]
     told = str(report)
@@ -281,7 +281,7 @@ def test_the_presentation_draws_each_knees_box_and_words(read: Read) -> None:
 
     for reading, item in zip(readings, annotations, strict=True):
         box = np.reshape(item.GraphicObjectSequence[0].GraphicData, (-1, 2))
-        assert np.allclose(box, outline(reading.crop.region, source))
+        assert np.allclose(box, outline(reading.crop, source))
         said = item.TextObjectSequence[0].UnformattedTextValue
         assert f"KL {int(reading.grade)} {reading.grade.label}" in said
         assert "Research software, not a medical device" in said
@@ -330,7 +330,8 @@ def test_a_box_never_leaves_the_picture(x: float, y: float, width: float, angle:
     reference = Dataset()
     reference.Rows, reference.Columns = 300, 200
     region = Region((x, y), width, angle)
-    box = outline(region, Source(Dataset(), reference, None))
+    crop = KneeCrop(np.zeros((64, 64), np.float32), Side.UNKNOWN, None, region)
+    box = outline(crop, Source(Dataset(), reference, None))
 
     assert np.array_equal(box[0], box[-1])
     assert box.min() >= -1e-3
@@ -442,3 +443,44 @@ def test_the_documented_scheme_is_the_one_in_use() -> None:
         vocabulary.SCALE,
     ):
         assert f"`{code.value}`" in page
+
+
+def test_evidence_on_pixels_that_are_not_square_lies_where_it_is_in_the_file(read: Read) -> None:
+    (reading,), source = read(sparse(DX))
+    spot = np.zeros((8, 8), dtype=np.float32)
+    spot[0, 0] = 1
+    region = Region((150, 140), 160, 25.0)
+    maps, crop = np.stack([spot] * 5), replace(reading.crop, region=region)
+    square = np.nonzero(evidence_mask(replace(reading, maps=maps, crop=crop), source))
+    crop = replace(crop, stretch=Stretch(1.0, 2.0))  # the file has half as many rows
+    halved = np.nonzero(evidence_mask(replace(reading, maps=maps, crop=crop), source))
+
+    assert halved[0].mean() == pytest.approx(square[0].mean() / 2, abs=1.5)
+    assert halved[1].mean() == pytest.approx(square[1].mean(), abs=1.5)
+    assert len(halved[0]) == pytest.approx(len(square[0]) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "expected"),
+    [
+        (None, "Иванов^Пётр".encode("cp1251"), ""),
+        ("ISO_IR 100", "Müller^Jörg".encode("latin-1"), "Müller^Jörg"),
+        ("ISO_IR 192", "Иванов^Пётр".encode(), "Иванов^Пётр"),
+        (None, b"Miller^Joan", "Miller^Joan"),
+    ],
+)
+def test_a_name_of_unknown_letters_is_left_empty(
+    tmp_path: Path, charset: str | None, name: bytes, expected: str
+) -> None:
+    """Read by the wrong character set it would be another person's."""
+    given = {"SpecificCharacterSet": charset} if charset else {}
+    path = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **sparse(DX), **given)
+    mark = b"CANARY^Patient"
+    data = path.read_bytes()
+    assert data.count(mark) == 1
+    at = data.index(mark)
+    padded = name + b" " * (len(name) % 2)
+    length = len(padded).to_bytes(2, "little")
+    path.write_bytes(data[: at - 2] + length + padded + data[at + len(mark) :])
+
+    assert str(read_source(path).identity.PatientName) == expected

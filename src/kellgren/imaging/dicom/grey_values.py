@@ -7,12 +7,23 @@ does not tell the range it maps to.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from pydicom import Dataset
 
 from kellgren.imaging.dicom.header import Header
+from kellgren.imaging.grey_range import (
+    GreyRange,
+    grey_range,
+    outliers_left_out,
+    without_hot_pixels,
+)
+
+_LEAST_CONTRAST = 0.03  # of black to white: below it a stored contrast shows nothing
+_LEAST_OF_RANGE = 0.25  # of what its bits can tell: below it a table holds other bits than it says
+_SAMPLE = 250_000  # pixels that the contrast is measured on
 
 
 def grey_values(stored: np.ndarray, header: Header) -> np.ndarray:
@@ -51,21 +62,36 @@ def _modality_values(stored: np.ndarray, header: Header) -> np.ndarray:
 
 
 def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Header) -> np.ndarray:
-    """The file's own choice of contrast, (H, W) float32 in 0..1; the whole range if it has none.
+    """The file's own choice of contrast, (H, W) float32 in 0..1; the values' range if it has none.
 
-    A choice that leaves no contrast at all is a mistake, so the next one is tried.
+    A choice that leaves next to no contrast is a mistake, so the next one is tried.
     """
+    valid = values[~is_padding] if is_padding.any() else values
     for choice in (_by_table, _by_window):
         pixels = choice(values, header)
         if pixels is not None:
-            if pixels.min() < pixels.max():
+            if _shows_something(pixels, is_padding):
                 return pixels
             header.warnings.append("the contrast stored in the file shows nothing and is ignored")
-    valid = values[~is_padding] if is_padding.any() else values
-    low, high = (valid.min(), valid.max()) if valid.size else (0.0, 0.0)
-    if low == high:
+    found = grey_range(valid) if valid.size else GreyRange(0.0, 0.0, 0.0)
+    if found.low == found.high:
         return np.zeros_like(values)
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+    if found.outside:
+        header.warnings.append(outliers_left_out(found.outside))
+        values = without_hot_pixels(values, found)
+    width = np.float32(found.high) - np.float32(found.low)
+    whole: np.ndarray = np.clip((values - np.float32(found.low)) / width, 0.0, 1.0)
+    return whole
+
+
+def _shows_something(pixels: np.ndarray, is_padding: np.ndarray) -> bool:
+    """Whether the displayed values differ by enough to be seen, but for a few of them."""
+    step = max(1, math.isqrt(pixels.size // _SAMPLE))
+    shown = pixels[::step, ::step][~is_padding[::step, ::step]]
+    if not shown.size:
+        return False
+    dark, bright = np.percentile(shown, (0.5, 99.5))
+    return bool(bright - dark >= _LEAST_CONTRAST)
 
 
 def _by_table(values: np.ndarray, header: Header) -> np.ndarray | None:
@@ -90,10 +116,19 @@ def lookup_table(header: Header, keyword: str) -> LookupTable | None:
     if item is None:
         return None
     try:
-        return _table(item, header)
+        table = _table(item, header)
+        if keyword == "VOILUTSequence":
+            _check_depth(table)
+        return table
     except Exception:  # pydicom converts on access and raises whatever it meets
         header.warn_ignored(keyword)
         return None
+
+
+def _check_depth(table: LookupTable) -> None:
+    """A table for display reaches white; one that holds 12 bits and says 16 shows black."""
+    if table.bits > 8 and table.entries.max() < _LEAST_OF_RANGE * 2**table.bits:
+        raise ValueError("the table holds fewer bits than it says")
 
 
 def _looked_up(values: np.ndarray, header: Header, keyword: str) -> tuple[np.ndarray, int] | None:

@@ -123,6 +123,22 @@ def pixel_spacing(header: Header) -> PixelSpacing | None:
     return PixelSpacing(*film, "NominalScannedPixelSpacing") if film else None
 
 
+def pixel_ratio(header: Header, spacing: PixelSpacing | None) -> float:
+    """Height of a pixel over its width; 1 where nothing states another.
+
+    A spacing decides; the standard has PixelAspectRatio, vertical first, only where there is none.
+    """
+    if spacing is not None:
+        return spacing.row_mm / spacing.column_mm
+    stated = header.numbers("PixelAspectRatio")
+    if not stated:
+        return 1.0
+    if len(stated) != 2 or min(stated) <= 0:
+        header.warn_ignored("PixelAspectRatio")
+        return 1.0
+    return stated[0] / stated[1]
+
+
 def _at_patient(at_detector: tuple[float, float], header: Header) -> PixelSpacing:
     keyword = "EstimatedRadiographicMagnificationFactor"
     factor = header.number(keyword)

@@ -48,6 +48,7 @@ _WANTED = [
     "NominalScannedPixelSpacing",
     "NumberOfFrames",
     "PhotometricInterpretation",
+    "PixelAspectRatio",
     "PixelData",
     "PixelPaddingRangeLimit",
     "PixelPaddingValue",

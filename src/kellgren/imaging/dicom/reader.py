@@ -15,7 +15,7 @@ from kellgren.imaging.dicom.codestream import (
     jpeg_claim,
 )
 from kellgren.imaging.dicom.grey_values import grey_values
-from kellgren.imaging.dicom.header import Header, laterality, pixel_spacing
+from kellgren.imaging.dicom.header import Header, laterality, pixel_ratio, pixel_spacing
 from kellgren.imaging.dicom.isolated_decoder import decode_isolated
 from kellgren.imaging.dicom.parsing import (
     EXPORT_AGAIN,
@@ -26,6 +26,7 @@ from kellgren.imaging.dicom.parsing import (
     parsed_picture,
 )
 from kellgren.imaging.picture import Picture, RejectedPicture
+from kellgren.imaging.square_pixels import with_square_pixels
 
 _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
@@ -59,8 +60,9 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
     """Decode one grey frame of a DICOM picture.
 
     The stored values pass the modality transform, the VOI transform (lookup table, else the first
-    window, else the whole range from the smallest to the largest unpadded value) and, where the
-    file states it, the inversion that makes bone bright. Padding becomes black.
+    window, else the range of the unpadded values, see `grey_range`) and, where the file states it,
+    the inversion that makes bone bright. Padding becomes black. Pixels that are not square are
+    resampled, see `with_square_pixels`.
 
     Args:
         data: the whole file, with or without its preamble.
@@ -75,15 +77,19 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
     header = Header(dataset)
     if "PixelData" not in dataset:
         raise RejectedPicture("is a DICOM file without a picture in it", "Name the X-ray itself.")
+    if not dataset.PixelData:
+        raise RejectedPicture("holds no pixels: its PixelData is empty", EXPORT_AGAIN)
     check_description(header)
     stored = _decoded(dataset, header, _chosen_frame(header, frame))
-    return Picture(
+    spacing = pixel_spacing(header)
+    picture = Picture(
         pixels=grey_values(stored, header),
         bit_depth=header.count("BitsStored"),
         side=laterality(header),
-        spacing=pixel_spacing(header),
+        spacing=spacing,
         warnings=header.warnings,
     )
+    return with_square_pixels(picture, pixel_ratio(header, spacing))
 
 
 def _chosen_frame(header: Header, wanted: int | None) -> int:
@@ -124,11 +130,13 @@ def _cut_to_frame(dataset: Dataset, header: Header, frame: int) -> None:
     frames, size, pixels = frame_count(header), native_bytes(header), dataset.PixelData
     if dataset.file_meta.TransferSyntaxUID in _NATIVE:
         length, expected = len(pixels), frames * size
-        if length not in (expected, expected + expected % 2):  # an odd length is padded
+        if length < expected or not _is_padding(pixels[expected:], size // header.count("Rows")):
             raise RejectedPicture(
                 f"holds {length} bytes of pixels, expected {expected}", EXPORT_AGAIN
             )
-        one = pixels[frame * size :][:size] if frames > 1 else pixels
+        if length > expected + expected % 2:
+            header.warnings.append(f"{length - expected} bytes behind the pixels are ignored")
+        one = pixels[frame * size :][:size]
         dataset.PixelData = one + b"\0" * (len(one) % 2)
         return
     # No lossless method needs more room than the pixels themselves, up to a few headers.
@@ -137,6 +145,14 @@ def _cut_to_frame(dataset: Dataset, header: Header, frame: int) -> None:
     if frames > 1:
         dataset.PixelData = encapsulate([get_frame(pixels, frame, number_of_frames=frames)])
         dataset["PixelData"].is_undefined_length = True
+
+
+def _is_padding(tail: bytes, row: int) -> bool:
+    """Whether bytes behind the last frame are padding, which PS3.5 8.1.1 allows.
+
+    As much as a row that is not empty is none: then the header does not describe these pixels.
+    """
+    return len(tail) < row or not any(tail)
 
 
 def _transfer_syntax(dataset: Dataset, header: Header) -> uid.UID:

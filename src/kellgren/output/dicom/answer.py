@@ -14,7 +14,7 @@ from kellgren.output.dicom.presentation import presentation_state
 from kellgren.output.dicom.segmentation import segmentation
 from kellgren.output.dicom.source import Source, read_source
 from kellgren.output.dicom.structured_report import structured_report
-from kellgren.reading import KneeReading
+from kellgren.reading import KneeReading, RefusedJoint
 
 
 def answer(readings: Sequence[KneeReading], source: Source) -> list[Dataset]:
@@ -50,8 +50,10 @@ class AnswerFolder:
         self._folder, self._frame = folder, frame or 1
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, readings: Sequence[KneeReading]) -> list[str]:
-        """Write the answer to one file's readings.
+    def save(
+        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
+    ) -> list[str]:
+        """Write the answer to one file's readings; a refused joint has none of its own.
 
         Returns:
             A warning with the reason where no answer can be made, else none; the grade is kept.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from kellgren.grades import Side
-from kellgren.knee import Region
+from kellgren.knee import KneeCrop
 from kellgren.output.dicom.source import Source
 from kellgren.output.dicom.vocabulary import unique_id
 from kellgren.reading import KneeReading
@@ -121,14 +121,15 @@ def with_patient(made: Dataset, source: Source, readings: Sequence[KneeReading])
     return made
 
 
-def outline(region: Region | None, source: Source) -> Polygon:
-    """A knee's box in the picture, ``(N, 2)`` of column and row, closed, cut at the borders.
+def outline(crop: KneeCrop, source: Source) -> Polygon:
+    """A knee's box in the file's picture, ``(N, 2)`` of column and row, closed, cut at the borders.
 
     The origin is the outer corner of the first pixel, as in DICOM's spatial coordinates.
     """
     width, height = float(source.columns), float(source.rows)
     whole = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
-    corners = list(whole if region is None else region.corners())
+    (across, down), read = crop.stretch, () if crop.region is None else crop.region.corners()
+    corners = [(x / across, y / down) for x, y in read] or list(whole)
     for axis, limit, sign in ((0, 0.0, 1), (0, width, -1), (1, 0.0, 1), (1, height, -1)):
         corners = list(_clipped(corners, axis, limit, sign))
     corners = corners or list(whole)

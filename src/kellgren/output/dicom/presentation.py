@@ -63,7 +63,7 @@ def _annotation(
     layer: pr.GraphicLayer,
     picture: Dataset,
 ) -> pr.GraphicAnnotation:
-    box = outline(reading.crop.region, source)
+    box = outline(reading.crop, source)
     tracking_uid, tracking_id = scope.uid("knee", number), f"Knee {number}"
     return pr.GraphicAnnotation(
         referenced_images=[picture],

@@ -80,14 +80,14 @@ def _to_map(reading: KneeReading, source: Source) -> tuple[float, ...]:
     region = reading.crop.region
     if region is None:
         return (width / source.columns, 0.0, 0.0, 0.0, height / source.rows, 0.0)
-    turn, (x, y) = math.radians(region.angle), region.centre
+    turn, (x, y), (across, down) = math.radians(region.angle), region.centre, reading.crop.stretch
     cosine, sine = math.cos(turn) / region.width, math.sin(turn) / region.width
     return (
-        width * cosine,
-        width * sine,
+        width * cosine * across,
+        width * sine * down,
         width * (0.5 - x * cosine - y * sine),
-        -height * sine,
-        height * cosine,
+        -height * sine * across,
+        height * cosine * down,
         height * (0.5 + x * sine - y * cosine),
     )
 

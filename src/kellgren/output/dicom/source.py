@@ -160,6 +160,17 @@ def _check(path: Path | str, identity: Dataset, reference: Dataset) -> None:
         )
 
 
+def _is_decoded(text: str, header: Header) -> bool:
+    """Whether letters beyond ASCII were read by a character set that the file names.
+
+    Without one, pydicom takes Western European letters for what may be Cyrillic: a wrong name in
+    an answer is worse than none.
+    """
+    named = header.dataset.get("SpecificCharacterSet")
+    sets = [named] if isinstance(named, str) else list(named or ())
+    return text.isascii() or ("\ufffd" not in text and any(s not in ("", "ISO_IR 6") for s in sets))
+
+
 def _valid(header: Header, keyword: str) -> DataElement | None:
     """The element without what only its file needs, or None if it is absent, empty or broken."""
     try:
@@ -167,7 +178,7 @@ def _valid(header: Header, keyword: str) -> DataElement | None:
         representation = dictionary_VR(keyword)
         if isinstance(value, str | PersonName | None):
             value = str(value or "").strip(" \0")
-        if value == "":
+        if value == "" or (isinstance(value, str) and not _is_decoded(value, header)):
             return None
         if keyword in _VALID and not _VALID[keyword].fullmatch(value):
             return None

@@ -84,7 +84,7 @@ def _measurement_group(
         tracking_identifier=sr.TrackingIdentifier(
             uid=scope.uid("knee", number), identifier=f"Knee {number}"
         ),
-        referenced_region=sr.ImageRegion("POLYLINE", outline(reading.crop.region, source), picture),
+        referenced_region=sr.ImageRegion("POLYLINE", outline(reading.crop, source), picture),
         finding_type=codes.SCT.KneeJoint,
         finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=_LATERALITY[reading.side])],
         method=vocabulary.SCALE,

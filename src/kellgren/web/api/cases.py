@@ -115,6 +115,11 @@ class CaseRoutes:
             responses=PROBLEMS | _content("image/png"),
             response_class=FileResponse,
         )(self.picture)
+        router.get(
+            "/{case}/refused/{joint}/picture.png",
+            responses=PROBLEMS | _content("image/png"),
+            response_class=FileResponse,
+        )(self.refused_picture)
 
     async def submit(
         self,
@@ -203,12 +208,13 @@ class CaseRoutes:
         kind: PictureKind,
     ) -> FileResponse:
         """The crop, the map to lay over it, or both with the grade on one sheet."""
-        path: FilePath | None = self._store.picture(case, knee - 1, kind)
-        if path is None or not path.is_file():
-            raise _missing("picture")
-        return FileResponse(
-            path, media_type="image/png", headers={"Cache-Control": "private, no-cache"}
-        )
+        return _png(self._store.picture(case, knee - 1, kind))
+
+    def refused_picture(
+        self, case: Identifier, joint: Annotated[int, Path(ge=1, le=99)]
+    ) -> FileResponse:
+        """A joint that was found and is not graded."""
+        return _png(self._store.picture_of_refused(case, joint - 1))
 
     async def _wait_for(self, identifiers: list[str], wait: float) -> list[StoredCase]:
         """The cases, as soon as all are answered or the time is over."""
@@ -239,6 +245,14 @@ class CaseRoutes:
         if case.state in OPEN_STATES:
             raise HTTPException(404, "Not read yet")
         return case
+
+
+def _png(path: FilePath | None) -> FileResponse:
+    if path is None or not path.is_file():
+        raise _missing("picture")
+    return FileResponse(
+        path, media_type="image/png", headers={"Cache-Control": "private, no-cache"}
+    )
 
 
 def _missing(what: str) -> HTTPException:

@@ -10,9 +10,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from kellgren.grading.bundle import TrainingData
-from kellgren.reading_schema import GradedRow, GradeNumber, ReadingRecord, SideLetter
+from kellgren.reading_schema import (
+    CheckRecord,
+    GradedRow,
+    GradeNumber,
+    ReadingRecord,
+    RegionRecord,
+    SideLetter,
+)
 from kellgren.web.storage.case_rows import StoredCase
-from kellgren.web.storage.messages import CaseState
+from kellgren.web.storage.messages import CaseState, refused_joints
 
 _EXAMPLES: dict[str, Any] = json.loads(
     resources.files("kellgren.web").joinpath("examples.json").read_text("utf-8")
@@ -48,6 +55,21 @@ class Knee(ApiModel):
     """Path of the list of graded knees that resemble it."""
 
 
+class RefusedKnee(ApiModel):
+    """One joint that was found and is not graded."""
+
+    note: str
+    """Why: what was found, and the remedy."""
+    side: SideLetter
+    """As far as it is known; empty: unknown."""
+    region: RegionRecord | None
+    """Where the joint lies; null: it fills the picture."""
+    checks: tuple[CheckRecord, ...]
+    """All checks of the joint, in their order."""
+    picture: str
+    """Path of the joint, a PNG."""
+
+
 class Case(ApiModel):
     """One uploaded file and its result."""
 
@@ -69,6 +91,8 @@ class Case(ApiModel):
     note: str
     """Why there is no grade."""
     knees: list[Knee]
+    refused: list[RefusedKnee]
+    """Joints that were found beside them, or in their place."""
     report: str | None
     """Path of the structured report on a DICOM picture."""
     companions: list[str]
@@ -198,6 +222,16 @@ def case_record(case: StoredCase, companions: list[str]) -> Case:
         for place, row in enumerate(case.rows, start=1)
         if isinstance(row, GradedRow)
     ]
+    refused = [
+        RefusedKnee(
+            note=row.note,
+            side=row.side,
+            region=row.region,
+            checks=row.checks,
+            picture=f"{url}/refused/{place}/picture.png",
+        )
+        for place, row in enumerate(refused_joints(case.rows), start=1)
+    ]
     return Case(
         id=case.id,
         url=url,
@@ -209,6 +243,7 @@ def case_record(case: StoredCase, companions: list[str]) -> Case:
         image=case.image,
         note=case.note,
         knees=knees,
+        refused=refused,
         report=f"{url}/report.dcm" if case.report else None,
         companions=companions,
     )

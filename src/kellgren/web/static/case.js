@@ -9,7 +9,7 @@ import { isOpen, newestFirst, remove, appState } from "./state.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
-const GATES = { knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", implant: "No implant" };
+const GATES = { knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", implant: "No implant", joints: "Other joints" };
 const VERDICTS = { passed: "passed", warning: "look again", refused: "refused", unknown: "cannot be told" };
 
 export function caseView(id, go) {
@@ -72,6 +72,7 @@ class CaseScreen {
     }
     // As on a film: the patient's right knee on the reader's left.
     this.knees.sort((a, b) => b.reading.side.localeCompare(a.reading.side));
+    this.knees.push(...entry.refused.map((refused) => ({ refused, picture: refused.picture, entry })));
     this.chosen = Math.max(0, this.knees.findIndex((knee) => knee.entry.id === entry.id));
   }
 
@@ -86,14 +87,14 @@ class CaseScreen {
       this.panel));
     this.showPanes();
     this.drawPanel();
-    this.beside.show(this.knees[this.chosen]);
+    this.showBeside();
     document.title = `${nameOf(entry)} · kellgren`;
   }
 
   showPanes() {
     const shown = this.knees.map((knee) => ({
-      picture: knee.picture, map: knee.map, side: knee.reading.side,
-      label: `Grade ${knee.reading.grade}${knee.entry.id === this.id ? "" : ", another film"}`,
+      picture: knee.picture, map: knee.map, side: sideOf(knee),
+      label: `${knee.refused ? "Not graded" : `Grade ${knee.reading.grade}`}${knee.entry.id === this.id ? "" : ", another film"}`,
     }));
     if (this.compared) {
       const { picture, side, grade, file } = this.compared;
@@ -116,7 +117,14 @@ class CaseScreen {
     this.chosen = place;
     this.mark();
     this.drawPanel();
-    this.beside.show(this.knees[this.chosen]);
+    this.showBeside();
+  }
+
+  // Graded knees lie below a graded one: what is refused has no grade to compare.
+  showBeside() {
+    const knee = this.knees[this.chosen];
+    this.beside.element.hidden = Boolean(knee.refused);
+    if (!knee.refused) this.beside.show(knee);
   }
 
   compare(knee) {
@@ -182,12 +190,22 @@ class CaseScreen {
   }
 
   drawPanel() {
-    const { reading, entry } = this.knees[this.chosen];
+    const { reading, refused, entry } = this.knees[this.chosen];
     const { grades } = appState.about;
+    const tabs = this.knees.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Knee" }, this.knees.map((knee, place) =>
+      h("button", { type: "button", "aria-pressed": String(place === this.chosen), onclick: () => { this.choose(place); this.panel.querySelector(".tabs [aria-pressed=true]").focus(); } },
+        knee.refused ? "Not graded" : `${SIDES[knee.reading.side]} knee`)));
+    if (refused) {
+      this.panel.replaceChildren(...[
+        tabs,
+        h("section", { "aria-live": "polite" }, h("p", { class: "over bad" }, "Not graded"), h("h2", {}, sentence(refused.note.replace(/^is refused: /, "")))),
+        checklist(refused.checks),
+        h("section", { class: "row-of-buttons" }, this.exports(entry), this.deleteButton(entry)),
+      ].filter(Boolean));
+      return;
+    }
     const parts = [
-      this.knees.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Knee" }, this.knees.map((knee, place) =>
-        h("button", { type: "button", "aria-pressed": String(place === this.chosen), onclick: () => { this.choose(place); this.panel.querySelector(".tabs [aria-pressed=true]").focus(); } },
-          `${SIDES[knee.reading.side]} knee`))),
+      tabs,
       h("section", { class: "verdict", "aria-live": "polite" },
         h("p", { class: "over" }, this.knees.length > 1 ? "Kellgren-Lawrence" : reading.side ? `${SIDES[reading.side]} knee` : "Knee, side unknown"),
         h("p", { class: `numeral grade-${reading.grade}` }, h("span", { class: "unseen" }, "Kellgren-Lawrence grade "), String(reading.grade)),
@@ -258,10 +276,14 @@ class CaseScreen {
     if (key === "escape") this.go("/");
     else if (key === "j") this.step(1);
     else if (key === "k") this.step(-1);
-    else if (key === "s" && this.panel) this.beside.turn();
+    else if (key === "s" && this.panel && !this.knees[this.chosen].refused) this.beside.turn();
     else return Boolean(this.buttons) && this.act(key);
     return true;
   }
+}
+
+function sideOf(knee) {
+  return knee.refused ? knee.refused.side : knee.reading.side;
 }
 
 function table(reading, grades) {

@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS knees (
     picture TEXT NOT NULL, map TEXT NOT NULL, overlay TEXT NOT NULL,
     PRIMARY KEY (case_number, place)
 );
+CREATE TABLE IF NOT EXISTS refused_joints (
+    case_number INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE, place INTEGER NOT NULL,
+    picture TEXT NOT NULL, PRIMARY KEY (case_number, place)
+);
 CREATE TABLE IF NOT EXISTS likenesses (
     case_number INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE, place INTEGER NOT NULL,
     found TEXT NOT NULL, PRIMARY KEY (case_number, place)
@@ -123,6 +127,7 @@ def store_answer(
     identifier: str,
     answer: Answer,
     pictures: list[list[str]],
+    refused: list[str],
     report: str,
 ) -> bool:
     """Store an answer, with the digests of its files, if the case is still being read."""
@@ -146,6 +151,8 @@ def store_answer(
             "INSERT INTO likenesses VALUES (?, ?, ?)",
             (row["number"], place, json.dumps(knee.similar)),
         )
+    for place, digest in enumerate(refused):
+        base.execute("INSERT INTO refused_joints VALUES (?, ?, ?)", (row["number"], place, digest))
     return True
 
 

@@ -158,11 +158,13 @@ class CaseStore:
                 [self.blobs.write(getattr(knee, kind)) for kind in PICTURE_KINDS]
                 for knee in answer.knees
             ]
+            refused = [self.blobs.write(picture) for picture in answer.refused]
             report = "" if answer.report is None else self.blobs.write(answer.report)
             with self.transaction() as base:
-                is_stored = store_answer(base, identifier, answer, pictures, report)
+                is_stored = store_answer(base, identifier, answer, pictures, refused, report)
             if not is_stored:
-                self._discard([report, *(digest for digests in pictures for digest in digests)])
+                digests = [digest for of_knee in pictures for digest in of_knee]
+                self._discard([report, *refused, *digests])
         return is_stored
 
     def case(self, identifier: str) -> StoredCase | None:
@@ -185,6 +187,15 @@ class CaseStore:
             raise ValueError(kind)
         rows = self.select(
             f"SELECT {kind} FROM knees JOIN cases ON number = case_number "
+            "WHERE id = ? AND place = ?",
+            (identifier, place),
+        )
+        return self.blobs.path(rows[0][0]) if rows else None
+
+    def picture_of_refused(self, identifier: str, place: int) -> Path | None:
+        """The picture of one refused joint."""
+        rows = self.select(
+            "SELECT picture FROM refused_joints JOIN cases ON number = case_number "
             "WHERE id = ? AND place = ?",
             (identifier, place),
         )
@@ -235,7 +246,9 @@ class CaseStore:
                 return False
             [case] = cases
             knees = self.select(
-                "SELECT picture, map, overlay FROM knees WHERE case_number = ?", (case["number"],)
+                "SELECT picture, map, overlay FROM knees WHERE case_number = ?1 UNION ALL "
+                "SELECT picture, '', '' FROM refused_joints WHERE case_number = ?1",
+                (case["number"],),
             )
             with self.transaction() as base:
                 base.execute("DELETE FROM cases WHERE number = ?", (case["number"],))
@@ -250,7 +263,8 @@ class CaseStore:
         for digest in set(digests) - {""}:
             [(needed,)] = self.select(
                 "SELECT EXISTS (SELECT 1 FROM cases WHERE ?1 IN (content, report)) OR "
-                "EXISTS (SELECT 1 FROM knees WHERE ?1 IN (picture, map, overlay))",
+                "EXISTS (SELECT 1 FROM knees WHERE ?1 IN (picture, map, overlay)) OR "
+                "EXISTS (SELECT 1 FROM refused_joints WHERE picture = ?1)",
                 (digest,),
             )
             if not needed:

@@ -16,6 +16,7 @@ from kellgren.reading_schema import (
     ModelRecord,
     ReadingRow,
     SideLetter,
+    UngradedRow,
 )
 
 CaseState = Literal["waiting", "working", "graded", "refused", "failed"]
@@ -113,6 +114,7 @@ class Answer:
         knees: pictures of each graded knee, in the order of the rows.
         report: structured report on a DICOM picture, a DICOM file.
         seconds: that grading took.
+        refused: a picture of each refused joint, in the order of the rows.
     """
 
     state: FinalState
@@ -122,6 +124,7 @@ class Answer:
     knees: tuple[KneePictures, ...] = ()
     report: bytes | None = None
     seconds: float = 0.0
+    refused: tuple[bytes, ...] = ()
 
 
 class GraderReady(_Message):
@@ -140,7 +143,8 @@ class AnswerHeader(_Message):
     """The first line of an answer on the wire; the files that it counts follow without separator.
 
     Attributes:
-        sizes: in bytes, of picture, map and overlay of each knee in turn, and of the report.
+        sizes: in bytes, of picture, map and overlay of each knee in turn, of the picture of each
+            refused joint, and of the report.
     """
 
     state: Literal["graded", "refused"]
@@ -153,6 +157,11 @@ class AnswerHeader(_Message):
     sizes: tuple[Annotated[int, Field(ge=0)], ...]
 
 
+def refused_joints(rows: Sequence[ReadingRow]) -> list[UngradedRow]:
+    """The rows of joints that were found and refused; rows of a file without any have no checks."""
+    return [row for row in rows if isinstance(row, UngradedRow) and row.checks]
+
+
 GRADER_MESSAGE: TypeAdapter[GraderReady | AnswerHeader] = TypeAdapter(GraderReady | AnswerHeader)
 """Validates a line that a grader sent."""
 
@@ -160,6 +169,7 @@ GRADER_MESSAGE: TypeAdapter[GraderReady | AnswerHeader] = TypeAdapter(GraderRead
 def encoded_answer(answer: Answer) -> bytes:
     """An answer as a grader sends it: a line of JSON, then its files."""
     files = [getattr(knee, kind) for knee in answer.knees for kind in PICTURE_KINDS]
+    files += answer.refused
     if answer.report is not None:
         files.append(answer.report)
     header = {
@@ -184,7 +194,8 @@ def decoded_answer(header: AnswerHeader, files: Sequence[bytes]) -> Answer:
     Raises:
         InvalidMessage: they do not belong together.
     """
-    if len(files) != len(PICTURE_KINDS) * len(header.knees) + header.has_report:
+    refused = len(refused_joints(header.rows))
+    if len(files) != len(PICTURE_KINDS) * len(header.knees) + refused + header.has_report:
         raise InvalidMessage(f"{len(files)} files for {len(header.knees)} knees")
     graded = sum(row.grade is not None for row in header.rows)
     if graded != len(header.knees) or (graded > 0) != (header.state == "graded"):
@@ -202,6 +213,7 @@ def decoded_answer(header: AnswerHeader, files: Sequence[bytes]) -> Answer:
             )
             for knee in header.knees
         ),
+        refused=tuple(next(pictures) for _ in range(refused)),
         report=next(pictures) if header.has_report else None,
         seconds=header.seconds,
     )

@@ -29,6 +29,7 @@ from kellgren.explanation.overlay import heat_colours, png_bytes
 from kellgren.explanation.similar import SimilarKnees
 from kellgren.grades import Side
 from kellgren.grading.bundle import default_bundle
+from kellgren.knee import KneeCrop
 from kellgren.library_messages import silence_dicom_loggers
 from kellgren.reading import KneeReading
 from kellgren.reading_schema import CertaintyLevel, ModelRecord
@@ -48,9 +49,9 @@ NICENESS = 5  # so that HTTP is answered while every core grades
 _CERTAINTY: TypeAdapter[CertaintyLevel] = TypeAdapter(CertaintyLevel)
 
 
-def knee_picture(reading: KneeReading) -> bytes:
+def knee_picture(crop: KneeCrop) -> bytes:
     """The knee as the page shows it: an 8-bit grey PNG."""
-    picture = Image.fromarray(np.rint(reading.crop.pixels * 255).astype(np.uint8))
+    picture = Image.fromarray(np.rint(crop.pixels * 255).astype(np.uint8))
     picture.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE), Image.Resampling.LANCZOS)
     return png_bytes(picture)
 
@@ -87,7 +88,7 @@ def read_case(ensemble: Ensemble, job: Job, index: SimilarKnees | None = None) -
         KneePictures(
             grade=int(reading.grade),
             certainty=_CERTAINTY.validate_python(reading.certainty),
-            picture=knee_picture(reading),
+            picture=knee_picture(reading.crop),
             map=map_picture(reading),
             overlay=reading.overlay(),
             similar=similar_knees(index, ensemble, reading),
@@ -102,6 +103,7 @@ def read_case(ensemble: Ensemble, job: Job, index: SimilarKnees | None = None) -
         knees=knees,
         report=dicom_report(outcome.readings, job.content),
         seconds=round(time.monotonic() - began, 3),
+        refused=tuple(knee_picture(joint.crop) for joint in outcome.refused),
     )
 
 

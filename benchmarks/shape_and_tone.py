@@ -1,0 +1,284 @@
+"""How many knees keep their grade when the same picture comes in another shape or tone.
+
+    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD] [--csv F]
+
+Each knee is graded as it was published; then it is written again with other pixels, depth, borders
+or tone, as people's files are, and graded anew. What is compared is the answer to the same kind of
+file without the fault: a refusal counts as a change. ``--csv`` keeps each knee's answer to each
+variant, and goes on with what is not in it yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from kellgren import Ensemble, Side
+from kellgren.data.manifest import Knee, for_training, index
+from kellgren.errors import KellgrenError
+from kellgren.grading.panel import PanelOutput
+from kellgren.knee import KneeCrop
+
+Grey = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint16]
+WHITE = 65535
+
+
+def png(pixels: Grey | Words) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def dicom(pixels: Grey | Words, bits: int, tail: bytes = b"", **elements: Any) -> bytes:
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3.4"
+    made.Modality, made.BodyPartExamined, made.ViewPosition = "DX", "KNEE", "PA"
+    made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated, made.BitsStored, made.HighBit = 8 * pixels.itemsize, bits, bits - 1
+    made.PixelRepresentation = 0
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    raw = pixels.tobytes()
+    made.PixelData = raw + tail + b"\0" * ((len(raw) + len(tail)) % 2)
+    made["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"
+    stream = io.BytesIO()
+    made.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def twelve_bits(knee: Grey) -> Words:
+    """As a detector of 12 bits delivers it, nowhere black or white."""
+    return (knee.astype(np.uint16) * 12) + 300
+
+
+def resized(knee: Grey, width: float, height: float) -> Grey:
+    rows, columns = knee.shape
+    size = (round(columns * width), round(rows * height))
+    return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.LANCZOS))
+
+
+def labelled(knee: Grey, size: int) -> Words:
+    """Words burned in at the upper left, brighter than the detector's brightest value."""
+    picture = Image.new("L", knee.shape[::-1])
+    text = ImageDraw.Draw(picture)
+    text.text((8, 6), "R PA 12:04", 255, ImageFont.load_default(size))
+    share = np.asarray(picture) / 255
+    return np.rint(twelve_bits(knee) * (1 - share) + WHITE * share).astype(np.uint16)
+
+
+def hot(knee: Grey, count: int = 1) -> Words:
+    words = twelve_bits(knee)
+    rng = np.random.default_rng(count)
+    words.flat[rng.choice(words.size, count, replace=False)] = WHITE
+    return words
+
+
+def framed(knee: Grey, value: int, part: float = 0.12) -> Grey:
+    return np.pad(knee, round(part * knee.shape[0]), constant_values=value)
+
+
+def collimated(knee: Grey, part: float = 0.06) -> Grey:
+    """Black where lead kept the beam away: within the picture, its size unchanged."""
+    cut = round(part * knee.shape[0])
+    seen = np.zeros_like(knee)
+    seen[cut:-cut, cut:-cut] = knee[cut:-cut, cut:-cut]
+    return seen
+
+
+def padded(knee: Grey, **elements: Any) -> bytes:
+    """Beside padding of a value that no tissue has."""
+    words = np.pad(twelve_bits(knee), ((20, 20), (60, 60)), constant_values=WHITE)
+    return dicom(words, 16, PixelPaddingValue=WHITE, **elements)
+
+
+def toned(knee: Grey, gamma: float) -> Grey:
+    return np.rint(255 * (knee / 255) ** gamma).astype(np.uint8)
+
+
+def contrasted(knee: Grey, factor: float) -> Grey:
+    middle = float(np.median(knee))
+    return np.clip(np.rint((knee - middle) * factor + middle), 0, 255).astype(np.uint8)
+
+
+def deep(knee: Grey, bits: int) -> Words:
+    return np.rint(knee * ((2**bits - 1) / 255)).astype(np.uint16)
+
+
+def short_table(knee: Grey) -> bytes:
+    """A VOI LUT that says 16 bits and holds 12, beside a window that shows the knee."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    item.add_new("LUTData", "OW", np.arange(4096, dtype="<u2").tobytes())
+    return dicom(twelve_bits(knee), 12, VOILUTSequence=[item], **WINDOW)
+
+
+WINDOW = {"WindowCenter": "1830", "WindowWidth": "3060"}
+BYTES, WORDS, SHOWN, WIDE = (
+    "8 bits, DICOM",
+    "12 bits, DICOM",
+    "12 bits with a window",
+    "12 bits, PNG",
+)
+REFERENCES: dict[str, Callable[[Grey], bytes]] = {
+    "unchanged": png,
+    BYTES: lambda k: dicom(k, 8),
+    WORDS: lambda k: dicom(twelve_bits(k), 12),
+    SHOWN: lambda k: dicom(twelve_bits(k), 12, **WINDOW),
+    WIDE: lambda k: png(twelve_bits(k)),
+}
+"""The same knee in files without any fault, which the variants are compared with."""
+VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
+    "rows half as many, PixelSpacing": (
+        BYTES,
+        lambda k: dicom(resized(k, 1, 0.5), 8, PixelSpacing=["0.4", "0.2"]),
+    ),
+    "columns 3/2 as many, ImagerPixelSpacing": (
+        BYTES,
+        lambda k: dicom(resized(k, 1.5, 1), 8, ImagerPixelSpacing=["0.3", "0.2"]),
+    ),
+    "rows 5/4 as many, PixelAspectRatio": (
+        BYTES,
+        lambda k: dicom(resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]),
+    ),
+    "one hot pixel, DICOM": (WORDS, lambda k: dicom(hot(k), 16)),
+    "30 hot pixels, DICOM": (WORDS, lambda k: dicom(hot(k, 30), 16)),
+    "one hot pixel, PNG": (WIDE, lambda k: png(hot(k))),
+    "small label at 65535, DICOM": (WORDS, lambda k: dicom(labelled(k, 16), 16)),
+    "small label at 65535, PNG": (WIDE, lambda k: png(labelled(k, 16))),
+    "label at 65535 over the femur, DICOM": (WORDS, lambda k: dicom(labelled(k, 34), 16)),
+    "label at 65535 over the femur, PNG": (WIDE, lambda k: png(labelled(k, 34))),
+    "bytes behind the pixels": (BYTES, lambda k: dicom(k, 8, tail=bytes(126))),
+    "Pixel Padding Value around it": (WORDS, padded),
+    "black border of 12 %": ("unchanged", lambda k: png(framed(k, 0))),
+    "white border of 12 %": ("unchanged", lambda k: png(framed(k, 255))),
+    "white border of 3 %": ("unchanged", lambda k: png(framed(k, 255, 0.03))),
+    "VOI LUT says 16 bits, holds 12": (SHOWN, short_table),
+    "collimated by 6 %": ("unchanged", lambda k: png(collimated(k))),
+    **{
+        f"gamma {gamma:g}": ("unchanged", lambda k, g=gamma: png(toned(k, g)))  # type: ignore[misc]
+        for gamma in (0.5, 0.7, 1.4, 2.0)
+    },
+    **{
+        f"contrast {share:g}": ("unchanged", lambda k, c=share: png(contrasted(k, c)))  # type: ignore[misc]
+        for share in (0.4, 0.7, 1.5, 2.5)
+    },
+    **{
+        f"tones of {depth} bits": ("unchanged", lambda k, b=depth: png(deep(k, b)))  # type: ignore[misc]
+        for depth in (10, 12, 14, 16)
+    },
+}
+
+
+def answer(ensemble: Ensemble, data: bytes, side: Side) -> str:
+    """The grade, or why there is none."""
+    try:
+        readings = ensemble.read(data, side)
+    except KellgrenError as error:
+        return error.problem
+    return str(int(readings[0].grade)) if len(readings) == 1 else f"{len(readings)} knees"
+
+
+def interval(good: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    z, share = 1.96, good / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return middle - half, middle + half
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--data", type=Path, required=True)
+    words.add_argument("--knees", type=int, default=300)
+    words.add_argument("--only", default="", help="variants whose names contain one of these words")
+    words.add_argument("--csv", type=Path, default=Path("shape_and_tone.csv"))
+    given = words.parse_args()
+    wanted = [word for word in given.only.split(",") if word]
+    variants = {
+        name: variant
+        for name, variant in VARIANTS.items()
+        if not wanted or any(word in name for word in wanted)
+    }
+    knees = for_training(index(given.data), given.data)
+    drawn = np.random.default_rng(15).choice(len(knees), given.knees, replace=False)
+    rows = answered(given.csv)
+    done = {row["knee"] for row in rows}
+    waiting = [knees[place] for place in drawn if knees[place].image.name not in done]
+    with given.csv.open("a", newline="") as stream:
+        table = csv.DictWriter(stream, ("knee", *REFERENCES, *variants))
+        if not done:
+            table.writeheader()
+        for row in answers(waiting, variants):
+            table.writerow(row)
+            stream.flush()
+    rows = answered(given.csv)
+    for name in REFERENCES:
+        report(f"{name}, against unchanged", [(row["unchanged"], row[name]) for row in rows])
+    for name, (reference, _) in variants.items():
+        report(name, [(row[reference], row[name]) for row in rows])
+
+
+def answered(path: Path) -> list[dict[str, str]]:
+    """What an earlier, interrupted run has answered."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def answers(
+    knees: list[Knee], variants: dict[str, tuple[str, Callable[[Grey], bytes]]]
+) -> Iterator[dict[str, str]]:
+    """Each knee's answers by variant; crops that come out equal are graded once."""
+    ensemble = Ensemble.default(threads=1, pair=False)
+    examine, known = ensemble.panel.examine, dict[bytes, PanelOutput]()
+
+    def remembered(crop: KneeCrop) -> PanelOutput:
+        key = crop.side.value.encode() + str(crop.pixels.shape).encode() + crop.pixels.tobytes()
+        if key not in known:
+            known[key] = examine(crop)
+        return known[key]
+
+    ensemble.panel.examine = remembered  # type: ignore[method-assign]
+    for knee in knees:
+        known.clear()
+        with Image.open(knee.image) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        made = REFERENCES | {name: make for name, (_, make) in variants.items()}
+        row = {name: answer(ensemble, make(pixels), knee.side) for name, make in made.items()}
+        yield {"knee": knee.image.name, **row}
+
+
+def report(name: str, pairs: list[tuple[str, str]]) -> None:
+    """One line: the share of grades kept with its interval, and what else became of them."""
+    graded = [(one, other) for one, other in pairs if one.isdigit()]
+    kept = sum(one == other for one, other in graded)
+    refused = Counter(other[:60] for _, other in graded if not other.isdigit())
+    far = sum(other.isdigit() and abs(int(one) - int(other)) > 1 for one, other in graded)
+    low, high = interval(kept, len(graded))
+    print(
+        f"{name:<42} {kept:>4} of {len(graded):<4} {kept / len(graded):6.1%} "
+        f"({low:.1%} to {high:.1%}), {far} by two grades or more, {sum(refused.values())} refused"
+    )
+    for reason, count in refused.most_common(3):
+        print(f"{'':<42} {count:>4} refused: {reason}")
+
+
+if __name__ == "__main__":
+    main()

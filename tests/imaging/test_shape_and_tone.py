@@ -1,0 +1,270 @@
+"""Pixels that are not square, and the few values or bytes that must not hide a whole picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from command_line import EXAMPLES
+from dicom_factory import dicom_bytes, full_range, lut_item
+from kellgren.errors import UnreadableRadiograph
+from kellgren.imaging.grey_range import grey_range
+from kellgren.imaging.picture import MAX_PIXELS, Picture
+from kellgren.imaging.radiograph import Radiograph, read_radiograph
+from kellgren.imaging.square_pixels import with_square_pixels
+from kellgren.knee import UNSTRETCHED
+
+
+@pytest.fixture(scope="module")
+def knee() -> np.ndarray:
+    with Image.open(EXAMPLES / "9177337L.png") as picture:
+        return np.asarray(picture.convert("L"))
+
+
+@pytest.fixture(scope="module")
+def words(knee: np.ndarray) -> np.ndarray:
+    """Of a detector of 12 bits: nowhere black or white."""
+    return (knee.astype(np.uint16) * 12) + 300
+
+
+def dicom(pixels: np.ndarray, **elements: Any) -> Radiograph:
+    return read_radiograph(dicom_bytes(pixels, **elements))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+# --- square pixels ---------------------------------------------------------------------------
+
+
+def squeezed(knee: np.ndarray, rows: float, columns: float) -> np.ndarray:
+    size = (round(knee.shape[1] * columns), round(knee.shape[0] * rows))
+    return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.BOX))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "elements"),
+    [
+        (0.5, 1, {"PixelAspectRatio": [2, 1]}),
+        (1, 0.5, {"PixelAspectRatio": [1, 2]}),
+        (0.75, 1, {"PixelSpacing": [0.2, 0.15]}),
+        (1, 0.8, {"ImagerPixelSpacing": [0.12, 0.15]}),
+        (0.5, 1, {"NominalScannedPixelSpacing": [0.4, 0.2]}),
+    ],
+)
+def test_pixels_are_made_square_whichever_way_they_are_not(
+    knee: np.ndarray, rows: float, columns: float, elements: dict[str, Any]
+) -> None:
+    read = dicom(squeezed(knee, rows, columns), **full_range(8), **elements)
+
+    assert read.pixels.shape == pytest.approx(knee.shape, abs=2)
+    height, width = read.pixels.shape
+    whole = np.asarray(Image.fromarray(knee).resize((width, height))) / 255
+    assert np.abs(read.pixels - whole).mean() < 0.02
+    assert read.stretch == pytest.approx((1 / columns, 1 / rows), rel=0.02)
+    assert len(read.warnings) == 1
+    assert "resampled" in read.warnings[0]
+    if read.spacing is not None:
+        assert read.spacing.row_mm == pytest.approx(read.spacing.column_mm, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {},
+        {"PixelAspectRatio": [1, 1]},
+        {"PixelSpacing": [0.2, 0.2], "PixelAspectRatio": [2, 1]},
+        {"PixelSpacing": [0.1439, 0.144]},
+    ],
+)
+def test_square_pixels_stay_as_they_are(knee: np.ndarray, elements: dict[str, Any]) -> None:
+    read = dicom(knee, **full_range(8), **elements)
+
+    np.testing.assert_array_equal(read.pixels, dicom(knee, **full_range(8)).pixels)
+    assert read.stretch == UNSTRETCHED
+    assert read.warnings == ()
+
+
+@pytest.mark.parametrize("ratio", [[9, 1], [1, 0], [3]])
+def test_a_shape_that_no_pixel_has_is_ignored_with_a_warning(
+    knee: np.ndarray, ratio: list[int]
+) -> None:
+    read = dicom(knee, **full_range(8), PixelAspectRatio=ratio)
+
+    assert read.pixels.shape == knee.shape
+    assert "ignored" in read.warnings[0]
+
+
+def test_a_tiff_of_unequal_resolution_is_made_square(tmp_path: Path, knee: np.ndarray) -> None:
+    path = tmp_path / "scan.tif"
+    Image.fromarray(squeezed(knee, 0.5, 1)).save(
+        path, x_resolution=100, y_resolution=50, resolution_unit=3
+    )
+    read = read_radiograph(path)
+
+    assert read.pixels.shape == pytest.approx(knee.shape, abs=2)
+    assert read.spacing is not None
+    assert read.spacing.row_mm == pytest.approx(read.spacing.column_mm, rel=0.01) == 0.1
+
+
+def test_a_picture_at_the_limit_of_its_size_does_not_grow() -> None:
+    film = Picture(np.zeros((8000, 8000), np.float32), 8)
+    square = with_square_pixels(film, 2.0)
+
+    assert square.pixels.size <= MAX_PIXELS
+    assert square.pixels.shape == (8000, 4000)
+
+
+# --- a range of grey values ------------------------------------------------------------------
+
+
+def disturbed(words: np.ndarray, kind: str) -> np.ndarray:
+    disturbed = words.copy()
+    if kind == "hot pixel":
+        disturbed[40, 50] = 65535
+    elif kind == "hot pixels":
+        disturbed.flat[: 8 * 9973 : 9973] = np.linspace(20_000, 65535, 8)
+    elif kind == "label":
+        disturbed[5:30, 5:120:2] = 65535
+    elif kind == "soft label":
+        ramp = np.linspace(3000, 65535, 115).astype(np.uint16)
+        disturbed[5:15, 5:120] = np.maximum(disturbed[5:15, 5:120], ramp)
+    else:
+        disturbed = np.pad(words, 40, constant_values=65535)
+    return disturbed
+
+
+KINDS = ("hot pixel", "hot pixels", "label", "soft label", "frame")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_values_far_away_do_not_flatten_a_dicom_picture(words: np.ndarray, kind: str) -> None:
+    plain, read = dicom(words), dicom(disturbed(words, kind))
+
+    pixels = read.pixels[40:-40, 40:-40] if kind == "frame" else read.pixels
+    off = np.abs(pixels - plain.pixels)
+    assert np.median(off) < 0.02
+    assert (off > 0.05).mean() < 0.05
+    assert "hot pixel" in read.warnings[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_values_far_away_do_not_flatten_a_wide_picture(words: np.ndarray, kind: str) -> None:
+    plain = read_radiograph(png(words))
+    for source in (png(disturbed(words, kind)), disturbed(words, kind)):
+        read = read_radiograph(source)
+        pixels = read.pixels[40:-40, 40:-40] if kind == "frame" else read.pixels
+        assert read.bit_depth == plain.bit_depth == 12
+        assert np.median(np.abs(pixels - plain.pixels)) == 0
+        assert (read.pixels.max() == 1) is not kind.startswith("hot")
+        assert "hot pixel" in read.warnings[0]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 150), (298, 298), (120, 7)])
+def test_a_hot_pixel_takes_the_value_of_its_neighbours(
+    words: np.ndarray, place: tuple[int, int]
+) -> None:
+    hot = words.copy()
+    hot[place] = 65535
+    off = read_radiograph(hot).pixels - read_radiograph(words).pixels
+
+    assert np.count_nonzero(off) <= 1
+    assert np.abs(off).max() < 0.1
+
+
+def test_darkness_far_away_counts_as_little(words: np.ndarray) -> None:
+    signed = words.astype(np.int16)
+    hole = signed.copy()
+    hole[3, 3] = -30_000
+
+    assert np.abs(dicom(hole).pixels - dicom(signed).pixels).max() < 0.03
+
+
+@given(st.integers(0, 200), st.integers(1, 55), st.sampled_from([np.uint8, np.uint16, np.float32]))
+def test_an_ordinary_picture_keeps_its_whole_range(low: int, spread: int, kind: Any) -> None:
+    rng = np.random.default_rng(low)
+    values = (low + rng.normal(0, spread / 6, (64, 64)).clip(-spread, spread)).clip(0).astype(kind)
+    found = grey_range(values)
+
+    assert (found.low, found.high) == (values.min(), values.max())
+    assert found.outside == 0
+
+
+def test_metal_and_a_black_border_are_no_outliers(words: np.ndarray) -> None:
+    with_metal = words.copy()
+    with_metal[100:140, 100:200] = 4095
+    for values in (with_metal, np.pad(words, 60)):
+        assert grey_range(values)[:2] == (values.min(), values.max())
+
+
+# --- contrasts that the file states and that show nothing -------------------------------------
+
+
+WINDOW = {"WindowCenter": "1830", "WindowWidth": "3060"}
+
+
+@pytest.mark.parametrize("holds", [8, 10, 12])
+def test_a_table_of_fewer_bits_than_it_says_gives_way_to_the_window(
+    words: np.ndarray, holds: int
+) -> None:
+    entries = np.linspace(0, 2**holds - 1, 4096).astype(np.uint16)
+    broken = {"VOILUTSequence": [lut_item(entries, first=0, bits=16)]}
+    read = dicom(words, bits=12, **broken, **WINDOW)
+
+    np.testing.assert_array_equal(read.pixels, dicom(words, bits=12, **WINDOW).pixels)
+    assert read.warnings == ("VOILUTSequence cannot be used and is ignored",)
+    without = dicom(words, bits=12, **broken)
+    np.testing.assert_array_equal(without.pixels, dicom(words, bits=12).pixels)
+
+
+def test_a_window_that_shows_next_to_nothing_gives_way_to_the_range(words: np.ndarray) -> None:
+    read = dicom(words, bits=16, WindowCenter="400000", WindowWidth="800000")
+
+    np.testing.assert_array_equal(read.pixels, dicom(words, bits=16).pixels)
+    assert "shows nothing" in read.warnings[0]
+
+
+# --- bytes -----------------------------------------------------------------------------------
+
+
+def with_tail(pixels: np.ndarray, tail: bytes) -> bytes:
+    return dicom_bytes(pixels, **full_range(8), PixelData=pixels.tobytes() + tail)
+
+
+@pytest.mark.parametrize("tail", [b"\1" * 127, bytes(4095)])
+def test_padding_behind_the_pixels_is_cut(knee: np.ndarray, tail: bytes) -> None:
+    read = read_radiograph(with_tail(knee, tail))
+
+    np.testing.assert_array_equal(read.pixels, dicom(knee, **full_range(8)).pixels)
+    assert str(len(tail)) in read.warnings[0]
+
+
+def test_more_pixels_than_the_header_says_are_no_padding(knee: np.ndarray) -> None:
+    with pytest.raises(UnreadableRadiograph, match="bytes of pixels, expected"):
+        read_radiograph(with_tail(knee, knee[:2].tobytes()))
+
+
+def test_a_file_without_pixels_says_so(knee: np.ndarray) -> None:
+    with pytest.raises(UnreadableRadiograph, match="holds no pixels"):
+        read_radiograph(dicom_bytes(knee, PixelData=b""))
+
+
+def test_the_first_picture_of_a_phones_file_is_read(tmp_path: Path, knee: np.ndarray) -> None:
+    path = tmp_path / "phone.jpg"
+    first = Image.fromarray(knee)
+    first.save(path, "MPO", save_all=True, append_images=[first.resize((60, 60))], quality=95)
+    read = read_radiograph(path)
+
+    assert read.pixels.shape == knee.shape
+    assert np.abs(read.pixels - knee / 255).mean() < 0.02
+    assert "several pictures" in read.warnings[0]
