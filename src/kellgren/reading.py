@@ -17,6 +17,7 @@ from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, png_bytes
 from kellgren.grades import Grade, Side
+from kellgren.imaging.evidence import SideStatement
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.reading_schema import NOTICE, GradedRow, ReadingRecord
@@ -50,6 +51,7 @@ class KneeReading:
             the bundle's order; similar knees lie close together in them.
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.
         checks: of the radiograph and the knee, each with its evidence.
+        side_evidence: all that tells, or might tell, the side: source, value and side of each.
     """
 
     image: str
@@ -67,6 +69,12 @@ class KneeReading:
     features: tuple[Float32Array, ...]
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
+    side_evidence: tuple[SideStatement, ...] = ()
+
+    @property
+    def forced(self) -> bool:
+        """Whether a check refused the picture or the knee, and it was graded all the same."""
+        return any(check.verdict == "refused" for check in self.checks)
 
     @property
     def activation(self) -> Float32Array:
@@ -93,6 +101,7 @@ class KneeReading:
                 "region": None if self.crop.region is None else self.crop.region.to_dict(),
                 "read_with": self.read_with,
                 "checks": [check.to_dict() for check in self.checks],
+                "side_evidence": [statement.to_dict() for statement in self.side_evidence],
                 "model": self.model,
             }
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kellgren.grades import Side
+from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence
 
 MIN_SIDE = 32
 """Shortest side of a picture, in pixels: below it a knee cannot be assessed."""
@@ -76,9 +76,9 @@ class Picture:
 
     pixels: np.ndarray  # (H, W) float32, 0..1, bone bright
     bit_depth: int
-    side: Side = Side.UNKNOWN
     spacing: PixelSpacing | None = None
     warnings: list[str] = field(default_factory=list)
+    header: HeaderEvidence = NO_HEADER
 
 
 class RejectedPicture(Exception):

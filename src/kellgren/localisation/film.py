@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kellgren.errors import NotAKneeFilm
 from kellgren.grades import Side
+from kellgren.imaging.evidence import SideStatement
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import KneeCrop, Plane
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
-from kellgren.localisation.laterality import PLACE, agree, check_side, places
+from kellgren.localisation.laterality import (
+    both_for_one,
+    check_side,
+    decided,
+    evidence_of,
+    facing,
+    places,
+)
 from kellgren.localisation.quality import (
     check_exposure,
+    check_header,
     check_implant,
     check_inversion,
     check_knee,
@@ -24,6 +33,8 @@ from kellgren.localisation.quality import (
     share_outside,
 )
 
+FORCED = "refused, and graded only because that was forced"
+"""Begins the warnings of a reading that a check refused."""
 _SURELY_INVERTED = 0.8
 
 
@@ -35,21 +46,25 @@ class DetectedKnee:
         crop: as the members expect it.
         checks: of the radiograph and of this knee.
         confidence: of the knee detector that a joint is there, 0..1.
+        side_evidence: all that tells, or might tell, its side.
     """
 
     crop: KneeCrop
     checks: tuple[Check, ...]
     confidence: float
+    side_evidence: tuple[SideStatement, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The evidence of every check that did not pass, for the reader."""
-        return tuple(c.evidence for c in self.checks if c.verdict in ("warning", "refused"))
+        """The evidence of every check that did not pass, for the reader; what was forced first."""
+        refused = [c.evidence for c in self.checks if c.verdict == "refused"]
+        warned = [c.evidence for c in self.checks if c.verdict == "warning"]
+        return (*(f"{FORCED}: {evidence}" for evidence in refused), *warned)
 
 
 def find_knees(
     radiograph: Radiograph,
-    statements: Mapping[str, Side],
+    statements: Sequence[SideStatement],
     localiser: Localiser,
     *,
     force: bool = False,
@@ -58,7 +73,7 @@ def find_knees(
 
     Args:
         radiograph: of one or two knees, or one that is a knee's crop already.
-        statements: the side that each source states.
+        statements: of the side, by header, name and caller.
         localiser: the knee detector.
         force: return what a check refuses too, marked as refused.
 
@@ -66,27 +81,64 @@ def find_knees(
         At least one knee, from the film's left to its right. A crop is returned pixel by pixel.
 
     Raises:
-        NotAKneeFilm: a check refuses every knee, and ``force`` is off.
+        NotAKneeFilm: a check refuses every knee, or the header says that the picture is another
+            thing, and ``force`` is off.
     """
+    header = check_header(radiograph.header)
+    if not force and not _is_accepted(header):
+        raise _refusal(radiograph, [[check] for check in header])
     pixels, detections, inversion = upright_grey(radiograph.pixels, localiser)
     if not detections:
         refused = check_knee(None, localiser)
         if not force:
             raise _refusal(radiograph, [(refused,)])
-        side = check_side(statements, None)
-        return [
-            DetectedKnee(whole_knee(radiograph, agree(statements)), (refused, side, inversion), 0.0)
-        ]
+        whole = DetectedKnee(
+            whole_knee(radiograph, Side.UNKNOWN), (*header, refused, inversion), 0.0
+        )
+        return _sided(radiograph, [(whole, None)], statements)
     detections.sort(key=lambda detection: detection.region.centre[0])
-    sides = places([detection.region for detection in detections])
-    located = [
-        _examine(radiograph, pixels, detection, {**statements, PLACE: side}, localiser, inversion)
-        for detection, side in zip(detections, sides, strict=True)
+    examined = [
+        (_examine(radiograph, pixels, detection, localiser, inversion), detection)
+        for detection in detections
     ]
-    passed = [knee for knee in located if all(c.verdict != "refused" for c in knee.checks)]
+    located = [
+        replace(knee, checks=(*header, *knee.checks))
+        for knee in _sided(radiograph, examined, statements)
+    ]
+    passed = [knee for (own, _), knee in zip(examined, located, strict=True) if _passes(own)]
     if passed or force:
         return passed or located
     raise _refusal(radiograph, [knee.checks for knee in located])
+
+
+def _passes(knee: DetectedKnee) -> bool:
+    return _is_accepted(knee.checks)
+
+
+def _is_accepted(checks: Sequence[Check]) -> bool:
+    return all(check.verdict != "refused" for check in checks)
+
+
+def _sided(
+    radiograph: Radiograph,
+    examined: Sequence[tuple[DetectedKnee, Detection | None]],
+    statements: Sequence[SideStatement],
+) -> list[DetectedKnee]:
+    """The knees with their sides; only those that passed their checks tell each other's."""
+    accepted = [d.region for knee, d in examined if d is not None and _passes(knee)]
+    shown = facing(radiograph.header.orientation, accepted)
+    doubt = "; ".join(filter(None, (shown.doubt, both_for_one(statements, len(accepted)))))
+    sides = iter(places(accepted, mirrored=shown.mirrored))
+    knees = []
+    for knee, detection in examined:
+        place = next(sides) if detection is not None and _passes(knee) else Side.UNKNOWN
+        left = None if detection is None else detection.left
+        evidence = evidence_of(statements, place, shown, left)
+        at = 1 + [check.name for check in knee.checks].index("knee")
+        checks = (*knee.checks[:at], check_side(evidence, doubt), *knee.checks[at:])
+        crop = replace(knee.crop, side=decided(evidence))
+        knees.append(replace(knee, crop=crop, checks=checks, side_evidence=evidence))
+    return knees
 
 
 def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Detection], Check]:
@@ -140,16 +192,14 @@ def _examine(
     radiograph: Radiograph,
     pixels: Plane,
     detection: Detection,
-    statements: Mapping[str, Side],
     localiser: Localiser,
     inversion: Check,
 ) -> DetectedKnee:
-    side = check_side(statements, detection.left)
-    crop = _crop(radiograph, pixels, detection, agree(statements))
+    """One knee with all checks but that of its side, to which the other knees belong."""
+    crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
     outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
     checks = (
         check_knee(detection, localiser),
-        side,
         check_view(detection, localiser, share_outside=outside),
         inversion,
         check_exposure(crop.pixels),

@@ -14,8 +14,9 @@ from kellgren.imaging.dicom.codestream import (
     jpeg_2000_claim,
     jpeg_claim,
 )
+from kellgren.imaging.dicom.content import described, objections
 from kellgren.imaging.dicom.grey_values import grey_values
-from kellgren.imaging.dicom.header import Header, laterality, pixel_spacing
+from kellgren.imaging.dicom.header import Header, pixel_spacing
 from kellgren.imaging.dicom.isolated_decoder import decode_isolated
 from kellgren.imaging.dicom.parsing import (
     EXPORT_AGAIN,
@@ -25,6 +26,8 @@ from kellgren.imaging.dicom.parsing import (
     native_bytes,
     parsed_picture,
 )
+from kellgren.imaging.dicom.sides import orientation, side_statements
+from kellgren.imaging.evidence import HeaderEvidence
 from kellgren.imaging.picture import Picture, RejectedPicture
 
 _NATIVE = frozenset(
@@ -76,13 +79,24 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
     if "PixelData" not in dataset:
         raise RejectedPicture("is a DICOM file without a picture in it", "Name the X-ray itself.")
     check_description(header)
-    stored = _decoded(dataset, header, _chosen_frame(header, frame))
+    chosen = _chosen_frame(header, frame)
+    stored = _decoded(dataset, header, chosen)
     return Picture(
         pixels=grey_values(stored, header),
         bit_depth=header.count("BitsStored"),
-        side=laterality(header),
         spacing=pixel_spacing(header),
         warnings=header.warnings,
+        header=_evidence(header, chosen),
+    )
+
+
+def _evidence(header: Header, frame: int) -> HeaderEvidence:
+    towards = orientation(header)
+    return HeaderEvidence(
+        described=described(header),
+        sides=side_statements(header, frame),
+        orientation=towards,
+        objections=objections(header, towards),
     )
 
 
