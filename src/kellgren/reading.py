@@ -125,6 +125,7 @@ class KneeReading:
             model=f"{self.model['name']} {self.model['checksum'][:8]}",
             mapped=mapped,
             with_other=self.read_with is not None,
+            forced=self.forced,
         )
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))

@@ -40,6 +40,13 @@ def listen(
         Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
+    refusals: Annotated[
+        bool,
+        typer.Option(
+            "--refusals",
+            help="Answer a film that is refused with a report that says so; default: no answer.",
+        ),
+    ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
     ] = False,
@@ -73,6 +80,7 @@ def listen(
         address=(host, port),
         ae_title=ae_title,
         workers=workers,
+        refusals=refusals,
         report=_report,
     ) as station:
         for number in (signal.SIGINT, signal.SIGTERM):
