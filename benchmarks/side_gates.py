@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from films import BOXES, FILM_SIZE, film_maker, fold_0, share
+from films import BOXES, film_maker, fold_0, share
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
@@ -25,6 +25,7 @@ from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
 from kellgren.training.knee_detector.film_maker import FilmMaker
 
+SIZE = 800  # pixels of a synthetic film: sides need no more, and 500 are drawn in minutes
 DIRT = ("specks", "letters", "ruler", "leg", "all")
 
 
@@ -40,7 +41,7 @@ def sides(options: argparse.Namespace, folder: Path) -> None:
     """Mirrored films of both knees; films of one knee with what may be taken for another."""
     localiser, rng = Localiser(), np.random.default_rng(15)
     knees, _ = fold_0(options.data)
-    maker = film_maker(knees, FILM_SIZE, detector=True)
+    maker = film_maker(knees, SIZE, detector=False)
     pairs = [film for film in frame_films(options.frames) if len(film.knees) == 2]
     pairs = pairs[: options.mirrored]
     pairs += [pair_film(maker, knees, rng) for _ in range(options.mirrored - len(pairs))]

@@ -19,10 +19,12 @@ from kellgren.localisation.laterality import (
     both_for_one,
     check_side,
     decided,
+    doubted,
     evidence_of,
     facing,
     places,
 )
+from kellgren.localisation.letters import letters_beside
 from kellgren.localisation.quality import (
     check_exposure,
     check_header,
@@ -95,7 +97,7 @@ def find_knees(
         whole = DetectedKnee(
             whole_knee(radiograph, Side.UNKNOWN), (*header, refused, inversion), 0.0
         )
-        return _sided(radiograph, [(whole, None)], statements)
+        return _sided(radiograph, pixels, [(whole, None)], statements)
     detections.sort(key=lambda detection: detection.region.centre[0])
     examined = [
         (_examine(radiograph, pixels, detection, localiser, inversion), detection)
@@ -103,7 +105,7 @@ def find_knees(
     ]
     located = [
         replace(knee, checks=(*header, *knee.checks))
-        for knee in _sided(radiograph, examined, statements)
+        for knee in _sided(radiograph, pixels, examined, statements)
     ]
     passed = [knee for (own, _), knee in zip(examined, located, strict=True) if _passes(own)]
     if passed or force:
@@ -121,19 +123,22 @@ def _is_accepted(checks: Sequence[Check]) -> bool:
 
 def _sided(
     radiograph: Radiograph,
+    pixels: Plane,
     examined: Sequence[tuple[DetectedKnee, Detection | None]],
     statements: Sequence[SideStatement],
 ) -> list[DetectedKnee]:
     """The knees with their sides; only those that passed their checks tell each other's."""
     accepted = [d.region for knee, d in examined if d is not None and _passes(knee)]
-    shown = facing(radiograph.header.orientation, accepted)
+    letters = letters_beside(pixels, accepted)
+    shown = doubted(facing(radiograph.header.orientation, accepted), accepted, letters)
     doubt = "; ".join(filter(None, (shown.doubt, both_for_one(statements, len(accepted)))))
-    sides = iter(places(accepted, mirrored=shown.mirrored))
+    told = iter(zip(places(accepted, mirrored=shown.mirrored), letters, strict=True))
     knees = []
     for knee, detection in examined:
-        place = next(sides) if detection is not None and _passes(knee) else Side.UNKNOWN
         left = None if detection is None else detection.left
-        evidence = evidence_of(statements, place, shown, left)
+        is_accepted = detection is not None and _passes(knee)
+        place, beside = next(told) if is_accepted else (Side.UNKNOWN, ())
+        evidence = evidence_of(statements, place, shown, left, beside)
         at = 1 + [check.name for check in knee.checks].index("knee")
         checks = (*knee.checks[:at], check_side(evidence, doubt), *knee.checks[at:])
         crop = replace(knee.crop, side=decided(evidence))

@@ -18,8 +18,10 @@ from kellgren.imaging.evidence import (
 )
 from kellgren.knee import Region
 from kellgren.localisation.check import Check
+from kellgren.localisation.letters import BACKWARDS, LETTER
 
 ANATOMY = "its anatomy (warns, never decides)"
+_NEVER_DECIDE = (ANATOMY, LETTER)
 _NO_ONE_SIDE = (BOTH, CODED_BOTH, UNPAIRED)
 _SURE = 0.97
 """Probability from which the side estimated from the anatomy may give a warning."""
@@ -122,6 +124,30 @@ def places(regions: Sequence[Region], *, mirrored: bool | None = False) -> list[
     return [Side.RIGHT, Side.LEFT] if is_usual else [Side.LEFT, Side.RIGHT]
 
 
+def doubted(
+    shown: Facing, regions: Sequence[Region], letters: Sequence[Sequence[SideStatement]]
+) -> Facing:
+    """The same, or a doubt where the letters beside the knees speak against it.
+
+    Args:
+        shown: by the header, or assumed.
+        regions: of the knees.
+        letters: beside each of them.
+    """
+    read = [letter for beside in letters for letter in beside]
+    if shown.mirrored is None:
+        return shown
+    if not shown.mirrored and any(s.value == BACKWARDS.format(side=s.side.value) for s in read):
+        doubt = "a letter on the film is written backwards: it may be mirrored"
+        return Facing(None, shown.reason, doubt)
+    for place, beside in zip(places(regions, mirrored=shown.mirrored), letters, strict=True):
+        against = [s.value for s in beside if place not in (Side.UNKNOWN, s.side)]
+        if against:
+            doubt = f"{PLACE} ({shown.reason}) says {place.label} beside the letter {against[0]}"
+            return Facing(None, shown.reason, doubt)
+    return shown
+
+
 def both_for_one(statements: Sequence[SideStatement], knees: int) -> str:
     """A doubt where a source says that both sides are shown and one knee may be graded."""
     both = [s.source for s in statements if s.value in _NO_ONE_SIDE[:2]]
@@ -129,7 +155,11 @@ def both_for_one(statements: Sequence[SideStatement], knees: int) -> str:
 
 
 def evidence_of(
-    statements: Sequence[SideStatement], place: Side, facing: Facing, left: float | None
+    statements: Sequence[SideStatement],
+    place: Side,
+    facing: Facing,
+    left: float | None,
+    letters: Sequence[SideStatement] = (),
 ) -> tuple[SideStatement, ...]:
     """All that tells, or might tell, the side of one knee.
 
@@ -139,10 +169,14 @@ def evidence_of(
         facing: how the patient faces the reader.
         left: probability that it is a left knee by its anatomy, on a film that is not mirrored;
             ``None``: not estimated.
+        letters: read beside the knee.
     """
     found = list(statements)
     if place is not Side.UNKNOWN:
         found.append(SideStatement(PLACE, facing.reason, place))
+    elif facing.mirrored is None:
+        found.append(SideStatement(PLACE, f"{facing.reason}, in doubt", place))
+    found += letters
     return tuple(found) if left is None else (*found, _anatomy(left, facing))
 
 
@@ -157,12 +191,14 @@ def _anatomy(left: float, facing: Facing) -> SideStatement:
 
 
 def decided(evidence: Sequence[SideStatement]) -> Side:
-    """The side on which all sources but the anatomy agree; unknown where two contradict.
+    """The side on which all sources agree; unknown where two contradict, or a letter does.
 
     The estimate from the anatomy is wrong too often to overrule a source or to decide alone: it
-    only warns.
+    only warns. What is taken for a letter may be a scratch: it decides nothing alone.
     """
-    return agree(statement for statement in evidence if statement.source != ANATOMY)
+    side = agree(statement for statement in evidence if statement.source not in _NEVER_DECIDE)
+    letters = {statement.side for statement in evidence if statement.source == LETTER}
+    return side if letters <= {side} else Side.UNKNOWN
 
 
 def check_side(evidence: Sequence[SideStatement], doubt: str = "") -> Check:
@@ -170,27 +206,32 @@ def check_side(evidence: Sequence[SideStatement], doubt: str = "") -> Check:
 
     Args:
         evidence: on this knee's side.
-        doubt: what is odd about the film, for its side; empty: nothing.
+        doubt: what is odd about the film's orientation; empty: nothing.
     """
-    stated = [s for s in evidence if s.source != ANATOMY]
-    known = [s for s in stated if s.side is not Side.UNKNOWN]
-    agreed = agree(stated)
+    known = [s for s in evidence if s.side is not Side.UNKNOWN and s.source not in _NEVER_DECIDE]
+    letters = [s for s in evidence if s.source == LETTER]
+    agreed, added = decided(evidence), f"; {doubt}" if doubt else ""
     anatomical = next((s.side for s in evidence if s.source == ANATOMY), Side.UNKNOWN)
-    added = f"; {doubt}" if doubt else ""
     if known and agreed is Side.UNKNOWN:
-        against = [s for s in stated if s in known or s.value in _NO_ONE_SIDE]
+        against = [*known, *letters, *(s for s in evidence if s.value in _NO_ONE_SIDE)]
         contradiction = ", ".join(f"{_source(s)} says {_said(s)}" for s in against)
         return Check("side", "warning", f"side unknown: {contradiction}{added}")
     if agreed is Side.UNKNOWN:
         if anatomical is not Side.UNKNOWN:
-            added = f"; its anatomy looks like a {anatomical.label} knee{added}"
-        return Check("side", "warning" if doubt else "unknown", f"nothing tells the side{added}")
+            added = f"; its anatomy looks like a {anatomical.label} knee"
+        elif letters:
+            added = f"; a letter beside it reads {' and '.join(s.value for s in letters)}"
+        else:
+            added = ""
+        if doubt:
+            return Check("side", "warning", f"side unknown: {doubt}{added}")
+        return Check("side", "unknown", f"nothing tells the side{added}")
     sources = " and ".join(_source(statement) for statement in known)
     if anatomical not in (Side.UNKNOWN, agreed):
         looks = f"but the anatomy looks like a {anatomical.label} knee"
         return Check("side", "warning", f"{sources} says {agreed.label}, {looks}{added}")
-    verdict = Check("side", "passed", f"{agreed.label}, from {sources}")
-    return Check("side", "warning", f"{verdict.evidence}{added}") if doubt else verdict
+    found = f"{agreed.label}, from {sources}"
+    return Check("side", "warning" if doubt else "passed", f"{found}{added}")
 
 
 def _said(statement: SideStatement) -> str:
@@ -199,6 +240,8 @@ def _said(statement: SideStatement) -> str:
 
 def _source(statement: SideStatement) -> str:
     """A source; for the place on the film, with what is assumed or known of its orientation."""
+    if statement.source == LETTER:
+        return f"a letter beside it ({statement.value})"
     if statement.source != PLACE:
         return statement.source
     return f"{PLACE} ({statement.value})"
