@@ -1,4 +1,4 @@
-"""The part `letters` of benchmarks/gates.py: side letters drawn on real frames, and films without."""
+"""The part `letters` of benchmarks/gates.py: side letters on real frames, and films without any."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import pytest
 from highdicom import sr
 from PIL import Image
 from pydicom import uid
-from pydicom.dataset import Dataset
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES
@@ -29,7 +28,7 @@ from kellgren.output.dicom.structured_report import refusal_report
 from kellgren.pacs.sender import Peer
 from kellgren.pacs.spool import counts
 from kellgren.pacs.station import Station
-from pacs_network import AnswerPeer, eventually, send, write_films
+from pacs_network import AnswerPeer, eventually, report_texts, send, write_films
 
 # pynetdicom leaves the sockets of connections that failed to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -77,16 +76,6 @@ def received(
     return events
 
 
-def texts(report: Dataset, name: str) -> list[str]:
-    """All text values under one name, wherever they stand in a report."""
-    found = []
-    for item in report.get("ContentSequence", []):
-        if item.ValueType == "TEXT" and item.ConceptNameCodeSequence[0].CodeMeaning == name:
-            found.append(item.TextValue)
-        found += texts(item, name)
-    return found
-
-
 OBJECTIONS = [
     ({"ViewPosition": "LL"}, "ViewPosition is LL"),
     ({"BodyPartExamined": "CHEST", "AnatomicRegionSequence": []}, "BodyPartExamined is CHEST"),
@@ -119,7 +108,7 @@ def test_a_film_that_its_header_refuses(
     assert any(reason in line for line in events)
     assert len(peer.kept) == refusals == noted.get("objects", 0)
     for report in peer.kept:
-        (comment,) = texts(report, "Comment")
+        (comment,) = report_texts(report, "Comment")
         assert reason in comment
         assert "--force" not in comment
         assert report.PatientName == CANARIES["PatientName"]
@@ -135,7 +124,7 @@ def test_a_picture_that_shows_no_knee_is_answered_with_a_refusal_too(
     (film,) = write_films(tmp_path / "films", noise, 1)
     received(tmp_path, [film], ensemble, peer, refusals=True)
     (report,) = peer.kept
-    assert "no knee joint" in texts(report, "Comment")[0]
+    assert "no knee joint" in report_texts(report, "Comment")[0]
     assert list((tmp_path / "spool" / "outbox").iterdir()) == []
 
 
@@ -198,7 +187,7 @@ def test_what_may_be_another_thing_is_answered_with_a_warning(
     films = write_films(tmp_path / "films", knee, 1, **elements)
     received(tmp_path, films, ensemble, peer, refusals=False)
     (report,) = [made for made in peer.kept if made.Modality == "SR"]
-    assert any(warning in text for text in texts(report, "Algorithm Parameters"))
+    assert any(warning in text for text in report_texts(report, "Algorithm Parameters"))
 
 
 def test_a_forced_reading_is_marked_in_every_object(
@@ -210,7 +199,8 @@ def test_a_forced_reading_is_marked_in_every_object(
     usual = answer(ensemble.read(good), read_source(good))
     report, capture, segments, state = forced
     assert any(
-        text.startswith(f"warning: {FORCED}") for text in texts(report, "Algorithm Parameters")
+        text.startswith(f"warning: {FORCED}")
+        for text in report_texts(report, "Algorithm Parameters")
     )
     assert "forced" in segments.SegmentSequence[0].SegmentDescription
     (annotation,) = state.GraphicAnnotationSequence
