@@ -218,7 +218,7 @@ class Ensemble:
             inverted=inverted,
         )
         name = radiograph.source
-        statements = side_statements(radiograph.side, patient_and_side(name)[1], given)
+        statements = side_statements(radiograph.header.sides, patient_and_side(name)[1], given)
         readings, refused = [], []
         for joint in find_joints(radiograph, statements, self.localiser):
             if joint.refusal and not force:
@@ -261,6 +261,7 @@ class Ensemble:
             model=self.model,
             crop=knee.crop,
             checks=knee.checks,
+            side_evidence=knee.side_evidence,
             maps=ensemble_maps(panel.outputs, panel.map_weights),
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),

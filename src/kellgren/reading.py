@@ -18,6 +18,7 @@ from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, sheet_bytes
 from kellgren.grades import Grade, Side
+from kellgren.imaging.evidence import SideStatement
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import refused_film
@@ -52,6 +53,7 @@ class KneeReading:
             the bundle's order; similar knees lie close together in them.
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.
         checks: of the radiograph and the knee, each with its evidence.
+        side_evidence: all that tells, or might tell, the side: source, value and side of each.
     """
 
     image: str
@@ -69,6 +71,12 @@ class KneeReading:
     features: tuple[Float32Array, ...]
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
+    side_evidence: tuple[SideStatement, ...] = ()
+
+    @property
+    def forced(self) -> bool:
+        """Whether a check refused the picture or the knee, and it was graded all the same."""
+        return any(check.verdict == "refused" for check in self.checks)
 
     @property
     def activation(self) -> Float32Array:
@@ -95,6 +103,7 @@ class KneeReading:
                 "region": None if self.crop.region is None else self.crop.region.to_dict(),
                 "read_with": self.read_with,
                 "checks": [check.to_dict() for check in self.checks],
+                "side_evidence": [statement.to_dict() for statement in self.side_evidence],
                 "model": self.model,
             }
         )
@@ -118,6 +127,7 @@ class KneeReading:
             model=f"{self.model['name']} {self.model['checksum'][:8]}",
             mapped=mapped,
             with_other=self.read_with is not None,
+            forced=self.forced,
         )
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))

@@ -50,6 +50,8 @@ class Caption:
     """The grade whose map is shown; without it, the grade itself."""
     with_other: bool = False
     """Whether the contralateral knee was taken into account."""
+    forced: bool = False
+    """Whether a check refused the picture, and it was graded all the same."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -194,6 +196,9 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
         _font(14),
         "lt",
     )
+    if caption.forced:
+        words = "Refused by a check, graded only because that was forced."
+        pen.text((_MARGIN, top + 120), words, GRADE_COLOURS[-1], _font(14), "lt")
 
 
 def _legend(caption: Caption) -> str:
