@@ -94,7 +94,9 @@ def find(
     pixels: Plane, localiser: Localiser, orientation: Orientation | None = None
 ) -> list[DetectedKnee]:
     header = HeaderEvidence("DX", orientation=orientation)
-    film = Radiograph("film", np.ascontiguousarray(pixels), UNKNOWN, None, 8, "DICOM", (), header)
+    film = Radiograph(
+        "film", np.ascontiguousarray(pixels), UNKNOWN, None, 8, "DICOM", (), header=header
+    )
     return find_knees(film, (), localiser)
 
 

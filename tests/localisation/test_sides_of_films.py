@@ -57,7 +57,9 @@ def find(
     force: bool = False,
 ) -> list[DetectedKnee]:
     header = HeaderEvidence("DX", orientation=orientation)
-    film = Radiograph("film", np.ascontiguousarray(pixels), UNKNOWN, None, 8, "DICOM", (), header)
+    film = Radiograph(
+        "film", np.ascontiguousarray(pixels), UNKNOWN, None, 8, "DICOM", (), header=header
+    )
     return find_knees(film, statements, localiser, force=force)
 
 
