@@ -73,7 +73,7 @@ def resized(knee: Grey, width: float, height: float) -> Grey:
     return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.LANCZOS))
 
 
-def labelled(knee: Grey, size: int = 34) -> Words:
+def labelled(knee: Grey, size: int) -> Words:
     """Words burned in at the upper left, brighter than the detector's brightest value."""
     picture = Image.new("L", knee.shape[::-1])
     text = ImageDraw.Draw(picture)
@@ -159,8 +159,10 @@ VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
     "one hot pixel, DICOM": (WORDS, lambda k: dicom(hot(k), 16)),
     "30 hot pixels, DICOM": (WORDS, lambda k: dicom(hot(k, 30), 16)),
     "one hot pixel, PNG": (WIDE, lambda k: png(hot(k))),
-    "label at 65535, DICOM": (WORDS, lambda k: dicom(labelled(k), 16)),
-    "label at 65535, PNG": (WIDE, lambda k: png(labelled(k))),
+    "small label at 65535, DICOM": (WORDS, lambda k: dicom(labelled(k, 16), 16)),
+    "small label at 65535, PNG": (WIDE, lambda k: png(labelled(k, 16))),
+    "label at 65535 over the femur, DICOM": (WORDS, lambda k: dicom(labelled(k, 34), 16)),
+    "label at 65535 over the femur, PNG": (WIDE, lambda k: png(labelled(k, 34))),
     "bytes behind the pixels": (BYTES, lambda k: dicom(k, 8, tail=bytes(126))),
     "Pixel Padding Value around it": (WORDS, padded),
     "black border of 12 %": ("unchanged", lambda k: png(framed(k, 0))),

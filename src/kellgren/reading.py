@@ -16,9 +16,10 @@ from kellgren.arrays import Float32Array
 from kellgren.atomic_files import replaced_whole, written_whole
 from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
-from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, sheet_bytes
+from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
 from kellgren.grades import Grade, Side
 from kellgren.imaging.evidence import SideStatement
+from kellgren.imaging.own_sheets import MARK
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import refused_film
@@ -132,7 +133,7 @@ class KneeReading:
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
         shown = self.maps[self.grade if mapped is None else mapped]
-        return sheet_bytes(draw_overlay(pixels, heat(shown, shape), caption))
+        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption), MARK)
 
     def save(self, path: os.PathLike[str] | str, *, overwrite: bool = False) -> None:
         """Write the reading to a file, which appears whole or not at all.
@@ -238,7 +239,7 @@ class RefusedJoint:
 
     def overlay(self) -> bytes:
         """The joint and the reason, as a PNG file's bytes."""
-        return sheet_bytes(draw_refusal(self.crop.pixels, self.crop.side, self.reason))
+        return png_bytes(draw_refusal(self.crop.pixels, self.crop.side, self.reason), MARK)
 
 
 class FilmReadings(list[KneeReading]):

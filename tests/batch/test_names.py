@@ -71,6 +71,19 @@ def test_paths_stand_for_files(tree: Path, given: list[str], found: list[str]) -
     assert collect(given) == found
 
 
+def test_a_disk_of_an_archive_is_read_by_content(tmp_path: Path) -> None:
+    """Files without a suffix or with a UID's, the disk's directory beside them."""
+    dicom = bytes(128) + b"DICM"
+    for name in ("DICOMDIR", "DICOM/IM000001", "DICOM/1.2.840.1", "scan.IMA"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(dicom)
+    (tmp_path / "README").write_bytes(b"text")
+    (tmp_path / "DICOM" / "short").write_bytes(b"DICM")
+
+    found = [Path(path).relative_to(tmp_path).as_posix() for path in collect([str(tmp_path)])]
+    assert found == ["DICOM/1.2.840.1", "DICOM/IM000001", "scan.IMA"]
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_a_name_states_patient_and_side_or_counts_as_one_patient(stem: str) -> None:

@@ -14,7 +14,7 @@ from kellgren.batch.locate import locate_file
 from kellgren.ensemble import Ensemble
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Side
-from kellgren.imaging.own_sheets import FIRST_SIZE, PAPER
+from kellgren.imaging.own_sheets import FIRST_PAPER, FIRST_SIZE
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.knee_detector import Localiser
 
@@ -37,7 +37,7 @@ def test_a_sheet_is_refused_under_any_name(sheet: bytes, tmp_path: Path) -> None
 
 def test_a_sheet_without_the_mark_is_known_by_its_paper(sheet: bytes, tmp_path: Path) -> None:
     path = tmp_path / "old.png"
-    old = Image.new("RGB", FIRST_SIZE, PAPER)
+    old = Image.new("RGB", FIRST_SIZE, FIRST_PAPER)
     old.paste(Image.open(KNEE).resize((440, 440)), (28, 104))
     old.save(path)
     with pytest.raises(UnreadableRadiograph, match="kellgren drew"):

@@ -1,9 +1,7 @@
-"""Many files: list them, grade them in parallel, keep finished rows, go on after a bad file."""
+"""Many files: grade them in parallel, keep finished rows, go on after a bad file."""
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,13 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from kellgren.atomic_files import replaced_whole
+from kellgren.batch.files import collect as collect  # also under its former address
 from kellgren.batch.journal import Journal
 from kellgren.batch.pairing import Known, in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Grade, Side
-from kellgren.imaging.own_sheets import begins_as_own_sheet
-from kellgren.imaging.picture import SUFFIXES
 from kellgren.localisation.film import refused_film
 from kellgren.localisation.knee_detector import MOST_JOINTS
 from kellgren.reading import KneeReading, RefusedJoint
@@ -53,44 +50,6 @@ class Outcome:
         """The same with more warnings on every knee."""
         readings = (replace(r, warnings=(*r.warnings, *warnings)) for r in self.readings)
         return replace(self, readings=tuple(readings))
-
-
-def collect(
-    paths: Sequence[str], on_own_sheet: Callable[[str], None] = lambda path: None
-) -> list[str]:
-    """The files that paths, folders and glob patterns stand for, in their order, none twice.
-
-    A path that matches nothing stays in the list, so that it is reported like an unreadable file.
-
-    Args:
-        paths: as given.
-        on_own_sheet: called with each picture in a folder, or that fits a pattern, which this
-            software drew itself; it is left out.
-    """
-    images: dict[str, None] = {}
-    for given in paths:
-        if os.path.isdir(given):
-            files = sorted(p for p in Path(given).rglob("*") if _is_picture(p))
-            images.update(dict.fromkeys(_without_sheets(map(str, files), on_own_sheet)))
-        elif not os.path.exists(given) and glob.has_magic(given):
-            matches = sorted(glob.glob(given, recursive=True))
-            matches = [match for match in matches if not os.path.isdir(match)] or [given]
-            images.update(dict.fromkeys(_without_sheets(matches, on_own_sheet)))
-        else:
-            images[given] = None
-    return list(images)
-
-
-def _without_sheets(paths: Iterable[str], on_own_sheet: Callable[[str], None]) -> Iterator[str]:
-    for path in paths:
-        if begins_as_own_sheet(Path(path)):
-            on_own_sheet(path)
-        else:
-            yield path
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
 def grade_file(

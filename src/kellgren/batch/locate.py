@@ -9,9 +9,10 @@ from typing import IO
 
 from kellgren.errors import KellgrenError
 from kellgren.explanation.film_picture import draw_film
-from kellgren.explanation.overlay import sheet_bytes
+from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
+from kellgren.imaging.own_sheets import MARK
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
@@ -120,7 +121,7 @@ class Location:
             raise ValueError(f"{self.image} has no picture")
         refused = [knee.crop for knee in self.knees if self._note(knee)]
         graded = [knee.crop for knee in self.knees if not self._note(knee)]
-        return sheet_bytes(draw_film(self.pixels, graded, refused))
+        return png_bytes(draw_film(self.pixels, graded, refused), MARK)
 
 
 def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = False) -> Location:

@@ -39,7 +39,7 @@ def files_of(
     paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
 ) -> list[str]:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
-    from kellgren.batch.batch import collect
+    from kellgren.batch.files import collect
     from kellgren.cli import terminal
 
     if str(csv) == str(json) == "-":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import wrap
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from kellgren.grades import Grade, Side
-from kellgren.imaging.own_sheets import PAPER, mark
 from kellgren.knee import Plane
 
 Colour = tuple[int, int, int]
@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 KNEE = 440  # height and width of a knee on the sheet, pixels
 _MARGIN, _GAP, _BAR = 28, 18, 14
 _TOP, _BOTTOM = 104, 168
-_PAPER: Colour = PAPER
+_PAPER: Colour = (16, 19, 24)
 _INK: Colour = (236, 239, 244)
 _QUIET: Colour = (146, 155, 168)
 _TRACK: Colour = (38, 44, 54)
@@ -113,17 +113,14 @@ def draw_refusal(pixels: Plane, side: Side, reason: str) -> Image.Image:
     return sheet
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+def png_bytes(picture: Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """A picture as the bytes of a PNG file, with text chunks by keyword."""
+    info = PngImagePlugin.PngInfo()
+    for keyword, value in (text or {}).items():
+        info.add_text(keyword, value)
     stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=3)  # a third of the time, a tenth larger
-    return stream.getvalue()
-
-
-def sheet_bytes(picture: Image.Image) -> bytes:
-    """A drawn picture as the bytes of a PNG file with the mark that keeps it from being graded."""
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=3, pnginfo=mark())
+    # Level 3: a third of the time, a tenth larger.
+    picture.save(stream, "PNG", compress_level=3, pnginfo=info)
     return stream.getvalue()
 
 

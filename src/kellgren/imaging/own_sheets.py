@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-PAPER = (16, 19, 24)
-"""Colour of the paper of a sheet: red, green and blue, 0..255."""
-FIRST_SIZE = (1018, 712)
-"""Width and height of the sheets of version 0.1.0, which bear no mark."""
+FIRST_PAPER, FIRST_SIZE = (16, 19, 24), (1018, 712)
+"""Red, green and blue of the paper, and size, of the sheets of version 0.1.0: they bear no mark."""
 _KEY, _VALUE = "kellgren", "drawn by kellgren, not an X-ray"
+MARK = {_KEY: _VALUE}
+"""Text chunk, by keyword, that a drawn picture is saved with."""
 _BEGINNING = 256  # bytes: Pillow writes text before the pixels
-
-
-def mark() -> PngImagePlugin.PngInfo:
-    """The text chunk that a drawn picture is saved with."""
-    info = PngImagePlugin.PngInfo()
-    info.add_text(_KEY, _VALUE)
-    return info
 
 
 def is_own_sheet(image: Image.Image) -> bool:
@@ -29,7 +22,7 @@ def is_own_sheet(image: Image.Image) -> bool:
         return False
     right, bottom = image.width - 1, image.height - 1
     corners = ((0, 0), (right, 0), (0, bottom), (right, bottom))
-    return all(image.getpixel(corner) == PAPER for corner in corners)
+    return all(image.getpixel(corner) == FIRST_PAPER for corner in corners)
 
 
 def begins_as_own_sheet(path: Path) -> bool:
