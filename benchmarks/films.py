@@ -40,6 +40,7 @@ from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation.film import find_knees
 from kellgren.localisation.knee_detector import Localiser
+from kellgren.localisation.laterality import side_statements
 from kellgren.reading import KneeReading
 from kellgren.training.knee_detector.film_maker import FilmMaker, erased
 from kellgren.training.knee_detector.limits import limit_knees
@@ -66,7 +67,7 @@ def real_frames(folder: Path, localiser: Localiser) -> None:
     off: list[float] = []
     for name, true in boxes.items():
         try:
-            crops = find_knees(read_radiograph(folder / name), {}, localiser)
+            crops = find_knees(read_radiograph(folder / name), (), localiser)
         except NotAKneeFilm:
             crops = []
         hits = [_nearest(box, [c.crop.region for c in crops if c.crop.region]) for box, _ in true]
@@ -244,7 +245,7 @@ def real_knees(
     for number, knee in enumerate([*knees, *spent]):
         whole, judged = read_radiograph(knee.image), number < len(knees)
         try:
-            (knee_box,) = find_knees(whole, {"the file's name": knee.side}, localiser)
+            (knee_box,) = find_knees(whole, side_statements((), knee.side, Side.UNKNOWN), localiser)
         except NotAKneeFilm:
             refused += judged
             continue
@@ -305,7 +306,7 @@ def no_knees(files: list[Path], localiser: Localiser, folder: Path) -> None:
     graded = []
     for path in files:
         try:
-            find_knees(read_radiograph(path), {}, localiser)
+            find_knees(read_radiograph(path), (), localiser)
             graded.append(path.name)
         except KellgrenError:
             pass

@@ -103,7 +103,7 @@ def test_what_is_no_reading_is_invalid(
 def test_no_field_of_a_reading_may_be_missing(
     validator: Any, document: dict[str, Any], place: int
 ) -> None:
-    for key in document["readings"][place]:
+    for key in document["readings"][place].keys() - {"side_evidence"}:  # 0.1 had none
         broken = json.loads(json.dumps(document))
         del broken["readings"][place][key]
         assert not validator.is_valid(broken), key

@@ -236,7 +236,7 @@ class Ensemble:
             inverted=inverted,
         )
         name = radiograph.source
-        statements = side_statements(radiograph.side, patient_and_side(name)[1], given)
+        statements = side_statements(radiograph.header.sides, patient_and_side(name)[1], given)
         readings, refused = [], []
         for joint in find_joints(radiograph, statements, self.localiser):
             if joint.refusal and not force:
@@ -279,6 +279,7 @@ class Ensemble:
             model=self.model,
             crop=knee.crop,
             checks=knee.checks,
+            side_evidence=knee.side_evidence,
             maps=self._maps(knee.crop, panel),
             mapping=str(self._map_style),
             alone=tuple(float(p) for p in panel.probabilities),

@@ -18,6 +18,7 @@ from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
 from kellgren.grades import Grade, Side
+from kellgren.imaging.evidence import SideStatement
 from kellgren.imaging.own_sheets import MARK
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
@@ -54,6 +55,7 @@ class KneeReading:
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.
         checks: of the radiograph and the knee, each with its evidence.
         mapping: how the maps were made, as the picture says it.
+        side_evidence: all that tells, or might tell, the side: source, value and side of each.
     """
 
     image: str
@@ -72,6 +74,12 @@ class KneeReading:
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
     mapping: str = "class-activation mapping"
+    side_evidence: tuple[SideStatement, ...] = ()
+
+    @property
+    def forced(self) -> bool:
+        """Whether a check refused the picture or the knee, and it was graded all the same."""
+        return any(check.verdict == "refused" for check in self.checks)
 
     @property
     def activation(self) -> Float32Array:
@@ -98,6 +106,7 @@ class KneeReading:
                 "region": None if self.crop.region is None else self.crop.region.to_dict(),
                 "read_with": self.read_with,
                 "checks": [check.to_dict() for check in self.checks],
+                "side_evidence": [statement.to_dict() for statement in self.side_evidence],
                 "model": self.model,
             }
         )
@@ -122,6 +131,7 @@ class KneeReading:
             mapped=mapped,
             with_other=self.read_with is not None,
             mapping=self.mapping,
+            forced=self.forced,
         )
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))

@@ -61,6 +61,30 @@ class CheckRecord(Record):
     """One sentence for the reader, without names or identifiers of the file's header."""
 
 
+class SideStatementRecord(Record):
+    """What one source says of a knee's side."""
+
+    source: str
+    """An element of the header, the file's name, the caller, the place on the film, the anatomy."""
+    value: str
+    """What it says, in a term of the standard or in words of the software."""
+    side: SideLetter
+    """The side that follows from it; empty: none."""
+
+
+def _is_absent(value: object) -> bool:
+    return value is None or value == ()
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # it is how a missing field is read, and is never written
+
+
+_LEFT_OUT = Field(exclude_if=_is_absent, json_schema_extra=_without_default)
+SideEvidence = Annotated[tuple[SideStatementRecord, ...], _LEFT_OUT]
+"""Left out of what is written where it is empty: version 0.1 had none."""
+
+
 class ModelRecord(Record):
     """The model that graded, and how it was run."""
 
@@ -107,6 +131,8 @@ class KneeRecord(Record):
     """Path of the file of the contralateral knee, if that was taken into account."""
     checks: tuple[CheckRecord, ...]
     """All checks of the radiograph, in their order."""
+    side_evidence: SideEvidence = ()
+    """All that tells, or might tell, the side; left out in readings of version 0.1."""
 
 
 class ReadingRecord(KneeRecord):
@@ -116,15 +142,6 @@ class ReadingRecord(KneeRecord):
     """The bundle that graded the knee, with its engine and precision."""
 
 
-def _is_absent(value: object) -> bool:
-    return value is None or value == ()
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]  # null is how a missing field is read, and is never written
-
-
-_LEFT_OUT = Field(exclude_if=_is_absent, json_schema_extra=_without_default)
 PatientPseudonym = Annotated[str | SkipJsonSchema[None], _LEFT_OUT]
 """Of the patient; `None`, and left out of what is written, where none was asked for."""
 

@@ -80,6 +80,16 @@ def eventually(done: Callable[[], bool]) -> bool:
     return False
 
 
+def report_texts(report: Dataset, name: str) -> list[str]:
+    """All text values under one name, wherever they stand in a report."""
+    found = []
+    for item in report.get("ContentSequence", []):
+        if item.ValueType == "TEXT" and item.ConceptNameCodeSequence[0].CodeMeaning == name:
+            found.append(item.TextValue)
+        found += report_texts(item, name)
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -20,13 +20,22 @@ from dicom_factory import full_range, write_dicom
 from kellgren import Ensemble, Side
 from kellgren.errors import NotAKneeFilm
 from kellgren.file_names import patient_and_side
+from kellgren.imaging.evidence import SideStatement, agree
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation import film
+from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut
 from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Detection, Localiser
-from kellgren.localisation.laterality import agree, check_side, places
+from kellgren.localisation.laterality import (
+    check_side,
+    decided,
+    evidence_of,
+    facing,
+    places,
+    side_statements,
+)
 from kellgren.localisation.quality import check_exposure, check_implant, share_outside
 
 FRAMES = Path(__file__).parents[1] / "frames"
@@ -44,7 +53,7 @@ def radiograph(pixels: Plane, side: Side = Side.UNKNOWN) -> Radiograph:
 
 
 def find(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[DetectedKnee]:
-    return find_knees(radiograph(pixels, side), {"the file's header": side}, localiser)
+    return find_knees(radiograph(pixels, side), side_statements((), Side.UNKNOWN, side), localiser)
 
 
 def verdicts(knee: DetectedKnee) -> dict[str, str]:
@@ -62,7 +71,7 @@ def both() -> Plane:
 @pytest.mark.parametrize("path", KNEES, ids=lambda path: path.stem)
 def test_a_crop_is_not_cut_again(path: Path, localiser: Localiser) -> None:
     whole = read_radiograph(path)
-    statements = {"the file's name": patient_and_side(path)[1]}
+    statements = side_statements((), patient_and_side(path)[1], Side.UNKNOWN)
     (knee,) = find_knees(whole, statements, localiser)
 
     np.testing.assert_array_equal(knee.crop.pixels, whole.pixels)
@@ -257,19 +266,31 @@ def test_places_do_not_depend_on_how_the_film_was_turned(
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.sampled_from(list(Side))), st.floats(0, 1))
-def test_a_side_is_never_guessed(statements: dict[str, Side], left: float) -> None:
-    known = {side for side in statements.values() if side is not Side.UNKNOWN}
-    check = check_side(statements, left)
+def test_a_side_is_never_guessed(stated: dict[str, Side], left: float) -> None:
+    known = {side for side in stated.values() if side is not Side.UNKNOWN}
+    statements = [SideStatement(source, side.value, side) for source, side in stated.items()]
+    evidence = evidence_of(statements, Side.UNKNOWN, facing(None, []), left)
+    check = check_side(evidence)
 
-    assert agree(statements) is (next(iter(known)) if len(known) == 1 else Side.UNKNOWN)
+    assert (
+        decided(evidence)
+        is agree(statements)
+        is (next(iter(known)) if len(known) == 1 else Side.UNKNOWN)
+    )
     assert (check.verdict == "passed") <= (len(known) == 1)
     assert check.evidence.startswith("side unknown") is (len(known) == 2)
 
 
 def test_the_anatomy_warns_of_a_contradiction() -> None:
-    assert check_side({"the caller": Side.LEFT}, 0.001).verdict == "warning"
-    assert check_side({"the caller": Side.LEFT}, 0.5).verdict == "passed"
-    assert check_side({}, 0.999).evidence.endswith("looks like a left knee")
+    stated = side_statements((), Side.UNKNOWN, Side.LEFT)
+    usual = facing(None, [])
+
+    def check(statements: tuple[SideStatement, ...], left: float) -> Check:
+        return check_side(evidence_of(statements, Side.UNKNOWN, usual, left))
+
+    assert check(stated, 0.001).verdict == "warning"
+    assert check(stated, 0.5).verdict == "passed"
+    assert check((), 0.999).evidence.endswith("looks like a left knee")
 
 
 @given(st.integers(8, 60), st.integers(0, 3))

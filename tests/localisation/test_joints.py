@@ -23,6 +23,7 @@ from kellgren.knee import Plane
 from kellgren.localisation.border import without_border
 from kellgren.localisation.film import DetectedKnee, find_joints, find_knees
 from kellgren.localisation.knee_detector import Localiser
+from kellgren.localisation.laterality import side_statements
 from kellgren.output.dicom.common import outline
 from kellgren.output.dicom.source import Source
 from kellgren.reading import FilmReadings
@@ -49,7 +50,7 @@ def both() -> Plane:
 
 def joints(pixels: Plane, localiser: Localiser, side: Side = Side.UNKNOWN) -> list[DetectedKnee]:
     film = Radiograph("film", np.asarray(pixels, np.float32), side, None, 8, "PNG", ())
-    return find_joints(film, {"the caller": side}, localiser)
+    return find_joints(film, side_statements((), Side.UNKNOWN, side), localiser)
 
 
 def damaged(both: Plane) -> Plane:
@@ -105,8 +106,8 @@ def test_more_than_two_knees_are_no_film_of_one_patient(
     assert all(f"{count} knee joints" in joint.refusal for joint in found)
     film = Radiograph("film", several(both, count), Side.UNKNOWN, None, 8, "PNG", ())
     with pytest.raises(NotAKneeFilm, match=f"{count} knee joints"):
-        find_knees(film, {}, localiser)
-    assert len(find_knees(film, {}, localiser, force=True)) == count
+        find_knees(film, (), localiser)
+    assert len(find_knees(film, (), localiser, force=True)) == count
 
 
 def test_two_knees_of_one_side_have_none(both: Plane, localiser: Localiser) -> None:
@@ -285,7 +286,7 @@ def test_a_knee_on_pixels_that_are_not_square_is_outlined_where_it_is_in_the_fil
     grey = Image.fromarray(np.rint(both * 255).astype(np.uint8))
     halved = np.asarray(grey.resize((both.shape[1], both.shape[0] // 2)))
     path = write_dicom(tmp_path / "film.dcm", halved, **full_range(8), PixelAspectRatio=[2, 1])
-    squared = find_joints(read_radiograph(path), {}, localiser)
+    squared = find_joints(read_radiograph(path), (), localiser)
     plain = joints(both, localiser)
 
     assert len(squared) == len(plain) == 2

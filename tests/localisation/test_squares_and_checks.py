@@ -11,12 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.grades import Side
+from kellgren.imaging.evidence import SideStatement
 from kellgren.imaging.picture import PixelSpacing
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import Region
 from kellgren.localisation.crop import cut, cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
-from kellgren.localisation.laterality import agree, check_side, places, side_statements
+from kellgren.localisation.laterality import (
+    check_side,
+    decided,
+    evidence_of,
+    facing,
+    places,
+    side_statements,
+)
 from kellgren.localisation.quality import (
     check_exposure,
     check_inversion,
@@ -171,27 +179,30 @@ def test_a_square_that_is_the_whole_picture(
             "unknown",
             "nothing tells the side; its anatomy looks like a right knee",
         ),
-        ("L__", None, "L", "passed", "left, from the file's header"),
+        ("L__", None, "L", "passed", "left, from ImageLaterality"),
         ("_RR", 0.5, "R", "passed", "right, from the file's name and the caller"),
-        ("LLL", 0.99, "L", "passed", "left, from the file's header and the file's name and the "
+        ("LLL", 0.99, "L", "passed", "left, from ImageLaterality and the file's name and the "
          "caller"),
-        ("LR_", 0.99, "", "warning", "side unknown: the file's header says left, the file's name "
+        ("LR_", 0.99, "", "warning", "side unknown: ImageLaterality says left, the file's name "
          "says right"),
-        ("R_L", 0.01, "", "warning", "side unknown: the file's header says right, the caller says "
+        ("R_L", 0.01, "", "warning", "side unknown: ImageLaterality says right, the caller says "
          "left"),
         ("__L", 0.02, "L", "warning", "the caller says left, but the anatomy looks like a right "
          "knee"),
-        ("R__", 0.97, "R", "warning", "the file's header says right, but the anatomy looks like a "
+        ("R__", 0.97, "R", "warning", "ImageLaterality says right, but the anatomy looks like a "
          "left knee"),
-        ("R__", 0.969, "R", "passed", "right, from the file's header"),
+        ("R__", 0.969, "R", "passed", "right, from ImageLaterality"),
     ],
 )  # fmt: skip
 def test_what_contradicts_what(
     stated: str, left: float | None, side: str, verdict: str, evidence: str
 ) -> None:
-    statements = side_statements(*(Side(letter.strip("_")) for letter in stated))
-    check = check_side(statements, left)
-    assert agree(statements) is Side(side)
+    header, name, caller = (Side(letter.strip("_")) for letter in stated)
+    element = [SideStatement("ImageLaterality", header.value, header)] if header.value else []
+    statements = side_statements(element, name, caller)
+    told = evidence_of(statements, Side.UNKNOWN, facing(None, []), left)
+    check = check_side(told)
+    assert decided(told) is Side(side)
     assert (check.name, check.verdict, check.evidence) == ("side", verdict, evidence)
 
 

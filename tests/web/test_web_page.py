@@ -288,6 +288,7 @@ def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:
     expect(page.locator(".verdict h2")).to_have_text(reading["name"].capitalize())
     expect(page.locator(".certainty h3")).to_contain_text(reading["certainty"].capitalize())
     assert page.locator(".probabilities tr").count() == 5
+    expect(page.locator(".side-evidence tr").first).to_contain_text("The file's name")
     picture(page, "case")
     no_barriers(page)
 
@@ -459,6 +460,19 @@ def test_no_tag_of_a_film_runs(page: Page, room: RunningServer) -> None:
         page.goto(case["page"])
         expect(page.locator(".panel, .card")).to_be_visible()
         assert page.evaluate("window.hit") is None
+
+
+def test_a_side_that_sources_contradict_is_shown_as_unknown(
+    page: Page, room: RunningServer
+) -> None:
+    film = dicom_bytes(small_knee(), ImageLaterality="L", Laterality="R")
+    with room.client() as client:
+        [case] = hand_in(client, ("film.dcm", film))
+    page.goto(case["page"])
+    expect(page.locator(".verdict .over")).to_have_text("Knee, side unknown")
+    expect(page.locator(".warnings")).to_contain_text("ImageLaterality says left")
+    expect(page.locator(".side-evidence td").first).to_have_text("Left")
+    no_barriers(page)
 
 
 def test_no_name_of_a_study_runs(page: Page, room: RunningServer) -> None:

@@ -128,7 +128,7 @@ def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = F
     """Find the knees of one file; an error becomes the note."""
     try:
         radiograph = read_radiograph(image)
-        statements = side_statements(radiograph.side, patient_and_side(image)[1], side)
+        statements = side_statements(radiograph.header.sides, patient_and_side(image)[1], side)
     except KellgrenError as error:
         return Location(image, note=error.reason)
     joints = find_joints(radiograph, statements, localiser)

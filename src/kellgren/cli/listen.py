@@ -18,6 +18,15 @@ EXAMPLES = (
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+Refusals = Annotated[
+    bool,
+    typer.Option(
+        "--refusals",
+        help="Answer a film that is refused with a report that says so; default: no answer.",
+    ),
+]
+
+
 def _default_spool() -> Path:
     return Path(os.environ.get("KELLGREN_HOME") or "~/.kellgren").expanduser() / "spool"
 
@@ -40,6 +49,7 @@ def listen(
         Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
+    refusals: Refusals = False,
     status: Annotated[
         bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
     ] = False,
@@ -73,6 +83,7 @@ def listen(
         address=(host, port),
         ae_title=ae_title,
         workers=workers,
+        refusals=refusals,
         report=_report,
     ) as station:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -52,6 +52,8 @@ class Caption:
     """Whether the contralateral knee was taken into account."""
     mapping: str = "class-activation mapping"
     """How the map was made."""
+    forced: bool = False
+    """Whether a check refused the picture, and it was graded all the same."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -193,6 +195,9 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
         _font(14),
         "lt",
     )
+    if caption.forced:
+        words = "Refused by a check, graded only because that was forced."
+        pen.text((_MARGIN, top + 120), words, GRADE_COLOURS[-1], _font(14), "lt")
 
 
 def _legend(caption: Caption) -> str:

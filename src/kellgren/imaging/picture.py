@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kellgren.grades import Side
+from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence
 from kellgren.knee import UNSTRETCHED, Stretch
 
 MIN_SIDE = 32
@@ -77,10 +77,10 @@ class Picture:
 
     pixels: np.ndarray  # (H, W) float32, 0..1, bone bright
     bit_depth: int
-    side: Side = Side.UNKNOWN
     spacing: PixelSpacing | None = None
     warnings: list[str] = field(default_factory=list)
     stretch: Stretch = UNSTRETCHED
+    header: HeaderEvidence = NO_HEADER
 
 
 class RejectedPicture(Exception):

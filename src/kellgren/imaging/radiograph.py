@@ -15,6 +15,7 @@ import numpy as np
 from kellgren.errors import InvalidOption, UnreadableRadiograph
 from kellgren.grades import Side
 from kellgren.imaging.array import array_picture
+from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence, agree
 from kellgren.imaging.picture import (
     FORMAT_SUFFIXES,
     PLAUSIBLE_MM,
@@ -36,12 +37,13 @@ class Radiograph:
 
     source: str  # the path as given, or the name of another input
     pixels: np.ndarray  # (H, W) float32, 0..1, bone bright
-    side: Side
+    side: Side  # on which all elements of the header agree that state one
     spacing: PixelSpacing | None  # None: neither file nor caller states a plausible one
     bit_depth: int  # bits per pixel that the grey values were scaled by
     file_format: str  # "PNG", "JPEG", "TIFF", "DICOM" or "array"
     warnings: tuple[str, ...]  # what was odd, in plain sentences without header values
     stretch: Stretch = UNSTRETCHED  # of `pixels` against those of the file
+    header: HeaderEvidence = NO_HEADER  # what it says of side, orientation and content
 
 
 def read_radiograph(
@@ -77,12 +79,13 @@ def read_radiograph(
     radiograph = Radiograph(
         source=name,
         pixels=np.float32(1) - picture.pixels if inverted else picture.pixels,
-        side=picture.side,
+        side=agree(picture.header.sides),
         spacing=picture.spacing,
         bit_depth=picture.bit_depth,
         file_format=file_format,
         warnings=(*_suffix_warning(name, file_format), *picture.warnings),
         stretch=picture.stretch,
+        header=picture.header,
     )
     return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
 

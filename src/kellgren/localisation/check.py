@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-CheckName = Literal["knee", "side", "view", "inversion", "exposure", "implant", "joints"]
+CheckName = Literal["header", "knee", "side", "view", "inversion", "exposure", "implant", "joints"]
 Verdict = Literal["passed", "warning", "refused", "unknown"]
 
 
@@ -14,8 +14,8 @@ class Check:
     """One check of a radiograph before it is graded.
 
     Attributes:
-        name: ``knee``, ``side``, ``view``, ``inversion``, ``exposure``, ``implant``, or, where
-            the picture shows other joints than one knee or two, ``joints``.
+        name: ``header``, ``knee``, ``side``, ``view``, ``inversion``, ``exposure``, ``implant``,
+            or, where the picture shows other joints than one knee or two, ``joints``.
         verdict: ``passed``; ``warning``, which the reading carries; ``refused``, which stops the
             reading unless it is forced; ``unknown`` where neither picture nor header tells.
         evidence: one sentence for the reader, without names or identifiers of the file's header.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kellgren.errors import NotAKneeFilm
 from kellgren.grades import Side
+from kellgren.imaging.evidence import SideStatement
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import KneeCrop, Plane, Region
 from kellgren.localisation.border import without_border, without_margins
@@ -17,9 +18,19 @@ from kellgren.localisation.candidates import candidates, is_knee
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
-from kellgren.localisation.laterality import PLACE, agree, check_side, places
+from kellgren.localisation.laterality import (
+    both_for_one,
+    check_side,
+    decided,
+    doubted,
+    evidence_of,
+    facing,
+    places,
+)
+from kellgren.localisation.letters import letters_beside
 from kellgren.localisation.quality import (
     check_exposure,
+    check_header,
     check_implant,
     check_inversion,
     check_joints,
@@ -28,6 +39,8 @@ from kellgren.localisation.quality import (
     share_outside,
 )
 
+FORCED = "refused, and graded only because that was forced"
+"""Begins the warnings of a reading that a check refused."""
 _SURELY_INVERTED = 0.8
 
 
@@ -39,26 +52,34 @@ class DetectedKnee:
         crop: as the members expect it.
         checks: of the radiograph and of this knee.
         confidence: of the knee detector that a joint is there, 0..1.
+        side_evidence: all that tells, or might tell, its side.
     """
 
     crop: KneeCrop
     checks: tuple[Check, ...]
     confidence: float
+    side_evidence: tuple[SideStatement, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The evidence of every check that did not pass, for the reader."""
-        return tuple(c.evidence for c in self.checks if c.verdict in ("warning", "refused"))
+        """The evidence of every check that did not pass, for the reader; what was forced first."""
+        refused = [c.evidence for c in self.checks if c.verdict == "refused"]
+        warned = [c.evidence for c in self.checks if c.verdict == "warning"]
+        return (*(f"{FORCED}: {evidence}" for evidence in refused), *warned)
 
     @property
     def refusal(self) -> str:
-        """The first reason not to grade it, from which later ones follow; empty: there is none."""
-        return next((c.evidence for c in self.checks if c.verdict == "refused"), "")
+        """Why not to grade it: all that the header says, else the first check's reason, from which
+        later ones follow; empty: nothing.
+        """
+        refused = [check for check in self.checks if check.verdict == "refused"]
+        header = [check.evidence for check in refused if check.name == "header"]
+        return "; ".join(header or [check.evidence for check in refused[:1]])
 
 
 def find_knees(
     radiograph: Radiograph,
-    statements: Mapping[str, Side],
+    statements: Sequence[SideStatement],
     localiser: Localiser,
     *,
     force: bool = False,
@@ -67,7 +88,7 @@ def find_knees(
 
     Args:
         radiograph: of one or two knees, or one that is a knee's crop already.
-        statements: the side that each source states.
+        statements: of the side, by header, name and caller.
         localiser: the knee detector.
         force: return what a check refuses too, marked as refused.
 
@@ -94,7 +115,7 @@ def refused_film(source: str, reasons: Iterable[str]) -> NotAKneeFilm:
 
 
 def find_joints(
-    radiograph: Radiograph, statements: Mapping[str, Side], localiser: Localiser
+    radiograph: Radiograph, statements: Sequence[SideStatement], localiser: Localiser
 ) -> list[DetectedKnee]:
     """Find, orient and check every joint that may be a knee's, those that are refused too.
 
@@ -118,32 +139,56 @@ def find_joints(
 
 
 def _joints_within(
-    radiograph: Radiograph, statements: Mapping[str, Side], localiser: Localiser
+    radiograph: Radiograph, statements: Sequence[SideStatement], localiser: Localiser
 ) -> list[DetectedKnee]:
     """The joints of a picture without a border."""
+    header = check_header(radiograph.header)
     pixels, detections, inversion = upright_grey(radiograph.pixels, localiser)
     if not detections:
-        refused = check_knee(None, localiser)
-        side = check_side(statements, None)
-        return [
-            DetectedKnee(whole_knee(radiograph, agree(statements)), (refused, side, inversion), 0.0)
-        ]
+        checks = (check_knee(None, localiser), inversion)
+        whole = DetectedKnee(whole_knee(radiograph, Side.UNKNOWN), checks, 0.0)
+        (knee,) = _sided(radiograph, pixels, [(whole, None)], statements)
+        return [replace(knee, checks=(*header, *knee.checks))]
     detections = sorted(candidates(detections, localiser), key=lambda d: d.region.centre[0])
-    accepted = [d for d in detections if is_knee(d, localiser)]
-    sides = dict(zip(map(id, accepted), places([d.region for d in accepted]), strict=True))
-    return _together(
-        [
-            _examine(
-                radiograph,
-                pixels,
-                detection,
-                {**statements, PLACE: sides.get(id(detection), Side.UNKNOWN)},
-                localiser,
-                inversion,
-            )
-            for detection in detections
-        ]
-    )
+    examined = [
+        (_examine(radiograph, pixels, detection, localiser, inversion), detection)
+        for detection in detections
+    ]
+    sided = _sided(radiograph, pixels, examined, statements)
+    return _together([replace(joint, checks=(*header, *joint.checks)) for joint in sided])
+
+
+def _passes(knee: DetectedKnee) -> bool:
+    return _is_accepted(knee.checks)
+
+
+def _is_accepted(checks: Sequence[Check]) -> bool:
+    return all(check.verdict != "refused" for check in checks)
+
+
+def _sided(
+    radiograph: Radiograph,
+    pixels: Plane,
+    examined: Sequence[tuple[DetectedKnee, Detection | None]],
+    statements: Sequence[SideStatement],
+) -> list[DetectedKnee]:
+    """The knees with their sides; only those that passed their checks tell each other's."""
+    accepted = [d.region for knee, d in examined if d is not None and _passes(knee)]
+    letters = letters_beside(pixels, accepted)
+    shown = doubted(facing(radiograph.header.orientation, accepted), accepted, letters)
+    doubt = "; ".join(filter(None, (shown.doubt, both_for_one(statements, len(accepted)))))
+    told = iter(zip(places(accepted, mirrored=shown.mirrored), letters, strict=True))
+    knees = []
+    for knee, detection in examined:
+        left = None if detection is None else detection.left
+        is_accepted = detection is not None and _passes(knee)
+        place, beside = next(told) if is_accepted else (Side.UNKNOWN, ())
+        evidence = evidence_of(statements, place, shown, left, beside)
+        at = 1 + [check.name for check in knee.checks].index("knee")
+        checks = (*knee.checks[:at], check_side(evidence, doubt), *knee.checks[at:])
+        crop = replace(knee.crop, side=decided(evidence))
+        knees.append(replace(knee, crop=crop, checks=checks, side_evidence=evidence))
+    return knees
 
 
 def _together(joints: list[DetectedKnee]) -> list[DetectedKnee]:
@@ -220,16 +265,14 @@ def _examine(
     radiograph: Radiograph,
     pixels: Plane,
     detection: Detection,
-    statements: Mapping[str, Side],
     localiser: Localiser,
     inversion: Check,
 ) -> DetectedKnee:
-    side = check_side(statements, detection.left)
-    crop = _crop(radiograph, pixels, detection, agree(statements))
+    """One knee with all checks but that of its side, to which the other knees belong."""
+    crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
     outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
     checks = (
         check_knee(detection, localiser),
-        side,
         check_view(detection, localiser, share_outside=outside),
         inversion,
         check_exposure(crop.pixels),

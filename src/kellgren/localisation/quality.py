@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kellgren.imaging.evidence import HeaderEvidence
 from kellgren.knee import Plane, Region
 from kellgren.localisation.check import Check
 from kellgren.localisation.knee_detector import Detection, Localiser
@@ -13,6 +14,21 @@ from kellgren.localisation.knee_detector import Detection, Localiser
 _FLAT = 0.02  # standard deviation of grey values below which no structure is visible
 _CLIPPED = 0.75  # share of a knee's pixels at the darkest or brightest value
 _MUCH_OUTSIDE = 0.15  # share of a knee's square beyond the film
+
+
+def check_header(header: HeaderEvidence) -> tuple[Check, ...]:
+    """What the file's header says against grading the picture, one check each.
+
+    Without an objection one check says what the header calls it; none where there is no header.
+    """
+    if header.described is None:
+        return ()
+    if not header.objections:
+        return (Check("header", "passed", f"nothing speaks against it: {header.described}"),)
+    return tuple(
+        Check("header", "refused" if objection.refused else "warning", objection.evidence)
+        for objection in header.objections
+    )
 
 
 def check_knee(detection: Detection | None, localiser: Localiser) -> Check:

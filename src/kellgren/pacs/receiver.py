@@ -18,8 +18,17 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from kellgren.errors import KellgrenError
 from kellgren.pacs.spool import Spool
 
-FILMS = frozenset({uid.ComputedRadiographyImageStorage, uid.DigitalXRayImageStorageForPresentation})
-"""What is graded. Secondary captures are not: our own would come back from an eager router."""
+FILMS = frozenset(
+    {
+        uid.ComputedRadiographyImageStorage,
+        uid.DigitalXRayImageStorageForPresentation,
+        uid.DigitalXRayImageStorageForProcessing,
+    }
+)
+"""What is graded, raw data for processing with a warning.
+
+Secondary captures are not: our own would come back from an eager router.
+"""
 MAX_PDU_BYTES = 2**20
 """Longest protocol data unit; ours are asked to be of 64 kB, association requests may be longer."""
 MAX_OBJECT_BYTES = 512 * 2**20

@@ -4,7 +4,8 @@ A film moves forward only, and by one atomic rename at a time:
 
     received/KEY.N.dcm  acknowledged to its sender; N readings were begun and not ended
     reading/KEY.N.dcm   being read, for the N-th time
-    outbox/KEY/         its answer, whole; an object that was delivered ends in .sent
+    outbox/KEY/         its answer, whole; an object that was delivered ends in .sent; its
+                        reason lies beside the report of a refusal
     done/KEY.json       what became of it; the film and its answer are gone
 
 KEY is a hash of the film's identifier and the model, so no name from outside reaches a path, and
@@ -31,6 +32,8 @@ from kellgren.errors import KellgrenError
 
 MAX_ATTEMPTS = 5
 """Readings begun and not ended after which a film is given up: it may be what ends them."""
+_REASON = "refused"
+"""Beside the report of a refusal: the reason, for the record."""
 _STAGES = ("received", "reading", "outbox", "done")
 
 
@@ -114,8 +117,16 @@ class Spool:
         folder.mkdir(mode=0o700)
         return folder
 
-    def post(self, film: Path, folder: Path) -> None:
-        """Put a whole answer into the outbox, and remove the film."""
+    def post(self, film: Path, folder: Path, *, refused: str = "") -> None:
+        """Put a whole answer into the outbox, and remove the film.
+
+        Args:
+            film: that is answered.
+            folder: of the answer.
+            refused: why the film was not graded, where the answer says that; empty: it was.
+        """
+        if refused:
+            (folder / _REASON).write_text(refused, "utf-8")
         _sync(folder)
         folder.rename(self.folder / "outbox" / _key(film))
         _sync(self.folder / "outbox")
@@ -124,6 +135,14 @@ class Spool:
     def outgoing(self) -> list[Path]:
         """Folders of answers, in the order of their making."""
         return _by_age((self.folder / "outbox").iterdir())
+
+    def delivered(self, folder: Path, count: int) -> None:
+        """Note that the peer has an answer of so many objects, and remove it."""
+        reason = folder / _REASON
+        if reason.exists():
+            self.finish(folder, "refused", reason=reason.read_text("utf-8"), objects=count)
+        else:
+            self.finish(folder, "answered", objects=count)
 
     def finish(self, place: Path, outcome: str, **facts: Any) -> None:
         """Note what became of a film, and remove it from the queues.

@@ -11,6 +11,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.output.dicom.answer import answer, write_object
 from kellgren.output.dicom.source import read_source
+from kellgren.output.dicom.structured_report import refusal_report
 from kellgren.pacs.receiver import Receiver
 from kellgren.pacs.sender import DeliveryFailed, Peer, PeerUnreachable, deliver
 from kellgren.pacs.spool import Spool
@@ -32,6 +33,8 @@ class Station:
         address: host and port to listen at.
         ae_title: of this station.
         workers: films read at a time.
+        refusals: answer a film that is refused with a report that says so and why; otherwise it
+            gets no answer.
         report: called with a line on each event, without anything of the patient.
 
     Raises:
@@ -48,8 +51,10 @@ class Station:
         address: tuple[str, int],
         ae_title: str = "KELLGREN",
         workers: int = 1,
+        refusals: bool = False,
         report: Report = lambda line: None,
     ) -> None:
+        self._refusals = refusals
         self._ensemble, self._peer, self._ae_title, self._report = ensemble, peer, ae_title, report
         self._spool = Spool(folder, ensemble.model)
         self._stopping = threading.Event()
@@ -128,8 +133,7 @@ class Station:
             refused = "".join(f"; not graded: {joint.reason}" for joint in readings.refused)
             objects = answer(readings, read_source(film)) if readings else []
         except KellgrenError as error:
-            self._spool.finish(film, "refused", reason=error.reason)
-            self._report(f"refused {name}: {error.reason}")
+            self._refuse(film, error)
             return
         if not objects:
             self._spool.finish(film, "refused", reason="no knee was found")
@@ -140,6 +144,23 @@ class Station:
             write_object(part, folder / f"{number:02}.dcm")
         self._spool.post(film, folder)
         self._report(f"read {name}: {len(readings)} knee{'s' * (len(readings) > 1)}{refused}")
+        self._result_ready.set()
+
+    def _refuse(self, film: Path, error: KellgrenError) -> None:
+        """Note the reason, and post a report of it where that is wanted and can be made."""
+        self._report(f"refused {film.name[:8]}: {error.reason}")
+        try:
+            source = read_source(film) if self._refusals else None
+        except KellgrenError as unanswerable:
+            self._report(f"no report of {film.name[:8]}: the film {unanswerable.problem}")
+            source = None
+        if source is None:
+            self._spool.finish(film, "refused", reason=error.reason)
+            return
+        folder = self._spool.new_result_folder(film)
+        made = refusal_report(error.problem, source, self._ensemble.model)
+        write_object(made, folder / "01.dcm")
+        self._spool.post(film, folder, refused=error.reason)
         self._result_ready.set()
 
     def _send_all(self) -> None:
@@ -164,7 +185,7 @@ class Station:
                 break
             try:
                 count = deliver(folder, self._peer, self._ae_title, self._report)
-                self._spool.finish(folder, "answered", objects=count)
+                self._spool.delivered(folder, count)
                 self._report(f"answered {folder.name[:8]}: {count} objects")
             except PeerUnreachable as error:
                 return f"{self._peer}: {error}"

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 
 from dicom_factory import lut_item
-from kellgren.grades import Side
 from kellgren.imaging.dicom.grey_values import grey_values, is_inverted, lookup_table, window
-from kellgren.imaging.dicom.header import Header, laterality, pixel_spacing
+from kellgren.imaging.dicom.header import Header, pixel_spacing
 from kellgren.imaging.picture import RejectedPicture
 
 RAMP = np.arange(-2048, 2048, dtype=np.int16).reshape(64, 64)
@@ -218,24 +217,6 @@ def test_a_warning_is_given_once_and_never_the_value() -> None:
     for _ in range(2):
         assert asked.number("PixelSpacing") is None
     assert asked.warnings == ["PixelSpacing cannot be used and is ignored"]
-
-
-SIDES = ("", "L", "R", "B", "CANARY")
-
-
-@pytest.mark.parametrize("image", SIDES)
-@pytest.mark.parametrize("body", SIDES)
-def test_sides_that_contradict_each_other_leave_it_unknown(image: str, body: str) -> None:
-    asked = header(ImageLaterality=image, Laterality=body)
-    stated = {image, body} - {""}
-    agreed = stated if stated in ({"L"}, {"R"}) else {""}
-    assert {laterality(asked).value} == agreed
-    assert len(asked.warnings) == (bool(stated) and agreed == {""})
-    assert not any("CANARY" in warning for warning in asked.warnings)
-
-
-def test_a_side_may_be_written_small_and_padded() -> None:
-    assert laterality(header(Laterality=" l ")) is Side.LEFT
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""DICOM elements read without trust, and what they say of side and pixel spacing.
+"""DICOM elements read without trust, and what they say of pixel spacing.
 
 An element that cannot be understood is as good as absent: it leaves a warning, and never its value.
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 from pydicom import Dataset
 
-from kellgren.grades import Side
 from kellgren.imaging.picture import PLAUSIBLE_MM, PixelSpacing, RejectedPicture
 
 
@@ -67,6 +66,18 @@ class Header:
             self.warn_ignored(keyword)
             return ""
 
+    def words(self, keyword: str) -> tuple[str, ...]:
+        """All of the element's values, each as `word` gives one; none where it is absent."""
+        try:
+            value: Any = self.dataset.get(keyword)
+            if value is None or value == "":
+                return ()
+            values = [value] if isinstance(value, str) else list(value)
+            return tuple(str(one or "").strip(" \0").upper() for one in values)
+        except Exception:  # see numbers
+            self.warn_ignored(keyword)
+            return ()
+
     def item(self, keyword: str) -> Dataset | None:
         """The first item of a sequence."""
         try:
@@ -80,27 +91,6 @@ class Header:
         warning = f"{keyword} cannot be used and is ignored"
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-
-def laterality(header: Header) -> Side:
-    """The knee's side, if the elements that state it agree.
-
-    ImageLaterality and Laterality count alike; a value other than L or R, or two that contradict
-    each other, leave the side unknown with a warning.
-    """
-    words = [header.word(keyword) for keyword in ("ImageLaterality", "Laterality")]
-    stated = {word for word in words if word}
-    if not stated:
-        return Side.UNKNOWN
-    if not stated <= {"L", "R"}:
-        header.warnings.append("the laterality is neither L nor R: the side is unknown")
-        return Side.UNKNOWN
-    if len(stated) > 1:
-        header.warnings.append(
-            "ImageLaterality and Laterality contradict each other: the side is unknown"
-        )
-        return Side.UNKNOWN
-    return Side(stated.pop())
 
 
 def pixel_spacing(header: Header) -> PixelSpacing | None:

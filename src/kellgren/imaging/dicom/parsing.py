@@ -1,7 +1,8 @@
 """DICOM files to data sets: parsed no further than needed, inflated up to a limit.
 
-Only the elements asked for are parsed. For a picture the patient's name is never among them, so it
-can not reach a message, a log or the result.
+Only the elements asked for are parsed. For a picture the patient's name and number are never among
+them, so they can not reach a message, a log or the result; of the birth date only whether it is a
+child's gets any further.
 """
 
 from __future__ import annotations
@@ -36,17 +37,31 @@ EXPORT = "Export the original DX image, not a screen capture."
 EXPORT_AGAIN = "Export or copy the picture again."
 
 _WANTED = [
+    "AcquisitionDate",
+    "AnatomicRegionSequence",
+    "AnatomicalOrientationType",
     "BitsAllocated",
     "BitsStored",
+    "BodyPartExamined",
+    "BurnedInAnnotation",
     "Columns",
+    "ContentDate",
+    "ConversionType",
     "EstimatedRadiographicMagnificationFactor",
+    "FrameLaterality",
     "HighBit",
     "ImageLaterality",
+    "ImageType",
     "ImagerPixelSpacing",
     "Laterality",
+    "Modality",
     "ModalityLUTSequence",
     "NominalScannedPixelSpacing",
     "NumberOfFrames",
+    "PatientAge",
+    "PatientBirthDate",
+    "PatientOrientation",
+    "PerFrameFunctionalGroupsSequence",
     "PhotometricInterpretation",
     "PixelAspectRatio",
     "PixelData",
@@ -55,13 +70,22 @@ _WANTED = [
     "PixelRepresentation",
     "PixelSpacing",
     "PixelSpacingCalibrationType",
+    "PresentationIntentType",
     "PresentationLUTShape",
+    "PrimaryAnatomicStructureSequence",
+    "QualityControlImage",
     "RescaleIntercept",
     "RescaleSlope",
     "Rows",
+    "SOPClassUID",
     "SamplesPerPixel",
+    "SeriesDate",
+    "SharedFunctionalGroupsSequence",
+    "StudyDate",
     "VOILUTFunction",
     "VOILUTSequence",
+    "ViewCodeSequence",
+    "ViewPosition",
     "WindowCenter",
     "WindowWidth",
 ]

@@ -14,8 +14,9 @@ from kellgren.imaging.dicom.codestream import (
     jpeg_2000_claim,
     jpeg_claim,
 )
+from kellgren.imaging.dicom.content import described, objections
 from kellgren.imaging.dicom.grey_values import grey_values
-from kellgren.imaging.dicom.header import Header, laterality, pixel_ratio, pixel_spacing
+from kellgren.imaging.dicom.header import Header, pixel_ratio, pixel_spacing
 from kellgren.imaging.dicom.isolated_decoder import decode_isolated
 from kellgren.imaging.dicom.parsing import (
     EXPORT_AGAIN,
@@ -25,6 +26,8 @@ from kellgren.imaging.dicom.parsing import (
     native_bytes,
     parsed_picture,
 )
+from kellgren.imaging.dicom.sides import orientation, side_statements
+from kellgren.imaging.evidence import HeaderEvidence
 from kellgren.imaging.picture import Picture, RejectedPicture
 from kellgren.imaging.square_pixels import with_square_pixels
 
@@ -80,16 +83,27 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
     if not dataset.PixelData:
         raise RejectedPicture("holds no pixels: its PixelData is empty", EXPORT_AGAIN)
     check_description(header)
-    stored = _decoded(dataset, header, _chosen_frame(header, frame))
+    chosen = _chosen_frame(header, frame)
+    stored = _decoded(dataset, header, chosen)
     spacing = pixel_spacing(header)
     picture = Picture(
         pixels=grey_values(stored, header),
         bit_depth=header.count("BitsStored"),
-        side=laterality(header),
         spacing=spacing,
         warnings=header.warnings,
+        header=_evidence(header, chosen),
     )
     return with_square_pixels(picture, pixel_ratio(header, spacing))
+
+
+def _evidence(header: Header, frame: int) -> HeaderEvidence:
+    towards = orientation(header)
+    return HeaderEvidence(
+        described=described(header),
+        sides=side_statements(header, frame),
+        orientation=towards,
+        objections=objections(header, towards),
+    )
 
 
 def _chosen_frame(header: Header, wanted: int | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -72,6 +72,13 @@ def uid_scope(readings: Sequence[KneeReading], source: Source) -> UidScope:
     return UidScope((str(source.reference.SOPInstanceUID), str(source.frame or 1), sides, model))
 
 
+def uid_scope_of_refusal(model: Mapping[str, str], source: Source) -> UidScope:
+    """What the identifiers of a refusal follow from: it has no knees."""
+    described = json.dumps(model, sort_keys=True)
+    picture = str(source.reference.SOPInstanceUID), str(source.frame or 1)
+    return UidScope((*picture, "refused", described))
+
+
 def without_patient(source: Source) -> Dataset:
     """The source's header for highdicom, without the patient: no message can name one."""
     header = Dataset()
@@ -103,10 +110,15 @@ def series_attributes(scope: UidScope, kind: str, number: int = 1) -> SeriesAttr
 
 def equipment_attributes(reading: KneeReading) -> EquipmentAttributes:
     """The software that graded, as arguments of highdicom's constructors."""
+    return software_attributes(reading.model)
+
+
+def software_attributes(model: Mapping[str, str]) -> EquipmentAttributes:
+    """The software with the model that it opened, likewise."""
     return {
         "manufacturer_model_name": MODEL_NAME,
-        "software_versions": reading.model["software"],
-        "device_serial_number": reading.model["checksum"],
+        "software_versions": model["software"],
+        "device_serial_number": model["checksum"],
     }
 
 

@@ -22,7 +22,7 @@ from kellgren.output.dicom.common import (
     without_patient,
 )
 from kellgren.output.dicom.source import Source
-from kellgren.output.dicom.vocabulary import RESEARCH_NOTICE
+from kellgren.output.dicom.vocabulary import FORCED_NOTICE, RESEARCH_NOTICE
 from kellgren.reading import KneeReading
 
 _LAYER = "KELLGREN"
@@ -65,6 +65,7 @@ def _annotation(
 ) -> pr.GraphicAnnotation:
     box = outline(reading.crop, source)
     tracking_uid, tracking_id = scope.uid("knee", number), f"Knee {number}"
+    words = [summary_line(reading), *([FORCED_NOTICE] if reading.forced else []), RESEARCH_NOTICE]
     return pr.GraphicAnnotation(
         referenced_images=[picture],
         graphic_layer=layer,
@@ -75,7 +76,7 @@ def _annotation(
         ],
         text_objects=[
             pr.TextObject(
-                f"{summary_line(reading)}\r\n{RESEARCH_NOTICE}",
+                "\r\n".join(words),
                 "PIXEL",
                 bounding_box=_text_box(box),
                 text_justification="LEFT",

@@ -111,6 +111,8 @@ def _segment(reading: KneeReading, scope: UidScope, number: int) -> hd.seg.Segme
         tracking_id=f"Knee {number}",
         anatomic_regions=[codes.SCT.Knee],
     )
+    if reading.forced:
+        described.SegmentDescription = vocabulary.FORCED_NOTICE
     if reading.side in _LATERALITY:
         laterality = hd.sr.CodedConcept.from_code(_LATERALITY[reading.side])
         described.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [laterality]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from highdicom import sr
 from pydicom import Dataset
@@ -17,7 +17,9 @@ from kellgren.output.dicom.common import (
     equipment_attributes,
     outline,
     series_attributes,
+    software_attributes,
     uid_scope,
+    uid_scope_of_refusal,
     with_patient,
     without_patient,
 )
@@ -39,7 +41,9 @@ def structured_report(readings: Sequence[KneeReading], source: Source) -> Datase
     """
     scope = uid_scope(readings, source)
     content = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=_observer(readings[0])),
+        observation_context=sr.ObservationContext(
+            observer_device_context=_observer(readings[0].model)
+        ),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=[
             _measurement_group(reading, source, scope, number)
@@ -58,15 +62,60 @@ def structured_report(readings: Sequence[KneeReading], source: Source) -> Datase
     return with_patient(report, source, readings)
 
 
-def _observer(reading: KneeReading) -> sr.ObserverContext:
+def refusal_report(reason: str, source: Source, model: Mapping[str, str]) -> Dataset:
+    """The report that a picture was not graded, and why.
+
+    Args:
+        reason: as the error says it; holds nothing of the patient.
+        source: the picture.
+        model: of the ensemble that refused it.
+
+    Returns:
+        A Comprehensive 3D SR with one group and no knee.
+    """
+    scope = uid_scope_of_refusal(model, source)
+    picture = sr.SourceImageForMeasurementGroup(
+        referenced_sop_class_uid=source.reference.SOPClassUID,
+        referenced_sop_instance_uid=source.reference.SOPInstanceUID,
+        referenced_frame_numbers=None if source.frame is None else [source.frame],
+    )
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(uid=scope.uid("refusal"), identifier="Refusal"),
+        source_images=[picture],
+        method=vocabulary.SCALE,
+        algorithm_id=_algorithm(model, ()),
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(vocabulary.GRADE, vocabulary.NOT_GRADED),
+            sr.QualitativeEvaluation(vocabulary.STATUS, vocabulary.RESEARCH),
+        ],
+    )
+    comment = sr.TextContentItem(codes.DCM.Comment, reason, sr.RelationshipTypeValues.CONTAINS)
+    group[0].ContentSequence.append(comment)
+    report = sr.Comprehensive3DSR(
+        evidence=[without_patient(source)],
+        content=sr.MeasurementReport(
+            observation_context=sr.ObservationContext(observer_device_context=_observer(model)),
+            procedure_reported=codes.SCT.ImagingProcedure,
+            imaging_measurements=[group],
+            title=codes.DCM.ImagingMeasurementReport,
+        ),
+        is_complete=True,
+        coding_schemes=[vocabulary.scheme_identification()],
+        **series_attributes(scope, "report"),
+        **software_attributes(model),
+    )
+    return with_patient(report, source, ())
+
+
+def _observer(model: Mapping[str, str]) -> sr.ObserverContext:
     return sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
             uid=vocabulary.DEVICE_UID,
-            name=reading.model["name"],
+            name=model["name"],
             manufacturer_name=MANUFACTURER,
             model_name=MODEL_NAME,
-            serial_number=reading.model["checksum"],
+            serial_number=model["checksum"],
         ),
     )
 
@@ -88,7 +137,7 @@ def _measurement_group(
         finding_type=codes.SCT.KneeJoint,
         finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=_LATERALITY[reading.side])],
         method=vocabulary.SCALE,
-        algorithm_id=_algorithm(reading),
+        algorithm_id=_algorithm(reading.model, reading.warnings),
         measurements=[
             sr.Measurement(
                 name=vocabulary.probability_code(grade),
@@ -110,13 +159,13 @@ def _measurement_group(
     )
 
 
-def _algorithm(reading: KneeReading) -> sr.AlgorithmIdentification:
+def _algorithm(model: Mapping[str, str], warnings: Sequence[str]) -> sr.AlgorithmIdentification:
     """TID 4019; the parameters hold all that distinguishes one model from another."""
-    name, _, version = reading.model["software"].partition(" ")
-    parameters = [f"{key}={value}" for key, value in reading.model.items() if key != "software"]
+    name, _, version = model["software"].partition(" ")
+    parameters = [f"{key}={value}" for key, value in model.items() if key != "software"]
     return sr.AlgorithmIdentification(
         name=name,
         version=version,
-        parameters=[*parameters, *(f"warning: {warning}" for warning in reading.warnings)],
+        parameters=[*parameters, *(f"warning: {warning}" for warning in warnings)],
         family=codes.DCM.ArtificialIntelligence,
     )

@@ -15,6 +15,7 @@ from kellgren.grades import Grade
 
 SCHEME = "99KELLGREN"
 RESEARCH_NOTICE = "Research software, not a medical device"
+FORCED_NOTICE = "Refused by a check, graded only because that was forced"
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
 
 
@@ -51,6 +52,7 @@ LIKELY_HIGH = _code("KL-HIGH", "Highest likely Kellgren-Lawrence grade")
 CERTAINTY = _code("CERTAINTY", "Certainty of the grade")
 STATUS = _code("STATUS", "Status of the software")
 RESEARCH = _code("RESEARCH", RESEARCH_NOTICE)
+NOT_GRADED = _code("NOT-GRADED", "Not graded: the picture was refused")
 SCALE = _code("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol")
 EVIDENCE = _code("EVIDENCE", "Half or more of the strongest evidence for the grade")
 

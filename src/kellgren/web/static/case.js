@@ -9,7 +9,7 @@ import { isOpen, newestFirst, remove, appState } from "./state.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
-const GATES = { knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", implant: "No implant", joints: "Other joints" };
+const GATES = { header: "Header", knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", implant: "No implant", joints: "Other joints" };
 const VERDICTS = { passed: "passed", warning: "look again", refused: "refused", unknown: "cannot be told" };
 
 export function caseView(id, go) {
@@ -219,6 +219,7 @@ class CaseScreen {
       table(reading, grades),
       reading.warnings.length ? h("section", {}, h("h3", {}, "Look again"), h("ul", { class: "warnings" }, reading.warnings.map((one) => h("li", {}, icon("warning"), h("span", {}, sentence(one)))))) : null,
       checklist(reading.checks),
+      sideEvidence(reading.side_evidence),
       h("section", { class: "row-of-buttons" }, this.exports(entry, this.kneeOf(entry)), this.deleteButton(entry)),
       h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${appState.about.scale}.`),
     ];
@@ -299,6 +300,14 @@ function checklist(checks) {
   if (!checks.length) return null;
   return h("section", {}, h("h3", {}, "Checks"), h("ul", { class: "checks" }, checks.map((check) =>
     h("li", { class: check.verdict }, icon(check.verdict), h("span", {}, h("b", {}, GATES[check.name] || check.name), h("span", { class: "unseen" }, ` ${VERDICTS[check.verdict]}: `), h("span", { class: "evidence" }, check.evidence))))));
+}
+
+function sideEvidence(statements) {
+  if (!statements?.length) return null; // readings of version 0.1 have none
+  return h("section", {}, h("h3", {}, "What tells the side"), h("table", { class: "side-evidence" },
+    h("tbody", {}, statements.map((one) => h("tr", {},
+      h("th", { scope: "row" }, sentence(one.source), h("span", { class: "evidence" }, one.value)),
+      h("td", {}, one.side ? SIDES[one.side] : "No side"))))));
 }
 
 function percent(p) {

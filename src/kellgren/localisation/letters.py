@@ -1,0 +1,201 @@
+"""Side letters on a film, L and R: found as bright isolated shapes, read by comparison with a font.
+
+A letter never gives a side by itself: what is taken for one may be a scratch. It contradicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from kellgren.arrays import Mask
+from kellgren.grades import Side
+from kellgren.imaging.evidence import SideStatement
+from kellgren.knee import Plane, Region
+
+LETTER = "a letter beside it (contradicts, never decides)"
+BACKWARDS = "{side}, written backwards"
+_NEARER = 0.7  # of the distance to the other knee, up to which a letter belongs to one
+_LONGEST = 900  # pixels of the film's longer side, at which letters are looked for
+_LEVELS = (0.97, 0.85, 0.72, 0.6)  # of the brightest grey
+_HEIGHTS = 0.02, 0.3  # of a letter, of the film's height
+_LEAST_PIXELS = 9  # of its height
+_ASPECTS = 0.3, 1.15  # width over height
+_GRID = 24  # pixels of a side of the shapes compared
+_BLUR = 1.2  # in these pixels: strokes need not lie on each other exactly
+_ALIKE = 0.72  # least overlap with the letter that it is read as
+_AHEAD = 0.05  # by which that overlap is above that with any other letter
+_OTHERS = "ABCDEFGHIJKMNOPQSTUVWXYZ0123456789"
+_MOST_RUNS = 40_000  # of a level; a film of noise has more, and no letters
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter on the film.
+
+    Attributes:
+        side: L or R.
+        mirrored: it is written backwards.
+        centre: (x, y) in pixels of the picture searched.
+    """
+
+    side: Side
+    mirrored: bool
+    centre: tuple[float, float]
+
+
+def letters_beside(film: Plane, regions: Sequence[Region]) -> list[tuple[SideStatement, ...]]:
+    """What the letters on a film say of each of its knees, the nearer one's.
+
+    Args:
+        film: ``(H, W)`` bone bright.
+        regions: of the knees, turned alike by quarters; others are not searched.
+    """
+    said: list[list[SideStatement]] = [[] for _ in regions]
+    quarters = {round(region.angle / 90) % 4 for region in regions}
+    if len(quarters) != 1:
+        return [() for _ in regions]
+    (turns,) = quarters
+    height, width = film.shape
+    columns = [
+        (x, y, width - x, height - y)[turns] for x, y in (region.centre for region in regions)
+    ]
+    for letter in side_letters(np.ascontiguousarray(np.rot90(film, turns))):
+        away = [abs(letter.centre[0] - column) for column in columns]
+        nearest = int(np.argmin(away))
+        if all(away[nearest] < _NEARER * a for n, a in enumerate(away) if n != nearest):
+            word = letter.side.value
+            value = BACKWARDS.format(side=word) if letter.mirrored else word
+            said[nearest].append(SideStatement(LETTER, value, letter.side))
+    return [tuple(dict.fromkeys(statements)) for statements in said]
+
+
+def side_letters(film: Plane) -> list[Letter]:
+    """All letters L and R, upright or mirrored.
+
+    Args:
+        film: ``(H, W)`` upright, bone bright.
+    """
+    scale = min(1.0, _LONGEST / max(film.shape))
+    size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
+    small = np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BOX))
+    brightest, found = float(small.max()), list[Letter]()
+    for level in _LEVELS:
+        bright = small >= level * brightest
+        for left, top, right, bottom in _boxes(bright):
+            read = _read(bright[top:bottom, left:right])
+            if read is None or not _stands_alone(bright, (left, top, right, bottom)):
+                continue
+            centre = ((left + right) / 2 / scale, (top + bottom) / 2 / scale)
+            if all(abs(centre[0] - one.centre[0]) * scale > 4 for one in found):
+                found.append(Letter(*read, centre))
+    return found
+
+
+def _boxes(bright: Mask) -> Iterator[tuple[int, int, int, int]]:
+    """Left, top, right and bottom of each connected shape that may be a letter by its size."""
+    height, width = bright.shape
+    least = max(_LEAST_PIXELS, _HEIGHTS[0] * height)
+    for left, top, right, bottom in _shapes(bright):
+        tall, wide = bottom - top, right - left
+        is_inside = left > 0 and top > 0 and right < width and bottom < height
+        is_tall = least <= tall <= _HEIGHTS[1] * height
+        if is_inside and is_tall and _ASPECTS[0] <= wide / tall <= _ASPECTS[1]:
+            yield left, top, right, bottom
+
+
+def _shapes(bright: Mask) -> list[tuple[int, int, int, int]]:
+    """Boxes of the shapes that hang together, corners counted: runs of rows, joined."""
+    steps = np.diff(np.pad(bright, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    if len(rows) > _MOST_RUNS:
+        return []
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
+
+    first = np.searchsorted(rows, np.arange(bright.shape[0] + 1)).tolist()
+    begin, end = starts.tolist(), ends.tolist()
+    for row in range(1, bright.shape[0]):
+        above, own = first[row - 1], first[row]
+        while above < first[row] and own < first[row + 1]:
+            if begin[above] <= end[own] and begin[own] <= end[above]:
+                parent[root(own)] = root(above)
+            if end[above] < end[own]:
+                above += 1
+            else:
+                own += 1
+    roots = np.array([root(run) for run in range(len(rows))], dtype=int)
+    return _joined(roots, rows, starts, ends)
+
+
+def _joined(
+    roots: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> list[tuple[int, int, int, int]]:
+    if not len(roots):
+        return []
+    order = np.argsort(roots, kind="stable")
+    _, at = np.unique(roots[order], return_index=True)
+    left, right = np.minimum.reduceat(starts[order], at), np.maximum.reduceat(ends[order], at)
+    top, bottom = np.minimum.reduceat(rows[order], at), np.maximum.reduceat(rows[order], at) + 1
+    return list(zip(left.tolist(), top.tolist(), right.tolist(), bottom.tolist(), strict=True))
+
+
+def _stands_alone(bright: Mask, box: tuple[int, int, int, int]) -> bool:
+    """Whether hardly anything around the shape is as bright: no bone, no other letter's part."""
+    left, top, right, bottom = box
+    reach = max(2, round(0.2 * (bottom - top)))
+    rows = slice(max(0, top - reach), bottom + reach)
+    columns = slice(max(0, left - reach), right + reach)
+    around = bright[rows, columns].sum() - bright[top:bottom, left:right].sum()
+    return bool(around <= 0.02 * (bottom - top) * (right - left))
+
+
+def _read(shape: Mask) -> tuple[Side, bool] | None:
+    """The side that a shape is read as, and whether it is mirrored."""
+    aspect = shape.shape[1] / shape.shape[0]
+    seen = _on_grid(Image.fromarray(shape.astype(np.uint8) * 255))
+    best: dict[tuple[str, bool], float] = {}
+    for name, mirrored, template, wide in _templates():
+        stretch = max(aspect / wide, wide / aspect)
+        if stretch <= 1.6:
+            overlap = float(np.minimum(seen, template).sum() / np.maximum(seen, template).sum())
+            best[name, mirrored] = max(best.get((name, mirrored), 0.0), overlap)
+    ranked = sorted(best, key=lambda key: -best[key])
+    if not ranked or ranked[0][0] not in "LR" or best[ranked[0]] < _ALIKE:
+        return None
+    if len(ranked) > 1 and best[ranked[0]] - best[ranked[1]] < _AHEAD:
+        return None
+    return Side(ranked[0][0]), ranked[0][1]
+
+
+def _on_grid(shape: Image.Image) -> Plane:
+    small = shape.resize((_GRID, _GRID), Image.Resampling.BOX)
+    small = small.filter(ImageFilter.GaussianBlur(_BLUR))
+    return np.asarray(small, dtype=np.float32) / np.float32(255)
+
+
+@cache
+def _templates() -> tuple[tuple[str, bool, Plane, float], ...]:
+    """Name, whether mirrored, shape and width over height of each letter, thin to bold."""
+    font, made = ImageFont.load_default(96), list[tuple[str, bool, Plane, float]]()
+    for name in f"LR{_OTHERS}":
+        for thicker in (0, 3, 5, 9, 13, 17):
+            picture = Image.new("L", (200, 200))
+            ImageDraw.Draw(picture).text((100, 100), name, 255, font, "mm")
+            if thicker:
+                picture = picture.filter(ImageFilter.MaxFilter(thicker))
+            cut = picture.crop(picture.getbbox())
+            grid, wide = _on_grid(cut), cut.width / cut.height
+            made.append((name, False, grid, wide))
+            made.append((name, True, np.ascontiguousarray(grid[:, ::-1]), wide))
+    return tuple(made)
