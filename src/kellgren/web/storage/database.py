@@ -15,6 +15,7 @@ from kellgren.web.storage.opening import LOST, StoreBusy, base_trouble
 
 BUSY_SECONDS = 3.0
 """That a change waits for others, of this process or another, before it is given up."""
+_CHECKPOINT_MS = 200
 
 
 class Database:
@@ -56,10 +57,14 @@ class Database:
     def forget_old_pages(self) -> bool:
         """Take what was deleted out of the log of changes; False where another program reads it."""
         with held(self._write_lock), held(self._read_lock):
+            # Others wait meanwhile, requests among them: not long.
+            self._writer.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
             try:
                 [(busy, *_)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.OperationalError:
                 return False
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
         return not busy
 
     def trouble(self) -> str:
