@@ -28,7 +28,8 @@ from serve_load import OPEN, Film, Ledger, Server, cut_off, make_films, slow_con
 
 TRUE_WITHIN_S = 5.0
 BEFORE_S, FAULT_S, KILL_PAUSE_S = 4.0, 10.0, 4.0
-_ANSWER_S = 120.0
+_DRIP_S = 33.0  # a body but a film's must be whole within 30 s
+_ANSWER_S, _QUEUE = 180.0, 12
 _TMPFS_MB = 330  # 256 of which the server leaves free
 # A disk of its own for the store, which a second process fills and empties as files tell it.
 _ON_SMALL_DISK = f"""
@@ -246,28 +247,29 @@ def drip(films: list[Film], folder: Path, workers: int, count: int) -> bool:
                 for n in range(count)
             ]
             left = list(opened)
-            while time.monotonic() - began < 2.6 * FAULT_S:
+            while time.monotonic() - began < _DRIP_S:
                 for connection in list(left):
                     try:
                         connection.send(b" ")
                     except OSError:
                         left.remove(connection)
                 time.sleep(1.0)
-        print(f"{cut_off(opened)} of {count} dripping connections were closed", end=" ")
+        closed = cut_off(opened)
+        print(f"{closed} of {count} dripping connections were closed", end=" ")
         print(f"within {time.monotonic() - began:.0f} s; HTTP {server.memory_mb()[0]:.0f} MB")
         for connection in opened:
             connection.close()
         settle(server, ledger)
         bad = [one for one in watch.said if one[1] != 200]
         print(f"/health: asked {len(watch.said)} times, not 200: {len(bad)}")
-        return judged(server, ledger) and not bad
+        return judged(server, ledger) and not bad and closed == count
 
 
 class Served:
     """A server that is ready, and that can be started again."""
 
     def __init__(self, store: Path, workers: int, prefix: list[str] | None = None) -> None:
-        self._start = lambda: Server(store, workers, 10_000, prefix or [])
+        self._start = lambda: Server(store, workers, _QUEUE, prefix or [])
         self._workers = workers
         self.server = self._start()
         self.server.await_graders(workers)

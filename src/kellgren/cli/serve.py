@@ -13,6 +13,18 @@ EXAMPLES = (
     "KELLGREN_TOKEN=... kellgren serve --host 0.0.0.0 --allow-host films.example.org"
 )
 
+RootPath = Annotated[
+    str, typer.Option(help="Path below which a proxy shows the server, such as /knees.")
+]
+KeepDays = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="Delete answered cases, studies' too, after so many days."),
+]
+MaxGb = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="Most GB to keep; the oldest answered cases make room."),
+]
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -41,17 +53,9 @@ def serve(
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Keep file names; they may name patients.")
     ] = False,
-    root_path: Annotated[
-        str, typer.Option(help="Path below which a proxy shows the server, such as /knees.")
-    ] = "",
-    keep_days: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="Delete answered cases, studies' too, after so many days."),
-    ] = None,
-    max_gb: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="Most GB to keep; the oldest answered cases make room."),
-    ] = None,
+    root_path: RootPath = "",
+    keep_days: KeepDays = None,
+    max_gb: MaxGb = None,
 ) -> None:
     """Run the reading room: a web page and an API on this machine."""
     from kellgren.cli.inputs import cores
