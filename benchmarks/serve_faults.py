@@ -1,9 +1,9 @@
 """The server while something goes wrong: nothing lost, nothing answered twice, /health true.
 
-Run by `serve_load.py --part full-disk | locked | lost-base | drip | grader-kills`. Films come in
-for some seconds, then the fault begins and ends, then every accepted film must have its own answer.
-/health must say so (503) within 5 s of the fault, and be 200 again within 5 s of its end, or as
-soon as new graders have their model.
+Run by `serve_load.py --part full-disk | locked | lost-base | drip | hostile | grader-kills`. Films
+come in for some seconds, then the fault begins and ends, then every accepted film must have its own
+answer. /health must say so (503) within 5 s of the fault, and be 200 again within 5 s of its end,
+or as soon as new graders have their model.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from serve_load import OPEN, Film, Ledger, Server, cut_off, make_films, slow_connection
 
-TRUE_WITHIN_S = 5.0
+TRUE_WITHIN_S, MOST_MB = 5.0, 200.0
 BEFORE_S, FAULT_S, KILL_PAUSE_S = 4.0, 10.0, 4.0
 _DRIP_S = 33.0  # a body but a film's must be whole within 30 s
 _ANSWER_S, _QUEUE = 180.0, 12
@@ -265,14 +266,56 @@ def drip(films: list[Film], folder: Path, workers: int, count: int) -> bool:
         return judged(server, ledger) and not bad and closed == count
 
 
+def hostile_body(port: int, kind: int, size: int) -> int:
+    """Send a body that is too large, without a token; the bytes that the server took of it."""
+    head = f"POST /api/v1/studies HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+    length = f"Content-Length: {size}" if kind else "Transfer-Encoding: chunked"
+    block = bytes(2**20)
+    chunk = block if kind else b"100000\r\n" + block + b"\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n{length}\r\n\r\n".encode())
+        try:
+            while sent < size:
+                connection.sendall(chunk)
+                sent += len(block)
+        except OSError:  # cut off
+            pass
+    return sent
+
+
+def hostile(films: list[Film], folder: Path, workers: int, count: int) -> bool:
+    """A gigabyte of bodies that are too large, eight at a time; films are answered meanwhile."""
+    ledger, each = Ledger(), 2**30 // count
+    with closing(Served(folder / "store", workers)) as served:
+        server = served.server
+        before = server.memory_mb()[0]
+        with life(server, films, ledger) as watch, ThreadPoolExecutor(8) as pool:
+            began = time.monotonic()
+            kinds = [n % 2 for n in range(count)]
+            taken = sum(pool.map(lambda kind: hostile_body(server.port, kind, each), kinds))
+        after = server.memory_mb()[0]
+        print(
+            f"{count} bodies of {each / 2**20:.0f} MB in {time.monotonic() - began:.0f} s, of which"
+        )
+        print(
+            f"{taken / 2**20:.0f} MB were taken; HTTP {before:.0f} MB before, {after:.0f} MB after"
+        )
+        settle(server, ledger)
+        bad = [one for one in watch.said if one[1] != 200]
+        return judged(server, ledger) and not bad and after < MOST_MB
+
+
 class Served:
     """A server that is ready, and that can be started again."""
 
     def __init__(self, store: Path, workers: int, prefix: list[str] | None = None) -> None:
-        self._start = lambda: Server(store, workers, _QUEUE, prefix or [])
-        self._workers = workers
+        self._store, self._workers, self._prefix = store, workers, prefix or []
         self.server = self._start()
         self.server.await_graders(workers)
+
+    def _start(self) -> Server:
+        return Server(self._store, self._workers, _QUEUE, self._prefix)
 
     def restart(self, how: signal.Signals) -> None:
         """End it, and start it again."""
@@ -298,6 +341,7 @@ def run(part: str, workers: int, slow: int) -> bool:
             "full-disk": lambda: full_disk(films, folder, workers),
             "locked": lambda: locked(films, folder, workers),
             "lost-base": lambda: lost_base(films, folder, workers),
+            "hostile": lambda: hostile(films, folder, workers, slow),
             "drip": lambda: drip(films, folder, workers, slow),
             "grader-kills": lambda: grader_kills(films, folder, workers),
         }

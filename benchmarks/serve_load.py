@@ -3,7 +3,8 @@
     python benchmarks/serve_load.py --part load   [--clients 64] [--seconds 180]
     python benchmarks/serve_load.py --part slow   [--slow 500]
     python benchmarks/serve_load.py --part kills  [--kills 50]
-    python benchmarks/serve_load.py --part full-disk | locked | lost-base | drip | grader-kills
+    python benchmarks/serve_load.py --part full-disk | locked | lost-base | grader-kills
+    python benchmarks/serve_load.py --part drip | hostile  [--slow 500]
 
 Everything happens on 127.0.0.1, against a server that this program starts with the default model
 and ends again. Films are 16-bit TIFF files of 1 to 20 MB, each an example knee enlarged and with a
@@ -442,7 +443,7 @@ def kills(count: int, workers: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    faults = ("full-disk", "locked", "lost-base", "drip", "grader-kills")
+    faults = ("full-disk", "locked", "lost-base", "drip", "hostile", "grader-kills")
     parser.add_argument("--part", choices=("load", "slow", "kills", *faults), required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=180)

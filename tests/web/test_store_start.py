@@ -9,6 +9,7 @@ import re
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,18 @@ def test_a_database_that_is_removed_meanwhile_is_written_anew(folder: Path, tmp_
     }
     assert store.case(added) is not None
     assert store.case(later) is not None
+    store.close()
+
+
+def test_a_long_change_of_its_own_is_no_trouble(folder: Path) -> None:
+    store = CaseStore(folder)
+    with store.transaction() as base:
+        base.execute("UPDATE cases SET note = 'slowly'")
+        assert store.database.trouble() == ""
+    with closing(sqlite3.connect(folder / "cases.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "another program" in store.database.trouble()
+    assert store.database.trouble() == ""
     store.close()
 
 

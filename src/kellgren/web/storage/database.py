@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kellgren.web.storage.case_rows import connect
-from kellgren.web.storage.opening import LOST, StoreBusy, base_trouble
+from kellgren.web.storage.opening import LOCKED, LOST, StoreBusy, base_trouble
 
 BUSY_SECONDS = 3.0
 """That a change waits for others, of this process or another, before it is given up."""
 _CHECKPOINT_MS = 200
+_PROBE_S, _SAMPLES = 0.5, 25
 
 
 class Database:
@@ -69,7 +71,17 @@ class Database:
 
     def trouble(self) -> str:
         """Why the file cannot be written to, as a clause; empty: it can."""
-        return base_trouble(self._path, self._inode)
+        # With the lock in hand no change of this process can be what another one waits for.
+        if self._write_lock.acquire(timeout=_PROBE_S):
+            try:
+                return base_trouble(self._path, self._inode)
+            finally:
+                self._write_lock.release()
+        for _ in range(_SAMPLES):
+            if self._writer.in_transaction:
+                return ""
+            time.sleep(_PROBE_S / _SAMPLES)
+        return LOCKED if self._path.exists() else LOST
 
     def rescue(self) -> bool:
         """Write the database anew where its file was removed; False where that was not the case."""

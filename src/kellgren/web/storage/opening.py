@@ -141,8 +141,9 @@ def base_trouble(base: Path, opened: int) -> str:
     return ""
 
 
+LOCKED = "another program holds the database locked"
 LOST = "the database was removed while the server runs"
-"""What `base_trouble` says where the file is not the one that was opened."""
+"""What `base_trouble` says of a lock, and where the file is not the one that was opened."""
 
 
 def trouble_text(error: Exception) -> str:
@@ -151,8 +152,8 @@ def trouble_text(error: Exception) -> str:
         return f"the disk cannot be written ({error.strerror})"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return {
-        sqlite3.SQLITE_BUSY: "another program holds the database locked",
-        sqlite3.SQLITE_LOCKED: "another program holds the database locked",
+        sqlite3.SQLITE_BUSY: LOCKED,
+        sqlite3.SQLITE_LOCKED: LOCKED,
         sqlite3.SQLITE_FULL: "the disk is full",
         sqlite3.SQLITE_CORRUPT: "the database is damaged",
         sqlite3.SQLITE_NOTADB: "the database is damaged",
