@@ -11,9 +11,11 @@ import csv
 import json
 import os
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -585,6 +587,11 @@ def test_the_page_works_below_a_path_and_signs_out(chromium: Browser, tmp_path: 
         expect(page).to_have_url(re.compile("/knees/studies$"))
         page.get_by_role("link", name="Work-list").click()
         expect(page.locator("a.row.graded")).to_be_visible()
+        with closing(sqlite3.connect(tmp_path / "store" / "cases.sqlite")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            trouble = "Server in trouble: another program holds the database locked"
+            expect(page.locator("#status")).to_have_text(trouble)
+        expect(page.locator("#status")).to_have_text("Ready")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Token")).to_be_visible()
         assert page.request.get(f"{room.url}/api/v1/cases").status == 401

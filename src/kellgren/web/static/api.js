@@ -32,7 +32,8 @@ async function ask(path, options = {}) {
 
 export const about = () => ask(`${ROOT}/api/v1/about`);
 export const session = () => ask(`${ROOT}/api/v1/session`);
-export const health = () => ask(`${ROOT}/health`);
+// Answered with 503, and the reason, where the server is not ready.
+export const health = async () => (await fetch(`${ROOT}/health`)).json();
 export const getCase = (id) => ask(`${ROOT}/api/v1/cases/${encodeURIComponent(id)}`);
 export const similar = (path) => ask(path);
 export const changes = (after) => ask(`${ROOT}/api/v1/cases?limit=1000&after=${after}`);

@@ -90,16 +90,19 @@ addEventListener("drop", async (event) => {
 });
 
 let graders = null;
+let failing = "";
 async function status() {
   const place = document.getElementById("status");
   const left = waiting();
   const words = appState.trouble
     ? ["trouble", "Server away"]
-    : left
-      ? ["busy", `${left} to read`]
-      : graders
-        ? ["ready", "Ready"]
-        : ["busy", "Warming up"];
+    : failing
+      ? ["trouble", `Server in trouble: ${failing}`]
+      : left
+        ? ["busy", `${left} to read`]
+        : graders
+          ? ["ready", "Ready"]
+          : ["busy", "Warming up"];
   if (place.dataset.state === words[0] && place.textContent === words[1]) return;
   place.dataset.state = words[0];
   place.textContent = words[1];
@@ -107,12 +110,14 @@ async function status() {
 
 async function watchGraders() {
   try {
-    graders = (await api.health()).graders;
+    const health = await api.health();
+    graders = health.graders;
+    failing = health.status === "failing" ? health.detail : "";
   } catch {
     graders = null;
   }
   status();
-  setTimeout(watchGraders, graders ? 15000 : 700);
+  setTimeout(watchGraders, graders && !failing ? 15000 : 700);
 }
 
 function signInView() {
