@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sqlite3
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE
 from kellgren.web.app import Application
 from kellgren.web.settings import Limits, Settings
+from kellgren.web.workers.process import GraderFailed, GraderProcess
 from web_room import children, hand_in, parts
 
 KNEE = EXAMPLES / "9511862L.png"
@@ -69,11 +72,29 @@ def not_ready(client: TestClient) -> str:
 
 
 def begun(client: TestClient) -> str:
-    """Upload a film; the address of its case when it is being read."""
+    """Upload a film; the address of its case, which a grader reads no further until `go_on`."""
+    to_graders(signal.SIGSTOP)
     [case] = hand_in(client, KNEE, wait=0)
     while client.get(case["url"]).json()["state"] == "waiting":
         time.sleep(0.01)
     return str(case["url"])
+
+
+def to_graders(number: signal.Signals) -> None:
+    for grader in children(os.getpid()):
+        os.kill(grader, number)
+
+
+def go_on() -> None:
+    to_graders(signal.SIGCONT)
+
+
+def large_film() -> bytes:
+    """A knee that takes long enough to read for a signal to come in between."""
+    stream = io.BytesIO()
+    with Image.open(KNEE) as knee:
+        knee.convert("L").resize((3000, 3000)).save(stream, "TIFF")
+    return stream.getvalue()
 
 
 def settled(client: TestClient, url: str) -> dict[str, Any]:
@@ -88,6 +109,7 @@ def test_another_programs_lock_ends_no_grader(client: TestClient, app: Applicati
     url = begun(client)
     with closing(sqlite3.connect(app.settings.store / "cases.sqlite")) as other:
         other.execute("BEGIN IMMEDIATE")
+        go_on()
         assert "locked" in not_ready(client)
         answer = client.post("/api/v1/cases", files=parts([KNEE]))
         assert answer.status_code == 503
@@ -110,6 +132,7 @@ def test_a_full_disk_ends_no_grader(
 
     with monkeypatch.context() as patch:
         patch.setattr("kellgren.web.storage.blobs.os.fsync", full)
+        go_on()
         assert "disk" in not_ready(client)
         assert client.post("/api/v1/cases", files=parts([KNEE])).status_code == 507
         assert client.get(url).json()["state"] == "working"
@@ -119,17 +142,31 @@ def test_a_full_disk_ends_no_grader(
 
 def test_a_film_is_not_blamed_for_a_killed_grader(client: TestClient, app: Application) -> None:
     url = begun(client)
-    for grader in children(os.getpid()):
-        os.kill(grader, signal.SIGKILL)
+    to_graders(signal.SIGKILL)
     assert not_ready(client)
     case = settled(client, url)
     assert (case["state"], case["note"]) == ("graded", "")
     assert app.pool.failures > 0
 
 
+def test_a_film_that_ends_two_graders_fails(client: TestClient) -> None:
+    """By what a decoder's fault looks like; once could be anything."""
+    url = hand_in(client, ("film.tiff", large_film()), wait=0)[0]["url"]
+    for _ in range(2):
+        while client.get(url).json()["state"] == "waiting":
+            time.sleep(0.01)
+        [grader] = children(os.getpid())
+        os.kill(grader, signal.SIGSEGV)
+        while client.get(url).json()["state"] == "working":
+            time.sleep(0.01)
+    case = settled(client, url)
+    assert case["state"] == "failed"
+    assert "ended the grader" in case["note"]
+    assert hand_in(client, KNEE)[0]["state"] == "graded"
+
+
 def test_an_idle_grader_that_is_killed_is_missed(client: TestClient) -> None:
-    for grader in children(os.getpid()):
-        os.kill(grader, signal.SIGKILL)
+    to_graders(signal.SIGKILL)
     assert "grader" in not_ready(client)
     until(client, lambda health: health["status"] == "ok")
 
@@ -169,6 +206,7 @@ def test_a_case_deleted_while_it_is_read_blames_nobody(
 ) -> None:
     failures, url = app.pool.failures, begun(client)
     assert client.delete(url).status_code == 204
+    go_on()
     assert hand_in(client, KNEE)[0]["state"] == "graded"
     assert app.pool.failures == failures
     assert "damaged" not in caplog.text
@@ -190,6 +228,14 @@ def test_graders_have_no_secret_and_few_rights(client: TestClient) -> None:
     assert int(limits["Max file size"]) < 2**30
     assert int(limits["Max open files"]) < 1024
     assert int(limits["Max address space"]) < 2**33
+
+
+def test_a_process_that_cannot_be_started_is_no_trouble_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
+    with pytest.raises(GraderFailed, match="could be started"):
+        GraderProcess(None, 2**30)
 
 
 def test_cases_that_nobody_answers_are_noticed(

@@ -165,6 +165,7 @@ class GraderPool:
                 raise GraderFailed(str(error)) from None
             answer = _failed_answer(job, grader.model, str(error), time.monotonic() - began)
         self._finish(place, job, answer)
+        self._answered = time.monotonic()
         self._blame.pop(job.id, None)
         self._on_answer()
 
@@ -204,7 +205,6 @@ class GraderPool:
                 pause = min(2 * pause, _LONGEST_STORE_PAUSE_S)
             else:
                 self._troubles.pop(place, None)
-                self._answered = time.monotonic()
                 return
 
     def _cannot_store(self, place: int, error: Exception) -> None:

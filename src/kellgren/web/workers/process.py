@@ -76,14 +76,17 @@ class GraderProcess:
 
     def __init__(self, model: Path | None, memory: int) -> None:
         arguments = [sys.executable, "-m", "kellgren.web.workers.grader", str(memory)]
-        self._process = subprocess.Popen(
-            arguments if model is None else [*arguments, str(model)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a decoder's messages may quote a header
-            bufsize=0,
-            env=grader_environment(os.environ),
-        )
+        try:
+            self._process = subprocess.Popen(
+                arguments if model is None else [*arguments, str(model)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # a decoder's messages may quote a header
+                bufsize=0,
+                env=grader_environment(os.environ),
+            )
+        except OSError as error:
+            raise GraderFailed(f"no process could be started ({error.strerror})") from None
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         self._buffer = b""
