@@ -60,6 +60,7 @@ def ensemble(
     Exit code 1: a job failed; the others are done. With --plan: some weights cannot be had.
     """
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.manners.endings import interrupted_leaves
 
     with needs_train_extra():
         from kellgren.cli.training.campaign_plan import show_plan
@@ -75,7 +76,8 @@ def ensemble(
             raise typer.Exit(ExitCode.of_check(complete))
         if out is None:
             raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
-        result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
+        with interrupted_leaves(f"whole epochs are kept in {out}; the same command goes on"):
+            result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
     _print_summary(result, out)
     raise typer.Exit(ExitCode.of_check(not result.failed))
 

@@ -55,6 +55,7 @@ def member(
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
+        from kellgren.cli.manners.endings import interrupted_leaves
         from kellgren.cli.score_tables import render
         from kellgren.cli.training.training_bars import Bars
         from kellgren.data.manifest import for_training, index
@@ -66,7 +67,8 @@ def member(
         knees = for_training(index(data), data, splits or ())
         run, all_folds = _chosen(recipe, knees, out, fold, folds, weights_dir, start_from)
         terminal.err.print(_words(run), style="dim")
-        with terminal.progress("") as bar:
+        leaves = interrupted_leaves(f"whole epochs are kept in {out}; --resume goes on from there")
+        with leaves, terminal.progress("") as bar:
             watcher = Bars(bar)
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
             history = read_history(run.checkpoint, run.identity)
@@ -127,12 +129,19 @@ def verify(
     raise typer.Exit(ExitCode.of_check(good))
 
 
-@app.command(epilog="kellgren train recipes")
-def recipes() -> None:
-    """List the shipped recipes."""
+@app.command(epilog="kellgren train recipes · kellgren train recipes --show inception")
+def recipes(
+    show: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Print this recipe as its TOML file.")
+    ] = None,
+) -> None:
+    """List the shipped recipes, or print one, to be changed and trained."""
     from kellgren.cli import terminal
-    from kellgren.training.recipe import read_recipe, shipped_recipes
+    from kellgren.training.recipe import read_recipe, recipe_text, shipped_recipes
 
+    if show is not None:
+        typer.echo(recipe_text(show), nl=False)
+        return
     for name in shipped_recipes():
         content = read_recipe(name)
         sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in content.stages)
