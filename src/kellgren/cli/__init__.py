@@ -67,4 +67,6 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a file's name need not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     with endings():
-        app()  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code
+        app(
+            prog_name="kellgren"
+        )  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code

@@ -67,7 +67,10 @@ ModelFolder = Annotated[
 ]
 EngineName = Annotated[
     Literal["onnxruntime", "openvino"],
-    typer.Option(envvar="KELLGREN_ENGINE", help="Library that runs the networks."),
+    typer.Option(
+        envvar="KELLGREN_ENGINE",
+        help="Library that runs the networks; openvino: with the extra fast.",
+    ),
 ]
 PrecisionName = Annotated[
     Literal["fp32", "bf16"],

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
@@ -138,7 +139,7 @@ def _show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:
-    out.print(readings_table(graded))
+    out.print(fitted(readings_table(graded), out))
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
     counted = Counter(row.grade for row in graded)
@@ -172,7 +173,7 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
                 f"{row.region.angle:.0f}",
                 f"{row.confidence:.2f}",
             )
-        out.print(listing)
+        out.print(fitted(listing, out))
     _show_warnings((row.image, warning) for row in located for warning in row.warnings)
     for refused in (row for row in rows if not isinstance(row, KneeLocation)):
         err.print(Text(f"no knee: {refused.image}: {refused.note}"), soft_wrap=True)

@@ -90,7 +90,8 @@ def code_of(error: KellgrenError | OSError) -> ExitCode:
 def _words(error: KellgrenError | OSError) -> str:
     if isinstance(error, KellgrenError | CannotWrite):
         return str(error)
-    return f"{error.filename or 'file system'}: {error.strerror or type(error).__name__}"
+    # Whatever is opened by its name has it in the error; what has none is a stream.
+    return f"{error.filename or 'standard output'}: {error.strerror or type(error).__name__}"
 
 
 def _flush_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-NARROW = 72
-"""Columns below which options stand one below another instead of in a table."""
+from kellgren.cli.manners.narrow import NARROW
+
 _MARKUP = re.compile(r"\[/?[a-z]+( [a-z]+)*\]")
 
 
@@ -35,15 +36,32 @@ class _Helpful:
         if shutil.get_terminal_size().columns >= NARROW:
             super().format_help(ctx, formatter)  # type: ignore[misc]
             return
-        command: Any = self
-        kept = command.rich_markup_mode, command.epilog
-        command.rich_markup_mode = None
-        command.epilog = _MARKUP.sub("", command.epilog or "")
-        formatter.width = shutil.get_terminal_size().columns
-        try:
-            super().format_help(ctx, formatter)  # type: ignore[misc]
-        finally:
-            command.rich_markup_mode, command.epilog = kept
+        _narrow_page(self, ctx, formatter)
+
+
+def _narrow_page(command: Any, ctx: Any, formatter: Any) -> None:
+    """Every option and command on a line of its own, what it does below it."""
+    formatter.width = shutil.get_terminal_size().columns
+    command.format_usage(ctx, formatter)
+    formatter.write_paragraph()
+    formatter.write_text(inspect.cleandoc(command.help or ""))
+    parameters = [param.get_help_record(ctx) for param in command.get_params(ctx)]
+    below = getattr(command, "commands", {})
+    commands = [(name, one.get_short_help_str(limit=1000)) for name, one in below.items()]
+    for heading, records in (("Options", parameters), ("Commands", commands)):
+        if records:
+            _narrow_section(formatter, heading, [record for record in records if record])
+    if command.epilog:
+        formatter.write_paragraph()
+        formatter.write_text(_MARKUP.sub("", command.epilog))
+
+
+def _narrow_section(formatter: Any, heading: str, records: list[tuple[str, str]]) -> None:
+    with formatter.section(heading):
+        for name, words in records:
+            formatter.write_text(name)
+            with formatter.indentation():
+                formatter.write_text(" ".join(words.split()))
 
 
 class HelpfulCommand(_Helpful, TyperCommand):

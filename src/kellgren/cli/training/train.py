@@ -50,7 +50,10 @@ def member(
         float | None, typer.Option(min=0, help="Stop after an epoch before this is exceeded.")
     ] = None,
 ) -> None:
-    """Train one member with one fold held out; end in its ONNX file and its predictions there."""
+    """Train one member with one fold held out; end in its ONNX file and its predictions there.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
 
@@ -95,6 +98,8 @@ def verify(
     """Grade held-out knees with the exported files on the processor; compare with torch.
 
     Exit code 1: a file's probabilities differ by more than 0.001, or a grade does.
+
+    Needs the extra train.
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
