@@ -1,4 +1,4 @@
-"""What README and threat model claim is so: the ten examples as scored, the tests that are named."""
+"""What README and threat model claim is so: ten examples as scored, tests that are there."""
 
 from __future__ import annotations
 
