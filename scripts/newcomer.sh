@@ -202,12 +202,19 @@ documents() {
     mkdir -p "kneeKL299/train/$grade"
     cp "examples/$image" "kneeKL299/train/$grade/"
   done <examples/grades.csv
+  sed 's/^\([0-9]\)/examples\/\1/' examples/grades.csv >study.csv
   try "a table to compare with" 0 "${KELLGREN[@]}" grade study --csv others.csv
-  local page line
+  local page line codes
   for page in README.md docs/tutorial.md docs/how-to/{grade-a-study,grade-whole-films,prepare-data,compare-models,read-a-study,train-a-member}.md; do
     while IFS= read -r line; do
-      # 4: a pattern of the document that matches nothing here; 1: ten knees are no training data
-      try "$page: $line" 0,1,2,4 bash -c "${line/#kellgren/"${KELLGREN[*]@Q}"}"
+      cp others.csv grades.csv # as a page expects it; the one before may have made another
+      case $line in
+        *.dcm*) codes=4 ;;         # a pattern that matches nothing here
+        *'data check'*) codes=0,1 ;; # ten knees are not what was published
+        *'data folds'*) codes=0,2 ;; # the extra train may be missing
+        *) codes=0 ;;
+      esac
+      try "$page: $line" "$codes" bash -c "${line/#kellgren/"${KELLGREN[*]@Q}"}"
       [ -s "$WORK/said" ] || wrong "$page: says nothing"
     done < <(lines_of "$page")
   done

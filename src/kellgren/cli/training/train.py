@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.manners.endings import interrupted_leaves
 from kellgren.cli.training import campaign
 from kellgren.cli.training.localiser import EXAMPLES, localiser
 
 if TYPE_CHECKING:
     from kellgren.data.manifest import Knee
     from kellgren.data.splits import Folds
+    from kellgren.evaluation import Scores
     from kellgren.training.member.run import MemberRun
 
 app = typer.Typer(no_args_is_help=True, help="Train networks on graded knees.")
@@ -58,8 +61,6 @@ def member(
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
-        from kellgren.cli.manners.endings import interrupted_leaves
-        from kellgren.cli.score_tables import render
         from kellgren.cli.training.training_bars import Bars
         from kellgren.data.manifest import for_training, index
         from kellgren.training.member.checkpoint import read_history
@@ -70,8 +71,7 @@ def member(
         knees = for_training(index(data), data, splits or ())
         run, all_folds = _chosen(recipe, knees, out, fold, folds, weights_dir, start_from)
         terminal.err.print(_words(run), style="dim")
-        leaves = interrupted_leaves(f"whole epochs are kept in {out}; --resume goes on from there")
-        with leaves, terminal.progress("") as bar:
+        with _leaves(out), terminal.progress("") as bar:
             watcher = Bars(bar)
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
             history = read_history(run.checkpoint, run.identity)
@@ -85,9 +85,7 @@ def member(
         paused = f"paused after epoch {len(history)} of {run.recipe.epochs}; --resume goes on"
         terminal.err.print(paused, style="yellow")
         return
-    if scores is not None:
-        terminal.out.print(render(scores))
-    terminal.err.print(f"written: {run.out}", style="dim")
+    _show_result(run, scores)
 
 
 @app.command(epilog="kellgren train verify campaign --data kneeKL299")
@@ -151,6 +149,20 @@ def recipes(
         content = read_recipe(name)
         sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in content.stages)
         terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
+
+
+def _leaves(out: Path) -> AbstractContextManager[None]:
+    return interrupted_leaves(f"whole epochs are kept in {out}; --resume goes on from there")
+
+
+def _show_result(run: MemberRun, scores: Scores | None) -> None:
+    """Print a finished run's scores, if knees were held out, and where it lies."""
+    from kellgren.cli import terminal
+    from kellgren.cli.score_tables import render
+
+    if scores is not None:
+        terminal.out.print(render(scores))
+    terminal.err.print(f"written: {run.out}", style="dim")
 
 
 def _words(run: MemberRun) -> str:
