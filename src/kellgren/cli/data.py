@@ -71,7 +71,10 @@ def folds(
         list[str] | None, typer.Option(help="Only this of train and val; may be repeated.")
     ] = None,
 ) -> None:
-    """Divide the patients into folds, each with the same share of every grade."""
+    """Divide the patients into folds, each with the same share of every grade.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training

@@ -67,7 +67,10 @@ ModelFolder = Annotated[
 ]
 EngineName = Annotated[
     Literal["onnxruntime", "openvino"],
-    typer.Option(envvar="KELLGREN_ENGINE", help="Library that runs the networks."),
+    typer.Option(
+        envvar="KELLGREN_ENGINE",
+        help="Library that runs the networks; openvino: with the extra fast.",
+    ),
 ]
 PrecisionName = Annotated[
     Literal["fp32", "bf16"],
@@ -148,6 +151,7 @@ def grade(
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores, expanded, files_of
+    from kellgren.cli.manners.endings import batch_into
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
     from kellgren.grading.bundle import default_bundle
@@ -169,7 +173,8 @@ def grade(
     )
     folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
     sides = (Side(side or ""), known)
-    rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, patients)
+    with batch_into(csv, json):
+        rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, patients)
     if fhir is not None:
         _write_fhir(rows, fhir)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
