@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.grades import Side
+from kellgren.imaging.colour import Colours
 
 MIN_SIDE = 32
 """Shortest side of a picture, in pixels: below it a knee cannot be assessed."""
@@ -79,6 +80,7 @@ class Picture:
     side: Side = Side.UNKNOWN
     spacing: PixelSpacing | None = None
     warnings: list[str] = field(default_factory=list)
+    colours: Colours | None = None  # of a picture that was stored in colour
 
 
 class RejectedPicture(Exception):

@@ -15,6 +15,7 @@ import numpy as np
 from kellgren.errors import InvalidOption, UnreadableRadiograph
 from kellgren.grades import Side
 from kellgren.imaging.array import array_picture
+from kellgren.imaging.colour import Colours
 from kellgren.imaging.picture import (
     FORMAT_SUFFIXES,
     PLAUSIBLE_MM,
@@ -40,6 +41,7 @@ class Radiograph:
     bit_depth: int  # bits per pixel that the grey values were scaled by
     file_format: str  # "PNG", "JPEG", "TIFF", "DICOM" or "array"
     warnings: tuple[str, ...]  # what was odd, in plain sentences without header values
+    colours: Colours | None = None  # of a PNG, JPEG or TIFF picture that was stored in colour
 
 
 def read_radiograph(
@@ -80,6 +82,7 @@ def read_radiograph(
         bit_depth=picture.bit_depth,
         file_format=file_format,
         warnings=(*_suffix_warning(name, file_format), *picture.warnings),
+        colours=picture.colours,
     )
     return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
 

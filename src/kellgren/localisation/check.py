@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-CheckName = Literal["knee", "side", "view", "inversion", "exposure", "implant"]
+CheckName = Literal[
+    "knee",
+    "side",
+    "view",
+    "inversion",
+    "exposure",
+    "picture",
+    "implant",
+    "growth_plates",
+    "colour",
+]
 Verdict = Literal["passed", "warning", "refused", "unknown"]
 
 
@@ -14,7 +24,8 @@ class Check:
     """One check of a radiograph before it is graded.
 
     Attributes:
-        name: ``knee``, ``side``, ``view``, ``inversion``, ``exposure`` or ``implant``.
+        name: ``knee``, ``side``, ``view``, ``inversion``, ``exposure``, ``picture``,
+            ``implant``, ``growth_plates`` or ``colour``.
         verdict: ``passed``; ``warning``, which the reading carries; ``refused``, which stops the
             reading unless it is forced; ``unknown`` where neither picture nor header tells.
         evidence: one sentence for the reader, without names or identifiers of the file's header.

@@ -15,12 +15,13 @@ from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
 from kellgren.localisation.laterality import PLACE, agree, check_side, places
+from kellgren.localisation.picture_checks import check_certainty, check_colour, gate_checks
 from kellgren.localisation.quality import (
     check_exposure,
-    check_implant,
     check_inversion,
     check_knee,
     check_view,
+    is_turned,
     share_outside,
 )
 
@@ -147,13 +148,16 @@ def _examine(
     side = check_side(statements, detection.left)
     crop = _crop(radiograph, pixels, detection, agree(statements))
     outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
+    corrected = inversion.verdict == "warning" or is_turned(detection.region)
+    view = check_view(detection, localiser, share_outside=outside)
     checks = (
         check_knee(detection, localiser),
         side,
-        check_view(detection, localiser, share_outside=outside),
+        check_certainty(view, detection.confidence) if corrected else view,
         inversion,
         check_exposure(crop.pixels),
-        check_implant(crop.pixels),
+        *gate_checks(crop.pixels, corrected=corrected),
+        check_colour(radiograph.colours),
     )
     return DetectedKnee(crop, checks, detection.confidence)
 

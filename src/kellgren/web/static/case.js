@@ -9,7 +9,7 @@ import { isOpen, newestFirst, remove, appState } from "./state.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
-const GATES = { knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", implant: "No implant" };
+const GATES = { knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", picture: "Frontal knee", implant: "No implant", growth_plates: "Growth plates closed", colour: "Grey picture" };
 const VERDICTS = { passed: "passed", warning: "look again", refused: "refused", unknown: "cannot be told" };
 
 export function caseView(id, go) {
