@@ -31,11 +31,11 @@ from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane
 from kellgren.localisation.film import find_knees
 from kellgren.localisation.picture_gate import default_gate
+from kellgren.training.gate_making import drawn_pictures
+from kellgren.training.gate_making.build import roles_of
+from kellgren.training.gate_making.examples import WITH_IMPLANT, square
+from kellgren.training.gate_making.native import exposed, moved
 from kellgren.training.knee_detector.run import read_boxes
-from kellgren.training.picture_gate import drawn_pictures
-from kellgren.training.picture_gate.build import roles_of
-from kellgren.training.picture_gate.examples import WITH_IMPLANT, square
-from kellgren.training.picture_gate.native import exposed, moved
 
 PARTS = ("drawn", "metal", "others", "frames", "real", "time")
 HELD_OUT: dict[str, Callable[[Plane, np.random.Generator], Plane]] = {

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kellgren.knee import Plane
-from kellgren.training.picture_gate.painting import Shape, blurred, lay_cement, lay_metal
+from kellgren.training.gate_making.painting import Shape, blurred, lay_cement, lay_metal
 
 JOINT = 0.575
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from kellgren.data.manifest import for_training, index
 from kellgren.localisation.picture_gate import NETWORK, default_folder
+from kellgren.training.gate_making.build import build_gate, roles_of
+from kellgren.training.gate_making.feature_network import exported
 from kellgren.training.knee_detector.run import load_frames
-from kellgren.training.picture_gate.build import build_gate, roles_of
-from kellgren.training.picture_gate.network import exported
 
 BOXES = Path(__file__).parents[1] / "benchmarks" / "frames_boxes.csv"
 

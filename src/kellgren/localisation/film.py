@@ -156,8 +156,8 @@ def _examine(
         check_certainty(view, detection.confidence) if corrected else view,
         inversion,
         check_exposure(crop.pixels),
-        *gate_checks(crop.pixels, corrected=corrected),
         check_colour(radiograph.colours),
+        *gate_checks(crop.pixels, corrected=corrected),
     )
     return DetectedKnee(crop, checks, detection.confidence)
 

@@ -17,25 +17,29 @@ _MUCH_GREY = 0.05
 def gate_checks(knee: Plane, *, corrected: bool) -> tuple[Check, Check, Check]:
     """What the gate says of one knee: the picture, implants and growth plates.
 
+    What is likelier of the last two comes first, because a refusal names the first reason.
+
     Args:
         knee: upright, bone bright, cut as for the members.
         corrected: the picture was turned or inverted for it, so that it must be surer.
     """
     gate = default_gate()
     scores, limits = gate.scores(knee), gate.limits(corrected=corrected)
-    return (
-        check_picture(scores, limits),
-        check_metal(scores, limits, gate.card.warned, knee),
-        check_growth_plates(scores, limits, gate.card.warned),
-    )
+    picture = check_picture(scores, limits)
+    metal = check_metal(scores, limits, gate.card.warned, knee)
+    plates = check_growth_plates(scores, limits, gate.card.warned)
+    if scores.growth_plates > scores.metal:
+        return picture, plates, metal
+    return picture, metal, plates
 
 
 def check_picture(scores: Scores, limits: Limits) -> Check:
-    """Whether the knee looks like native frontal knees do."""
+    """Whether the knee looks like frontal knees do; one with an implant is no other view for it."""
     measured = f"distance {scores.distance:.2f}, at most {limits.distance:.2f} is allowed"
     if scores.distance > limits.distance:
         return Check("picture", "refused", f"unlike radiographs of frontal knees ({measured})")
-    if scores.other > limits.other:
+    altered = scores.metal > limits.metal or scores.growth_plates > limits.growth_plates
+    if scores.other > limits.other and not altered:
         score = f"score {scores.other:.1f}, at most {limits.other:.1f} is allowed"
         return Check("picture", "refused", f"another view or joint, or no radiograph ({score})")
     return Check("picture", "passed", f"looks like a radiograph of a frontal knee ({measured})")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import ArtefactKind
 from kellgren.knee import Plane
+from kellgren.localisation.knee_detector import network_session
 from kellgren.localisation.picture_scores import GateWeights, Scores
 
 CARD, NETWORK, WEIGHTS = "card.json", "features.onnx", "weights.npz"
@@ -73,15 +74,8 @@ class FeatureNetwork:
     """
 
     def __init__(self, model: bytes, size: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # films are read side by side
-        options.log_severity_level = 4
         self._size = size
-        self._session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
+        self._infer = network_session(model)
 
     def features(self, knee: Plane) -> Float32Array:
         """Of an upright knee with bright bone, ``(H, W)``: ``(C, GRID, GRID)``.
@@ -93,7 +87,7 @@ class FeatureNetwork:
         plane = np.asarray(small)
         low, high = np.quantile(plane, _STRETCHED)
         shown = ((plane - low) / max(float(high - low), 1e-3)).clip(0, 1).astype(np.float32)
-        (features,) = self._session.run(["features"], {"knee": shown[None, None]})
+        (features,) = self._infer(shown[None, None])
         return np.asarray(features[0], dtype=np.float32)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kellgren.arrays import Float32Array
 from kellgren.localisation.picture_scores import GateWeights, by_place, whole
-from kellgren.training.picture_gate.examples import IMPLANT, NATIVE, OTHER, PLATES, Example
+from kellgren.training.gate_making.examples import IMPLANT, NATIVE, OTHER, PLATES, Example
 
 AXES = 48
 _HIDDEN, _EPOCHS, _BATCH, _RATE = 64, 4, 2048, 3e-3

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.arrays import Float32Array
 from kellgren.knee import Plane
-from kellgren.training.picture_gate.painting import Shape, blurred, noise, unit
+from kellgren.training.gate_making.painting import Shape, blurred, noise, unit
 
 Drawer = Callable[[Plane, np.random.Generator], Plane]
 

@@ -19,10 +19,10 @@ from kellgren.grades import Grade
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.picture_gate import NETWORK, FeatureNetwork, PictureGate, default_folder
 from kellgren.localisation.picture_scores import GRID, Scores
-from kellgren.training.picture_gate.build import Roles, build_gate, limits_of, roles_of
-from kellgren.training.picture_gate.drawn_growth_plates import with_growth_plates
-from kellgren.training.picture_gate.drawn_implants import with_implant
-from kellgren.training.picture_gate.network import SIZE, GateNetwork, exported
+from kellgren.training.gate_making.build import Roles, build_gate, limits_of, roles_of
+from kellgren.training.gate_making.drawn_growth_plates import with_growth_plates
+from kellgren.training.gate_making.drawn_implants import with_implant
+from kellgren.training.gate_making.feature_network import SIZE, GateNetwork, exported
 
 FILES = sorted(EXAMPLES.glob("*.png"))
 

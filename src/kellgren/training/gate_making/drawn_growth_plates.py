@@ -6,7 +6,7 @@ import numpy as np
 
 from kellgren.arrays import Float32Array
 from kellgren.knee import Plane
-from kellgren.training.picture_gate.painting import noise, unit
+from kellgren.training.gate_making.painting import noise, unit
 
 
 def with_growth_plates(knee: Plane, rng: np.random.Generator) -> tuple[Plane, Float32Array]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.knee import Plane, Region
 from kellgren.localisation.crop import cut
-from kellgren.training.picture_gate.painting import blurred, unit
+from kellgren.training.gate_making.painting import blurred, unit
 
 
 def moved(knee: Plane, rng: np.random.Generator, *covered: Plane) -> tuple[Plane, ...]:
@@ -42,11 +42,12 @@ def marked(knee: Plane, rng: np.random.Generator) -> Plane:
         word = str(rng.choice(["R", "L", "AP", "W"]))
         ImageDraw.Draw(picture).text(at, word, int(rng.integers(200, 256)), font)
         shown = unit(np.asarray(picture, dtype=np.float32) / 255)
-    if rng.random() < 0.15:
-        wide = int(size * rng.uniform(0.01, 0.08))
-        value = rng.choice([0.0, 0.0, 1.0])
-        edge = int(rng.integers(4))
-        np.rot90(shown, edge)[:wide] = value
+    if rng.random() < 0.3:
+        value = rng.choice([0.0, 0.0, 0.0, 1.0])
+        for edge in range(4):
+            if rng.random() < 0.5:
+                wide = int(size * rng.uniform(0.01, 0.28 if edge % 2 == 0 else 0.15))
+                np.rot90(shown, edge)[:wide] = value
     return shown
 
 

@@ -22,16 +22,16 @@ from kellgren.localisation.picture_gate import (
     Limits,
 )
 from kellgren.localisation.picture_scores import GateWeights, Scores
-from kellgren.training.knee_detector.film_maker import BoxedFrame
-from kellgren.training.picture_gate.examples import (
+from kellgren.training.gate_making.examples import (
     WITH_IMPLANT,
     draw_examples,
     frame_examples,
     frame_knees,
     published,
 )
-from kellgren.training.picture_gate.fit import fit_weights
-from kellgren.training.picture_gate.network import SIZE
+from kellgren.training.gate_making.feature_network import SIZE
+from kellgren.training.gate_making.fit import fit_weights
+from kellgren.training.knee_detector.film_maker import BoxedFrame
 
 UNSEEN_FOLD, LIMIT_FOLD = 0, 1
 """Folds of five, seed 42: never looked at, and used for the limits alone."""
@@ -43,6 +43,11 @@ _LEAST_OF_PLATES = -2.0
 """Of the limit of growth plates: drawn ones score above 2, so a lower limit costs native knees."""
 _MARGIN = 0.15
 """How far a limit lies beyond the quantile, in shares of its distance from the median."""
+_CREDIT = (
+    "EfficientNet-Lite2, Google; Apache-2.0",
+    "Chen 2018, doi 10.17632/56rmx5bjcr.1, CC BY 4.0",
+    "Gornale and Patravali 2020, doi 10.17632/t9ndx37v5h.1, CC BY 4.0",
+)
 Tell = Callable[[str], None]
 
 
@@ -115,20 +120,11 @@ def build_gate(
     tell(f"limits from {len(roles.limits)} knees")
     crops = [weights.scores(features.features(published(k, localiser))) for k in roles.limits]
     films = [weights.scores(features.features(knee)) for knee in frame_knees(frames)]
-    upright = limits_of(crops, 0.0015, films, 0.03, margin=_MARGIN)
-    upright = upright.model_copy(
-        update={"growth_plates": max(upright.growth_plates, _LEAST_OF_PLATES)}
-    )
-    stricter = limits_of(crops, 0.03, films, 0.1)
     files = {NETWORK: network, WEIGHTS: content}
     card = GateCard(
         size=SIZE,
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        upright=upright,
-        corrected=upright.model_copy(
-            update={"distance": stricter.distance, "other": stricter.other}
-        ),
-        warned=limits_of(crops, 0.01, films, 0.03),
+        **_limits(crops, films),
         corrected_confidence=CORRECTED_CONFIDENCE,
         training={
             "learnt": len(roles.learnt),
@@ -136,19 +132,24 @@ def build_gate(
             "pictures": len(examples),
             "limits_from": len(roles.limits),
             "seed": seed,
-            "credit": [
-                "EfficientNet-Lite2, Google; Apache-2.0",
-                "Chen 2018, doi 10.17632/56rmx5bjcr.1, CC BY 4.0",
-                *(
-                    ["Gornale and Patravali 2020, doi 10.17632/t9ndx37v5h.1, CC BY 4.0"]
-                    * bool(frames)
-                ),
-            ],
+            "credit": _CREDIT if frames else _CREDIT[:-1],
         },
         figures={},
     )
     write_gate(folder, files, card)
     return card
+
+
+def _limits(crops: Sequence[Scores], films: Sequence[Scores]) -> dict[str, Limits]:
+    """The card's three sets of limits."""
+    upright = limits_of(crops, 0.0015, films, 0.03, margin=_MARGIN)
+    upright = upright.model_copy(
+        update={"growth_plates": max(upright.growth_plates, _LEAST_OF_PLATES)}
+    )
+    strict = limits_of(crops, 0.03, films, 0.1)
+    corrected = upright.model_copy(update={"distance": strict.distance, "other": strict.other})
+    warned = limits_of(crops, 0.01, films, 0.03)
+    return {"upright": upright, "corrected": corrected, "warned": warned}
 
 
 def limits_of(

@@ -17,11 +17,11 @@ from kellgren.localisation.film import upright_grey
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.picture_gate import FeatureNetwork
 from kellgren.localisation.picture_scores import GRID
+from kellgren.training.gate_making.drawn_growth_plates import with_growth_plates
+from kellgren.training.gate_making.drawn_implants import with_implant
+from kellgren.training.gate_making.drawn_pictures import other_picture
+from kellgren.training.gate_making.native import exposed, marked, moved
 from kellgren.training.knee_detector.film_maker import BoxedFrame
-from kellgren.training.picture_gate.drawn_growth_plates import with_growth_plates
-from kellgren.training.picture_gate.drawn_implants import with_implant
-from kellgren.training.picture_gate.drawn_pictures import other_picture
-from kellgren.training.picture_gate.native import exposed, marked, moved
 
 NATIVE, IMPLANT, PLATES, OTHER = range(4)
 """Kinds of examples."""

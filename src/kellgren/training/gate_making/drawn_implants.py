@@ -12,7 +12,7 @@ import numpy as np
 
 from kellgren.arrays import Float32Array
 from kellgren.knee import Plane
-from kellgren.training.picture_gate.painting import Shape, lay_cement, lay_metal
+from kellgren.training.gate_making.painting import Shape, lay_cement, lay_metal
 
 JOINT = 0.575
 """Height of the joint line in a crop."""
