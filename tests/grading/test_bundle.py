@@ -505,7 +505,7 @@ def test_the_papers_protocol_and_ours_on_the_same_test_knees(
     assert "100 test knees, accuracy: chosen on them 0." in capsys.readouterr().out
     assert kellgren(*words) == 2
     assert kellgren(*words, "--test-labels", tmp_path / "knees.csv") == 2
-    assert "patients that the folds hold" in capsys.readouterr().err
+    assert "of patients that runs learnt from" in capsys.readouterr().err
 
 
 def test_what_is_published_is_the_same_to_the_last_byte(

@@ -249,7 +249,7 @@ def test_every_engine_reads_int8_members(
     np.savez(tmp_path / "head.npz", weight=weights["head.weight"], bias=weights["head.bias"])
     sees = Preprocess(size=64, mean=(0.5,) * 3, std=(0.5,) * 3)
     runtime = MemberRuntime(tmp_path / "member.onnx", tmp_path / "head.npz", sees, engine=engine)
-    logits, features = runtime._infer(images[:2])
+    logits, features, _ = runtime._infer(images[:2])
     by_head = features.mean((2, 3)) @ weights["head.weight"].T + weights["head.bias"]
     np.testing.assert_allclose(logits, by_head, atol=1e-4)
     (expected,) = onnxruntime.InferenceSession(path, providers=CPU).run(
