@@ -14,15 +14,16 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from kellgren.evaluation import Comparison, Estimate, Scores
 from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.ranking import Curves
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.grades import Grade
+from kellgren.library_messages import import_matplotlib
+
+matplotlib = import_matplotlib()
 
 INK, QUIET, LINE, ACCENT = "#010203", "#010204", "#010205", "#010206"
 GRADES = tuple(f"#02030{int(grade)}" for grade in Grade)
@@ -46,7 +47,7 @@ class _Drawing:
 
     def __init__(self, name: str, height: float) -> None:
         self.name = name
-        self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        self.figure = matplotlib.figure.Figure(figsize=(WIDTH, height), layout="constrained")
         self.svg = ""
 
 
