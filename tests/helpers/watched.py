@@ -35,7 +35,15 @@ _STEERING = re.compile(r"XDG_.*|ORT_.*|MPL.*|.*_proxy|CI|HF_.*|TORCH_HOME", re.I
 
 def strace() -> list[str]:
     """The words that run a command under strace, its process as the direct child; or none."""
-    words = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg"]
+    words = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "--seccomp-bpf",
+        "-e",
+        "trace=connect,sendto,sendmsg,sendmmsg",
+    ]
     if shutil.which("strace") is None:
         return []
     works = subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Nothing is sent anywhere: no command leaves a file in the user's home or talks beyond loopback."""
+"""Nothing is sent anywhere: no command leaves a file at home or talks beyond this machine."""
 
 from __future__ import annotations
 

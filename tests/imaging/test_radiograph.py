@@ -174,7 +174,10 @@ def test_content_decides_and_a_wrong_suffix_is_warned_of(tmp_path: Path, knee: n
 
 
 def test_suffixes_are_those_of_the_formats() -> None:
-    assert {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom"} == SUFFIXES
+    assert {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff"),
+        *(".dcm", ".dicom", ".dic", ".ima"),
+    } == SUFFIXES
 
 
 def test_sizes_are_checked_at_their_limits() -> None:

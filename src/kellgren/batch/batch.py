@@ -1,10 +1,9 @@
-"""Many files: list them, grade them in parallel, keep finished rows, go on after a bad file."""
+"""Many files: grade them in parallel, keep finished rows, go on after a bad file."""
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -16,8 +15,10 @@ from kellgren.batch.journal import Journal
 from kellgren.batch.pairing import Known, in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
+from kellgren.file_names import shown_name
 from kellgren.grades import Grade, Side
-from kellgren.imaging.picture import SUFFIXES
+from kellgren.imaging.picture import without_suffix
+from kellgren.imaging.search import OWN, why_skipped
 from kellgren.reading import KneeReading
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
 
@@ -46,28 +47,6 @@ class Outcome:
         """The same with more warnings on every knee."""
         readings = (replace(r, warnings=(*r.warnings, *warnings)) for r in self.readings)
         return replace(self, readings=tuple(readings))
-
-
-def collect(paths: Sequence[str]) -> list[str]:
-    """The files that paths, folders and glob patterns stand for, in their order, none twice.
-
-    A path that matches nothing stays in the list, so that it is reported like an unreadable file.
-    """
-    images: dict[str, None] = {}
-    for given in paths:
-        if os.path.isdir(given):
-            files = sorted(p for p in Path(given).rglob("*") if _is_picture(p))
-            images.update(dict.fromkeys(str(p) for p in files))
-        elif not os.path.exists(given) and glob.has_magic(given):
-            matches = sorted(glob.glob(given, recursive=True))
-            images.update(dict.fromkeys([m for m in matches if not os.path.isdir(m)] or [given]))
-        else:
-            images[given] = None
-    return list(images)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
 def grade_file(
@@ -170,35 +149,65 @@ class OverlayFolder:
 
     Args:
         folder: made if it is not there.
-        images: of the whole batch, so that a resumed one uses the same names.
+        places: of the whole batch, so that a resumed one uses the same names: `Collected.places`.
         mapped: the grade whose map is shown; without it, the grade of each reading.
     """
 
-    def __init__(self, folder: Path, images: Sequence[str], mapped: Grade | None = None) -> None:
+    def __init__(
+        self, folder: Path, places: Mapping[str, str], mapped: Grade | None = None
+    ) -> None:
         self._folder = folder
         self._mapped = mapped
-        self._names = distinct_names(images)
+        self._names = distinct_names(places)
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, readings: Sequence[KneeReading]) -> list[str]:
-        """Write the pictures of one file's readings; never returns a warning."""
+        """Write the pictures of one file's readings; a warning where something else lies there."""
+        warnings = []
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
-            with replaced_whole(self._folder / f"{name}.png") as temporary:
-                temporary.write_bytes(reading.overlay(self._mapped))
+            warnings += self._write(name, reading.overlay(self._mapped))
+        return warnings
+
+    def _write(self, name: str, picture: bytes) -> list[str]:
+        path = self._folder / f"{name}.png"
+        if path.exists() and why_skipped(path) != OWN:
+            return [f"no picture: {shown_name(str(path))} is there and was not drawn by kellgren"]
+        with replaced_whole(path) as temporary:
+            temporary.write_bytes(picture)
         return []
 
+    def naming(self, rows: Sequence[ReadingRow]) -> list[ReadingRow]:
+        """The rows of a batch with the paths of their pictures, also those of an earlier run."""
+        graded = Counter(row.image for row in rows if isinstance(row, GradedRow))
+        names = {shown_name(image): name for image, name in self._names.items()}
+        numbers: Counter[tuple[str, str]] = Counter()
+        named: list[ReadingRow] = []
+        for row in rows:
+            kind = "knee" if isinstance(row, GradedRow) else "refused"
+            numbers[row.image, kind] += 1
+            alone = kind == "knee" and graded[row.image] == 1
+            end = "" if alone else f" {kind} {numbers[row.image, kind]}"
+            path = self._folder / f"{names[row.image]}{end}.png"
+            drawn = why_skipped(path) == OWN
+            named.append(
+                row.model_copy(update={"overlay": shown_name(str(path))}) if drawn else row
+            )
+        return named
 
-def distinct_names(images: Sequence[str]) -> dict[str, str]:
-    """A name for each path: its stem, or its stem and a number where that is in use.
+
+def distinct_names(places: Mapping[str, str]) -> dict[str, str]:
+    """A name for each path: its place without the suffix, with a number where that is in use.
+
+    Folders above the place stay in the name.
 
     ``NAME knee 1`` and ``NAME knee 2`` are in use with a name: films of both knees get such files.
     """
     used: set[str] = set()
     candidates: dict[str, Iterator[str]] = {}
     names = {}
-    for image in images:
-        stem = Path(image).stem
+    for image, place in places.items():
+        stem = without_suffix(place)
         numbered = candidates.setdefault(stem, _numbered(stem))
         names[image] = next(name for name in numbered if used.isdisjoint(_file_names(name)))
         used |= _file_names(names[image])
@@ -247,20 +256,21 @@ def grade_batch(
     units = _units(ensemble, images, side, known)
     unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
-        journal.forget({image for unit in unfinished for image in unit})
+        journal.forget({shown_name(image) for unit in unfinished for image in unit})
         for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings))
             on_rows(journal.add(outcome.rows()))
     finally:
         journal.close()
-    place = {image: position for position, image in enumerate(images)}
+    place = {shown_name(image): position for position, image in enumerate(images)}
     return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
 
 
 def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
     """Whether every file of a unit was graded, and with no other contralateral knee than now."""
-    rows = [row for row in journal.rows if row.image in unit]
-    return {row.image for row in rows} == set(unit) and all(
-        isinstance(row, GradedRow) and row.read_with in (None, *unit) for row in rows
+    names = [shown_name(image) for image in unit]
+    rows = [row for row in journal.rows if row.image in names]
+    return {row.image for row in rows} == set(names) and all(
+        isinstance(row, GradedRow) and row.read_with in (None, *names) for row in rows
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, Literal
 
 from kellgren.errors import KellgrenError
+from kellgren.exchange.csv_text import table_text
 from kellgren.explanation.film_picture import draw_film
 from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
@@ -17,8 +18,14 @@ from kellgren.knee import Plane, Region
 from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
-from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
-from kellgren.reading_tables import table_text
+from kellgren.reading_schema import (
+    CheckRecord,
+    ImageName,
+    Probability,
+    Record,
+    RegionRecord,
+    SideLetter,
+)
 
 COLUMNS = (
     *("image", "knee", "side", "centre_x", "centre_y", "width", "angle"),
@@ -29,7 +36,7 @@ COLUMNS = (
 class KneeLocation(Record):
     """Where one knee lies in a file."""
 
-    image: str
+    image: ImageName
     """Path of the file as it was given."""
     knee: int
     """Number in the file, from 1, from the film's left to its right."""
@@ -50,7 +57,7 @@ class KneeLocation(Record):
 class UnlocatedFile(Record):
     """A file in which no knee was located."""
 
-    image: str
+    image: ImageName
     """Path of the file as it was given."""
     knee: None
     """Always null."""

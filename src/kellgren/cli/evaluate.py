@@ -84,10 +84,11 @@ def evaluate(
 ) -> None:
     """Score predicted grades against true ones, each metric with its 95 % interval."""
     from kellgren.cli import terminal
+    from kellgren.cli.inputs import refuse_inputs
     from kellgren.cli.score_tables import render
 
+    refuse_inputs((json, html), (predictions, labels, against), tables=False)
     ensemble = None if html is None else _ensemble(model)
-    _refuse_folders(json, html)
     truth = _labels(labels)
     evaluated = _evaluated(predictions, against, truth, _Resampling(resamples, seed))
     terminal.out.print(render(evaluated.scores, evaluated.matched.coverage, evaluated.comparison))
@@ -135,12 +136,6 @@ def _ensemble(model: Path | None) -> Ensemble:
     with needs_report_extra():
         import kellgren.evaluation_report  # noqa: F401
     return Ensemble.open(model or default_bundle())
-
-
-def _refuse_folders(*written: Path | None) -> None:
-    for path in written:
-        if path is not None and path.is_dir():
-            raise typer.BadParameter(f"{path} is a folder; name a file in it")
 
 
 def _cases_and_maps(

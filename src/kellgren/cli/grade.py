@@ -131,13 +131,15 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores, expanded, files_of
+    from kellgren.cli.inputs import cores, expanded, files_of, refuse_inputs
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Grade, Side
     from kellgren.grading.bundle import default_bundle
 
-    paths, known = expanded(paths)
-    images = files_of(paths, csv, json, overlay, dicom_out)
+    refuse_inputs((csv, json), paths, tables=False)
+    paths, known, named = expanded(paths)
+    collected = files_of(paths, csv, json, overlay, dicom_out)
+    images = collected.images
     patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(images))
     ensemble = Ensemble.open(
@@ -149,7 +151,8 @@ def grade(
         pair=not single,
         frame=frame,
     )
-    folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
+    drawn = None if mapped is None else Grade(mapped)
+    folders = _folders(collected.places, overlay, dicom_out, drawn, frame)
     rows = _graded(
         ensemble,
         images,
@@ -160,11 +163,12 @@ def grade(
         busy,
         resume,
         force,
-        patients,
+        (named, patients),
     )
     if fhir is not None:
         _write_fhir(rows, fhir)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
+    terminal.show_skipped(collected.skipped)
     _report_written(csv, json, overlay, dicom_out, fhir)
     raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
 
@@ -184,7 +188,7 @@ def _write_fhir(rows: list[ReadingRow], target: Path) -> None:
 
 
 def _folders(
-    images: list[str],
+    places: dict[str, str],
     overlay: Path | None,
     dicom_out: Path | None,
     mapped: Grade | None,
@@ -194,7 +198,7 @@ def _folders(
 
     folders: list[ReadingFolder] = []
     if overlay is not None:
-        folders.append(OverlayFolder(overlay, images, mapped))
+        folders.append(OverlayFolder(overlay, places, mapped))
     if dicom_out is not None:
         from kellgren.output.dicom.answer import AnswerFolder
 
@@ -212,10 +216,10 @@ def _graded(
     workers: int,
     resume: bool,
     force: bool,
-    patients: Pseudonyms | None,
+    patients: tuple[dict[str, str], Pseudonyms | None],
 ) -> list[ReadingRow]:
     """Grade with a progress bar and a journal, which is deleted once the tables are written."""
-    from kellgren.batch.batch import grade_batch
+    from kellgren.batch.batch import OverlayFolder, grade_batch
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
     from kellgren.reading_schema import ModelRecord
@@ -228,6 +232,11 @@ def _graded(
         resume=resume,
         model=model,
     )
+    if journal.left_behind:
+        terminal.warn(
+            f"{journal.left_behind} rows of the interrupted batch are not taken over, of files "
+            "that were refused or read by another model or with other options: graded anew"
+        )
     with terminal.progress("grading") as bar:
         task = bar.add_task("", total=len(images), completed=len(journal.done), now="")
         rows = grade_batch(
@@ -241,14 +250,34 @@ def _graded(
             force=force,
             on_rows=lambda rows: bar.advance(task),
         )
-    if patients is not None:
-        rows = [row.model_copy(update={"patient": patients.of(row.image)}) for row in rows]
+    rows = _with_patients(rows, images, *patients)
+    for folder in folders:
+        if isinstance(folder, OverlayFolder):
+            rows = folder.naming(rows)
     if csv is not None:
         write_csv(rows, csv)
     if json is not None:
         write_json(rows, model, json)
     journal.discard()
     return rows
+
+
+def _with_patients(
+    rows: list[ReadingRow],
+    images: list[str],
+    named: dict[str, str],
+    pseudonyms: Pseudonyms | None,
+) -> list[ReadingRow]:
+    """The rows with their patients: by name, as far as that is known, or by pseudonym."""
+    from kellgren.file_names import shown_name
+
+    patients = {shown_name(image): named.get(image) for image in images}
+    if pseudonyms is not None:
+        patients = {
+            shown_name(image): pseudonyms.of(image) or pseudonyms.named(named.get(image, ""))
+            for image in images
+        }
+    return [row.model_copy(update={"patient": patients[row.image]}) for row in rows]
 
 
 def _report_written(*written: Path | None) -> None:

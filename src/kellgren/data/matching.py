@@ -17,10 +17,13 @@ import numpy as np
 from kellgren.data.predictions import Predictions, in_short
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import Coverage, MatchedKnees
+from kellgren.file_names import file_name, shown_name
 from kellgren.grades import Side
+from kellgren.imaging.picture import SUFFIXES
 
 # Known endings only: in p1.left and 1.2.840.113 what follows the last dot tells knees apart.
-_ENDING = re.compile(r"(?<=.)\.(png|jpe?g|tiff?|dcm|dicom|bmp)$", re.IGNORECASE)
+_ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES | {".bmp"}))
+_ENDING = re.compile(rf"(?<=.)({_ENDINGS})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def _rows(predictions: Predictions) -> list[_Row]:
 
 def _pair(rows: list[_Row], labels: Sequence[Label]) -> _Pairing:
     pairing = _Pairing()
-    for key in (_as_written, os.path.realpath, _file_name, _stem):
+    for key in (_as_written, os.path.realpath, file_name, _stem):
         earlier = frozenset(pairing.row_of)
         labels_at: dict[str, list[int]] = {}
         for index, label in enumerate(labels):
@@ -119,7 +122,7 @@ def _pair(rows: list[_Row], labels: Sequence[Label]) -> _Pairing:
             ]
             if not fitting:
                 open_rows.append(row)
-            elif key in (_file_name, _stem) and not earlier.isdisjoint(fitting):
+            elif key in (file_name, _stem) and not earlier.isdisjoint(fitting):
                 # Another row has this label by its path, so the name does not identify a knee:
                 # hospitals export patient1/L.png, patient2/L.png. The row has no label.
                 continue
@@ -169,15 +172,11 @@ def _nothing_matches(predictions: Predictions, labels: Sequence[Label]) -> Inval
 
 
 def _as_written(image: str) -> str:
-    return image
-
-
-def _file_name(image: str) -> str:
-    return image.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return shown_name(image)
 
 
 def _stem(image: str) -> str:
-    return _ENDING.sub("", _file_name(image))
+    return _ENDING.sub("", file_name(image))
 
 
 def _sides_agree(one: Side, other: Side) -> bool:
