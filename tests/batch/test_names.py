@@ -47,7 +47,9 @@ def test_a_name_does_not_hang_on_the_files_that_follow(images: list[str]) -> Non
     """So a resumed batch with more files writes over no picture of the first."""
     names = distinct_names(by_name(images))
     for end in range(len(images)):
-        assert distinct_names(by_name(images[:end])) == {image: names[image] for image in images[:end]}
+        assert distinct_names(by_name(images[:end])) == {
+            image: names[image] for image in images[:end]
+        }
 
 
 @pytest.fixture

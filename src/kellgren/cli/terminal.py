@@ -136,7 +136,7 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
     for kind, paths in by_kind.items():
         more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
         named = ", ".join(paths[:_NAMED])
-        err.print(Text(f"skipped: {len(paths)} {kind}: {named}{more}"), soft_wrap=True)
+        err.print(Text(f"skipped, {kind}: {len(paths)} ({named}{more})"), soft_wrap=True)
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:
