@@ -166,7 +166,7 @@ def grade(
         (named, patients),
     )
     if fhir is not None:
-        _write_fhir(rows, fhir)
+        _write_fhir(rows, fhir, named=patients is None)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
     terminal.show_skipped(collected.skipped)
     _report_written(csv, json, overlay, dicom_out, fhir)
@@ -181,9 +181,12 @@ def _pseudonyms(key: str | None) -> Pseudonyms | None:
     return Pseudonyms.from_option(key)
 
 
-def _write_fhir(rows: list[ReadingRow], target: Path) -> None:
+def _write_fhir(rows: list[ReadingRow], target: Path, *, named: bool) -> None:
+    """Write observations; their subject is a pseudonym or nobody, never a name."""
     from kellgren.output.fhir import write_observations
 
+    if named:
+        rows = [row.model_copy(update={"patient": None}) for row in rows]
     write_observations(rows, target)
 
 

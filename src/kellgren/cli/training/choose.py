@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 EXAMPLES = "kellgren train choose campaign --labels kneeKL299 --picture choice.png"
-PUBLISHING = "kellgren train publish campaign --labels kneeKL299 --out results"
+PUBLISHING = "kellgren train publish campaign --labels kneeKL299 --out my-results"
 
 
 def choose(
