@@ -10,6 +10,7 @@ import pytest
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
+from kellgren.atomic_files import taken_alone
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption
@@ -127,6 +128,23 @@ def test_two_batches_do_not_share_a_journal(
     first.discard()
     assert kellgren("grade", "9177337L.png", "--csv", "g.csv") == 0
     assert not [path for path in Path().iterdir() if path.name.startswith(".g.csv")]
+
+
+def test_two_trainings_do_not_share_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "member", "lite2", "--data", "labels.csv", "--out", "run")
+    first = taken_alone(tmp_path / "run" / ".lock")
+    assert first is not None
+    assert kellgren(*words) == 2
+    assert "run: is being written by another process" in capsys.readouterr().err
+    first.close()
+    assert kellgren(*words) == 2
+    assert "being written" not in capsys.readouterr().err
+    assert list((tmp_path / "run").iterdir()) == []
+    (tmp_path / "run").rmdir()
+    assert kellgren(*words) == 2  # two knees are too few: nothing is left behind
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_servers_do_not_share_a_store(tmp_path: Path) -> None:

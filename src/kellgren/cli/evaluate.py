@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kellgren.ensemble import Ensemble
     from kellgren.evaluation import BandScore, Comparison, MatchedKnees, Scores
     from kellgren.evaluation_report import Case, MapTest
+    from kellgren.imaging.search import Skipped
 
 EXAMPLES = (
     "kellgren evaluate grades.csv --labels knees.csv --json scores.json · "
@@ -180,12 +181,16 @@ def _page(evaluated: _Evaluated, cases: list[Case], maps: MapTest | None, model:
 
 
 def _labels(source: Path) -> list[Label]:
+    from kellgren.cli import terminal
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label
 
+    skipped: list[Skipped] = []
+    knees = index(source, skipped.extend)
+    terminal.show_skipped(skipped)
     return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
-        for knee in index(source)
+        for knee in knees
         if knee.grade is not None
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import typer
 from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from kellgren.batch.collecting import Collected
     from kellgren.batch.pairing import Known
@@ -106,6 +107,32 @@ def replaceable(path: Path, text: str, *, force: bool) -> None:
         raise typer.BadParameter(
             f"{path} is there and would change; name another file, or replace it with --force"
         )
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder that is written.
+
+    Raises:
+        InvalidOption: another process is in it.
+    """
+    from kellgren.atomic_files import taken_alone
+    from kellgren.errors import InvalidOption
+
+    new = not folder.exists()
+    lock = taken_alone(folder / ".lock")
+    if lock is None:
+        raise InvalidOption(
+            folder, "is being written by another process", "Wait for its end, or name another"
+        )
+    try:
+        yield
+    finally:
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
+        if new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def _is_own_table(path: Path) -> bool:
