@@ -69,6 +69,29 @@ def test_an_export_is_graded_and_what_is_skipped_is_named(
     assert all(Path(row["overlay"]).is_file() for row in table)
 
 
+def test_what_may_not_be_read_is_a_row(study: Path, bundle: Path) -> None:
+    """Also where tests run as root, without its right to read everything."""
+    weakened = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    if os.name != "posix" or (os.geteuid() == 0 and shutil.which("setpriv") is None):
+        pytest.skip("this user may read everything")
+    (study / "closed").mkdir()
+    shutil.copy(KNEE, study / "closed" / KNEE.name)
+    shutil.copy(KNEE, study / "closed.png")
+    for name in ("closed", "closed.png"):
+        (study / name).chmod(0)
+    words = [*(weakened if os.geteuid() == 0 else []), *command("grade", study, "--csv", "g.csv")]
+    env = environment(KELLGREN_MODEL=str(bundle))
+    try:
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    finally:
+        (study / "closed").chmod(0o700)
+    assert done.returncode == 1, done.stderr
+    notes = {Path(row["image"]).name: row["note"] for row in rows(Path("g.csv"))}
+    assert len(notes) == 5
+    assert notes["closed"].startswith("is a folder that may not be read by this user")
+    assert notes["closed.png"].startswith("may not be read by this user")
+
+
 def test_own_pictures_are_no_input(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert kellgren("grade", "study", "--csv", "1.csv", "--overlay", "study/pictures") == 0
     assert kellgren("locate", "study", "--overlay", "study/boxes", "--csv", "l.csv") == 0
