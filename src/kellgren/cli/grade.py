@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kellgren.batch.batch import ReadingFolder
     from kellgren.batch.pairing import Known
     from kellgren.ensemble import Ensemble
-    from kellgren.grades import Grade, Side
+    from kellgren.grades import Side
     from kellgren.output.pseudonym import Pseudonyms
     from kellgren.reading_schema import ReadingRow
 
@@ -131,17 +131,15 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores, expanded, files_of, refuse_inputs
+    from kellgren.cli.inputs import cores, expanded, files_of
     from kellgren.ensemble import Ensemble
-    from kellgren.grades import Grade, Side
+    from kellgren.grades import Side
     from kellgren.grading.bundle import default_bundle
 
-    refuse_inputs((csv, json), paths, tables=False)
-    paths, known, named = expanded(paths)
+    paths, known, named = expanded(paths, csv, json)
     collected = files_of(paths, csv, json, overlay, dicom_out)
-    images = collected.images
     patients = _pseudonyms(pseudonym)
-    busy = min(workers or cores(), len(images))
+    busy = min(workers or cores(), len(collected.places))
     ensemble = Ensemble.open(
         model or default_bundle(),
         engine=engine,
@@ -151,11 +149,10 @@ def grade(
         pair=not single,
         frame=frame,
     )
-    drawn = None if mapped is None else Grade(mapped)
-    folders = _folders(collected.places, overlay, dicom_out, drawn, frame)
+    folders = _folders(collected.places, overlay, dicom_out, mapped, frame)
     rows = _graded(
         ensemble,
-        images,
+        collected.images,
         (Side(side or ""), known),
         csv,
         json,
@@ -194,14 +191,15 @@ def _folders(
     places: dict[str, str],
     overlay: Path | None,
     dicom_out: Path | None,
-    mapped: Grade | None,
+    mapped: int | None,
     frame: int | None,
 ) -> list[ReadingFolder]:
     from kellgren.batch.batch import OverlayFolder
+    from kellgren.grades import Grade
 
     folders: list[ReadingFolder] = []
     if overlay is not None:
-        folders.append(OverlayFolder(overlay, places, mapped))
+        folders.append(OverlayFolder(overlay, places, None if mapped is None else Grade(mapped)))
     if dicom_out is not None:
         from kellgren.output.dicom.answer import AnswerFolder
 

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     from kellgren.grades import Side
 
 
-def expanded(paths: list[str]) -> tuple[list[str], Known, dict[str, str]]:
+def expanded(paths: list[str], *written: Path | None) -> tuple[list[str], Known, dict[str, str]]:
     """The paths with the images of each manifest in its place; their patients and sides.
 
     The last is the patient of each image for whom the manifest or the file's name states one.
 
     Raises:
+        typer.BadParameter: one of the paths would be written over.
         InvalidManifest: a CSV among the paths is not a manifest, or contradicts itself.
     """
     from kellgren.data.manifest import read_manifest, without_patient
 
+    refuse_inputs(written, paths, tables=False)
     images: list[str] = []
     known: dict[str, tuple[str, Side]] = {}
     patients: dict[str, str] = {}
