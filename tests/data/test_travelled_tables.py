@@ -126,3 +126,6 @@ def test_knees_whose_patient_nobody_names_are_told(
     assert kellgren("data", words[0], "k.csv", *words[1:]) == 0
     said = capsys.readouterr().err
     assert "nothing names the patient of 10 of 12 knees, such as scan 0.png" in said
+
+    assert kellgren("evaluate", "k.csv", "--labels", "k.csv", "--resamples", "100") == 0
+    assert "nothing names the patient of 10 of 12 knees" in capsys.readouterr().err

@@ -10,11 +10,11 @@ import typer
 from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from kellgren.data.manifest import Knee
     from kellgren.imaging.search import Skipped
 
 app = typer.Typer(no_args_is_help=True, help="Tables of graded knees: make, check, divide.")
 Source = Annotated[Path, typer.Argument(help="Folder of knees, or a CSV with image and grade.")]
+_FOLDS = "two knees of one person may fall into two folds"
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that holds something else.")]
 
 
@@ -26,7 +26,7 @@ def index(
 ) -> None:
     """Make a manifest: image, patient, side, grade, split, source."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import replaceable
+    from kellgren.cli.inputs import nameless_warning, replaceable
     from kellgren.data.audit import count_grades
     from kellgren.data.manifest import index as list_knees
     from kellgren.data.manifest import manifest_text, write_manifest
@@ -41,7 +41,7 @@ def index(
     summary = f"{len(knees)} knees of {patients} patients ({by_split}) -> {output}"
     terminal.out.print(summary, markup=False, soft_wrap=True)
     terminal.show_skipped(skipped)
-    terminal.warn(_nameless_warning(knees))
+    terminal.warn(nameless_warning(knees, _FOLDS))
 
 
 @app.command(epilog="kellgren data check knees.csv")
@@ -54,7 +54,7 @@ def check(
 
     from kellgren.atomic_files import written_whole
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import refuse_inputs
+    from kellgren.cli.inputs import nameless_warning, refuse_inputs
     from kellgren.data.audit import audit
     from kellgren.data.manifest import index as list_knees
 
@@ -66,7 +66,7 @@ def check(
         findings = audit(knees, lambda done, of: bar.update(task, completed=done))
     terminal.show_audit(findings)
     terminal.show_skipped(skipped)
-    terminal.warn(_nameless_warning(knees))
+    terminal.warn(nameless_warning(knees, _FOLDS))
     if json is not None:
         with written_whole(json) as stream:
             stream.write(dumps(findings.to_dict(), indent=2) + "\n")
@@ -84,7 +84,7 @@ def folds(
     """Divide the patients into folds, each with the same share of every grade."""
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.cli.inputs import replaceable
+    from kellgren.cli.inputs import nameless_warning, replaceable
     from kellgren.data.manifest import for_training
     from kellgren.data.manifest import index as list_knees
 
@@ -95,21 +95,7 @@ def folds(
         made = make_folds(knees, count, seed)
     replaceable(output, folds_text(made), force=force)
     save_folds(made, output)
-    terminal.warn(_nameless_warning(knees))
+    terminal.warn(nameless_warning(knees, _FOLDS))
     summary = f"{len(made.of_patient)} patients in {count} folds -> {output}"
     terminal.out.print(summary, markup=False, soft_wrap=True)
     terminal.out.print(f"hash {made.hash}", style="dim")
-
-
-def _nameless_warning(knees: list[Knee]) -> str:
-    """What is to be said where nothing tells which knees are of one patient; else empty."""
-    from kellgren.data.manifest import without_patient
-
-    nameless = without_patient(knees)
-    if not nameless:
-        return ""
-    return (
-        f"warning: nothing names the patient of {len(nameless)} of {len(knees)} knees, such as "
-        f"{nameless[0].image.name}: each counts as a patient of its own, and two knees of one "
-        "person may fall into two folds; fill the column patient"
-    )

@@ -182,12 +182,14 @@ def _page(evaluated: _Evaluated, cases: list[Case], maps: MapTest | None, model:
 
 def _labels(source: Path) -> list[Label]:
     from kellgren.cli import terminal
+    from kellgren.cli.inputs import nameless_warning
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label
 
     skipped: list[Skipped] = []
     knees = index(source, skipped.extend)
     terminal.show_skipped(skipped)
+    terminal.warn(nameless_warning(knees, "intervals may come out too narrow"))
     return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
         for knee in knees

@@ -12,10 +12,11 @@ import typer
 from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kellgren.batch.collecting import Collected
     from kellgren.batch.pairing import Known
+    from kellgren.data.manifest import Knee
     from kellgren.grades import Side
 
 
@@ -109,6 +110,25 @@ def replaceable(path: Path, text: str, *, force: bool) -> None:
         raise typer.BadParameter(
             f"{path} is there and would change; name another file, or replace it with --force"
         )
+
+
+def nameless_warning(knees: Sequence[Knee], so: str) -> str:
+    """What is to be said where nothing tells which knees are of one patient; else empty.
+
+    Args:
+        knees: of a table or folder.
+        so: what follows from it.
+    """
+    from kellgren.data.manifest import without_patient
+
+    nameless = without_patient(knees)
+    if not nameless:
+        return ""
+    return (
+        f"warning: nothing names the patient of {len(nameless)} of {len(knees)} knees, such as "
+        f"{nameless[0].image.name}: each counts as a patient of its own, and {so}; fill the "
+        "column patient"
+    )
 
 
 @contextmanager
