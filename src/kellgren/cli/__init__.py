@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.plain_text import show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
@@ -59,8 +59,7 @@ def _options(
 def main() -> None:
     """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
-    if isinstance(sys.stdout, TextIOWrapper):  # a file's name need not fit the terminal's encoding
-        sys.stdout.reconfigure(errors="backslashreplace")
+    show_any_text()
     try:
         app()  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code
     except SystemExit as end:

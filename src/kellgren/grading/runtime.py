@@ -16,6 +16,7 @@ from kellgren.arrays import Float32Array
 from kellgren.errors import BundleError, InvalidOption, MissingExtra, check_choice
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
+from kellgren.library_messages import import_onnxruntime, import_openvino
 
 Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array | None]]
 Engine = Literal["onnxruntime", "openvino"]
@@ -157,8 +158,7 @@ def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
 
 
 def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> Infer:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -190,7 +190,7 @@ def _openvino(
     model: Path, read: Callable[[Path], bytes], precision: Precision, threads: int
 ) -> Infer:
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError:
         raise MissingExtra(
             "engine openvino", "is not installed", "Install it, in a clone: pip install '.[fast]'"

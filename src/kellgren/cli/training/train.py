@@ -53,8 +53,9 @@ def member(
     """Train one member with one fold held out; end in its ONNX file and its predictions there."""
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.inputs import alone_in
 
-    with needs_train_extra():
+    with needs_train_extra(), alone_in(out):
         from kellgren.cli.score_tables import render
         from kellgren.cli.training.training_bars import Bars
         from kellgren.data.manifest import for_training, index

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from kellgren.atomic_files import taken_alone
+from kellgren.errors import InvalidOption
 from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.case_names import case_name, patient_number
 from kellgren.web.storage.case_rows import (
@@ -46,11 +48,15 @@ class CaseStore:
     Args:
         folder: of the store; made if it is not there, readable by its owner only.
         keep_names: see `Settings`.
+
+    Raises:
+        InvalidOption: another process has it.
     """
 
     def __init__(self, folder: Path, *, keep_names: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder, self._keep_names = folder, keep_names
+        self._process_lock = _taken(folder)
         self.blobs = BlobStore(folder / "contents")
         # Files and the rows that refer to them change together; readers never wait for that.
         self._file_lock, self._write_lock, self._read_lock = (threading.Lock() for _ in range(3))
@@ -88,6 +94,7 @@ class CaseStore:
         with self._write_lock, self._read_lock:
             self._reader.close()
             self._writer.close()
+        self._process_lock.close()
 
     def accept(self, uploads: list[Upload], *, most_open: int) -> list[str]:
         """Make cases of uploads, all or none.
@@ -269,3 +276,11 @@ class CaseStore:
             )
             if not needed:
                 self.blobs.remove(digest)
+
+
+def _taken(folder: Path) -> IO[bytes]:
+    """Hold the store: a second server would take up cases that the first is about to answer."""
+    lock = taken_alone(folder / "lock")
+    if lock is None:
+        raise InvalidOption(folder, "is in use by another server", "Name another --store")
+    return lock
