@@ -3,6 +3,8 @@
     python benchmarks/serve_load.py --part load   [--clients 64] [--seconds 180]
     python benchmarks/serve_load.py --part slow   [--slow 500]
     python benchmarks/serve_load.py --part kills  [--kills 50]
+    python benchmarks/serve_load.py --part full-disk | locked | lost-base | grader-kills
+    python benchmarks/serve_load.py --part drip | hostile  [--slow 500]
 
 Everything happens on 127.0.0.1, against a server that this program starts with the default model
 and ends again. Films are 16-bit TIFF files of 1 to 20 MB, each an example knee enlarged and with a
@@ -27,7 +29,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,10 +74,10 @@ def make_films(folder: Path, megabytes: list[float]) -> list[Film]:
 class Server:
     """One `kellgren serve` on a port of its own."""
 
-    def __init__(self, store: Path, workers: int, queue: int) -> None:
+    def __init__(self, store: Path, workers: int, queue: int, prefix: Sequence[str] = ()) -> None:
         words = ["serve", "--port", "0", "--store", str(store), "--workers", str(workers)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "kellgren", *words, "--queue", str(queue)],
+            [*prefix, sys.executable, "-m", "kellgren", *words, "--queue", str(queue)],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -113,6 +115,10 @@ class Server:
         status, _, content = self.ask("GET", path)
         return content if status == 200 else None
 
+    def health(self) -> Any:
+        """What /health answers, ready or not."""
+        return self.ask("GET", "/health")[2]
+
     def post(self, film: Path, wait: float = 0) -> tuple[int, dict[str, str], Any]:
         """Upload a film."""
         head = (
@@ -124,7 +130,7 @@ class Server:
 
     def await_graders(self, count: int) -> None:
         """Until graders are ready."""
-        while self.get("/health")["graders"] < count:
+        while self.health()["graders"] < count:
             time.sleep(0.2)
 
     def graders(self) -> list[int]:
@@ -225,7 +231,7 @@ def watch(server: Server, until: float, lines: int) -> list[float]:
     began, asked, next_line = time.monotonic(), [], 0.0
     print(f"{'s':>5} {'HTTP MB':>9} {'graders MB':>11} {'waiting':>8} {'slowest /health':>16}")
     while (now := time.monotonic()) < until:
-        waiting = server.get("/health")["waiting"]
+        waiting = server.health()["waiting"]
         asked.append(time.monotonic() - now)
         if now - began >= next_line:
             web, graders = server.memory_mb()
@@ -413,7 +419,7 @@ def kills(count: int, workers: int) -> bool:
                     flush=True,
                 )
         with serving(folder / "store", workers, 10_000) as server:
-            while server.get("/health")["waiting"]:
+            while server.health()["waiting"]:
                 time.sleep(POLL_S)
             ledger.note(server)
             answers = {url: server.get(url) for url in ledger.accepted}
@@ -437,7 +443,8 @@ def kills(count: int, workers: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("load", "slow", "kills"), required=True)
+    faults = ("full-disk", "locked", "lost-base", "drip", "hostile", "grader-kills")
+    parser.add_argument("--part", choices=("load", "slow", "kills", *faults), required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--slow", type=int, default=500, help="connections that never finish")
@@ -445,6 +452,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--queue", type=int, default=32)
     options = parser.parse_args()
+    if options.part in faults:
+        import serve_faults
+
+        sys.exit(0 if serve_faults.run(options.part, options.workers, options.slow) else 1)
     parts = {
         "load": lambda: load(options.clients, options.seconds, options.workers, options.queue),
         "slow": lambda: slow(options.slow, options.workers, options.queue),

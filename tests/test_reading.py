@@ -85,7 +85,7 @@ def test_nothing_on_the_picture_can_name_the_patient(
 ) -> None:
     assert {field.name for field in dataclasses.fields(Caption)} == {
         *("grade", "side", "probabilities", "certainty", "likely", "model"),
-        *("mapped", "with_other"),
+        *("mapped", "with_other", "mapping", "forced"),
     }
     (renamed,) = ensemble.read(nameless(tmp_path, grey(LEFT), name="someone-else"), Side.LEFT)
 

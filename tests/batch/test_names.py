@@ -82,7 +82,9 @@ def test_paths_stand_for_files(tree: Path, given: list[str], found: list[str]) -
 def test_a_disk_of_an_archive_is_read_by_content(tmp_path: Path) -> None:
     """Files without a suffix or with a UID's, the disk's directory beside them."""
     dicom = bytes(128) + b"DICM"
-    for name in ("DICOMDIR", "DICOM/IM000001", "DICOM/1.2.840.1", "scan.IMA"):
+    contents = dicom + b"\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10"
+    (tmp_path / "DICOMDIR").write_bytes(contents)
+    for name in ("DICOM/IM000001", "DICOM/1.2.840.1", "scan.IMA"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(dicom)
     (tmp_path / "README").write_bytes(b"text")

@@ -43,7 +43,7 @@ def test_a_knee_reads_the_same_as_path_and_as_array(path: Path) -> None:
 def without_source(reading: KneeReading) -> dict[str, Any]:
     """What does not depend on whether the side is known from the name or from the caller."""
     checks = [check.to_dict() for check in reading.checks if check.name != "side"]
-    return {**reading.to_dict(), "image": "", "checks": checks}
+    return {**reading.to_dict(), "image": "", "checks": checks, "side_evidence": []}
 
 
 def test_a_knee_reads_the_same_from_an_open_file_and_from_memory() -> None:

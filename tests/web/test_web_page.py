@@ -11,9 +11,11 @@ import csv
 import json
 import os
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bundle_factory import make_bundle
 from command_line import EXAMPLES
 from damaged_files import small_knee
 from dicom_factory import dicom_bytes, write_dicom
@@ -567,3 +570,44 @@ def test_a_study_is_read_blind_by_keys_and_goes_on_after_a_reload(
     assert [row["A first"] for row in rows].count("U") == 1
     assert {row["B final"] for row in rows} == {"2"}
     assert "3" in {row["grade"] for row in rows}
+
+
+def test_the_page_works_below_a_path_and_signs_out(chromium: Browser, tmp_path: Path) -> None:
+    """Every address the page makes lies below the path that a proxy shows it at."""
+    token, bundle = "a token of many letters", make_bundle(tmp_path / "tiny").folder
+    options = ("--workers", "1", "--token", token, "--root-path", "/knees")
+    with reading_room(tmp_path / "store", bundle, *options) as room:
+        assert room.url.endswith("/knees")
+        context = chromium.new_context(viewport={"width": WIDE[0], "height": WIDE[1]})
+        page, outside = context.new_page(), list[str]()
+        page.on("request", lambda asked: None if below(asked.url) else outside.append(asked.url))
+
+        def below(url: str) -> bool:
+            return url.startswith((f"{room.url}/", "blob:", "data:")) or url == room.url
+
+        page.goto(f"{room.url}/")
+        page.get_by_label("Token").fill("another one")
+        page.get_by_role("button", name="Enter").click()
+        expect(page.get_by_role("alert")).to_have_text("That is not this server's token")
+        page.get_by_label("Token").fill(token)
+        page.get_by_role("button", name="Enter").click()
+        choose(page, [KNEES[0]])
+        page.locator("a.row.graded").click()
+        expect(page).to_have_url(re.compile(r"/knees/cases/[\w-]{16}$"))
+        expect(page.locator("canvas").first).to_be_visible()
+        page.reload()
+        expect(page.locator("canvas").first).to_be_visible()
+        page.get_by_role("link", name="Studies").click()
+        expect(page).to_have_url(re.compile("/knees/studies$"))
+        page.get_by_role("link", name="Work-list").click()
+        expect(page.locator("a.row.graded")).to_be_visible()
+        with closing(sqlite3.connect(tmp_path / "store" / "cases.sqlite")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            trouble = "Server in trouble: another program holds the database locked"
+            expect(page.locator("#status")).to_have_text(trouble)
+        expect(page.locator("#status")).to_have_text("Ready")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Token")).to_be_visible()
+        assert page.request.get(f"{room.url}/api/v1/cases").status == 401
+        assert outside == []
+        context.close()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve
+from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve, store
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.plain_text import show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
@@ -29,6 +29,7 @@ app.command(name="locate", epilog=locate.EXAMPLES)(locate.locate)
 app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(name="serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
+app.add_typer(store.app, name="store")
 app.add_typer(data.app, name="data")
 train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)
 train.app.command(name="publish", epilog=choose.PUBLISHING)(choose.publish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,18 @@ EXAMPLES = (
     "kellgren serve · kellgren serve --port 9000 --store films · "
     "KELLGREN_TOKEN=... kellgren serve --host 0.0.0.0 --allow-host films.example.org"
 )
+
+RootPath = Annotated[
+    str, typer.Option(help="Path below which a proxy shows the server, such as /knees.")
+]
+KeepDays = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="Delete answered cases, studies' too, after so many days."),
+]
+MaxGb = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="Most GB to keep; the oldest answered cases make room."),
+]
 
 
 def serve(
@@ -40,6 +53,9 @@ def serve(
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Keep file names; they may name patients.")
     ] = False,
+    root_path: RootPath = "",
+    keep_days: KeepDays = None,
+    max_gb: MaxGb = None,
 ) -> None:
     """Run the reading room: a web page and an API on this machine."""
     from kellgren.cli.inputs import cores
@@ -48,6 +64,9 @@ def serve(
     from kellgren.web.settings import Limits, Settings, answered_hosts
 
     _check_access(host, token)
+    root = root_path.rstrip("/")
+    if root and not re.fullmatch(r"(/[\w.~-]+)+", root, re.ASCII):
+        raise typer.BadParameter("is a path such as /knees", param_hint="--root-path")
     settings = Settings(
         store=store or data_folder("reading-room"),
         hosts=frozenset(),
@@ -55,6 +74,9 @@ def serve(
         workers=workers or cores(),
         model=model,
         keep_names=keep_names,
+        root_path=root,
+        keep_days=keep_days,
+        max_bytes=None if max_gb is None else int(max_gb * 10**9),
         limits=Limits(queue=queue),
     )
     names = allow_host or []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -11,41 +11,39 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, Field
 from starlette.types import ASGIApp
 
-from kellgren.grades import Grade
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.reading_schema import NOTICE
 from kellgren.web.api.cases import CaseRoutes
-from kellgren.web.api.schemas import (
-    About,
-    AboutLimits,
-    AboutModel,
-    GradeName,
-    Health,
-    Problem,
-    Session,
-    add_examples,
-)
+from kellgren.web.api.schemas import add_examples
+from kellgren.web.api.server_routes import HealthRoutes, ServerRoutes
 from kellgren.web.api.similar import SimilarRoutes
 from kellgren.web.api.studies import StudyRoutes
-from kellgren.web.guard import COOKIE, RequestGuard, request_token, tokens_match
+from kellgren.web.erasing import Eraser
+from kellgren.web.guard import Doorkeeper, RequestGuard
+from kellgren.web.housekeeping import Housekeeper
 from kellgren.web.notifier import Notifier
+from kellgren.web.problems import answer_problems
 from kellgren.web.settings import Settings
+from kellgren.web.storage.audit_log import AuditLog
 from kellgren.web.storage.cases import CaseStore
+from kellgren.web.storage.opening import QUARANTINE
 from kellgren.web.workers.pool import GraderPool
 
 STATIC = Path(str(resources.files("kellgren"))) / "web" / "static"
+AUDIT_LOG = "audit.log"
+_SERVER = "server"
 _DESCRIPTION = (
     f"Kellgren-Lawrence grades of knee X-rays. {NOTICE}\n\n"
     "Upload films to `POST /api/v1/cases`, follow them at the `url` of each. A reading is "
     "the record that `kellgren grade` writes. Where the server has a token, send it as "
     "`Authorization: Bearer TOKEN`."
 )
+_log = logging.getLogger("kellgren.web")
 
 
 class Application:
@@ -56,29 +54,56 @@ class Application:
 
     Raises:
         BundleError: the model is missing or damaged.
+        StoreInUse: another server has the store.
+        DamagedBase: the store's database is damaged.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         bundle = open_bundle(settings.model or default_bundle())
-        self.card = bundle.card
         self.store = CaseStore(settings.store, keep_names=settings.keep_names)
+        self.audit = AuditLog(settings.store / AUDIT_LOG)
+        self._report_quarantine()
         self.notifier = Notifier()
         self.pool = GraderPool(self.store, settings, self.notifier.notify)
-        self.cases = CaseRoutes(self.store, self.pool, self.notifier, settings.limits)
-        self.similar = SimilarRoutes(self.store, bundle)
-        self.studies = StudyRoutes(self.store)
-        self.started = time.time()
+        eraser = Eraser(self.store, self.audit)
+        self.housekeeper = Housekeeper(self.store, eraser, self.audit, settings)
+        self.doorkeeper = Doorkeeper(settings.token, self.audit)
+        self.cases = CaseRoutes(
+            self.store, self.pool, self.notifier, eraser, self.housekeeper, settings
+        )
+        self._routers = [
+            self.cases.router,
+            SimilarRoutes(self.store, bundle, settings.root_path).router,
+            StudyRoutes(self.store, eraser, self.audit, settings.root_path).router,
+            HealthRoutes(self.store, self.pool, self.housekeeper, settings).router,
+            ServerRoutes(
+                settings, bundle.card, self.cases, self.pool, self.doorkeeper, self.audit
+            ).router,
+        ]
+
+    def _report_quarantine(self) -> None:
+        if self.store.set_aside:
+            _log.error(
+                "%d stored files belong to no case: they were moved to %s, none was deleted. Where "
+                "the database was lost, restore a backup of it: they are then fetched from there",
+                *(self.store.set_aside, self.settings.store / QUARANTINE),
+            )
+            self.audit.write("files put into quarantine", _SERVER, files=self.store.set_aside)
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Run the graders while the server answers requests."""
         self.notifier.bind(asyncio.get_running_loop())
+        self.audit.write("started", _SERVER, software=f"kellgren {version('kellgren')}")
+        self.housekeeper.start()
         self.pool.start()
         try:
             yield
         finally:
             await asyncio.to_thread(self.pool.stop)
+            await asyncio.to_thread(self.housekeeper.stop)
+            self.audit.write("stopped", _SERVER)
             self.store.close()
 
     def asgi(self) -> ASGIApp:
@@ -90,86 +115,14 @@ class Application:
             lifespan=self.lifespan,
             docs_url=None,
             redoc_url=None,
+            servers=[{"url": self.settings.root_path or "/"}],
         )
-        app.add_exception_handler(Exception, _internal_error)
-        app.include_router(self.cases.router)
-        app.include_router(self.similar.router)
-        app.include_router(self.studies.router)
-        app.include_router(self._server_routes())
+        answer_problems(app)
+        for router in self._routers:
+            app.include_router(router)
         app.mount("/static", StaticFiles(directory=STATIC))
-        app.include_router(_pages())
-        return RequestGuard(app, self.settings)
-
-    def _server_routes(self) -> APIRouter:
-        router = APIRouter()
-        router.get("/health", tags=["server"])(self.health)
-        router.get("/metrics", tags=["server"], response_class=PlainTextResponse)(self.metrics)
-        router.get("/api/v1/about", tags=["server"])(self.about)
-        refused = {401: {"model": Problem, "description": "Another token, or none."}}
-        router.get("/api/v1/session", tags=["server"])(self.session)
-        router.post("/api/v1/session", tags=["server"], status_code=204, responses=refused)(  # type: ignore[arg-type]
-            self.sign_in
-        )
-        return router
-
-    async def health(self) -> Health:
-        """Whether graders are ready."""
-        ready = self.pool.ready
-        return Health(
-            status="ok" if ready else "starting", graders=ready, waiting=self.store.count_open()
-        )
-
-    async def metrics(self) -> str:
-        """Counts for Prometheus."""
-        counts = self.store.count_states()
-        lines = [
-            "# HELP kellgren_cases Cases in the store, by state.",
-            "# TYPE kellgren_cases gauge",
-            *(f'kellgren_cases{{state="{state}"}} {count}' for state, count in counts.items()),
-            *_metric("queue_limit", "gauge", "Cases that may wait.", self.settings.limits.queue),
-            *_metric("graders_ready", "gauge", "Graders with their model.", self.pool.ready),
-            *_metric("grader_deaths_total", "counter", "Graders replaced.", self.pool.failures),
-            *_metric("turned_away_total", "counter", "Answers 503.", self.cases.rejected_uploads),
-            *_metric("start_seconds", "gauge", "Start, Unix time.", round(self.started)),
-        ]
-        return "\n".join(lines) + "\n"
-
-    async def about(self) -> About:
-        """Software, model, scale and limits, for whoever shows readings."""
-        limits = self.settings.limits
-        return About(
-            software=f"kellgren {version('kellgren')}",
-            notice=NOTICE,
-            scale=self.card.scale,
-            grades=[
-                GradeName(grade=int(grade), name=grade.label, finding=grade.finding)
-                for grade in Grade
-            ],
-            model=AboutModel(name=self.card.name, data=self.card.data),
-            limits=AboutLimits(
-                file_bytes=limits.file_bytes,
-                request_bytes=limits.request_bytes,
-                files=limits.files,
-            ),
-        )
-
-    async def session(self, request: Request) -> Session:
-        """Whether a token is needed, and whether this client has shown it."""
-        token = self.settings.token
-        given = request_token(request.headers)
-        is_known = token is None or (given is not None and tokens_match(given, token))
-        return Session(token_needed=token is not None, signed_in=is_known)
-
-    async def sign_in(self, given: SignIn, request: Request, response: Response) -> None:
-        """Set the token as a cookie, so that pictures load too."""
-        token = self.settings.token
-        if token is None:
-            return
-        if not tokens_match(given.token, token):
-            await asyncio.sleep(0.5)
-            raise HTTPException(401, "That is not this server's token")
-        secure = request.headers.get("x-forwarded-proto") == "https"
-        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+        app.include_router(_pages(self.settings.root_path))
+        return RequestGuard(app, self.settings, self.doorkeeper)
 
 
 class _Api(FastAPI):
@@ -180,18 +133,15 @@ class _Api(FastAPI):
         return super().openapi()
 
 
-class SignIn(BaseModel):
-    """The token that the server was started with."""
-
-    token: str = Field(max_length=512)
-
-
-def _pages() -> APIRouter:
-    """The page: one file, whichever of its views is asked for."""
+def _pages(root: str) -> APIRouter:
+    """The page: one file, whichever of its views is asked for, with the addresses it lies at."""
     router = APIRouter(include_in_schema=False)
+    text = (STATIC / "index.html").read_text("utf-8")
+    for attribute in ("href", "src"):
+        text = text.replace(f'{attribute}="/', f'{attribute}="{root}/')
 
-    async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+    async def page() -> HTMLResponse:
+        return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
 
     for path in ("/", "/cases/{case}", "/studies", "/studies/{study}", "/studies/{study}/{reader}"):
         router.get(path)(page)
@@ -201,13 +151,3 @@ def _pages() -> APIRouter:
 
     router.get("/favicon.ico")(icon)
     return router
-
-
-def _metric(name: str, kind: str, text: str, value: float) -> tuple[str, str, str]:
-    full = f"kellgren_{name}"
-    return f"# HELP {full} {text}", f"# TYPE {full} {kind}", f"{full} {value}"
-
-
-async def _internal_error(request: Request, error: Exception) -> JSONResponse:
-    # The traceback is for the server's log, not for the client.
-    return JSONResponse({"detail": "The server failed; its log says why"}, 500)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kellgren.web.app import Application
 from kellgren.web.settings import Settings
+from kellgren.web.workers.confinement import hide_memory
 
 HEADER_SECONDS, ANSWER_SECONDS = 15.0, 60.0
 _KEEP_ALIVE_S, _SHUTDOWN_S, _CONNECTIONS, _BACKLOG = 20, 10, 8192, 2048
@@ -89,7 +91,7 @@ def run(
     hosts: Callable[[int], frozenset[str]],
     report: Callable[[str], None],
 ) -> None:
-    """Listen until interrupted.
+    """Listen until interrupted; what is written from now on is its owner's only.
 
     Args:
         settings: all but the hosts.
@@ -101,14 +103,34 @@ def run(
     Raises:
         CannotServe: the address cannot be used.
         BundleError: the model is missing or damaged.
+        StoreInUse: another server has the store.
+        DamagedBase: the store's database is damaged.
     """
     _raise_file_limit()
     _log_to_stderr()
+    mask = os.umask(0o077)
+    try:
+        _serve(settings, host, port, hosts, report)
+    except KeyboardInterrupt:
+        report("the reading room is closed; cases that wait are read after the next start")
+    finally:
+        os.umask(mask)
+
+
+def _serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    hosts: Callable[[int], frozenset[str]],
+    report: Callable[[str], None],
+) -> None:
     with _bound_socket(host, port) as listener:
         bound = listener.getsockname()[1]
         application = Application(dataclasses.replace(settings, hosts=hosts(bound)))
+        hide_memory()  # from the graders: the token is in it, and in the environment
         name = f"[{host}]" if ":" in host else host
-        report(f"The reading room is open at http://{name}:{bound} (Ctrl-C closes it)")
+        where = f"http://{name}:{bound}{settings.root_path}"
+        report(f"The reading room is open at {where} (Ctrl-C closes it)")
         report(f"films and answers are kept in {settings.store}")
         uvicorn.Server(_config(application)).run(sockets=[listener])
 

@@ -21,6 +21,7 @@ class Limits:
         queue: cases that wait or are being read; beyond it new ones are sent away for a while.
         uploads: requests that may stream their files in at the same time.
         idle_seconds: without a byte from a client that owes some.
+        body_seconds: for any other request's body.
         upload_seconds: for one request's files.
         case_seconds: for one case, in its grader.
         grader_bytes: address space of one grader.
@@ -33,6 +34,7 @@ class Limits:
     queue: int = 512
     uploads: int = 1024
     idle_seconds: float = 15.0
+    body_seconds: float = 30.0
     upload_seconds: float = 300.0
     case_seconds: float = 120.0
     grader_bytes: int = 6 * 2**30
@@ -50,6 +52,9 @@ class Settings:
         workers: grader processes.
         model: folder of a bundle; ``None``: the default one.
         keep_names: keep the names of uploaded files; otherwise a number stands for the patient.
+        root_path: path below which a proxy shows the server, such as ``/knees``; empty: none.
+        keep_days: after which answered cases are deleted; ``None``: they are kept.
+        max_bytes: of all films and pictures; the oldest answered cases make room for new ones.
         limits: see `Limits`.
     """
 
@@ -59,6 +64,9 @@ class Settings:
     workers: int = 1
     model: Path | None = None
     keep_names: bool = False
+    root_path: str = ""
+    keep_days: float | None = None
+    max_bytes: int | None = None
     limits: Limits = field(default_factory=Limits)
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from kellgren.reading_schema import CertaintyLevel, GradeNumber
 from kellgren.reading_tables import csv_text, json_text
 from kellgren.web.api.schemas import Case, CaseList, Problem, Submitted, case_record
-from kellgren.web.api.uploads import UploadReceiver, discard_body, service_unavailable
+from kellgren.web.api.stored_files import stored_file
+from kellgren.web.api.uploads import (
+    UploadReceiver,
+    discard_body,
+    remove_temporary,
+    service_unavailable,
+)
+from kellgren.web.erasing import LEFT_OVER, Eraser
+from kellgren.web.guard import who_asks
+from kellgren.web.housekeeping import Housekeeper
 from kellgren.web.notifier import Notifier
-from kellgren.web.settings import Limits
+from kellgren.web.settings import Settings
 from kellgren.web.storage.case_rows import StoredCase
 from kellgren.web.storage.cases import CaseStore
 from kellgren.web.storage.messages import (
@@ -34,6 +42,9 @@ MAX_WAIT_S = 60
 Identifier = Annotated[str, Path(pattern=r"^[\w-]{16}$", examples=["nYp1qfT0Zq6yW2cB"])]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such case, knee or picture."}
+}
+DELETED: dict[int | str, dict[str, Any]] = {
+    202: {"model": Problem, "description": "Deleted, but for old pages of the database."}
 }
 _UPLOAD_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": Submitted, "description": "Answered within `wait`."},
@@ -79,15 +90,25 @@ class CaseRoutes:
         store: of the cases.
         pool: that grades them.
         notifier: of every change.
-        limits: see `Limits`.
+        eraser: deletes cases.
+        housekeeper: knows whether films can be kept.
+        settings: of the server.
     """
 
     def __init__(
-        self, store: CaseStore, pool: GraderPool, notifier: Notifier, limits: Limits
+        self,
+        store: CaseStore,
+        pool: GraderPool,
+        notifier: Notifier,
+        eraser: Eraser,
+        housekeeper: Housekeeper,
+        settings: Settings,
     ) -> None:
-        self._store, self._pool, self._limits = store, pool, limits
-        self._notifier = notifier
-        self._uploads = UploadReceiver(store.blobs, limits)
+        self._store, self._pool, self._limits = store, pool, settings.limits
+        self._notifier, self._eraser, self._housekeeper = notifier, eraser, housekeeper
+        self._root = settings.root_path
+        self.count_states = store.count_states
+        self._uploads = UploadReceiver(store.blobs, settings.limits)
         self.rejected_uploads = 0
         self.router = router = APIRouter(prefix="/api/v1/cases", tags=["cases"])
         router.post(
@@ -98,7 +119,7 @@ class CaseRoutes:
         )(self.submit)
         router.get("")(self.index)
         router.get("/{case}", responses=PROBLEMS)(self.show)
-        router.delete("/{case}", status_code=204, responses=PROBLEMS)(self.delete)
+        router.delete("/{case}", status_code=204, responses=PROBLEMS | DELETED)(self.delete)
         router.get("/{case}/readings.json", responses=PROBLEMS | _content("application/json"))(
             self.readings_json
         )
@@ -108,17 +129,17 @@ class CaseRoutes:
         router.get(
             "/{case}/report.dcm",
             responses=PROBLEMS | _content("application/dicom"),
-            response_class=FileResponse,
+            response_class=Response,
         )(self.report)
         router.get(
             "/{case}/knees/{knee}/{kind}.png",
             responses=PROBLEMS | _content("image/png"),
-            response_class=FileResponse,
+            response_class=Response,
         )(self.picture)
         router.get(
             "/{case}/refused/{joint}/picture.png",
             responses=PROBLEMS | _content("image/png"),
-            response_class=FileResponse,
+            response_class=Response,
         )(self.refused_picture)
 
     async def submit(
@@ -128,26 +149,36 @@ class CaseRoutes:
         wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds.")] = 0,
     ) -> Submitted:
         """Upload one or several films; each becomes a case."""
+        if trouble := self._housekeeper.refusal:
+            await self._turn_away(request, f"No film can be kept now: {trouble}")
         if self._store.count_open() >= self._limits.queue:
-            await discard_body(request, self._limits)
-            self.rejected_uploads += 1
-            raise service_unavailable("Too many cases wait")
+            await self._turn_away(request, "Too many cases wait")
         uploads = await self._uploads.files(request)
         try:
-            identifiers = await run_in_threadpool(
-                self._store.accept, uploads, most_open=self._limits.queue
-            )
+            identifiers = await run_in_threadpool(self._accept, uploads, who_asks(request))
         except QueueFull:
             self.rejected_uploads += 1
             raise service_unavailable("Too many cases wait") from None
         finally:
-            await run_in_threadpool(_remove_temporary, uploads)
+            await run_in_threadpool(remove_temporary, uploads)
         self._pool.wake()
         cases = await self._wait_for(identifiers, wait)
         response.status_code = 202 if any(case.state in OPEN_STATES for case in cases) else 200
         if len(cases) == 1:
-            response.headers["Location"] = f"/api/v1/cases/{identifiers[0]}"
+            response.headers["Location"] = f"{self._root}/api/v1/cases/{identifiers[0]}"
         return Submitted(cases=[self._record(case) for case in cases])
+
+    async def _turn_away(self, request: Request, reason: str) -> NoReturn:
+        await discard_body(request, self._limits)
+        self.rejected_uploads += 1
+        raise service_unavailable(reason)
+
+    def _accept(self, uploads: list[Upload], who: str) -> list[str]:
+        if not self._housekeeper.make_room(sum(upload.size for upload in uploads)):
+            raise HTTPException(507, "The store is full (--max-gb); delete cases first")
+        identifiers = self._store.accept(uploads, most_open=self._limits.queue)
+        self._housekeeper.audit.write("cases accepted", who, cases=identifiers)
+        return identifiers
 
     def index(
         self,
@@ -168,7 +199,7 @@ class CaseRoutes:
         revision = self._store.revision()  # before the rows: what changes between comes again
         rows, total = self._store.find(wanted, limit=limit, offset=offset)
         return CaseList(
-            cases=[case_record(row, []) for row in rows],
+            cases=[case_record(row, [], self._root) for row in rows],
             total=total,
             revision=revision,
             counts=self._store.count_states(),
@@ -178,11 +209,12 @@ class CaseRoutes:
         """One case."""
         return self._record(self._case(case))
 
-    def delete(self, case: Identifier) -> None:
+    def delete(self, case: Identifier, request: Request) -> Response:
         """Delete a case: its rows, its pictures and the uploaded file."""
-        if not self._store.delete(case):
+        if not self._eraser.delete_case(case, who_asks(request)):
             raise _missing("case")
         self._notifier.notify()
+        return deletion_answer(self._eraser)
 
     def readings_json(self, case: Identifier) -> Response:
         """The readings, byte for byte what `kellgren grade --json -` writes for this file."""
@@ -194,27 +226,34 @@ class CaseRoutes:
         """The readings, byte for byte what `kellgren grade --csv -` writes for this file."""
         return Response(csv_text(self._answered_case(case).rows), media_type="text/csv")
 
-    def report(self, case: Identifier) -> FileResponse:
+    def report(self, case: Identifier, request: Request) -> Response:
         """The structured report on a DICOM film; it names the patient as the film does."""
         digest = self._case(case).report
         if not digest:
             raise _missing("report")
-        return FileResponse(self._store.blobs.path(digest), media_type="application/dicom")
+        self._housekeeper.audit.write("report fetched", who_asks(request), case=case)
+        return stored_file(self._store.blobs, digest, "application/dicom")
 
     def picture(
         self,
         case: Identifier,
         knee: Annotated[int, Path(ge=1, le=99)],
         kind: PictureKind,
-    ) -> FileResponse:
+    ) -> Response:
         """The crop, the map to lay over it, or both with the grade on one sheet."""
-        return _png(self._store.picture(case, knee - 1, kind))
+        digest = self._store.picture(case, knee - 1, kind)
+        if digest is None:
+            raise _missing("picture")
+        return stored_file(self._store.blobs, digest, "image/png")
 
     def refused_picture(
         self, case: Identifier, joint: Annotated[int, Path(ge=1, le=99)]
-    ) -> FileResponse:
+    ) -> Response:
         """A joint that was found and is not graded."""
-        return _png(self._store.picture_of_refused(case, joint - 1))
+        digest = self._store.picture_of_refused(case, joint - 1)
+        if digest is None:
+            raise _missing("picture")
+        return stored_file(self._store.blobs, digest, "image/png")
 
     async def _wait_for(self, identifiers: list[str], wait: float) -> list[StoredCase]:
         """The cases, as soon as all are answered or the time is over."""
@@ -232,7 +271,7 @@ class CaseRoutes:
                 continue
 
     def _record(self, case: StoredCase) -> Case:
-        return case_record(case, self._store.companions(case))
+        return case_record(case, self._store.companions(case), self._root)
 
     def _case(self, identifier: str) -> StoredCase:
         case = self._store.case(identifier)
@@ -247,14 +286,6 @@ class CaseRoutes:
         return case
 
 
-def _png(path: FilePath | None) -> FileResponse:
-    if path is None or not path.is_file():
-        raise _missing("picture")
-    return FileResponse(
-        path, media_type="image/png", headers={"Cache-Control": "private, no-cache"}
-    )
-
-
 def _missing(what: str) -> HTTPException:
     return HTTPException(404, f"There is no such {what}")
 
@@ -263,6 +294,8 @@ def _content(kind: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {kind: {}}, "description": "The file."}}
 
 
-def _remove_temporary(uploads: list[Upload]) -> None:
-    for upload in uploads:
-        upload.path.unlink(missing_ok=True)
+def deletion_answer(eraser: Eraser) -> Response:
+    """204; 202 where something of what was deleted is left for now."""
+    if eraser.is_incomplete:
+        return JSONResponse({"detail": LEFT_OVER}, 202)
+    return Response(status_code=204)

@@ -21,6 +21,7 @@ from kellgren.reading_schema import (
 from kellgren.web.storage.case_rows import StoredCase
 from kellgren.web.storage.messages import CaseState, refused_joints
 
+HealthStatus = Literal["ok", "starting", "failing"]
 _EXAMPLES: dict[str, Any] = json.loads(
     resources.files("kellgren.web").joinpath("examples.json").read_text("utf-8")
 )
@@ -128,11 +129,16 @@ class Problem(ApiModel):
 class Health(ApiModel):
     """Whether the server can grade."""
 
-    status: Literal["ok", "starting"]
+    status: HealthStatus
+    """`ok` is answered with 200, all else with 503."""
     graders: NonNegativeInt
-    """Ready for a case."""
+    """That live and are ready for a case."""
     waiting: NonNegativeInt
     """Cases not answered yet."""
+    oldest_waiting_seconds: float
+    """Since the case was accepted that has waited longest; 0: none waits."""
+    detail: str
+    """Why it is not ready; empty: it is."""
 
 
 class GradeName(ApiModel):
@@ -210,9 +216,9 @@ class SimilarList(ApiModel):
     """Which knees the index holds."""
 
 
-def case_record(case: StoredCase, companions: list[str]) -> Case:
-    """A case of the store as the API shows it."""
-    url = f"/api/v1/cases/{case.id}"
+def case_record(case: StoredCase, companions: list[str], root: str) -> Case:
+    """A case of the store as the API shows it, its addresses below a root path."""
+    url = f"{root}/api/v1/cases/{case.id}"
     knees = [
         Knee(
             reading=row.reading,
@@ -235,7 +241,7 @@ def case_record(case: StoredCase, companions: list[str]) -> Case:
     return Case(
         id=case.id,
         url=url,
-        page=f"/cases/{case.id}",
+        page=f"{root}/cases/{case.id}",
         state=case.state,
         revision=case.revision,
         created=datetime.fromtimestamp(case.created, UTC),

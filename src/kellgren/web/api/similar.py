@@ -24,12 +24,14 @@ class SimilarRoutes:
     Args:
         store: of the cases.
         bundle: that grades them.
+        root: path below which the server lies.
 
     Raises:
         BundleError: the index is damaged or missing.
     """
 
-    def __init__(self, store: CaseStore, bundle: Bundle) -> None:
+    def __init__(self, store: CaseStore, bundle: Bundle, root: str) -> None:
+        self._root = root
         self._store, self._index = store, SimilarKnees.default()
         self._fits = self._index.places(bundle) is not None
         store.drop_similar_of_other_indexes(self._index.checksum)
@@ -56,7 +58,7 @@ class SimilarRoutes:
                 side=similar.side.value,
                 grade=int(similar.grade),
                 distance=similar.distance,
-                picture=_OF_INDEX.format(number=number),
+                picture=self._root + _OF_INDEX.format(number=number),
             )
             for similar, number in nearest
             if not self._store.is_of(stored, similar.patient)

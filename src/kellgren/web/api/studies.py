@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 
-from kellgren.web.api.cases import Identifier
+from kellgren.web.api.cases import DELETED, Identifier, deletion_answer
 from kellgren.web.api.schemas import Problem
+from kellgren.web.api.stored_files import stored_file
 from kellgren.web.api.study_records import (
     Adjudication,
     NewStudy,
@@ -22,6 +22,9 @@ from kellgren.web.api.study_records import (
     SubmittedRead,
 )
 from kellgren.web.api.study_results import study_csv, study_results
+from kellgren.web.erasing import Eraser
+from kellgren.web.guard import who_asks
+from kellgren.web.storage.audit_log import AuditLog
 from kellgren.web.storage.case_names import printable
 from kellgren.web.storage.cases import CaseStore
 from kellgren.web.storage.studies import (
@@ -45,30 +48,35 @@ class StudyRoutes:
 
     Args:
         store: of the cases they read.
+        eraser: deletes studies.
+        audit: is told who makes studies.
+        root: path below which the server lies.
     """
 
-    def __init__(self, store: CaseStore) -> None:
+    def __init__(self, store: CaseStore, eraser: Eraser, audit: AuditLog, root: str) -> None:
         self._store, self._studies = store, StudyStore(store)
+        self._eraser, self._audit, self._root = eraser, audit, root
         self.router = router = APIRouter(
             prefix="/api/v1/studies", tags=["studies"], responses=_PROBLEMS
         )
         router.post("", status_code=201)(self.create)
         router.get("")(self.index)
         router.get("/{study}")(self.show)
-        router.delete("/{study}", status_code=204)(self.delete)
+        router.delete("/{study}", status_code=204, responses=DELETED)(self.delete)
         router.get("/{study}/readers/{reader}")(self.worklist)
         router.put("/{study}/readers/{reader}/reads/{item}")(self.read)
-        router.get("/{study}/items/{item}/picture.png", response_class=FileResponse)(self.picture)
+        router.get("/{study}/items/{item}/picture.png", response_class=Response)(self.picture)
         router.put("/{study}/items/{item}/settled", status_code=204)(self.adjudicate)
         router.get("/{study}/study.csv")(self.table)
 
-    def create(self, new: NewStudy) -> StudySummary:
+    def create(self, new: NewStudy, request: Request) -> StudySummary:
         """Make a study; each reader gets an address."""
         identifier = self._studies.create(
             printable(new.name) or "Study", new.cases, list(new.readers)
         )
         if identifier is None:
             raise HTTPException(404, "There is no graded knee among these cases")
+        self._audit.write("study made", who_asks(request), study=identifier)
         return self._summary(self._study(identifier))
 
     def index(self) -> list[StudySummary]:
@@ -82,9 +90,10 @@ class StudyRoutes:
             **dict(self._summary(stored)), results=study_results(*self._contents(stored))
         )
 
-    def delete(self, study: Identifier) -> None:
-        """Delete a study and its reads; the cases stay."""
-        self._studies.delete(self._study(study))
+    def delete(self, study: Identifier, request: Request) -> Response:
+        """Delete a study, its names, reads and comments; the cases stay."""
+        self._eraser.delete_study(self._study(study), who_asks(request))
+        return deletion_answer(self._eraser)
 
     def worklist(self, study: Identifier, reader: Identifier) -> ReaderWorklist:
         """A reader's knees in an order of their own; the model's grade only after the reader's."""
@@ -95,7 +104,7 @@ class StudyRoutes:
         return ReaderWorklist(
             study=stored.name,
             reader=own.name,
-            items=[_knee(study, item, reads.get((own.number, item.item))) for item in items],
+            items=[self._knee(study, item, reads.get((own.number, item.item))) for item in items],
         )
 
     def read(
@@ -111,15 +120,12 @@ class StudyRoutes:
             seconds=submitted.seconds,
             comment=submitted.comment,
         )
-        return _knee(study, knee, self._studies.reads(stored)[own.number, item])
+        return self._knee(study, knee, self._studies.reads(stored)[own.number, item])
 
-    def picture(self, study: Identifier, item: Item) -> FileResponse:
+    def picture(self, study: Identifier, item: Item) -> Response:
         """A knee of a study, under an address that does not lead to the model's grade."""
         knee = self._item(self._study(study), item)
-        path = self._store.blobs.path(knee.picture)
-        return FileResponse(
-            path, media_type="image/png", headers={"Cache-Control": "private, no-cache"}
-        )
+        return stored_file(self._store.blobs, knee.picture, "image/png")
 
     def adjudicate(self, study: Identifier, item: Item, adjudication: Adjudication) -> None:
         """Store the grade agreed on where readers differ."""
@@ -150,7 +156,7 @@ class StudyRoutes:
                     id=reader.id,
                     name=reader.name,
                     done=reader.done,
-                    page=f"/studies/{study.id}/{reader.id}",
+                    page=f"{self._root}/studies/{study.id}/{reader.id}",
                 )
                 for reader in self._studies.readers(study)
             ],
@@ -174,16 +180,15 @@ class StudyRoutes:
                 return knee
         raise HTTPException(404, "There is no such knee in this study")
 
-
-def _knee(study: str, item: StudyItem, read: Read | None) -> StudyKnee:
-    """A knee as a reader may see it: the model's reading after the reader's own."""
-    return StudyKnee(
-        item=item.item,
-        side=item.reading.side,
-        picture=f"/api/v1/studies/{study}/items/{item.item}/picture.png",
-        read=None if read is None else _read_record(read),
-        model=None if read is None else item.reading,
-    )
+    def _knee(self, study: str, item: StudyItem, read: Read | None) -> StudyKnee:
+        """A knee as a reader may see it: the model's reading after the reader's own."""
+        return StudyKnee(
+            item=item.item,
+            side=item.reading.side,
+            picture=f"{self._root}/api/v1/studies/{study}/items/{item.item}/picture.png",
+            read=None if read is None else _read_record(read),
+            model=None if read is None else item.reading,
+        )
 
 
 def _read_record(read: Read) -> ReadRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
 from collections.abc import AsyncGenerator
@@ -18,10 +19,12 @@ from kellgren.reading_schema import SideLetter
 from kellgren.web.settings import Limits
 from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.messages import Upload
+from kellgren.web.storage.opening import trouble_text
 
 RETRY_SECONDS = 5
 _MIN_BYTES_PER_S, _GRACE_S = 1024, 10.0
 _FIELDS = 8
+_log = logging.getLogger("kellgren.web")
 
 
 class _Parser(MultiPartParser):
@@ -99,6 +102,8 @@ class UploadReceiver:
             raise HTTPException(413 if many else 400, error.message) from None
         except ClientDisconnect:
             raise HTTPException(400, "The connection ended before the files did") from None
+        except OSError as error:  # of the folder for temporary files
+            raise _no_space(error) from None
         except (ValueError, UnicodeError, AssertionError, LookupError):
             raise HTTPException(400, "This is no multipart body") from None
 
@@ -109,10 +114,17 @@ class UploadReceiver:
         if max(file.size or 0 for file in files) > self._limits.file_bytes:
             raise self._too_large()
         side = _side(form)
-        uploads = []
-        for file in files:
-            received = await run_in_threadpool(self._blobs.receive, file.file)
-            uploads.append(Upload(*received, file.filename or "", side))
+        uploads: list[Upload] = []
+        try:
+            for file in files:
+                received = await run_in_threadpool(self._blobs.receive, file.file)
+                uploads.append(Upload(*received, file.filename or "", side))
+        except OSError as error:
+            await run_in_threadpool(remove_temporary, uploads)
+            raise _no_space(error) from None
+        except BaseException:
+            remove_temporary(uploads)
+            raise
         return uploads
 
     def _too_large(self) -> HTTPException:
@@ -127,6 +139,17 @@ def _side(form: FormData) -> SideLetter:
         case "L" | "R" | "" as side:
             return side
     raise HTTPException(400, "side must be L, R or empty")
+
+
+def _no_space(error: OSError) -> HTTPException:
+    _log.error("an upload was not kept: %s", trouble_text(error))
+    return HTTPException(507, "The server's disk is full; delete cases, or try again later")
+
+
+def remove_temporary(uploads: list[Upload]) -> None:
+    """Remove what was received and did not become a case."""
+    for upload in uploads:
+        upload.path.unlink(missing_ok=True)
 
 
 def service_unavailable(reason: str) -> HTTPException:

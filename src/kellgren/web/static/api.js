@@ -1,5 +1,7 @@
 // What the server is asked. Names of files never leave this tab's own memory except with the file.
 
+import { ROOT } from "./root.js";
+
 export class RequestError extends Error {
   constructor(status, message, retryAfter) {
     super(message);
@@ -15,6 +17,8 @@ async function ask(path, options = {}) {
   } catch {
     throw new RequestError(0, "The server does not answer. Is kellgren serve still running?", 0);
   }
+  // The session is over: the page asks for the token again.
+  if (answer.status === 401 && !path.endsWith("/session")) location.reload();
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   let detail = "";
   try {
@@ -26,31 +30,33 @@ async function ask(path, options = {}) {
   throw new RequestError(answer.status, text, Number(answer.headers.get("retry-after")) || 0);
 }
 
-export const about = () => ask("/api/v1/about");
-export const session = () => ask("/api/v1/session");
-export const health = () => ask("/health");
-export const getCase = (id) => ask(`/api/v1/cases/${encodeURIComponent(id)}`);
+export const about = () => ask(`${ROOT}/api/v1/about`);
+export const session = () => ask(`${ROOT}/api/v1/session`);
+// Answered with 503, and the reason, where the server is not ready.
+export const health = async () => (await fetch(`${ROOT}/health`)).json();
+export const getCase = (id) => ask(`${ROOT}/api/v1/cases/${encodeURIComponent(id)}`);
 export const similar = (path) => ask(path);
-export const changes = (after) => ask(`/api/v1/cases?limit=1000&after=${after}`);
-export const remove = (id) => ask(`/api/v1/cases/${encodeURIComponent(id)}`, { method: "DELETE" });
-export const studies = () => ask("/api/v1/studies");
-export const study = (id) => ask(`/api/v1/studies/${encodeURIComponent(id)}`);
-export const removeStudy = (id) => ask(`/api/v1/studies/${encodeURIComponent(id)}`, { method: "DELETE" });
-export const readerWork = (id, reader) => ask(`/api/v1/studies/${encodeURIComponent(id)}/readers/${encodeURIComponent(reader)}`);
-export const saveRead = (id, reader, item, read) => put(`/api/v1/studies/${id}/readers/${reader}/reads/${item}`, read);
-export const settle = (id, item, grade) => put(`/api/v1/studies/${id}/items/${item}/settled`, { grade });
+export const changes = (after) => ask(`${ROOT}/api/v1/cases?limit=1000&after=${after}`);
+export const remove = (id) => ask(`${ROOT}/api/v1/cases/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const studies = () => ask(`${ROOT}/api/v1/studies`);
+export const study = (id) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}`);
+export const removeStudy = (id) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const readerWork = (id, reader) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}/readers/${encodeURIComponent(reader)}`);
+export const saveRead = (id, reader, item, read) => put(`${ROOT}/api/v1/studies/${id}/readers/${reader}/reads/${item}`, read);
+export const settle = (id, item, grade) => put(`${ROOT}/api/v1/studies/${id}/items/${item}/settled`, { grade });
 const put = (path, content) =>
   ask(path, { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
 export const post = (path, content) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
-export const signIn = (token) => post("/api/v1/session", { token });
+export const signOut = () => ask(`${ROOT}/api/v1/session`, { method: "DELETE" });
+export const signIn = (token) => post(`${ROOT}/api/v1/session`, { token });
 
 export async function submit(file) {
   for (;;) {
     const form = new FormData();
     form.append("files", file, file.name);
     try {
-      return (await ask("/api/v1/cases", { method: "POST", body: form })).cases[0];
+      return (await ask(`${ROOT}/api/v1/cases`, { method: "POST", body: form })).cases[0];
     } catch (error) {
       if (error.status !== 503) throw error;
       await new Promise((done) => setTimeout(done, (error.retryAfter || 5) * 1000));

@@ -1,6 +1,8 @@
 // Ten graded knees to compare with. Chen P., Knee Osteoarthritis Severity Grading Dataset, Mendeley
 // Data V1 2018, doi 10.17632/56rmx5bjcr.1, CC BY 4.0; grades of the Osteoarthritis Initiative.
 
+import { ROOT } from "./root.js";
+
 export const CREDIT = "Chen 2018, doi 10.17632/56rmx5bjcr.1, CC BY 4.0";
 export const ATLAS = [
   { grade: 0, side: "L", file: "9511862L" },
@@ -13,7 +15,7 @@ export const ATLAS = [
   { grade: 3, side: "L", file: "9177337L" },
   { grade: 4, side: "R", file: "9177337R" },
   { grade: 4, side: "R", file: "9511862R" },
-].map((knee) => ({ ...knee, picture: `/static/atlas/${knee.file}.png` }));
+].map((knee) => ({ ...knee, picture: `${ROOT}/static/atlas/${knee.file}.png` }));
 
 export function neighbours(grade) {
   return [grade - 1, grade, grade + 1]

@@ -5,6 +5,7 @@ import { ReferenceKnees } from "./beside.js";
 import { SIDES, h, icon, reasonOf, announce, wordOf } from "./dom.js";
 import { confirmSheet } from "./keys.js";
 import { nameOf } from "./names.js";
+import { ROOT } from "./root.js";
 import { isOpen, newestFirst, remove, appState } from "./state.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
@@ -51,7 +52,7 @@ class CaseScreen {
       this.element.replaceChildren(h("section", { class: "centre" }, h("div", { class: "card" },
         h("h1", {}, lost ? "No such case" : "This case did not load"),
         h("p", {}, lost ? "It was deleted, or the address was cut short." : error.message),
-        h("a", { class: "button", href: "/", "data-link": true }, "To the work-list"))));
+        h("a", { class: "button", href: `${ROOT}/`, "data-link": true }, "To the work-list"))));
     }
   }
 
@@ -136,7 +137,7 @@ class CaseScreen {
 
   top(entry) {
     return h("div", { class: "case-top" },
-      h("a", { class: "button quiet", href: "/", "data-link": true }, icon("back"), "Work-list"),
+      h("a", { class: "button quiet", href: `${ROOT}/`, "data-link": true }, icon("back"), "Work-list"),
       h("h1", {}, nameOf(entry)),
       h("div", { class: "steps" },
         h("button", { type: "button", class: "quiet", title: "Case before (K)", "aria-label": "Case before", onclick: () => this.step(-1) }, icon("back")),
@@ -146,7 +147,7 @@ class CaseScreen {
   step(by) {
     const ids = (appState.filter === "all" ? newestFirst() : filtered()).map((one) => one.id);
     const next = ids[ids.indexOf(this.id) + by];
-    if (next) this.go(`/cases/${next}`);
+    if (next) this.go(`${ROOT}/cases/${next}`);
     else announce(by > 0 ? "This is the last case" : "This is the first case");
   }
 
@@ -246,7 +247,7 @@ class CaseScreen {
       if (!(await confirmSheet("Delete this case?", "The film, its pictures and its reading are removed from the server. This cannot be undone.", "Delete"))) return;
       await remove(entry.id);
       announce("Case deleted");
-      this.go("/");
+      this.go(`${ROOT}/`);
     } }, icon("bin"), "Delete");
   }
 
@@ -274,7 +275,7 @@ class CaseScreen {
       return true;
     }
     if (!down) return false;
-    if (key === "escape") this.go("/");
+    if (key === "escape") this.go(`${ROOT}/`);
     else if (key === "j") this.step(1);
     else if (key === "k") this.step(-1);
     else if (key === "s" && this.panel && !this.knees[this.chosen].refused) this.beside.turn();

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { caseView } from "./case.js";
 import { h } from "./dom.js";
 import { keySheet } from "./keys.js";
+import { ROOT } from "./root.js";
 import { studyList, studyReader, studyResults } from "./study.js";
 import { subscribe, refresh, appState, send, waiting } from "./state.js";
 import { workList } from "./worklist.js";
@@ -17,12 +18,12 @@ export function go(path) {
   show();
 }
 
-const ROOMS = [["/", "Work-list"], ["/studies", "Studies"]];
+const ROOMS = [[`${ROOT}/`, "Work-list"], [`${ROOT}/studies`, "Studies"]];
 
 function viewAt(place, id, reader) {
   const studies = place === "studies";
   document.getElementById("rooms").replaceChildren(...ROOMS.map(([path, name]) =>
-    h("a", { href: path, "data-link": true, "aria-current": (path === "/studies") === studies ? "page" : null }, name)));
+    h("a", { href: path, "data-link": true, "aria-current": path.endsWith("/studies") === studies ? "page" : null }, name)));
   if (place === "cases" && id) return caseView(id, go);
   if (studies && reader) return studyReader(id, reader, go);
   if (studies && id) return studyResults(id, go);
@@ -31,7 +32,7 @@ function viewAt(place, id, reader) {
 
 function show() {
   leave();
-  const view = viewAt(...location.pathname.split("/").slice(1).map(decodeURIComponent));
+  const view = viewAt(...location.pathname.slice(ROOT.length).split("/").slice(1).map(decodeURIComponent));
   // Asked when they are needed: a view that loads first gets its keys later.
   leave = () => view.leave?.();
   onKey = (event, down) => view.onKey?.(event, down);
@@ -84,21 +85,24 @@ addEventListener("drop", async (event) => {
   const files = await api.filesOf(event.dataTransfer);
   await started;
   if (!appState.about) return;
-  if (files.length && location.pathname !== "/") go("/");
+  if (files.length && location.pathname !== `${ROOT}/`) go(`${ROOT}/`);
   send(files);
 });
 
 let graders = null;
+let failing = "";
 async function status() {
   const place = document.getElementById("status");
   const left = waiting();
   const words = appState.trouble
     ? ["trouble", "Server away"]
-    : left
-      ? ["busy", `${left} to read`]
-      : graders
-        ? ["ready", "Ready"]
-        : ["busy", "Warming up"];
+    : failing
+      ? ["trouble", `Server in trouble: ${failing}`]
+      : left
+        ? ["busy", `${left} to read`]
+        : graders
+          ? ["ready", "Ready"]
+          : ["busy", "Warming up"];
   if (place.dataset.state === words[0] && place.textContent === words[1]) return;
   place.dataset.state = words[0];
   place.textContent = words[1];
@@ -106,12 +110,14 @@ async function status() {
 
 async function watchGraders() {
   try {
-    graders = (await api.health()).graders;
+    const health = await api.health();
+    graders = health.graders;
+    failing = health.status === "failing" ? health.detail : "";
   } catch {
     graders = null;
   }
   status();
-  setTimeout(watchGraders, graders ? 15000 : 700);
+  setTimeout(watchGraders, graders && !failing ? 15000 : 700);
 }
 
 function signInView() {
@@ -144,9 +150,15 @@ function signInView() {
   field.focus();
 }
 
+const signOutButton = () => h("button", { type: "button", class: "quiet", onclick: async () => {
+  await api.signOut();
+  location.reload();
+} }, "Sign out");
+
 async function start() {
+  let session;
   try {
-    const session = await api.session();
+    session = await api.session();
     if (!session.signed_in) {
       signInView();
       return;
@@ -160,6 +172,7 @@ async function start() {
     );
     return;
   }
+  if (session.token_needed) document.getElementById("help").before(signOutButton());
   const { model } = appState.about;
   document.getElementById("credit").textContent = `${appState.about.software}, model ${model.name}, trained on: ${model.data.credit}`;
   subscribe(status);

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { SIDES, h, announce, wordOf } from "./dom.js";
 import { confirmSheet } from "./keys.js";
+import { ROOT } from "./root.js";
 import { appState } from "./state.js";
 import { Light, Panes } from "./viewer.js";
 
@@ -13,7 +14,7 @@ function loading(name, title, load) {
   const view = { name, title, element, leave: () => {}, onKey: () => false };
   load(element, view).catch((error) => element.replaceChildren(h("section", { class: "centre" }, h("div", { class: "card" },
     h("h1", {}, error.status === 404 || error.status === 422 ? "No such study" : "The study did not load"), h("p", {}, error.message),
-    h("a", { class: "button", href: "/studies", "data-link": true }, "To the studies")))));
+    h("a", { class: "button", href: `${ROOT}/studies`, "data-link": true }, "To the studies")))));
   return view;
 }
 
@@ -25,7 +26,7 @@ export function studyList(go) {
       h("div", { class: "list-head" }, h("h1", {}, "Reading studies")),
       h("div", { class: "study-columns" },
         studies.length
-          ? h("ul", { class: "rows", "aria-label": "Studies" }, studies.map((study) => h("li", {}, h("a", { class: "row study", href: `/studies/${study.id}`, "data-link": true },
+          ? h("ul", { class: "rows", "aria-label": "Studies" }, studies.map((study) => h("li", {}, h("a", { class: "row study", href: `${ROOT}/studies/${study.id}`, "data-link": true },
             h("span", { class: "what" }, h("strong", {}, study.name), h("span", { class: "words" }, `${study.knees} knees`)),
             h("span", { class: "words" }, study.readers.map((reader) => `${reader.name} ${reader.done}/${study.knees}`).join(" · "))))))
           : h("p", { class: "notice" }, "No study yet. A study has its knees read blind by one or several readers, in an order of each reader's own."),
@@ -41,8 +42,8 @@ function newStudy(ready, go) {
     event.preventDefault();
     const names = readers.value.split("\n").map((one) => one.trim()).filter(Boolean);
     try {
-      const made = await api.post("/api/v1/studies", { name: name.value, readers: names, cases: [] });
-      go(`/studies/${made.id}`);
+      const made = await api.post(`${ROOT}/api/v1/studies`, { name: name.value, readers: names, cases: [] });
+      go(`${ROOT}/studies/${made.id}`);
     } catch (error) {
       trouble.textContent = error.status === 422 ? "Every reader needs a name of their own." : error.message;
     }
@@ -62,14 +63,14 @@ export function studyResults(id, go) {
       const { results } = study;
       element.replaceChildren(
         h("div", { class: "list-head" },
-          h("a", { class: "button quiet", href: "/studies", "data-link": true }, "Studies"),
+          h("a", { class: "button quiet", href: `${ROOT}/studies`, "data-link": true }, "Studies"),
           h("h1", {}, study.name), h("span", { class: "words" }, `${study.knees} knees`),
           h("div", { class: "row-of-buttons push" },
-            h("a", { class: "button", href: `/api/v1/studies/${id}/study.csv`, download: `${id}.csv` }, "CSV"),
+            h("a", { class: "button", href: `${ROOT}/api/v1/studies/${id}/study.csv`, download: `${id}.csv` }, "CSV"),
             h("button", { type: "button", class: "quiet", onclick: async () => {
               if (!(await confirmSheet("Delete this study?", "All its reads are removed from the server. The films stay.", "Delete"))) return;
               await api.removeStudy(id);
-              go("/studies");
+              go(`${ROOT}/studies`);
             } }, "Delete"))),
         h("section", { class: "block" }, h("h2", {}, "Readers"), h("ul", { class: "rows" }, study.readers.map((reader, place) => {
           const own = results.readers[place];
@@ -101,7 +102,7 @@ function pairCard(pair) {
 function settleList(id, differing, draw) {
   if (!differing.length) return h("p", { class: "words" }, "No knee that readers grade differently.");
   return h("ul", { class: "rows" }, differing.map((one) => h("li", {}, h("div", { class: "row settle" },
-    h("span", { class: "thumb" }, h("img", { src: `/api/v1/studies/${id}/items/${one.item}/picture.png`, alt: "", width: 64, height: 64, loading: "lazy" })),
+    h("span", { class: "thumb" }, h("img", { src: `${ROOT}/api/v1/studies/${id}/items/${one.item}/picture.png`, alt: "", width: 64, height: 64, loading: "lazy" })),
     h("span", { class: "what" }, h("strong", {}, `${SIDES[one.side]} knee`), h("span", { class: "words" },
       Object.entries(one.grades).map(([reader, grade]) => `${reader}: ${grade < 0 ? "U" : grade}`).join(" · "), ` · model: ${one.model}`)),
     h("span", { class: "filters", role: "group", "aria-label": "Agreed grade" }, [0, 1, 2, 3, 4].map((grade) => h("button", {
@@ -145,7 +146,7 @@ class ReadingScreen {
     this.place = h("span", { class: "words" });
     this.bar = h("progress", { max: this.work.items.length, value: 0, "aria-label": "Knees read" });
     this.element.replaceChildren(
-      h("div", { class: "case-top" }, h("a", { class: "button quiet", href: `/studies/${this.id}`, "data-link": true }, "Leave"),
+      h("div", { class: "case-top" }, h("a", { class: "button quiet", href: `${ROOT}/studies/${this.id}`, "data-link": true }, "Leave"),
         h("h1", {}, `${this.work.study} · ${this.work.reader}`), this.place),
       this.bar,
       h("div", { class: "desk" }, h("section", { class: "looking", "aria-label": "Picture" }, this.panes.element), this.panel));
@@ -215,7 +216,7 @@ class ReadingScreen {
     const next = this.at + by;
     if (next < 0) return;
     if (next >= this.work.items.length) {
-      this.go(`/studies/${this.id}`);
+      this.go(`${ROOT}/studies/${this.id}`);
       return;
     }
     this.at = next;
@@ -234,7 +235,7 @@ class ReadingScreen {
     else if (key === "h") this.panes.mirror();
     else if (key === "f") this.panes.fit();
     else if (key === "w") this.light.set({ low: 0, high: 1 });
-    else if (key === "escape") this.go(`/studies/${this.id}`);
+    else if (key === "escape") this.go(`${ROOT}/studies/${this.id}`);
     else return false;
     return true;
   }

@@ -4,6 +4,7 @@ import { exampleFile } from "./atlas.js";
 import { looksLikeFilm } from "./api.js";
 import { SIDES, ago, h, icon, reasonOf, wordOf } from "./dom.js";
 import { nameOf } from "./names.js";
+import { ROOT } from "./root.js";
 import { dismiss, subscribe, newestFirst, appState, send, show } from "./state.js";
 
 const NOT_GRADED = new Set(["refused", "failed"]);
@@ -55,7 +56,7 @@ function parts() {
 
 function empty() {
   return h("section", { class: "empty" },
-    h("img", { src: "/static/icon.svg", alt: "", width: 72, height: 72 }),
+    h("img", { src: `${ROOT}/static/icon.svg`, alt: "", width: 72, height: 72 }),
     h("h1", {}, "Drop knee X-rays here"),
     h("p", {}, "PNG, JPEG, TIFF or DICOM. One file, many, or a whole folder."),
     h("div", { class: "add" }, choosers("primary"),
@@ -98,7 +99,7 @@ function sendingRow(one) {
 function row(one) {
   const first = one.knees[0];
   const state = one.state;
-  return h("li", {}, h("a", { class: `row ${state}`, href: `/cases/${one.id}`, "data-link": true, "data-key": one.id },
+  return h("li", {}, h("a", { class: `row ${state}`, href: `${ROOT}/cases/${one.id}`, "data-link": true, "data-key": one.id },
     h("span", { class: "thumb" }, first && h("img", { src: first.picture, alt: "", loading: "lazy", width: 64, height: 64 }), NOT_GRADED.has(state) && icon("refused")),
     h("span", { class: "what" },
       h("strong", {}, nameOf(one)),

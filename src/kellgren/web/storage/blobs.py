@@ -7,11 +7,16 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 2**20
+
+
+class UnusableContent(Exception):
+    """A content that is not on the disk, or no longer the one that was stored; the text says so."""
 
 
 class BlobStore:
@@ -43,17 +48,27 @@ class BlobStore:
 
         Returns:
             The temporary path, the SHA-256, the size in bytes.
+
+        Raises:
+            OSError: it could not be written; nothing of it is left.
         """
-        handle, name = tempfile.mkstemp(dir=self._incoming)
         digest, size = hashlib.sha256(), 0
-        with os.fdopen(handle, "wb") as copy:
+        with self._temporary() as (path, copy):
             while block := stream.read(_BLOCK):
                 digest.update(block)
                 size += len(block)
                 copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
-        return Path(name), digest.hexdigest(), size
+        return path, digest.hexdigest(), size
+
+    def stage(self, content: bytes) -> tuple[Path, str]:
+        """Write bytes to the disk, not yet under their name; the temporary path and the SHA-256.
+
+        Raises:
+            OSError: likewise.
+        """
+        with self._temporary() as (path, copy):
+            copy.write(content)
+        return path, hashlib.sha256(content).hexdigest()
 
     def commit(self, received: Path, digest: str) -> None:
         """Give a received file its name; the same content a second time replaces itself."""
@@ -64,22 +79,81 @@ class BlobStore:
 
     def write(self, content: bytes) -> str:
         """Store bytes; returns their SHA-256."""
-        digest = hashlib.sha256(content).hexdigest()
-        handle, name = tempfile.mkstemp(dir=self._incoming)
-        with os.fdopen(handle, "wb") as copy:
-            copy.write(content)
-            copy.flush()
-            os.fsync(copy.fileno())
-        self.commit(Path(name), digest)
+        path, digest = self.stage(content)
+        self.commit(path, digest)
         return digest
+
+    def read(self, digest: str) -> bytes:
+        """A whole content, compared with its checksum.
+
+        Raises:
+            UnusableContent: it is missing, or was changed on the disk.
+        """
+        content = bytearray()
+        for block in self._blocks(digest):
+            content += block
+        return bytes(content)
+
+    def verify(self, digest: str) -> None:
+        """Compare a content with its checksum, without keeping it in memory.
+
+        Raises:
+            UnusableContent: likewise.
+        """
+        for _ in self._blocks(digest):
+            pass
 
     def remove(self, digest: str) -> None:
         """Delete content; that it is gone already is no error."""
         self.path(digest).unlink(missing_ok=True)
 
+    def move_out(self, digest: str, folder: Path) -> None:
+        """Move a content into another folder of this disk, where it keeps its name."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = folder / digest
+        self.path(digest).replace(path)
+        os.utime(path)  # what is kept for some days is kept from now on
+        _sync_folder(folder)
+
     def digests(self) -> Iterator[str]:
         """The SHA-256 of every content that is stored."""
         yield from (path.name for path in self.folder.glob("??/*") if _SHA256.fullmatch(path.name))
+
+    def total_bytes(self) -> int:
+        """Size of all that is stored."""
+        sizes = 0
+        for digest in self.digests():
+            try:
+                sizes += self.path(digest).stat().st_size
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+        return sizes
+
+    def _blocks(self, digest: str) -> Iterator[bytes]:
+        found = hashlib.sha256()
+        try:
+            with self.path(digest).open("rb") as stream:
+                while block := stream.read(_BLOCK):
+                    found.update(block)
+                    yield block
+        except FileNotFoundError:
+            raise UnusableContent("its file is missing from the store") from None
+        if found.hexdigest() != digest:
+            raise UnusableContent("its file was changed on the disk after it was stored")
+
+    @contextmanager
+    def _temporary(self) -> Iterator[tuple[Path, IO[bytes]]]:
+        """A new file that is on the disk when the block ends, and gone if it fails."""
+        handle, name = tempfile.mkstemp(dir=self._incoming)
+        path = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as copy:
+                yield path, copy
+                copy.flush()
+                os.fsync(copy.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS cases (
     note TEXT NOT NULL DEFAULT '', rows TEXT NOT NULL DEFAULT '[]',
     model TEXT NOT NULL DEFAULT '{}', report TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS doomed (digest TEXT PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS cases_by_state ON cases (state, number);
 CREATE INDEX IF NOT EXISTS cases_by_patient ON cases (patient);
 CREATE TABLE IF NOT EXISTS knees (
@@ -114,9 +115,16 @@ class StoredCase:
         )
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a database, and make its tables if they are not there."""
-    base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """Open a database, and make its tables if they are not there.
+
+    Args:
+        path: of the file.
+        busy_seconds: that a change waits for another program's.
+    """
+    base = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=busy_seconds
+    )
     base.row_factory = sqlite3.Row
     base.executescript(_SCHEMA)
     return base

@@ -229,7 +229,7 @@ class StudyStore:
             base.execute("UPDATE items SET settled = ? WHERE number = ?", (grade, item))
 
     def delete(self, study: Study) -> None:
-        """Delete a study with all its reads; its cases stay."""
+        """Delete a study with all its names, reads and comments; its cases stay."""
         with self._store.transaction() as base:
             base.execute("DELETE FROM studies WHERE number = ?", (study.number,))
 

@@ -12,7 +12,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import IO
@@ -41,11 +42,12 @@ from kellgren.web.storage.messages import (
     SimilarDistances,
     encoded_answer,
 )
+from kellgren.web.workers.confinement import confine
+from kellgren.web.workers.process import TRY_AGAIN
 
 LARGEST_PICTURE, MAP_SIDE = 2048, 192  # longest side in pixels of what the page shows
 WARM_UP_IMAGE = Path(str(resources.files("kellgren"))) / "web" / "static" / "atlas" / "9589486R.png"
 SIMILAR = 24  # knees kept for each: those of its own patient are left out when they are shown
-NICENESS = 5  # so that HTTP is answered while every core grades
 _CERTAINTY: TypeAdapter[CertaintyLevel] = TypeAdapter(CertaintyLevel)
 
 
@@ -78,11 +80,13 @@ def similar_knees(
 
 
 def read_case(ensemble: Ensemble, job: Job, index: SimilarKnees | None = None) -> Answer:
-    """Read one file under its neutral name, and search the index for similar graded knees."""
+    """Read one file under its neutral name, and search the index for similar graded knees.
+
+    Raises:
+        NoRoom: there is no space for a temporary file.
+    """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / job.file
-        path.symlink_to(job.content)
+    with _neutral_name(job) as path:
         outcome = grade_file(ensemble, str(path), Side(job.side))
     knees = tuple(
         KneePictures(
@@ -107,9 +111,28 @@ def read_case(ensemble: Ensemble, job: Job, index: SimilarKnees | None = None) -
     )
 
 
+@contextmanager
+def _neutral_name(job: Job) -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory()
+        path = Path(folder.name) / job.file
+        path.symlink_to(job.content)
+    except OSError as error:
+        raise NoRoom(str(error)) from None
+    with folder:
+        yield path
+
+
+class NoRoom(Exception):
+    """The machine has no space for a temporary file: no film is the cause."""
+
+
 def dicom_report(readings: Sequence[KneeReading], content: Path) -> bytes | None:
     """The structured report on a DICOM picture; ``None``: no knee, or no DICOM picture."""
-    if not readings or not _is_dicom(content):
+    try:
+        if not readings or not _is_dicom(content):
+            return None
+    except FileNotFoundError:  # the case was deleted while it was read
         return None
     # highdicom takes longer to load than a knee takes to read.
     from kellgren.output.dicom.source import read_source
@@ -119,7 +142,7 @@ def dicom_report(readings: Sequence[KneeReading], content: Path) -> bytes | None
     try:
         report = structured_report(readings, read_source(content))
         report.save_as(stream, enforce_file_format=True)
-    except KellgrenError:  # without the identifiers that a report refers to
+    except (KellgrenError, FileNotFoundError):  # without the identifiers that it refers to
         return None
     return stream.getvalue()
 
@@ -136,22 +159,17 @@ def _serve(requests: IO[str], answers: IO[bytes], model: Path) -> None:
     ready = GraderReady(model=ModelRecord.model_validate(ensemble.model))
     _send(answers, ready.model_dump_json().encode() + b"\n")
     for line in requests:
-        _send(answers, encoded_answer(read_case(ensemble, Job.model_validate_json(line), index)))
+        job = Job.model_validate_json(line)
+        try:
+            answer = read_case(ensemble, job, index)
+        except NoRoom:
+            sys.exit(TRY_AGAIN)
+        _send(answers, encoded_answer(answer))
 
 
 def _send(stream: IO[bytes], message: bytes) -> None:
     stream.write(message)
     stream.flush()
-
-
-def _confine(memory: int) -> None:
-    if os.name != "posix":
-        return
-    import resource
-
-    os.nice(NICENESS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main() -> None:
@@ -160,7 +178,7 @@ def main() -> None:
     # Native libraries print where they like: the answers get a stream that none of them knows.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _confine(int(memory))
+    confine(int(memory))
     silence_dicom_loggers()
     requests = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8")
     _serve(requests, answers, Path(model[0]) if model else default_bundle())

@@ -1,0 +1,91 @@
+"""Bodies of requests: bounded in size and time before anything reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import Message, Receive
+
+from kellgren.web.settings import Limits
+
+SMALL_BYTES = 64 * 1024
+"""Of any body but an upload."""
+_DISCARDED_BYTES, _DISCARD_S = 2**20, 2.0
+
+
+class RefusedBody(Exception):
+    """A body that is too large or too slow.
+
+    Args:
+        status: of the answer.
+        detail: its text.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+async def whole_body(receive: Receive, claimed: str | None, limits: Limits) -> Receive:
+    """Take in a small body, and hand it on as if it came only now.
+
+    Args:
+        receive: of the request.
+        claimed: its Content-Length.
+        limits: see `Limits`.
+
+    Raises:
+        RefusedBody: 408 or 413.
+    """
+    too_large = RefusedBody(413, f"A body may have {SMALL_BYTES // 1024} kB, unless it is a film")
+    if claimed is not None and not (claimed.isascii() and claimed.isdecimal()):
+        raise RefusedBody(400, "Content-Length is no number")
+    deadline = time.monotonic() + limits.body_seconds
+    content = bytearray()
+    if claimed is not None and int(claimed) > SMALL_BYTES:
+        await _discard(receive)
+        raise too_large
+    while True:
+        message = await _timed(receive, min(deadline - time.monotonic(), limits.idle_seconds))
+        if message["type"] != "http.request":
+            return _replay(message, receive)
+        content += message.get("body", b"")
+        if len(content) > SMALL_BYTES:
+            content.clear()
+            await _discard(receive)
+            raise too_large
+        if not message.get("more_body", False):
+            whole: Message = {"type": "http.request", "body": bytes(content), "more_body": False}
+            return _replay(whole, receive)
+
+
+async def _timed(receive: Receive, seconds: float) -> Message:
+    try:
+        async with asyncio.timeout(max(seconds, 0.001)):
+            return await receive()
+    except TimeoutError:
+        raise RefusedBody(408, "The body did not come in time") from None
+
+
+async def _discard(receive: Receive) -> None:
+    """Take a little more: a client that is cut off while it sends never sees the answer."""
+    received = 0
+    try:
+        async with asyncio.timeout(_DISCARD_S):
+            while received < _DISCARDED_BYTES:
+                message = await receive()
+                received += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def _replay(first: Message, receive: Receive) -> Receive:
+    waiting = [first]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed
