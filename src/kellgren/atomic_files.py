@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sys
@@ -11,12 +12,66 @@ from pathlib import Path
 from typing import IO
 
 
+class CannotWrite(OSError):
+    """A file that cannot be written: the disk is full, or permission is missing.
+
+    Its ``filename`` is the file that was to appear, never a temporary one.
+    """
+
+    def __str__(self) -> str:
+        if self.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "Free space there, or name another place."
+        else:
+            remedy = "Name another place, or change its permissions."
+        return f"{self.filename}: cannot be written ({self.strerror}). {remedy}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the system about this file into `CannotWrite`.
+
+    About this file is an error without a name, one about a folder above, and one about a hidden
+    file beside it: a temporary one, or a journal.
+
+    Args:
+        path: of the file that a person knows.
+
+    Raises:
+        CannotWrite: naming ``path``; errors about other files pass as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not _is_about(error, path):
+            raise
+        raise CannotWrite(error.errno, error.strerror, str(path)) from error
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    if error.errno is None:  # made by a library, not by the system
+        return False
+    if error.filename is None or isinstance(error.filename, int):
+        return True
+    about = Path(os.fsdecode(error.filename))
+    hidden = about.parent == path.parent and about.name.startswith(".")
+    return hidden or about in (path, *path.parents)
+
+
 @contextmanager
 def replaced_whole(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside ``path``; rename it into place when all went well.
 
     A crash, a full disk or an exception leaves the old file as it was.
+
+    Raises:
+        CannotWrite: the disk is full, or nothing may be written there.
     """
+    with writing(path), _temporary(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     # Made by the system with the permissions that any new file gets: asking for the umask would
@@ -33,7 +88,11 @@ def replaced_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[str]]:
-    """Open ``path`` for writing text that appears there whole or not at all."""
+    """Open ``path`` for writing text that appears there whole or not at all.
+
+    Raises:
+        CannotWrite: the disk is full, or nothing may be written there.
+    """
     with replaced_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
         yield f
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -68,7 +69,8 @@ def test_every_command_explains_itself_with_an_example(
 
 def test_the_way_in(capsys: pytest.CaptureFixture[str]) -> None:
     assert kellgren("--version") == 0
-    assert capsys.readouterr().out == f"kellgren {__version__}\n"
+    said = capsys.readouterr().out
+    assert said.startswith(f"kellgren {__version__}, with Python {platform.python_version()} on ")
     assert kellgren("--help") == 0
     assert "kellgren grade" in capsys.readouterr().out
     assert kellgren("no-such-command") == 2

@@ -48,8 +48,9 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_the_table_goes_to_stdout_and_all_else_to_stderr(
-    study: Path, capsys: pytest.CaptureFixture[str]
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # the names of a test's folders are long
     assert kellgren("grade", study) == 1
 
     said = capsys.readouterr()

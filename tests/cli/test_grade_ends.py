@@ -139,7 +139,7 @@ def test_a_table_that_cannot_be_written_is_no_traceback(
 ) -> None:
     (folder / "file").write_text("")
     given = ("grade", folder / "films", "--model", model, "--csv", folder / "file" / "t.csv")
-    assert kellgren(*given) == ExitCode.SOME_FAILED
+    assert kellgren(*given) == ExitCode.CANNOT_WRITE
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith(f"error: {folder / 'file'}")
 

@@ -74,7 +74,7 @@ def test_a_command_has_all_its_options_and_no_others(words: str) -> None:
     listed = re.findall(r"^- `(-[^`]*)`", text, flags=re.MULTILINE)
 
     assert {name for row in listed for name in re.findall(r"(?<![\w-])--?[a-z][\w-]*", row)} == (
-        names | {"--help"}
+        names | {"--help", "-h"}
     )
     assert " ".join((command.help or "").split()[:4]) in text
     arguments = len(command.params) - len(options)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from kellgren.cli import bundle, data, evaluate, grade, listen, locate, serve, store
-from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli import bundle, data, doctor, evaluate, grade, listen, locate, serve, store
+from kellgren.cli.manners.endings import endings
+from kellgren.cli.manners.help_pages import make_helpful
 from kellgren.cli.plain_text import show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
-from kellgren.errors import BundleError, CannotKeep, KellgrenError
 from kellgren.library_messages import silence_dicom_loggers
 
 app = typer.Typer(
     name="kellgren",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Kellgren-Lawrence grades of knee X-rays. Research software, not a medical device.",
@@ -30,6 +30,7 @@ app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(name="serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
 app.add_typer(store.app, name="store")
+app.command(name="doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(data.app, name="data")
 train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)
 train.app.command(name="publish", epilog=choose.PUBLISHING)(choose.publish)
@@ -37,11 +38,15 @@ pack.register(train.app, data.app)
 reproduce.register(train.app)
 app.add_typer(train.app, name="train")
 app.add_typer(bundle.app, name="bundle")
+make_helpful(app)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"kellgren {version('kellgren')}")
+        typer.echo(
+            f"kellgren {version('kellgren')}, with Python {platform.python_version()} on "
+            f"{platform.system()} {platform.machine()}"
+        )
         raise typer.Exit
 
 
@@ -61,28 +66,7 @@ def main() -> None:
     """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
     show_any_text()
-    try:
-        app()  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code
-    except SystemExit as end:
-        if end.code == ExitCode.INTERRUPTED:
-            _report(
-                "interrupted: what was finished is kept; --resume goes on from there"
-                " (train ensemble does so by itself)"
-            )
-        raise
-    except BundleError as error:
-        _report(f"error: {error}")
-        sys.exit(ExitCode.MODEL_MISSING)
-    except CannotKeep as error:
-        _report(f"error: {error}")
-        sys.exit(ExitCode.SOME_FAILED)
-    except KellgrenError as error:
-        _report(f"error: {error}")
-        sys.exit(ExitCode.USAGE)
-    except OSError as error:
-        _report(f"error: {error.filename or 'file system'}: {error.strerror}")
-        sys.exit(ExitCode.SOME_FAILED)
-
-
-def _report(message: str) -> None:
-    typer.echo(message, err=True)
+    with endings():
+        app(
+            prog_name="kellgren"
+        )  # handles wrong usage, broken pipes and Ctrl-C by itself, with an exit code

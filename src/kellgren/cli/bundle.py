@@ -41,7 +41,10 @@ def build(
         ),
     ] = "fp16",
 ) -> None:
-    """Build a bundle from runs: chosen, calibrated and scored on their out-of-fold predictions."""
+    """Build a bundle from runs: chosen, calibrated and scored on their out-of-fold predictions.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training, index

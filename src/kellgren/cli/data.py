@@ -88,7 +88,10 @@ def folds(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Divide the patients into folds, each with the same share of every grade."""
+    """Divide the patients into folds, each with the same share of every grade.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.cli.inputs import nameless_warning, replaceable

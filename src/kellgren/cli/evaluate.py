@@ -63,7 +63,8 @@ def evaluate(
     ],
     json: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a report as one self-contained HTML file.")
+        Path | None,
+        typer.Option(help="Write a report as one self-contained HTML file; with the extra report."),
     ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another table of the same knees, to compare with.")

@@ -11,15 +11,17 @@ class ExitCode(IntEnum):
     DONE = 0
     """Everything was done."""
     SOME_FAILED = 1
-    """Some inputs or jobs failed, data are not fit for training, or a result was not written."""
+    """Some inputs or jobs failed, data are not fit for training, or a check found a fault."""
     USAGE = 2
     """Wrong usage, or input that cannot be used."""
     MODEL_MISSING = 3
     """A bundle is missing or damaged."""
     NOTHING_GRADED = 4
     """No knee could be graded or found."""
+    CANNOT_WRITE = 5
+    """A result or a state of training could not be written: a full disk, no permission."""
     INTERRUPTED = 130
-    """Ended by Ctrl-C; what was finished is kept."""
+    """Ended by Ctrl-C; the command says what is kept."""
 
     @classmethod
     def of_batch(cls, failed: int, total: int) -> ExitCode:

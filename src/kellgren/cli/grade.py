@@ -67,7 +67,10 @@ ModelFolder = Annotated[
 ]
 EngineName = Annotated[
     Literal["onnxruntime", "openvino"],
-    typer.Option(envvar="KELLGREN_ENGINE", help="Library that runs the networks."),
+    typer.Option(
+        envvar="KELLGREN_ENGINE",
+        help="Library that runs the networks; openvino: with the extra fast.",
+    ),
 ]
 PrecisionName = Annotated[
     Literal["fp32", "bf16"],
@@ -148,6 +151,7 @@ def grade(
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores, expanded, files_of
+    from kellgren.cli.manners.endings import batch_into
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
     from kellgren.grading.bundle import default_bundle
@@ -168,18 +172,9 @@ def grade(
         grad_cam_maps=grad_cam_maps,
     )
     folders = _folders(collected.places, overlay, dicom_out, mapped, frame)
-    rows = _graded(
-        ensemble,
-        collected.images,
-        (Side(side or ""), known),
-        csv,
-        json,
-        folders,
-        busy,
-        resume,
-        force,
-        (named, patients),
-    )
+    images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
+    with batch_into(csv, json):
+        rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose)
     if fhir is not None:
         _write_fhir(rows, fhir, named=patients is None)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))

@@ -169,6 +169,6 @@ def _same_folder(folder: Path, image: Path) -> bool:
 
 def cores() -> int:
     """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    from kellgren.diagnosis.machine import usable_cores
+
+    return usable_cores()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +19,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.narrow import fitted
+from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
@@ -40,19 +44,20 @@ _SIDES = {"L": "left", "R": "right", "": "unknown"}
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-if not out.is_terminal:
+if not out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
     out.width = 200  # a file or pipe has no width: file names are not broken
 
 
 def progress(description: str) -> Progress:
-    """A bar with count and remaining time on standard error; nothing off a terminal."""
-    return Progress(
+    """A bar with count and remaining time on standard error; off a terminal a line now and then."""
+    return ProgressLines(
         TextColumn(description + " {task.fields[now]}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        doing=description,
         console=err,
         disable=not err.is_terminal,
         transient=True,
@@ -117,17 +122,25 @@ def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
     failed = [row for row in rows if not isinstance(row, GradedRow)]
     if graded and table:
         _show_graded(graded)
-    for row in graded:
-        for warning in row.warnings:
-            text = Text(f"warning: {row.image}: {warning}", style="yellow")
-            err.print(text, soft_wrap=True)
+    _show_warnings((row.image, warning) for row in graded for warning in row.warnings)
     if failed:
         err.print(Text(f"\nNot graded: {len(failed)}", style="bold red"))
-    for refused in failed:
-        err.print(
-            Text(f"  {refused.image}{_place(refused.region)}: {refused.note}"), soft_wrap=True
-        )
+    for reason, images in grouped(
+        (f"{row.image}{_place(row.region)}", row.note) for row in failed
+    ).items():
+        if len(images) <= MOST_ALONE:
+            for image in images:
+                err.print(Text(f"  {image}: {reason}"), soft_wrap=True)
+            continue
+        err.print(Text(f"  {len(images)} files: {reason}"), soft_wrap=True)
+        for image in images:
+            err.print(Text(f"    {image}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
+
+
+def _show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
+    for line in told_once(warnings):
+        err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
 
 
 def _place(region: RegionRecord | None) -> str:
@@ -147,7 +160,7 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:
-    out.print(readings_table(graded))
+    out.print(fitted(readings_table(graded), out))
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
     counted = Counter(row.grade for row in graded)
@@ -181,11 +194,8 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
                 f"{row.region.angle:.0f}",
                 f"{row.confidence:.2f}",
             )
-        out.print(listing)
-    for row in located:
-        for warning in row.warnings:
-            text = Text(f"warning: {row.image}: {warning}", style="yellow")
-            err.print(text, soft_wrap=True)
+        out.print(fitted(listing, out))
+    _show_warnings((row.image, warning) for row in located for warning in row.warnings)
     for refused in (row for row in rows if row.note):
         place = _place(refused.region) if isinstance(refused, KneeLocation) else ""
         err.print(Text(f"no knee: {refused.image}{place}: {refused.note}"), soft_wrap=True)

@@ -157,6 +157,17 @@ def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
         )
 
 
+def onnxruntime_providers() -> list[str]:
+    """What ONNX Runtime can compute on, such as ``CPUExecutionProvider``, best first.
+
+    Raises:
+        Exception: whatever its native library raises where it does not fit the system.
+    """
+    import onnxruntime
+
+    return [str(name) for name in onnxruntime.get_available_providers()]
+
+
 def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> Infer:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()

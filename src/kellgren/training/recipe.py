@@ -252,6 +252,26 @@ def shipped_recipes() -> tuple[str, ...]:
     return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml")))
 
 
+def recipe_text(source: Path | str) -> str:
+    """The TOML of a file, or of one of the shipped recipes by name.
+
+    Raises:
+        InvalidRecipe: no such file or name.
+    """
+    path = Path(source)
+    if not path.is_file() and str(source) in shipped_recipes():
+        return (resources.files("kellgren") / "recipes" / f"{source}.toml").read_text("utf-8")
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(shipped_recipes())
+        raise InvalidRecipe(
+            source,
+            f"cannot be read ({type(error).__name__})",
+            f"Name a TOML file, or one of the shipped recipes: {known}",
+        ) from None
+
+
 def read_recipe(source: Path | str) -> Recipe:
     """Read a recipe from a TOML file, or one of the shipped recipes by name.
 
@@ -259,19 +279,7 @@ def read_recipe(source: Path | str) -> Recipe:
         InvalidRecipe: no such file or name, not TOML, a key unknown or missing, a value out of
             range; the message names each.
     """
-    path = Path(source)
-    if not path.is_file() and str(source) in shipped_recipes():
-        text = (resources.files("kellgren") / "recipes" / f"{source}.toml").read_text("utf-8")
-    else:
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            known = ", ".join(shipped_recipes())
-            raise InvalidRecipe(
-                source,
-                f"cannot be read ({type(error).__name__})",
-                f"Name a TOML file, or one of the shipped recipes: {known}",
-            ) from None
+    text = recipe_text(source)
     try:
         return Recipe.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

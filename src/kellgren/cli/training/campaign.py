@@ -58,8 +58,11 @@ def ensemble(
     """Train every member at every size on every fold; the same command goes on where it stopped.
 
     Exit code 1: a job failed; the others are done. With --plan: some weights cannot be had.
+
+    Needs the extra train.
     """
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.manners.endings import interrupted_leaves
 
     with needs_train_extra():
         from kellgren.cli.training.campaign_plan import show_plan
@@ -75,7 +78,8 @@ def ensemble(
             raise typer.Exit(ExitCode.of_check(complete))
         if out is None:
             raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
-        result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
+        with interrupted_leaves(f"whole epochs are kept in {out}; the same command goes on"):
+            result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
     _print_summary(result, out)
     raise typer.Exit(ExitCode.of_check(not result.failed))
 
@@ -123,7 +127,10 @@ def _trained(
 
 
 def campaigns() -> None:
-    """List the shipped campaigns: what each trains, on which machine, from which weights."""
+    """List the shipped campaigns: what each trains, on which machine, from which weights.
+
+    Needs the extra train.
+    """
     from kellgren.cli.extras import needs_train_extra
 
     with needs_train_extra():
@@ -138,16 +145,20 @@ def status(
     folder: _Folder,
     json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
 ) -> None:
-    """Where every job stands, how good it is, and what is left; looking disturbs nobody."""
+    """Where every job stands, how good it is, and what is left; looking disturbs nobody.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.manners.narrow import fitted
     from kellgren.cli.training.campaign_tables import show_failures, status_table, what_is_left
 
     with needs_train_extra():
         from kellgren.training.campaign.survey import minutes_left, survey
 
         statuses = survey(folder)
-    terminal.out.print(status_table(statuses))
+    terminal.out.print(fitted(status_table(statuses), terminal.out))
     problems = {one.job.name: one.problem for one in statuses if one.problem is not None}
     show_failures(problems, folder, terminal.out)
     terminal.out.print(what_is_left(statuses))
@@ -165,7 +176,10 @@ def sizes(
     picture: Annotated[Path | None, typer.Option(help="Draw scores and costs as PNG.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
 ) -> None:
-    """Compare input sizes: the smallest within one standard error of the best QWK is chosen."""
+    """Compare input sizes: the smallest within one standard error of the best QWK is chosen.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.cli.training.campaign_tables import sizes_table

@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import Progress
 
 from kellgren.cli import terminal
-from kellgren.cli.training.campaign_tables import duration
+from kellgren.cli.training.campaign_tables import about
 from kellgren.cli.training.training_bars import Bars
 from kellgren.evaluation import Scores
 from kellgren.training.campaign.plan import TrainingJob
@@ -31,7 +31,7 @@ class CampaignBars(Bars, CampaignWatcher):
         """The plan.s bar shows how many jobs are done, and the expected time left."""
         done = sum(status.state == "done" for status in statuses)
         minutes, more = minutes_left(statuses)
-        left = f", about {duration(minutes)}{' and more' if more else ''}" if minutes else ""
+        left = f", {about(minutes)}{' and more' if more else ''}" if minutes else ""
         self.bar.update(
             self.plan,
             now=f"campaign: {len(statuses) - done} jobs left{left}; epochs",

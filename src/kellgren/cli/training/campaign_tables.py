@@ -30,6 +30,15 @@ def duration(minutes: float) -> str:
     return f"{hours} h {rest:02} min" if hours else f"{rest} min"
 
 
+def about(minutes: float) -> str:
+    """An estimate in words: ``about 45 min``, ``less than a minute``."""
+    return f"about {duration(minutes)}" if round(minutes) else duration(minutes)
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.0f}" if round(minutes) else "<1"
+
+
 def status_table(statuses: Sequence[JobStatus]) -> Table:
     """One line a job."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -50,8 +59,8 @@ def status_table(statuses: Sequence[JobStatus]) -> Table:
             f"{status.epochs_done}/{status.job.recipe.epochs}",
             _score(status.accuracy),
             _score(status.qwk),
-            f"{status.minutes:.0f}" if status.epochs_done else "-",
-            "-" if status.state == "done" else "?" if left is None else f"{left:.0f}",
+            _minutes(status.minutes) if status.epochs_done else "-",
+            "-" if status.state == "done" else "?" if left is None else _minutes(left),
         )
     return table
 
@@ -66,7 +75,7 @@ def what_is_left(statuses: Sequence[JobStatus]) -> str:
     if count["done"] == len(statuses):
         words.append("nothing left")
     elif any(known):
-        words.append(f"about {duration(sum(known))} left for one runner")
+        words.append(f"{about(sum(known))} left for one runner")
     if unknown := len(statuses) - len(known):
         words.append(f"time of {unknown} unknown: none like them was measured yet")
     return ", ".join(words)

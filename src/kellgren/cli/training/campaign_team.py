@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli import terminal
-from kellgren.cli.training.campaign_tables import duration
+from kellgren.cli.training.campaign_tables import about, duration
 from kellgren.cli.training.training_bars import epoch_words
 from kellgren.training.campaign.plan import TrainingJob
 from kellgren.training.runners.session import RunnerSession
@@ -141,7 +141,7 @@ class TeamTable(TeamLines):
             minutes = self._jobs["minutes_left"] / self._session.runners
             if minutes:
                 more = " and more" if self._jobs["and_more"] else ""
-                words.append(f"about {duration(minutes)}{more} left by what was measured")
+                words.append(f"{about(minutes)}{more} left by what was measured")
         left = self._session.minutes_left
         if left is not None:
             words.append(f"time is up in {duration(max(0.0, left))}")

@@ -36,7 +36,10 @@ def choose(
         typer.Option(help="True grades of these knees; else those that train predict kept."),
     ] = None,
 ) -> None:
-    """Compare all subsets and voting rules out of fold, and say what the best is worth."""
+    """Compare all subsets and voting rules out of fold, and say what the best is worth.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.cli.inputs import refuse_inputs
@@ -80,7 +83,10 @@ def publish(
         bool, typer.Option("--force", help="Replace the results that lie in the folder.")
     ] = False,
 ) -> None:
-    """Write out-of-fold predictions of members and ensemble, folds and model card."""
+    """Write out-of-fold predictions of members and ensemble, folds and model card.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training, index

@@ -27,6 +27,8 @@ def epochs(
 
     For runs that kept their epochs (keep_epochs in the schedule). A difference that is not 0 is
     what the fold's score owes to choosing its own epoch.
+
+    Needs the extra train.
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra

@@ -31,7 +31,10 @@ def localiser(
         Path | None, typer.Option(help="Weights of an earlier run, to go on from.")
     ] = None,
 ) -> None:
-    """Train the network that finds knees on films, and write its ONNX file and card."""
+    """Train the network that finds knees on films, and write its ONNX file and card.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
 

@@ -39,6 +39,8 @@ def pack_campaign(
     """Pack what a campaign has finished, in checked pieces, for `train merge`; no checkpoints.
 
     Where not all has room: tables first, then members trained on all knees, then fold members.
+
+    Needs the extra train.
     """
     from kellgren.archives import MEGABYTE
     from kellgren.cli import terminal
@@ -72,7 +74,10 @@ def merge(
     ],
     out: Annotated[Path, typer.Option(help="Campaign that takes over what they finished.")],
 ) -> None:
-    """Take over finished jobs of the same plan; what is finished here stays."""
+    """Take over finished jobs of the same plan; what is finished here stays.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
 

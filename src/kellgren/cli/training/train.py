@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.manners.endings import interrupted_leaves
 from kellgren.cli.training import campaign
 from kellgren.cli.training.localiser import EXAMPLES, localiser
 
 if TYPE_CHECKING:
     from kellgren.data.manifest import Knee
     from kellgren.data.splits import Folds
+    from kellgren.evaluation import Scores
     from kellgren.training.member.run import MemberRun
 
 app = typer.Typer(no_args_is_help=True, help="Train networks on graded knees.")
@@ -50,13 +53,15 @@ def member(
         float | None, typer.Option(min=0, help="Stop after an epoch before this is exceeded.")
     ] = None,
 ) -> None:
-    """Train one member with one fold held out; end in its ONNX file and its predictions there."""
+    """Train one member with one fold held out; end in its ONNX file and its predictions there.
+
+    Needs the extra train.
+    """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.cli.inputs import alone_in
 
     with needs_train_extra(), alone_in(out):
-        from kellgren.cli.score_tables import render
         from kellgren.cli.training.training_bars import Bars
         from kellgren.data.manifest import for_training, index
         from kellgren.training.member.checkpoint import read_history
@@ -67,7 +72,7 @@ def member(
         knees = for_training(index(data), data, splits or ())
         run, all_folds = _chosen(recipe, knees, out, fold, folds, weights_dir, start_from)
         terminal.err.print(_words(run), style="dim")
-        with terminal.progress("") as bar:
+        with _leaves(out), terminal.progress("") as bar:
             watcher = Bars(bar)
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
             history = read_history(run.checkpoint, run.identity)
@@ -81,9 +86,7 @@ def member(
         paused = f"paused after epoch {len(history)} of {run.recipe.epochs}; --resume goes on"
         terminal.err.print(paused, style="yellow")
         return
-    if scores is not None:
-        terminal.out.print(render(scores))
-    terminal.err.print(f"written: {run.out}", style="dim")
+    _show_result(run, scores)
 
 
 @app.command(epilog="kellgren train verify campaign --data kneeKL299")
@@ -94,6 +97,8 @@ def verify(
     """Grade held-out knees with the exported files on the processor; compare with torch.
 
     Exit code 1: a file's probabilities differ by more than 0.001, or a grade does.
+
+    Needs the extra train.
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
@@ -128,16 +133,37 @@ def verify(
     raise typer.Exit(ExitCode.of_check(good))
 
 
-@app.command(epilog="kellgren train recipes")
-def recipes() -> None:
-    """List the shipped recipes."""
+@app.command(epilog="kellgren train recipes · kellgren train recipes --show inception")
+def recipes(
+    show: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Print this recipe as its TOML file.")
+    ] = None,
+) -> None:
+    """List the shipped recipes, or print one, to be changed and trained."""
     from kellgren.cli import terminal
-    from kellgren.training.recipe import read_recipe, shipped_recipes
+    from kellgren.training.recipe import read_recipe, recipe_text, shipped_recipes
 
+    if show is not None:
+        typer.echo(recipe_text(show), nl=False)
+        return
     for name in shipped_recipes():
         content = read_recipe(name)
         sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in content.stages)
         terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
+
+
+def _leaves(out: Path) -> AbstractContextManager[None]:
+    return interrupted_leaves(f"whole epochs are kept in {out}; --resume goes on from there")
+
+
+def _show_result(run: MemberRun, scores: Scores | None) -> None:
+    """Print a finished run's scores, if knees were held out, and where it lies."""
+    from kellgren.cli import terminal
+    from kellgren.cli.score_tables import render
+
+    if scores is not None:
+        terminal.out.print(render(scores))
+    terminal.err.print(f"written: {run.out}", style="dim")
 
 
 def _words(run: MemberRun) -> str:

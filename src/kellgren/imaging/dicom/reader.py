@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from pydicom import Dataset, uid
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 
 from kellgren.imaging.dicom.codestream import (
@@ -57,6 +60,29 @@ _FRAMES = {
     uid.JPEGLSLossless: JPEG_LS_FRAMES,
     uid.JPEGLSNearLossless: JPEG_LS_FRAMES,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A kind of compressed pixel data, and the library that decodes it here.
+
+    Attributes:
+        name: of the transfer syntax.
+        decoder: ``pydicom``, ``pillow`` or ``gdcm``.
+        available: whether it is installed with support for this kind.
+    """
+
+    name: str
+    decoder: str
+    available: bool
+
+
+def codecs() -> list[Codec]:
+    """Every kind of compressed pixel data that can be read."""
+    return [
+        Codec(syntax.name, plugin, plugin in get_decoder(syntax).available_plugins)
+        for syntax, plugin in _DECODERS.items()
+    ]
 
 
 def read_dicom(data: bytes, frame: int | None = None) -> Picture:

@@ -1,0 +1,39 @@
+"""Tables on narrow screens: a line a cell instead of columns that cut names and numbers."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+NARROW = 80
+"""Columns below which neither tables nor the tables of options in a help page are drawn."""
+
+
+def fitted(table: Table, console: Console) -> Table | Group:
+    """The table where the console is wide enough for it, else its rows as lines.
+
+    The first cell of a row stands alone, the others below it with their column's header.
+
+    Args:
+        table: with headers.
+        console: that will print it.
+    """
+    unlimited = console.options.update(max_width=10 * NARROW)
+    if (
+        console.width >= NARROW
+        or console.measure(table, options=unlimited).maximum <= console.width
+    ):
+        return table
+    lines: list[Text] = []
+    columns = [(str(column.header), list(column.cells)) for column in table.columns]
+    for number in range(table.row_count):
+        first, *others = ((header, cells[number]) for header, cells in columns)
+        lines.append(_text(first[1]))
+        for header, cell in others:
+            lines.append(Text.assemble("  ", (f"{header}: " if header else "", "dim"), _text(cell)))
+    return Group(*lines)
+
+
+def _text(cell: object) -> Text:
+    return cell if isinstance(cell, Text) else Text(str(cell))

@@ -1,0 +1,74 @@
+"""The parts that grading needs: engines, decoders of DICOM files, and models with checksums."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from kellgren.diagnosis.fact import Fact
+from kellgren.errors import BundleError
+from kellgren.explanation.similar import SimilarKnees
+from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.runtime import onnxruntime_providers
+from kellgren.imaging.dicom.reader import codecs
+from kellgren.localisation.knee_detector import Localiser
+
+_PROCESS = re.compile(r",? (Image Compression|Non-Hierarchical|\().*")
+
+
+def engine_facts() -> Iterator[Fact]:
+    """ONNX Runtime with what it can compute on, and OpenVINO where it is installed."""
+    try:
+        providers = ", ".join(onnxruntime_providers())
+        words, broken = f"{version('onnxruntime')}: {providers}", not providers
+    except Exception as error:  # a library of another system or processor fails in any way
+        words, broken = f"cannot be imported ({type(error).__name__})", True
+    yield Fact("engines", "onnxruntime", words, broken)
+    try:
+        yield Fact("engines", "openvino", version("openvino"))
+    except PackageNotFoundError:
+        yield Fact("engines", "openvino", "not installed (extra fast)")
+
+
+def codec_facts() -> Iterator[Fact]:
+    """The decoder of each kind of compressed DICOM pixel data."""
+    kinds: dict[tuple[str, bool], dict[str, None]] = {}
+    for codec in codecs():
+        short = _PROCESS.sub("", codec.name)
+        kinds.setdefault((codec.decoder, codec.available), {})[short] = None
+    for (decoder, available), names in kinds.items():
+        missing = "" if available else ": not decoded, the library is missing"
+        yield Fact("DICOM", decoder, ", ".join(names) + missing, broken=not available)
+
+
+def model_facts(model: Path | None) -> Iterator[Fact]:
+    """The models, each file compared with its checksum.
+
+    Args:
+        model: another bundle to check beside those of the package.
+    """
+    yield _checked("default", lambda: _bundle(default_bundle()))
+    if model is not None:
+        yield _checked("KELLGREN_MODEL or --model", lambda: _bundle(model))
+    yield _checked("knee detector", _detector)
+    yield _checked("similar knees", lambda: f"{len(SimilarKnees.default())} knees, ")
+
+
+def _checked(name: str, check: Callable[[], str]) -> Fact:
+    try:
+        return Fact("models", name, f"{check()}checksums fit")
+    except BundleError as error:
+        # Not its subject: a folder's path may name a user.
+        return Fact("models", name, f"{Path(error.subject).name}: {error.reason}", broken=True)
+
+
+def _bundle(folder: Path) -> str:
+    bundle = open_bundle(folder)
+    return f"{bundle.card.name} {bundle.checksum[:12]}, "
+
+
+def _detector() -> str:
+    Localiser()  # reads both of its networks, and compares their checksums
+    return ""
