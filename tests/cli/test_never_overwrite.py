@@ -13,9 +13,7 @@ from command_line import EXAMPLES, kellgren, rows
 from kellgren.atomic_files import taken_alone
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
-from kellgren.errors import InvalidOption
 from kellgren.reading_schema import ModelRecord
-from kellgren.web.storage.cases import CaseStore
 
 LABELS = "image,grade\n9177337L.png,3\n9177337R.png,4\n"
 
@@ -145,11 +143,3 @@ def test_two_trainings_do_not_share_a_folder(
     (tmp_path / "run").rmdir()
     assert kellgren(*words) == 2  # two knees are too few: nothing is left behind
     assert not (tmp_path / "run").exists()
-
-
-def test_two_servers_do_not_share_a_store(tmp_path: Path) -> None:
-    first = CaseStore(tmp_path / "store")
-    with pytest.raises(InvalidOption, match="in use by another server"):
-        CaseStore(tmp_path / "store")
-    first.close()
-    CaseStore(tmp_path / "store").close()
