@@ -146,7 +146,7 @@ def test_a_letter_written_backwards_is_evidence_of_a_mirrored_film(
 
 
 def test_a_letter_alone_tells_no_side(localiser: Localiser) -> None:
-    one = np.pad(read_radiograph(FRAMES / "one.png").pixels, ((60, 0), (0, 0)))
+    one = read_radiograph(FRAMES / "one.png").pixels
     (knee,) = find(lettered(one, "L", (0.08, 0.15)), localiser)
     assert LETTER in {statement.source for statement in knee.side_evidence}
     assert knee.crop.side is UNKNOWN

@@ -163,9 +163,7 @@ def onnxruntime_providers() -> list[str]:
     Raises:
         Exception: whatever its native library raises where it does not fit the system.
     """
-    import onnxruntime
-
-    return [str(name) for name in onnxruntime.get_available_providers()]
+    return [str(name) for name in import_onnxruntime().get_available_providers()]
 
 
 def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> Infer:

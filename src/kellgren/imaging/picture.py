@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.exchange.own_output import is_own_output
+from kellgren.imaging.colour import Colours
 from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence
 from kellgren.knee import UNSTRETCHED, Stretch
 
@@ -91,6 +92,7 @@ class Picture:
     warnings: list[str] = field(default_factory=list)
     stretch: Stretch = UNSTRETCHED
     header: HeaderEvidence = NO_HEADER
+    colours: Colours | None = None  # of a picture that was stored in colour
 
 
 class RejectedPicture(Exception):

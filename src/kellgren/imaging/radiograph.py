@@ -15,6 +15,7 @@ import numpy as np
 from kellgren.errors import InvalidOption, UnreadableRadiograph
 from kellgren.grades import Side
 from kellgren.imaging.array import array_picture
+from kellgren.imaging.colour import Colours
 from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence, agree
 from kellgren.imaging.picture import (
     FORMAT_SUFFIXES,
@@ -44,6 +45,7 @@ class Radiograph:
     warnings: tuple[str, ...]  # what was odd, in plain sentences without header values
     stretch: Stretch = UNSTRETCHED  # of `pixels` against those of the file
     header: HeaderEvidence = NO_HEADER  # what it says of side, orientation and content
+    colours: Colours | None = None  # of a PNG, JPEG or TIFF picture that was stored in colour
 
 
 def read_radiograph(
@@ -86,6 +88,7 @@ def read_radiograph(
         warnings=(*_suffix_warning(name, file_format), *picture.warnings),
         stretch=picture.stretch,
         header=picture.header,
+        colours=picture.colours,
     )
     return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
 

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
+from kellgren.imaging.colour import Colours, colours_of
 from kellgren.imaging.grey_scaling import EXPORT_GREY, scaled, scaled_words, unit_floats
 from kellgren.imaging.native_stderr import native_stderr_silenced
 from kellgren.imaging.picture import (
@@ -68,10 +69,11 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         warnings += several
         if upright.size != stored_size and spacing is not None:
             spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
+        colours = _colours(upright)
         pixels, depth = _grey(upright, warnings)
         if _is_white_zero(image):
             pixels = 1.0 - pixels
-    picture = Picture(pixels, depth, spacing=spacing, warnings=warnings)
+    picture = Picture(pixels, depth, spacing=spacing, warnings=warnings, colours=colours)
     return (
         picture
         if spacing is None
@@ -96,6 +98,10 @@ def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
         return ImageOps.exif_transpose(image), []
     except Exception:  # a broken tag makes the EXIF parser raise anything
         return image, ["the orientation tag cannot be read and is ignored"]
+
+
+def _colours(image: Image.Image) -> Colours | None:
+    return colours_of(image.convert("RGB")) if image.mode in _COLOUR_MODES else None
 
 
 def _grey(image: Image.Image, warnings: list[str]) -> tuple[np.ndarray, int]:

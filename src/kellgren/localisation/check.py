@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-CheckName = Literal["header", "knee", "side", "view", "inversion", "exposure", "implant", "joints"]
+CheckName = Literal[
+    "header",
+    "knee",
+    "side",
+    "view",
+    "inversion",
+    "exposure",
+    "picture",
+    "implant",
+    "growth_plates",
+    "colour",
+    "joints",
+]
 Verdict = Literal["passed", "warning", "refused", "unknown"]
 
 
@@ -14,8 +26,9 @@ class Check:
     """One check of a radiograph before it is graded.
 
     Attributes:
-        name: ``header``, ``knee``, ``side``, ``view``, ``inversion``, ``exposure``, ``implant``,
-            or, where the picture shows other joints than one knee or two, ``joints``.
+        name: ``header``, ``knee``, ``side``, ``view``, ``inversion``, ``exposure``, ``picture``,
+            ``implant``, ``growth_plates``, ``colour`` or, where the picture shows other joints
+            than one knee or two, ``joints``.
         verdict: ``passed``; ``warning``, which the reading carries; ``refused``, which stops the
             reading unless it is forced; ``unknown`` where neither picture nor header tells.
         evidence: one sentence for the reader, without names or identifiers of the file's header.

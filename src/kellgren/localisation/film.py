@@ -28,14 +28,15 @@ from kellgren.localisation.laterality import (
     places,
 )
 from kellgren.localisation.letters import letters_beside
+from kellgren.localisation.picture_checks import check_certainty, check_colour, gate_checks
 from kellgren.localisation.quality import (
     check_exposure,
     check_header,
-    check_implant,
     check_inversion,
     check_joints,
     check_knee,
     check_view,
+    is_turned,
     share_outside,
 )
 
@@ -271,12 +272,15 @@ def _examine(
     """One knee with all checks but that of its side, to which the other knees belong."""
     crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
     outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
+    corrected = inversion.verdict == "warning" or is_turned(detection.region)
+    view = check_view(detection, localiser, share_outside=outside)
     checks = (
         check_knee(detection, localiser),
-        check_view(detection, localiser, share_outside=outside),
+        check_certainty(view, detection.confidence) if corrected else view,
         inversion,
         check_exposure(crop.pixels),
-        check_implant(crop.pixels),
+        check_colour(radiograph.colours),
+        *gate_checks(crop.pixels, corrected=corrected),
     )
     return DetectedKnee(crop, checks, detection.confidence)
 

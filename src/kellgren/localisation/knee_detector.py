@@ -100,8 +100,8 @@ class Localiser:
         _, content = KIND.content(folder)
         self.card = KIND.parsed(folder, content, LocaliserCard)
         files = KIND.files(folder, self.card.files)
-        self._infer = _session(files.read(NETWORK))
-        self._side = _session(files.read(SIDE_NETWORK))
+        self._infer = network_session(files.read(NETWORK))
+        self._side = network_session(files.read(SIDE_NETWORK))
         self._mean = np.array(self.card.feature_mean, dtype=np.float32)
         self._whitener = np.array(self.card.feature_whitener, dtype=np.float32)
 
@@ -247,7 +247,8 @@ def _sigmoid(logits: Any) -> Any:
     return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
 
 
-def _session(model: bytes) -> Infer:
+def network_session(model: bytes) -> Infer:
+    """An ONNX network of one input on one thread: its outputs, in their order."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # films are read side by side

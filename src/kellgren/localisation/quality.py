@@ -146,6 +146,11 @@ def share_outside(region: Region, shape: tuple[int, ...]) -> float:
     return float(1 - inside.mean())
 
 
+def is_turned(region: Region) -> bool:
+    """Whether the knee lies sideways or upside down on the picture."""
+    return bool(_turned(region.angle))
+
+
 def _turned(angle: float) -> str:
     if abs(angle) > 135:
         return "upside down"

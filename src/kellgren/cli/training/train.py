@@ -77,11 +77,8 @@ def member(
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
             history = read_history(run.checkpoint, run.identity)
             draw_curves(history, run.out / CURVES)
-            scores = None
-            if finished:
-                scores = finish(
-                    run, all_folds, None if all_folds is None else fold, watcher.predicting
-                )
+            held_out = None if all_folds is None else fold
+            scores = finish(run, all_folds, held_out, watcher.predicting) if finished else None
     if not finished:
         paused = f"paused after epoch {len(history)} of {run.recipe.epochs}; --resume goes on"
         terminal.err.print(paused, style="yellow")

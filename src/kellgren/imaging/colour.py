@@ -1,0 +1,52 @@
+"""How much of a picture is in colour, and in how many hues; radiographs have one tint at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+_LONGEST = 512  # pixels at which the colours are counted
+_COLOURED, _STRONG, _GREY = 20, 60, 12  # differences between the channels, of 255
+_LIGHT = 60  # mean of the channels from which a pixel counts as seen
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """What colour a picture shows.
+
+    Attributes:
+        share: of the pixels that are visibly coloured, 0..1.
+        strong: share that are strongly coloured.
+        grey: share that are grey and not dark.
+        agreement: of the coloured pixels' hues: 1 where all have one hue, 0 where they balance.
+    """
+
+    share: float
+    strong: float
+    grey: float
+    agreement: float
+
+
+def colours_of(picture: Image.Image) -> Colours:
+    """Count the colours of a picture.
+
+    Args:
+        picture: of mode RGB, of any size.
+    """
+    small = picture.copy()
+    small.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
+    channels = np.asarray(small, dtype=np.float32)
+    chroma = channels.max(axis=-1) - channels.min(axis=-1)
+    red, green, blue = np.moveaxis(channels, -1, 0)
+    # The hue as a direction: red at 0, green at 120, blue at 240 degrees.
+    direction = (red - (green + blue) / 2) + 1j * (np.sqrt(3) / 2) * (green - blue)
+    coloured = chroma > _COLOURED
+    length = float(np.abs(direction[coloured]).sum())
+    return Colours(
+        share=float(coloured.mean()),
+        strong=float((chroma > _STRONG).mean()),
+        grey=float(((chroma < _GREY) & (channels.mean(axis=-1) > _LIGHT)).mean()),
+        agreement=float(np.abs(direction[coloured].sum())) / length if length else 1.0,
+    )

@@ -1,0 +1,1 @@
+"""The making of the picture gate: what it must let pass or refuse, drawn on real knees; limits."""
