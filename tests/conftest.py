@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from kellgren.data.manifest import Knee
 
+# Tests that import onnxruntime by themselves, not as the package does, must send nothing either.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads each would only wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kellgren.atomic_files import replaced_whole, written_whole
+from kellgren.atomic_files import replaced_whole, taken_alone, written_whole
 
 
 def test_a_file_is_written_and_its_folder_made(tmp_path: Path) -> None:
@@ -94,3 +94,27 @@ def test_others_may_read_the_file_as_the_umask_allows(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "table.csv").stat().st_mode) == 0o640
+
+
+def test_a_lock_is_one_holders_until_it_is_closed_or_its_process_dies(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lock"
+    held = taken_alone(path)
+    assert held is not None
+    assert taken_alone(path) is None
+    path.unlink()  # as its holder does at its end
+    held.close()
+    hold = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from kellgren.atomic_files import taken_alone\n"
+        "held = taken_alone(Path(sys.argv[1]))\n"
+        "print(held is not None, flush=True); time.sleep(600)"
+    )
+    words = [sys.executable, "-c", hold, str(path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        assert taken_alone(path) is None
+        process.kill()
+    again = taken_alone(path)
+    assert again is not None
+    again.close()

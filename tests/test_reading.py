@@ -13,8 +13,8 @@ from PIL import Image
 
 from dicom_factory import full_range, write_dicom
 from kellgren import Ensemble, Grade, KellgrenError, KneeReading, Side
+from kellgren.exchange.own_output import PNG_KEYWORD, PNG_TEXT
 from kellgren.explanation.overlay import Caption
-from kellgren.imaging.own_sheets import MARK
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LEFT, RIGHT = EXAMPLES / "9177337L.png", EXAMPLES / "9177337R.png"
@@ -75,7 +75,7 @@ def test_the_picture_is_a_png_of_both_views(left: KneeReading) -> None:
         assert picture.format == "PNG"
         assert picture.mode == "RGB"
         assert min(picture.size) > 500
-        assert picture.info == MARK  # nothing of the patient travels in it but the pixels
+        assert picture.info == {PNG_KEYWORD: PNG_TEXT}  # nothing travels but pixels and the mark
         assert len(np.unique(np.asarray(picture))) > 100
     assert data == left.overlay()
 

@@ -1,10 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all; files and folders that one process uses at a time."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,3 +95,39 @@ def written_whole(path: Path) -> Iterator[IO[str]]:
     """
     with replaced_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
         yield f
+
+
+def taken_alone(path: Path) -> IO[bytes] | None:
+    """Take a lock file for this process, until the stream is closed or the process ends.
+
+    Args:
+        path: of the lock file; made if it is not there, with its folder.
+
+    Returns:
+        What holds it; `None` where another process, or another stream of this one, has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        stream = path.open("ab")
+        if not _locked(stream):
+            stream.close()
+            return None
+        # Whoever had it may have removed the file before it was locked here.
+        if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            return stream
+        stream.close()
+
+
+def _locked(stream: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

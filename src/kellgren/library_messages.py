@@ -1,22 +1,33 @@
-"""Warnings and log records of libraries that quote header values: kept from whoever listens.
+"""What libraries say, send and leave behind: kept out of logs, networks and the user's folders.
 
-pydicom's quote the value they are about, which may be a patient's name. `library_messages_dropped`
-drops them for the thread that reads a file and leaves other threads' alone;
-`silence_dicom_loggers` is for entry points, whose process is theirs.
+pydicom's messages quote the value they are about, which may be a patient's name.
+`library_messages_dropped` drops them for the thread that reads a file and leaves other threads'
+alone; `silence_dicom_loggers` is for entry points, whose process is theirs.
+
+onnxruntime and OpenVINO count their users by an identifier in the home folder, and send it home,
+as soon as they are imported; matplotlib writes a list of fonts there. Whoever needs one of them
+imports it by the functions here, and by nothing else.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kellgren.home import cache_folder
+
 _LIBRARY = "pydicom"
 _DICOM_LOGGERS = (_LIBRARY, "pynetdicom")
+_ABSENT: Any = None  # in `sys.modules`, for a module that an import must not find
+_OPENVINO_COUNTER = "openvino_telemetry"
 _lock = threading.Lock()
+_import_lock = threading.Lock()
 _active_blocks = 0
 
 
@@ -98,3 +109,52 @@ def _loggers() -> list[logging.Logger]:
         for name, logger in known
         if name.partition(".")[0] == _LIBRARY and isinstance(logger, logging.Logger)
     ]
+
+
+def import_onnxruntime() -> Any:
+    """The module; its telemetry is switched off, which it heeds at its first import only."""
+    with _environment(ORT_DISABLE_TELEMETRY="1"):
+        import onnxruntime
+    return onnxruntime
+
+
+def import_openvino() -> Any:
+    """The module, imported as if its telemetry were not installed: it has no switch of its own.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    with _import_lock:
+        before = {name: m for name, m in sys.modules.items() if name == _OPENVINO_COUNTER}
+        sys.modules[_OPENVINO_COUNTER] = _ABSENT
+        try:
+            import openvino
+        finally:
+            del sys.modules[_OPENVINO_COUNTER]
+            sys.modules.update(before)
+    return openvino
+
+
+def import_matplotlib() -> Any:
+    """The module, with its figures and fonts; what it keeps lies in the program's own cache."""
+    with _environment(MPLCONFIGDIR=str(cache_folder() / "matplotlib")):
+        import matplotlib
+        import matplotlib.figure
+        import matplotlib.font_manager
+    return matplotlib
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables that hold for this block only."""
+    with _import_lock:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

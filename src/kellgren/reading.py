@@ -19,7 +19,6 @@ from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
 from kellgren.grades import Grade, Side
 from kellgren.imaging.evidence import SideStatement
-from kellgren.imaging.own_sheets import MARK
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import refused_film
@@ -136,7 +135,7 @@ class KneeReading:
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
         shown = self.maps[self.grade if mapped is None else mapped]
-        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption), MARK)
+        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption))
 
     def save(self, path: os.PathLike[str] | str, *, overwrite: bool = False) -> None:
         """Write the reading to a file, which appears whole or not at all.
@@ -242,7 +241,7 @@ class RefusedJoint:
 
     def overlay(self) -> bytes:
         """The joint and the reason, as a PNG file's bytes."""
-        return png_bytes(draw_refusal(self.crop.pixels, self.crop.side, self.reason), MARK)
+        return png_bytes(draw_refusal(self.crop.pixels, self.crop.side, self.reason))
 
 
 class FilmReadings(list[KneeReading]):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
@@ -21,6 +22,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from kellgren.file_names import shown_name
 from kellgren.localisation.check import CheckName, Verdict
 
 Notice = Literal["Research software, not a medical device."]
@@ -31,6 +33,14 @@ CertaintyLevel = Literal["high", "moderate", "low"]
 GradeNumber = Annotated[int, Field(ge=0, le=4)]
 """A Kellgren-Lawrence grade, 0 to 4."""
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _shown(path: object) -> object:
+    return shown_name(path) if isinstance(path, str) else path
+
+
+ImageName = Annotated[str, BeforeValidator(_shown)]
+"""A path as text: bytes that are no UTF-8 are written out."""
 
 
 class Record(BaseModel):
@@ -107,7 +117,7 @@ class ModelRecord(Record):
 class KneeRecord(Record):
     """The reading of one knee, without pictures and without the model that graded it."""
 
-    image: str
+    image: ImageName
     """Path of the file as it was given, or the name that stands for it."""
     side: SideLetter
     """Whether it is the patient's left or right knee; empty: unknown."""
@@ -127,7 +137,7 @@ class KneeRecord(Record):
     """Pixel spacing of the crop in millimetres; null: the file states none."""
     region: RegionRecord | None
     """Where the knee was cut from; null: the picture is one knee, whole."""
-    read_with: str | None
+    read_with: ImageName | None
     """Path of the file of the contralateral knee, if that was taken into account."""
     checks: tuple[CheckRecord, ...]
     """All checks of the radiograph, in their order."""
@@ -142,8 +152,10 @@ class ReadingRecord(KneeRecord):
     """The bundle that graded the knee, with its engine and precision."""
 
 
-PatientPseudonym = Annotated[str | SkipJsonSchema[None], _LEFT_OUT]
-"""Of the patient; `None`, and left out of what is written, where none was asked for."""
+PatientName = Annotated[str | SkipJsonSchema[None], _LEFT_OUT]
+"""Of the patient; `None`, and left out of what is written, where none is known or asked for."""
+PictureName = Annotated[ImageName | SkipJsonSchema[None], _LEFT_OUT]
+"""Path of a picture; `None`, and left out of what is written, where none was drawn."""
 
 
 class GradedRow(ReadingRecord):
@@ -151,8 +163,11 @@ class GradedRow(ReadingRecord):
 
     note: Literal[""]
     """Always empty: for a file without a grade, the reason stands here."""
-    patient: PatientPseudonym = None
-    """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
+    patient: PatientName = None
+    """Of the file's patient, as the manifest names it; with `--pseudonym` its pseudonym, empty
+    where the file states none."""
+    overlay: PictureName = None
+    """Path of the knee's picture; only with `--overlay`."""
 
     @classmethod
     def of(cls, reading: ReadingRecord) -> Self:
@@ -168,7 +183,7 @@ class GradedRow(ReadingRecord):
 class UngradedRow(Record):
     """The row of a joint that was found and not graded, or of a file that got no grade at all."""
 
-    image: str
+    image: ImageName
     """Path of the file as it was given, or the name that stands for it."""
     side: SideLetter
     """Of a joint, as far as it is known; empty: unknown, or the row of a file."""
@@ -180,8 +195,11 @@ class UngradedRow(Record):
     """Where the joint lies; left out where it fills the picture, and in the row of a file."""
     checks: Annotated[tuple[CheckRecord, ...], _LEFT_OUT] = ()
     """All checks of the joint, in their order; left out in the row of a file."""
-    patient: PatientPseudonym = None
-    """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
+    patient: PatientName = None
+    """Of the file's patient, as the manifest names it; with `--pseudonym` its pseudonym, empty
+    where the file states none."""
+    overlay: PictureName = None
+    """Path of the joint's picture; only with `--overlay`."""
 
 
 ReadingRow = GradedRow | UngradedRow
@@ -196,8 +214,11 @@ class ListedReading(KneeRecord):
 
     note: Literal[""]
     """Always empty: for a file without a grade, the reason stands here."""
-    patient: PatientPseudonym = None
-    """Pseudonym of the patient; only with `--pseudonym`, and empty where the file states none."""
+    patient: PatientName = None
+    """Of the file's patient, as the manifest names it; with `--pseudonym` its pseudonym, empty
+    where the file states none."""
+    overlay: PictureName = None
+    """Path of the knee's picture; only with `--overlay`."""
 
 
 class NoModel(Record):

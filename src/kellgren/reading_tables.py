@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from kellgren.atomic_files import written_whole
+from kellgren.exchange.csv_text import table_text
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow, ReadingsDocument
 
 COLUMNS = (
@@ -16,6 +16,8 @@ COLUMNS = (
     *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with", "patient"),
 )
 """Of a table of readings."""
+OVERLAY = "overlay"
+"""One more column, of a table of readings whose pictures were drawn."""
 
 
 def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
@@ -39,31 +41,10 @@ def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
 
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
-    """The table of readings."""
-    return table_text(COLUMNS, map(_cells, rows))
-
-
-def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    r"""A CSV table whose lines end in a line feed, for UTF-8.
-
-    Args:
-        columns: of the header.
-        rows: cells by column; a column that is missing or `None` stays empty. Bytes of a file's
-            name that are no UTF-8, lone surrogates in Python, are written like ``\udcff``.
-    """
-    lines = _Lines()
-    writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-class _Lines(list[str]):
-    """Collects lines; a writer that ends them in both characters quotes either within a cell."""
-
-    def write(self, line: str) -> None:
-        """Keep a line."""
-        self.append(line.removesuffix("\r\n") + "\n")
+    """The table of readings; it names their pictures where there are any."""
+    rows = list(rows)
+    drawn = any(row.overlay is not None for row in rows)
+    return table_text((*COLUMNS, OVERLAY) if drawn else COLUMNS, map(_cells, rows))
 
 
 def _cells(row: ReadingRow) -> dict[str, str | int | None]:
@@ -75,6 +56,8 @@ def _cells(row: ReadingRow) -> dict[str, str | int | None]:
         "note": row.note,
         "patient": row.patient,
     }
+    if row.overlay is not None:
+        cells[OVERLAY] = row.overlay
     if isinstance(row, GradedRow):
         low, high = row.likely
         cells |= {f"p{grade}": f"{share:.6f}" for grade, share in enumerate(row.probabilities)}

@@ -20,7 +20,8 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, kellgren, rows
 from dicom_factory import full_range, write_dicom
-from kellgren.batch.batch import OverlayFolder, collect, grade_batch, grade_files
+from kellgren.batch.batch import OverlayFolder, grade_batch, grade_files
+from kellgren.batch.collecting import collect
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
 from kellgren.reading_schema import ModelRecord
@@ -93,7 +94,7 @@ def test_bad_files_are_listed_and_the_rest_is_graded(
 def test_workers_change_neither_order_nor_numbers(
     batch: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
-    images = collect([str(batch)])[:40][::-1]
+    images = collect([str(batch)]).images[:40][::-1]
     tables = []
     for workers in (1, 2, 5):
         found = [row for o in grade_files(ensemble, images, workers=workers) for row in o.rows()]
@@ -168,7 +169,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(batch: Path, model: Path, tmp_pat
 def test_a_journal_of_another_model_or_setting_is_not_taken_over(
     batch: Path, model: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
-    images = collect([str(batch)])[:4]
+    images = collect([str(batch)]).images[:4]
     path = tmp_path / ".grades.csv.journal"
     grade_batch(
         ensemble,
@@ -193,7 +194,7 @@ def test_a_journal_of_another_model_or_setting_is_not_taken_over(
 def test_a_damaged_journal_costs_its_lines_only(
     batch: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
-    images = collect([str(batch)])[:3]
+    images = collect([str(batch)]).images[:3]
     path = tmp_path / "journal"
     grade_batch(
         ensemble,
@@ -230,8 +231,9 @@ def test_a_resumed_batch_gives_overlays_the_same_names(tmp_path: Path, ensemble:
         shutil.copy(knee, image)
     pictures = tmp_path / "pictures"
     (first,), (second,) = (ensemble.read(image) for image in images)
-    OverlayFolder(pictures, images).save([first])
-    OverlayFolder(pictures, images).save([second])  # another process, after a crash
+    places = {image: "1.png" for image in images}
+    OverlayFolder(pictures, places).save([first])
+    OverlayFolder(pictures, places).save([second])  # another process, after a crash
 
     assert (pictures / "1.png").read_bytes() == first.overlay()
     assert (pictures / "1-2.png").read_bytes() == second.overlay()

@@ -170,6 +170,8 @@ def test_a_batch_that_stops_anywhere_ends_in_the_same_rows(
     journal = tmp_path / "journal"
 
     def run(images: list[str], *, resume: bool) -> list[ReadingRow]:
+        if not resume:
+            journal.unlink(missing_ok=True)
         held = Journal(journal, resume=resume, model=ModelRecord.model_validate(ensemble.model))
         return grade_batch(ensemble, images, held)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kellgren.batch.batch import collect
+from kellgren.batch.collecting import collect
 from kellgren.data.manifest import (
     COLUMNS,
     Knee,
@@ -143,7 +143,7 @@ def test_a_table_of_all_columns_overrules_the_file_name(
     ]
 
 
-names = st.text("abcdefghij0123456789LR_-,\"' äß", min_size=1, max_size=12).map(str.strip)
+names = st.text("abcdefghij0123456789LR_-=+@;,\"' äß", min_size=1, max_size=12).map(str.strip)
 knees = st.builds(
     Knee,
     image=st.tuples(st.sampled_from(["", "a", "b/c"]), names.filter(bool)).map(
@@ -158,7 +158,7 @@ knees = st.builds(
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(knees, min_size=1, max_size=5))
+@given(st.lists(knees, min_size=1, max_size=5, unique_by=lambda knee: knee.image))
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, listed: list[Knee]
 ) -> None:
@@ -208,7 +208,7 @@ def test_a_bad_row_is_told_with_its_line(tmp_path: Path, row: str, column: str) 
 
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="no column grade and no column image"):
-        read_manifest(table(tmp_path, "file;KL", "a.png;3"))
+        read_manifest(table(tmp_path, "file|KL", "a.png|3"))
     with pytest.raises(InvalidManifest, match="no column grade"):
         read_manifest(table(tmp_path, "image", "a.png"))
     (tmp_path / "empty.csv").touch()
@@ -264,7 +264,12 @@ def test_other_names_are_no_recrops(image: str) -> None:
     [
         ("a/b/9001234L.png", "9001234", Side.LEFT),
         ("1234R.dcm", "1234", Side.RIGHT),
-        ("9001234l.png", "9001234l", Side.UNKNOWN),
+        ("9001234l.png", "9001234", Side.LEFT),
+        ("9001234_L.png", "9001234", Side.LEFT),
+        ("9001234-r.png", "9001234", Side.RIGHT),
+        (r"C:\knees\9001234R.jpg", "9001234", Side.RIGHT),
+        (r"a\b/c\other.jpg", "other", Side.UNKNOWN),
+        ("9001234LR.png", "9001234LR", Side.UNKNOWN),
         ("123L.png", "123L", Side.UNKNOWN),
         ("9001234L_copy.png", "9001234L_copy", Side.UNKNOWN),
         ("IMG_0001.JPG", "IMG_0001", Side.UNKNOWN),
@@ -277,4 +282,4 @@ def test_what_a_name_says(name: str, patient: str, side: Side) -> None:
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_a_folder_is_searched_for_the_same_suffixes_as_a_batch(tmp_path: Path, suffix: str) -> None:
     root = touch(tmp_path, f"2/9000001L{suffix}", f"2/9000002L{suffix}x")
-    assert [str(knee.image) for knee in index(root)] == collect([str(root)])
+    assert [str(knee.image) for knee in index(root)] == collect([str(root)]).images

@@ -93,7 +93,7 @@ def test_bad_rows_are_named(tmp_path, rows, problem):
     [
         (b"", "the file is empty"),
         (b"a.png,2\n", "no column image or grade; the columns are a.png, 2"),
-        (b"image;grade\na.png;2\n", "no column image or grade; the columns are image;grade"),
+        (b"image|grade\na.png|2\n", "no column image or grade; the columns are image|grade"),
         (b"image,grade,grade\n", "column grade occurs more than once"),
         (b"image,grade,p0,p1\n", "no column p2, p3, p4"),
         (b"image,grade\n\xff\xfe.png,2\n", "not UTF-8"),

@@ -36,6 +36,7 @@ def command(*arguments: Path | str) -> list[str]:
 def environment(**extra: str) -> dict[str, str]:
     """This process's environment without what would steer colours or choose a model."""
     steering = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "KELLGREN_MODEL", "KELLGREN_ENGINE"}
+    steering |= {"ORT_DISABLE_TELEMETRY"}  # the package must see to it by itself
     return {key: v for key, v in os.environ.items() if key not in steering} | extra
 
 

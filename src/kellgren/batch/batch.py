@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice, product
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from kellgren.atomic_files import replaced_whole
-from kellgren.batch.files import collect as collect  # also under its former address
 from kellgren.batch.journal import Journal
 from kellgren.batch.pairing import Known, in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
+from kellgren.file_names import shown_name
 from kellgren.grades import Grade, Side
+from kellgren.imaging.picture import without_suffix
+from kellgren.imaging.search import OWN, why_skipped
 from kellgren.localisation.film import refused_film
 from kellgren.localisation.knee_detector import MOST_JOINTS
 from kellgren.reading import KneeReading, RefusedJoint
@@ -157,34 +160,62 @@ class OverlayFolder:
 
     Args:
         folder: made if it is not there.
-        images: of the whole batch, so that a resumed one uses the same names.
+        places: of the whole batch, so that a resumed one uses the same names: `Collected.places`.
         mapped: the grade whose map is shown; without it, the grade of each reading.
     """
 
-    def __init__(self, folder: Path, images: Sequence[str], mapped: Grade | None = None) -> None:
+    def __init__(
+        self, folder: Path, places: Mapping[str, str], mapped: Grade | None = None
+    ) -> None:
         self._folder = folder
         self._mapped = mapped
-        self._names = distinct_names(images)
+        self._names = distinct_names(places)
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(
         self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
     ) -> list[str]:
-        """Write the pictures of one file's joints; never returns a warning."""
+        """Write the pictures of one file's joints; a warning where something else lies there."""
+        warnings = []
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
-            self._write(name, reading.overlay(self._mapped))
+            warnings += self._write(name, reading.overlay(self._mapped))
         for number, joint in enumerate(refused, start=1):
-            self._write(f"{self._names[joint.image]} refused {number}", joint.overlay())
+            name = f"{self._names[joint.image]} refused {number}"
+            warnings += self._write(name, joint.overlay())
+        return warnings
+
+    def _write(self, name: str, picture: bytes) -> list[str]:
+        path = self._folder / f"{name}.png"
+        if path.exists() and why_skipped(path) != OWN:
+            return [f"no picture: {shown_name(str(path))} is there and was not drawn by kellgren"]
+        with replaced_whole(path) as temporary:
+            temporary.write_bytes(picture)
         return []
 
-    def _write(self, name: str, picture: bytes) -> None:
-        with replaced_whole(self._folder / f"{name}.png") as temporary:
-            temporary.write_bytes(picture)
+    def naming(self, rows: Sequence[ReadingRow]) -> list[ReadingRow]:
+        """The rows of a batch with the paths of their pictures, also those of an earlier run."""
+        graded = Counter(row.image for row in rows if isinstance(row, GradedRow))
+        names = {shown_name(image): name for image, name in self._names.items()}
+        numbers: Counter[tuple[str, str]] = Counter()
+        named: list[ReadingRow] = []
+        for row in rows:
+            kind = "knee" if isinstance(row, GradedRow) else "refused"
+            numbers[row.image, kind] += 1
+            alone = kind == "knee" and graded[row.image] == 1
+            end = "" if alone else f" {kind} {numbers[row.image, kind]}"
+            path = self._folder / f"{names[row.image]}{end}.png"
+            drawn = why_skipped(path) == OWN
+            named.append(
+                row.model_copy(update={"overlay": shown_name(str(path))}) if drawn else row
+            )
+        return named
 
 
-def distinct_names(images: Sequence[str]) -> dict[str, str]:
-    """A name for each path: its stem, or its stem and a number where that is in use.
+def distinct_names(places: Mapping[str, str]) -> dict[str, str]:
+    """A name for each path: its place without the suffix, with a number where that is in use.
+
+    Folders above the place stay in the name.
 
     ``NAME knee 1``, ``NAME refused 1`` and so on are in use with a name: films of several joints
     get such files.
@@ -192,8 +223,8 @@ def distinct_names(images: Sequence[str]) -> dict[str, str]:
     used: set[str] = set()
     candidates: dict[str, Iterator[str]] = {}
     names = {}
-    for image in images:
-        stem = Path(image).stem
+    for image, place in places.items():
+        stem = without_suffix(place)
         numbered = candidates.setdefault(stem, _numbered(stem))
         names[image] = next(name for name in numbered if used.isdisjoint(_file_names(name)))
         used |= _file_names(names[image])
@@ -243,20 +274,21 @@ def grade_batch(
     units = _units(ensemble, images, side, known)
     unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
-        journal.forget({image for unit in unfinished for image in unit})
+        journal.forget({shown_name(image) for unit in unfinished for image in unit})
         for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings, outcome.refused))
             on_rows(journal.add(outcome.rows()))
     finally:
         journal.close()
-    place = {image: position for position, image in enumerate(images)}
+    place = {shown_name(image): position for position, image in enumerate(images)}
     return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
 
 
 def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
     """Whether every file of a unit was graded, and with no other contralateral knee than now."""
-    graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in unit]
-    return {row.image for row in graded} == set(unit) and all(
-        row.read_with in (None, *unit) for row in graded
+    names = [shown_name(image) for image in unit]
+    graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in names]
+    return {row.image for row in graded} == set(names) and all(
+        row.read_with in (None, *names) for row in graded
     )

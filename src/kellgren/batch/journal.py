@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from kellgren.atomic_files import written_whole
+from kellgren.atomic_files import taken_alone, written_whole
+from kellgren.errors import InvalidOption
 from kellgren.reading_schema import READING_ROW, GradedRow, ModelRecord, ReadingRow
 
 
@@ -19,17 +20,36 @@ class Journal:
         path: of the journal, beside the table it will become; ``None`` keeps rows in memory only.
         resume: take over the rows of an earlier, interrupted batch.
         model: of the readings; rows of another model are not taken over.
+
+    Attributes:
+        rows: finished ones.
+        left_behind: lines of the earlier batch that were not taken over.
+
+    Raises:
+        InvalidOption: another process writes it, or an earlier batch left rows in it that are
+            neither taken over nor given up.
     """
 
     def __init__(self, path: Path | None, *, resume: bool, model: ModelRecord) -> None:
         self.rows: list[ReadingRow] = []
+        self.left_behind = 0
         self._path = path
         self._stream: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
         if path is None:
             return
-        if resume and path.is_file():
+        self._lock = _taken(path)
+        kept = path.read_bytes().count(b"\n") if path.is_file() else 0
+        if kept and not resume:
+            self.close()
+            raise InvalidOption(
+                path,
+                f"holds {kept} finished rows of a batch that did not end",
+                "Go on from there with --resume, or delete it to begin anew",
+            )
+        if kept:
             self.rows += _intact_rows(path, model)
-        path.parent.mkdir(parents=True, exist_ok=True)
+            self.left_behind = kept - len(self.rows)
         self._begin(path)
 
     def _begin(self, path: Path) -> None:
@@ -47,8 +67,8 @@ class Journal:
         if not images & self.done:
             return
         self.rows = [row for row in self.rows if row.image not in images]
-        if self._path is not None:
-            self.close()
+        if self._path is not None and self._stream is not None:
+            self._stream.close()
             self._begin(self._path)
 
     def add(self, rows: Sequence[ReadingRow]) -> Sequence[ReadingRow]:
@@ -60,15 +80,32 @@ class Journal:
         return rows
 
     def close(self) -> None:
-        """Close the file; it stays for a batch that resumes."""
+        """Close the file, which stays for a batch that resumes, and leave it to other processes."""
         if self._stream is not None:
             self._stream.close()
+        if self._lock is not None:
+            Path(self._lock.name).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
 
     def discard(self) -> None:
         """Delete the file; to be called once the tables are written."""
         self.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+def _lock_file(journal: Path) -> Path:
+    return journal.with_name(f"{journal.name}.lock")
+
+
+def _taken(journal: Path) -> IO[bytes]:
+    lock = taken_alone(_lock_file(journal))
+    if lock is None:
+        raise InvalidOption(
+            journal, "is being written by another batch", "Wait for its end, or name another file"
+        )
+    return lock
 
 
 def _line(row: ReadingRow) -> str:

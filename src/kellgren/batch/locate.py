@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from typing import IO
 
 from kellgren.errors import KellgrenError
+from kellgren.exchange.csv_text import table_text
 from kellgren.explanation.film_picture import draw_film
 from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
-from kellgren.imaging.own_sheets import MARK
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
-from kellgren.reading_schema import CheckRecord, Probability, Record, RegionRecord, SideLetter
-from kellgren.reading_tables import table_text
+from kellgren.reading_schema import (
+    CheckRecord,
+    ImageName,
+    Probability,
+    Record,
+    RegionRecord,
+    SideLetter,
+)
 
 COLUMNS = (
     *("image", "knee", "side", "centre_x", "centre_y", "width", "angle"),
@@ -30,7 +36,7 @@ COLUMNS = (
 class KneeLocation(Record):
     """Where one joint lies in a file: a knee, or one that is refused."""
 
-    image: str
+    image: ImageName
     """Path of the file as it was given."""
     knee: int
     """Number in the file, from 1, from the film's left to its right."""
@@ -51,7 +57,7 @@ class KneeLocation(Record):
 class UnlocatedFile(Record):
     """A file in which no knee was located."""
 
-    image: str
+    image: ImageName
     """Path of the file as it was given."""
     knee: None
     """Always null."""
@@ -121,7 +127,7 @@ class Location:
             raise ValueError(f"{self.image} has no picture")
         refused = [knee.crop for knee in self.knees if self._note(knee)]
         graded = [knee.crop for knee in self.knees if not self._note(knee)]
-        return png_bytes(draw_film(self.pixels, graded, refused), MARK)
+        return png_bytes(draw_film(self.pixels, graded, refused))
 
 
 def locate_file(image: str, side: Side, localiser: Localiser, *, force: bool = False) -> Location:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import sys
 from importlib.metadata import version
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -13,6 +11,7 @@ import typer
 from kellgren.cli import bundle, data, doctor, evaluate, grade, listen, locate, serve, store
 from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
+from kellgren.cli.plain_text import show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
 from kellgren.library_messages import silence_dicom_loggers
 
@@ -66,8 +65,7 @@ def _options(
 def main() -> None:
     """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
-    if isinstance(sys.stdout, TextIOWrapper):  # a file's name need not fit the terminal's encoding
-        sys.stdout.reconfigure(errors="backslashreplace")
+    show_any_text()
     with endings():
         app(
             prog_name="kellgren"

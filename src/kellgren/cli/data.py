@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
 
+if TYPE_CHECKING:
+    from kellgren.imaging.search import Skipped
+
 app = typer.Typer(no_args_is_help=True, help="Tables of graded knees: make, check, divide.")
 Source = Annotated[Path, typer.Argument(help="Folder of knees, or a CSV with image and grade.")]
+_FOLDS = "two knees of one person may fall into two folds"
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that holds something else.")]
 
 
 @app.command(epilog="kellgren data index kneeKL299 -o knees.csv")
 def index(
     source: Source,
     output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write.")],
+    force: Force = False,
 ) -> None:
     """Make a manifest: image, patient, side, grade, split, source."""
     from kellgren.cli import terminal
+    from kellgren.cli.inputs import nameless_warning, replaceable
     from kellgren.data.audit import count_grades
     from kellgren.data.manifest import index as list_knees
-    from kellgren.data.manifest import write_manifest
+    from kellgren.data.manifest import manifest_text, write_manifest
 
-    knees = list_knees(source)
+    skipped: list[Skipped] = []
+    knees = list_knees(source, skipped.extend)
+    replaceable(output, manifest_text(knees, output), force=force)
     write_manifest(knees, output)
     counts = {split: sum(grades.values()) for split, grades in count_grades(knees).items()}
     by_split = ", ".join(f"{number} {split}" for split, number in counts.items())
     patients = len({knee.patient for knee in knees})
     summary = f"{len(knees)} knees of {patients} patients ({by_split}) -> {output}"
     terminal.out.print(summary, markup=False, soft_wrap=True)
+    terminal.show_skipped(skipped)
+    terminal.warn(nameless_warning(knees, _FOLDS))
 
 
 @app.command(epilog="kellgren data check knees.csv")
@@ -43,14 +54,19 @@ def check(
 
     from kellgren.atomic_files import written_whole
     from kellgren.cli import terminal
+    from kellgren.cli.inputs import nameless_warning, refuse_inputs
     from kellgren.data.audit import audit
     from kellgren.data.manifest import index as list_knees
 
-    knees = list_knees(source)
+    refuse_inputs([json], [source], tables=False)
+    skipped: list[Skipped] = []
+    knees = list_knees(source, skipped.extend)
     with terminal.progress("reading") as bar:
         task = bar.add_task("", total=len(knees), now="")
         findings = audit(knees, lambda done, of: bar.update(task, completed=done))
     terminal.show_audit(findings)
+    terminal.show_skipped(skipped)
+    terminal.warn(nameless_warning(knees, _FOLDS))
     if json is not None:
         with written_whole(json) as stream:
             stream.write(dumps(findings.to_dict(), indent=2) + "\n")
@@ -70,6 +86,7 @@ def folds(
     splits: Annotated[
         list[str] | None, typer.Option(help="Only this of train and val; may be repeated.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Divide the patients into folds, each with the same share of every grade.
 
@@ -77,15 +94,18 @@ def folds(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.inputs import nameless_warning, replaceable
     from kellgren.data.manifest import for_training
     from kellgren.data.manifest import index as list_knees
 
     with needs_train_extra():
-        from kellgren.data.splits import leak_warning, make_folds, save_folds
+        from kellgren.data.splits import folds_text, leak_warning, make_folds, save_folds
 
         knees = for_training(list_knees(source), source, splits or ())
         made = make_folds(knees, count, seed, by)
+    replaceable(output, folds_text(made), force=force)
     save_folds(made, output)
+    terminal.warn(nameless_warning(knees, _FOLDS))
     terminal.warn(leak_warning(made, knees))
     dealt = len(made.of_knee or made.of_patient)
     summary = f"{dealt} {made.by}s in {count} folds -> {output}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kellgren.ensemble import Ensemble
     from kellgren.evaluation import BandScore, Comparison, MatchedKnees, Scores
     from kellgren.evaluation_report import Case, MapTest
+    from kellgren.imaging.search import Skipped
 
 EXAMPLES = (
     "kellgren evaluate grades.csv --labels knees.csv --json scores.json · "
@@ -85,10 +86,11 @@ def evaluate(
 ) -> None:
     """Score predicted grades against true ones, each metric with its 95 % interval."""
     from kellgren.cli import terminal
+    from kellgren.cli.inputs import refuse_inputs
     from kellgren.cli.score_tables import render
 
+    refuse_inputs((json, html), (predictions, labels, against), tables=False)
     ensemble = None if html is None else _ensemble(model)
-    _refuse_folders(json, html)
     truth = _labels(labels)
     evaluated = _evaluated(predictions, against, truth, _Resampling(resamples, seed))
     terminal.out.print(render(evaluated.scores, evaluated.matched.coverage, evaluated.comparison))
@@ -138,12 +140,6 @@ def _ensemble(model: Path | None) -> Ensemble:
     return Ensemble.open(model or default_bundle())
 
 
-def _refuse_folders(*written: Path | None) -> None:
-    for path in written:
-        if path is not None and path.is_dir():
-            raise typer.BadParameter(f"{path} is a folder; name a file in it")
-
-
 def _cases_and_maps(
     matched: MatchedKnees, labels: list[Label], ensemble: Ensemble, map_knees: int, seed: int
 ) -> tuple[list[Case], MapTest | None]:
@@ -186,12 +182,18 @@ def _page(evaluated: _Evaluated, cases: list[Case], maps: MapTest | None, model:
 
 
 def _labels(source: Path) -> list[Label]:
+    from kellgren.cli import terminal
+    from kellgren.cli.inputs import nameless_warning
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label
 
+    skipped: list[Skipped] = []
+    knees = index(source, skipped.extend)
+    terminal.show_skipped(skipped)
+    terminal.warn(nameless_warning(knees, "intervals may come out too narrow"))
     return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
-        for knee in index(source)
+        for knee in knees
         if knee.grade is not None
     ]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kellgren.batch.batch import ReadingFolder
     from kellgren.batch.pairing import Known
     from kellgren.ensemble import Ensemble
-    from kellgren.grades import Grade, Side
+    from kellgren.grades import Side
     from kellgren.output.pseudonym import Pseudonyms
     from kellgren.reading_schema import ReadingRow
 
@@ -153,13 +153,13 @@ def grade(
     from kellgren.cli.inputs import cores, expanded, files_of
     from kellgren.cli.manners.endings import batch_into
     from kellgren.ensemble import Ensemble
-    from kellgren.grades import Grade, Side
+    from kellgren.grades import Side
     from kellgren.grading.bundle import default_bundle
 
-    paths, known = expanded(paths)
-    images = files_of(paths, csv, json, overlay, dicom_out)
+    paths, known, named = expanded(paths, csv, json)
+    collected = files_of(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
-    busy = min(workers or cores(), len(images))
+    busy = min(workers or cores(), len(collected.places))
     ensemble = Ensemble.open(
         model or default_bundle(),
         engine=engine,
@@ -171,13 +171,14 @@ def grade(
         smooth_maps=smooth_maps,
         grad_cam_maps=grad_cam_maps,
     )
-    folders = _folders(images, overlay, dicom_out, None if mapped is None else Grade(mapped), frame)
-    sides = (Side(side or ""), known)
+    folders = _folders(collected.places, overlay, dicom_out, mapped, frame)
+    images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
     with batch_into(csv, json):
-        rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, patients)
+        rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose)
     if fhir is not None:
-        _write_fhir(rows, fhir)
+        _write_fhir(rows, fhir, named=patients is None)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
+    terminal.show_skipped(collected.skipped)
     _report_written(csv, json, overlay, dicom_out, fhir)
     raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
 
@@ -190,24 +191,28 @@ def _pseudonyms(key: str | None) -> Pseudonyms | None:
     return Pseudonyms.from_option(key)
 
 
-def _write_fhir(rows: list[ReadingRow], target: Path) -> None:
+def _write_fhir(rows: list[ReadingRow], target: Path, *, named: bool) -> None:
+    """Write observations; their subject is a pseudonym or nobody, never a name."""
     from kellgren.output.fhir import write_observations
 
+    if named:
+        rows = [row.model_copy(update={"patient": None}) for row in rows]
     write_observations(rows, target)
 
 
 def _folders(
-    images: list[str],
+    places: dict[str, str],
     overlay: Path | None,
     dicom_out: Path | None,
-    mapped: Grade | None,
+    mapped: int | None,
     frame: int | None,
 ) -> list[ReadingFolder]:
     from kellgren.batch.batch import OverlayFolder
+    from kellgren.grades import Grade
 
     folders: list[ReadingFolder] = []
     if overlay is not None:
-        folders.append(OverlayFolder(overlay, images, mapped))
+        folders.append(OverlayFolder(overlay, places, None if mapped is None else Grade(mapped)))
     if dicom_out is not None:
         from kellgren.output.dicom.answer import AnswerFolder
 
@@ -225,10 +230,10 @@ def _graded(
     workers: int,
     resume: bool,
     force: bool,
-    patients: Pseudonyms | None,
+    patients: tuple[dict[str, str], Pseudonyms | None],
 ) -> list[ReadingRow]:
     """Grade with a progress bar and a journal, which is deleted once the tables are written."""
-    from kellgren.batch.batch import grade_batch
+    from kellgren.batch.batch import OverlayFolder, grade_batch
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
     from kellgren.reading_schema import ModelRecord
@@ -241,6 +246,11 @@ def _graded(
         resume=resume,
         model=model,
     )
+    if journal.left_behind:
+        terminal.warn(
+            f"{journal.left_behind} rows of the interrupted batch are not taken over, of files "
+            "that were refused or read by another model or with other options: graded anew"
+        )
     with terminal.progress("grading") as bar:
         task = bar.add_task("", total=len(images), completed=len(journal.done), now="")
         rows = grade_batch(
@@ -254,14 +264,34 @@ def _graded(
             force=force,
             on_rows=lambda rows: bar.advance(task),
         )
-    if patients is not None:
-        rows = [row.model_copy(update={"patient": patients.of(row.image)}) for row in rows]
+    rows = _with_patients(rows, images, *patients)
+    for folder in folders:
+        if isinstance(folder, OverlayFolder):
+            rows = folder.naming(rows)
     if csv is not None:
         write_csv(rows, csv)
     if json is not None:
         write_json(rows, model, json)
     journal.discard()
     return rows
+
+
+def _with_patients(
+    rows: list[ReadingRow],
+    images: list[str],
+    named: dict[str, str],
+    pseudonyms: Pseudonyms | None,
+) -> list[ReadingRow]:
+    """The rows with their patients: by name, as far as that is known, or by pseudonym."""
+    from kellgren.file_names import shown_name
+
+    patients = {shown_name(image): named.get(image) for image in images}
+    if pseudonyms is not None:
+        patients = {
+            shown_name(image): pseudonyms.of(image) or pseudonyms.named(named.get(image, ""))
+            for image in images
+        }
+    return [row.model_copy(update={"patient": patients[row.image]}) for row in rows]
 
 
 def _report_written(*written: Path | None) -> None:

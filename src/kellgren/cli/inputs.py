@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,20 +12,29 @@ import typer
 from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kellgren.batch.collecting import Collected
     from kellgren.batch.pairing import Known
+    from kellgren.data.manifest import Knee
     from kellgren.grades import Side
 
 
-def expanded(paths: list[str]) -> tuple[list[str], Known]:
-    """The paths with the images of each manifest in its place, and their patients and sides.
+def expanded(paths: list[str], *written: Path | None) -> tuple[list[str], Known, dict[str, str]]:
+    """The paths with the images of each manifest in its place; their patients and sides.
+
+    The last is the patient of each image for whom the manifest or the file's name states one.
 
     Raises:
-        InvalidManifest: a CSV among the paths is not a manifest.
+        typer.BadParameter: one of the paths would be written over.
+        InvalidManifest: a CSV among the paths is not a manifest, or contradicts itself.
     """
-    from kellgren.data.manifest import read_manifest
+    from kellgren.data.manifest import read_manifest, without_patient
 
+    refuse_inputs(written, paths, tables=False)
     images: list[str] = []
     known: dict[str, tuple[str, Side]] = {}
+    patients: dict[str, str] = {}
     for path in paths:
         if not path.lower().endswith(".csv"):
             images.append(path)
@@ -31,32 +42,125 @@ def expanded(paths: list[str]) -> tuple[list[str], Known]:
         knees = read_manifest(Path(path), graded=False)
         images += [str(knee.image) for knee in knees]
         known |= {str(knee.image): (knee.patient, knee.side) for knee in knees}
-    return images, known
+        nameless = {knee.image for knee in without_patient(knees)}
+        patients |= {str(k.image): k.patient for k in knees if k.image not in nameless}
+    return images, known, patients
 
 
 def files_of(
     paths: list[str], csv: Path | None, json: Path | None, *folders: Path | None
-) -> list[str]:
+) -> Collected:
     """The files to grade; refuses outputs that would end up inside each other or on an input."""
-    from kellgren.batch.files import collect
+    from kellgren.batch.collecting import collect
     from kellgren.cli import terminal
 
     if str(csv) == str(json) == "-":
         raise typer.BadParameter("only one of --csv and --json can go to standard output")
-    for written in (csv, json):
-        if written is not None and written.is_dir():
-            raise typer.BadParameter(f"{written} is a folder; name a file in it")
-    sheets: list[str] = []
-    images = collect(paths, sheets.append)
-    if sheets:
-        terminal.err.print(f"skipped: {len(sheets)} pictures that kellgren drew itself")
+    collected = collect(paths)
+    refuse_inputs((csv, json), collected.images)
     for folder in folders:
-        if folder is not None and any(_same_folder(folder, Path(image)) for image in images):
+        if folder is not None and any(_same_folder(folder, Path(p)) for p in collected.images):
             raise typer.BadParameter(f"{folder} holds pictures to be graded; name another folder")
-    if not images:
+    if not collected.images:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
+        terminal.show_skipped(collected.skipped)
         raise typer.Exit(ExitCode.NOTHING_GRADED)
-    return images
+    return collected
+
+
+def refuse_inputs(
+    written: Iterable[Path | None], inputs: Iterable[str | Path | None], *, tables: bool = True
+) -> None:
+    """Refuse to write over what is read, or over a table that some other program or person made.
+
+    Args:
+        written: files to be written; ``-`` is standard output.
+        inputs: files that are read.
+        tables: whether the CSV tables among `written` are of knees, as `grade` and `locate` write.
+
+    Raises:
+        typer.BadParameter: with what to do instead.
+    """
+    targets = [path for path in written if path is not None and str(path) != "-"]
+    for path in targets:
+        if path.is_dir():
+            raise typer.BadParameter(f"{path} is a folder; name a file in it")
+    present = {os.path.realpath(path): path for path in targets if path.exists()}
+    for read in inputs if present else ():
+        over = None if read is None else present.get(os.path.realpath(read))
+        if over is not None:
+            raise typer.BadParameter(f"{over} is read and would be written over; name another file")
+    for path in present.values() if tables else ():
+        if path.suffix.lower() == ".csv" and not _is_own_table(path):
+            raise typer.BadParameter(
+                f"{path} is there and is no table of this command, perhaps labels or a manifest; "
+                "name another file, or move that one away"
+            )
+
+
+def replaceable(path: Path, text: str, *, force: bool) -> None:
+    """Refuse to replace a file by another text, unless that is forced.
+
+    Raises:
+        typer.BadParameter: it exists, holds something else, and `force` is not set.
+    """
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder; name a file in it")
+    if not force and path.exists() and path.read_bytes() != text.encode():
+        raise typer.BadParameter(
+            f"{path} is there and would change; name another file, or replace it with --force"
+        )
+
+
+def nameless_warning(knees: Sequence[Knee], so: str) -> str:
+    """What is to be said where nothing tells which knees are of one patient; else empty.
+
+    Args:
+        knees: of a table or folder.
+        so: what follows from it.
+    """
+    from kellgren.data.manifest import without_patient
+
+    nameless = without_patient(knees)
+    if not nameless:
+        return ""
+    return (
+        f"warning: nothing names the patient of {len(nameless)} of {len(knees)} knees, such as "
+        f"{nameless[0].image.name}: each counts as a patient of its own, and {so}; fill the "
+        "column patient"
+    )
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder that is written.
+
+    Raises:
+        InvalidOption: another process is in it.
+    """
+    from kellgren.atomic_files import taken_alone
+    from kellgren.errors import InvalidOption
+
+    new = not folder.exists()
+    lock = taken_alone(folder / ".lock")
+    if lock is None:
+        raise InvalidOption(
+            folder, "is being written by another process", "Wait for its end, or name another"
+        )
+    try:
+        yield
+    finally:
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
+        if new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _is_own_table(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(256)
+    return not head or head.startswith((b"image,side,grade,p0", b"image,knee,side,centre_x"))
 
 
 def _same_folder(folder: Path, image: Path) -> bool:

@@ -44,7 +44,8 @@ def locate(
     from kellgren.grades import Side
     from kellgren.localisation.knee_detector import Localiser
 
-    images = files_of(paths, csv, json, overlay)
+    collected = files_of(paths, csv, json, overlay)
+    images = collected.images
     localiser = Localiser()
     given_side = Side(side or "")
     with terminal.progress("locating") as bar:
@@ -57,9 +58,10 @@ def locate(
         if path is not None:
             _write(locations, path, write)
     if overlay is not None:
-        _draw(locations, overlay)
+        _draw(locations, overlay, collected.places)
     rows = [row for location in locations for row in location.rows()]
     terminal.show_locations(rows, table="-" not in (str(csv), str(json)))
+    terminal.show_skipped(collected.skipped)
     raise typer.Exit(ExitCode.of_batch(sum(bool(row.note) for row in rows), len(rows)))
 
 
@@ -75,12 +77,19 @@ def _write(
         write(locations, stream)
 
 
-def _draw(locations: list[Location], folder: Path) -> None:
+def _draw(locations: list[Location], folder: Path, places: dict[str, str]) -> None:
     from kellgren.atomic_files import replaced_whole
     from kellgren.batch.batch import distinct_names
+    from kellgren.cli import terminal
+    from kellgren.imaging.search import OWN, why_skipped
 
-    names = distinct_names([location.image for location in locations])
+    names = distinct_names(places)
     for location in locations:
-        if location.knees:
-            with replaced_whole(folder / f"{names[location.image]}.png") as temporary:
-                temporary.write_bytes(location.picture())
+        path = folder / f"{names[location.image]}.png"
+        if not location.knees:
+            continue
+        if path.exists() and why_skipped(path) != OWN:
+            terminal.warn(f"warning: no picture: {path} is there and was not drawn by kellgren")
+            continue
+        with replaced_whole(path) as temporary:
+            temporary.write_bytes(location.picture())

@@ -24,16 +24,19 @@ from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
+from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
+    from kellgren.imaging.search import Skipped
     from kellgren.training.selection.choice import Choice, ScoredProtocols
 
 NOTICE = "Research software, not a medical device."
 MOST_ROWS = 60
+_NAMED = 5  # files of a kind that are skipped
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
 _MEASURED = ("qwk", "accuracy", "macro_f1")
@@ -143,6 +146,17 @@ def _show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
 def _place(region: RegionRecord | None) -> str:
     """Which joint of a picture a line is about."""
     return "" if region is None else ", joint at {:.0f}, {:.0f}".format(*region.centre)
+
+
+def show_skipped(skipped: Sequence[Skipped]) -> None:
+    """Print on standard error how many files were no radiographs, of which kind, and which."""
+    by_kind: dict[str, list[str]] = {}
+    for file in skipped:
+        by_kind.setdefault(file.why, []).append(shown_name(file.path))
+    for kind, paths in by_kind.items():
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        named = ", ".join(paths[:_NAMED])
+        err.print(Text(f"skipped, {kind}: {len(paths)} ({named}{more})"), soft_wrap=True)
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:

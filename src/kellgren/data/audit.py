@@ -18,6 +18,7 @@ import numpy as np
 
 from kellgren.data.manifest import Knee, looks_like_auto_test
 from kellgren.errors import UnreadableRadiograph
+from kellgren.imaging.picture import FORMAT_SUFFIXES
 from kellgren.imaging.radiograph import read_radiograph
 
 Severity = Literal["error", "warning", "fine"]
@@ -255,7 +256,7 @@ def _unlike_published(knees: Sequence[Knee], checked: Sequence[_CheckedFile]) ->
         if file.file_hash in hashes or file.pixel_hash in hashes:
             equal += 1
         elif file.pixel_hash:
-            lossy = knee.image.suffix.lower() in (".jpg", ".jpeg")
+            lossy = knee.image.suffix.lower() in FORMAT_SUFFIXES["JPEG"]
             (recoded if lossy else changed).append(str(knee.image))
     if relabelled:
         yield _finding(

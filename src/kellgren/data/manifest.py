@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kellgren.atomic_files import written_whole
 from kellgren.errors import InvalidManifest
-from kellgren.file_names import patient_and_side
+from kellgren.exchange.csv_text import (
+    decoded,
+    delimiter,
+    rounded_by_spreadsheet,
+    table_text,
+    unguarded,
+)
+from kellgren.file_names import named_path, patient_and_side
 from kellgren.grades import Grade, Side
-from kellgren.imaging.picture import SUFFIXES
+from kellgren.imaging.search import Skipped, search
 
 COLUMNS = ("image", "patient", "side", "grade", "split", "source")
 SPLITS = ("train", "val", "test", "auto_test")
 
 _GRADE_FOLDER = re.compile(r"^(?:kl|grade)?[-_ ]?([0-4])(?:[-_ ].*)?$", re.IGNORECASE)
 _SIDES = {"L": Side.LEFT, "LEFT": Side.LEFT, "R": Side.RIGHT, "RIGHT": Side.RIGHT}
+OnSkipped = Callable[[Sequence[Skipped]], None]
 _AUTO_TEST_NAME = re.compile(r"^\d{7}_[12]$")
 
 
@@ -44,13 +53,14 @@ class Knee:
     source: str
 
 
-def index(source: Path) -> list[Knee]:
-    """List the knees of a data set, whatever its layout.
+def index(source: Path, on_skipped: OnSkipped = lambda skipped: None) -> list[Knee]:
+    """List the knees of a data set, whatever its layout; files in folders by their content.
 
     Args:
         source: a folder in the published layout (``{train,val,test}/{0..4}/``, either
             resolution), a folder with one folder per grade, or a CSV with at least the columns
             ``image`` and ``grade``, whose paths are relative to the CSV.
+        on_skipped: called with the files of each folder that are no radiographs.
 
     Raises:
         InvalidManifest: the folder or table is none of these.
@@ -69,7 +79,9 @@ def index(source: Path) -> list[Knee]:
             "Name one of these folders, else every knee would count twice",
         )
     root = source / resolutions[0] if resolutions else source
-    knees = list(_published(root)) or list(_one_folder_per_grade(root, "", _true_name(root)))
+    knees = list(_published(root, on_skipped)) or list(
+        _one_folder_per_grade(root, "", _true_name(root), on_skipped)
+    )
     if not knees:
         raise InvalidManifest(
             source,
@@ -88,37 +100,51 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
 
     Raises:
         InvalidManifest: not a table, a column missing, no rows, or a row with an unknown grade,
-            side or split; the message gives the line (of a row over several lines, the last).
+            side or split, or two rows of one knee; the message gives the lines (of a row over
+            several lines, the last).
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames or ())
-            if missing:
-                raise InvalidManifest(
-                    path,
-                    f"has no column {' and no column '.join(sorted(missing))}",
-                    f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
-                )
-            knees = [_knee(path, reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = decoded(path.read_bytes())
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text))
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames)
+        if missing:
+            raise InvalidManifest(
+                path,
+                f"has no column {' and no column '.join(sorted(missing))}",
+                f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
+            )
+        numbered = [(reader.line_num, _knee(path, reader.line_num, row)) for row in reader]
+    except (OSError, UnicodeError, csv.Error) as error:
         raise InvalidManifest(
             path, f"cannot be read as a table ({type(error).__name__})", "Save it as UTF-8 CSV"
         ) from None
-    if not knees:
+    if not numbered:
         raise InvalidManifest(path, "lists no knee", "Add one line for each knee")
-    return knees
+    _check_repeated(path, numbered, graded=graded)
+    return [knee for _, knee in numbered]
 
 
 def write_manifest(knees: Iterable[Knee], path: Path) -> None:
     """Write a manifest whose image paths are relative to it; whole or not at all."""
     with written_whole(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for knee in knees:
-            image = Path(os.path.relpath(knee.image, path.parent)).as_posix()
-            grade = "" if knee.grade is None else int(knee.grade)
-            writer.writerow((image, knee.patient, knee.side.value, grade, knee.split, knee.source))
+        stream.write(manifest_text(knees, path))
+
+
+def manifest_text(knees: Iterable[Knee], path: Path) -> str:
+    """What `write_manifest` writes."""
+    rows = (
+        {
+            "image": Path(os.path.relpath(knee.image, path.parent)).as_posix(),
+            "patient": knee.patient,
+            "side": knee.side.value,
+            "grade": None if knee.grade is None else int(knee.grade),
+            "split": knee.split,
+            "source": knee.source,
+        }
+        for knee in knees
+    )
+    return table_text(COLUMNS, rows)
 
 
 def for_training(knees: Iterable[Knee], subject: Path, splits: Collection[str] = ()) -> list[Knee]:
@@ -170,12 +196,13 @@ def looks_like_auto_test(image: Path) -> bool:
     return "auto_test" in image.parts or _AUTO_TEST_NAME.match(image.stem) is not None
 
 
-def _published(root: Path) -> Iterator[Knee]:
+def _published(root: Path, on_skipped: OnSkipped) -> Iterator[Knee]:
     name = _true_name(root)
     splits = {name: root} if name in SPLITS else {split: root / split for split in SPLITS}
     for split, folder in splits.items():
         if folder.is_dir():
-            yield from _one_folder_per_grade(folder, split, _published_source(folder / ".."))
+            published = _published_source(folder / "..")
+            yield from _one_folder_per_grade(folder, split, published, on_skipped)
 
 
 def _true_name(folder: Path) -> str:
@@ -188,23 +215,25 @@ def _published_source(root: Path) -> str:
     return "chen2018" if not name.startswith("kneeKL") else f"chen2018-{name[6:]}"
 
 
-def _one_folder_per_grade(root: Path, split: str, source: str) -> Iterator[Knee]:
+def _one_folder_per_grade(
+    root: Path, split: str, source: str, on_skipped: OnSkipped
+) -> Iterator[Knee]:
     for folder in sorted(p for p in root.iterdir() if p.is_dir()):
         grade_name = _GRADE_FOLDER.match(folder.name)
         if grade_name is None:
             continue
-        for image in sorted(folder.rglob("*")):
-            is_named_so = image.suffix.lower() in SUFFIXES and not image.name.startswith(".")
-            if is_named_so and not image.is_dir():
-                patient, side = patient_and_side(image)
-                if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
-                    patient = image.stem[:-2]
-                yield Knee(image, patient, side, Grade(int(grade_name[1])), split, source)
+        found = search(folder)
+        on_skipped(found.skipped)
+        for image in found.images:
+            patient, side = patient_and_side(image)
+            if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
+                patient = image.stem[:-2]
+            yield Knee(image, patient, side, Grade(int(grade_name[1])), split, source)
 
 
 def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
     def cell(name: str) -> str:
-        return (row.get(name) or "").strip()
+        return unguarded((row.get(name) or "").strip())
 
     def refuse(column: str, expected: str) -> InvalidManifest:
         return InvalidManifest(
@@ -217,6 +246,12 @@ def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
         raise refuse("grade", "a grade 0, 1, 2, 3 or 4, or nothing")
     if cell("split") not in ("", *SPLITS):
         raise refuse("split", f"one of {', '.join(SPLITS)}, or nothing")
+    if rounded_by_spreadsheet(cell("patient")):
+        raise InvalidManifest(
+            path,
+            f"line {line}: patient is {cell('patient')!r}, a number that a spreadsheet has rounded",
+            "Take the column from its source again, and format it as text in the spreadsheet",
+        )
     patient, side = patient_and_side(cell("image"))
     if cell("side"):
         try:
@@ -225,10 +260,52 @@ def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
             raise refuse("side", "L, R or nothing") from None
     grade = Grade(int(cell("grade"))) if cell("grade") else None
     return Knee(
-        path.parent / cell("image"),
+        named_path(path.parent, cell("image")),
         cell("patient") or patient,
         side,
         grade,
         cell("split"),
         cell("source") or path.stem,
     )
+
+
+def _check_repeated(path: Path, numbered: Sequence[tuple[int, Knee]], *, graded: bool) -> None:
+    """Refuse two rows of one knee, and of one file to be graded two sides or patients."""
+    rows_of: dict[Path, list[tuple[int, Knee]]] = {}
+    for line, knee in numbered:
+        for other_line, other in rows_of.setdefault(knee.image, []):
+            if graded and {knee.side, other.side} == {Side.LEFT, Side.RIGHT}:
+                continue  # a film of both knees
+            lines = f"lines {other_line} and {line}"
+            differing = [name for name in COLUMNS if getattr(knee, name) != getattr(other, name)]
+            if differing:
+                name = differing[0]
+                said = f"{_shown(getattr(other, name))} and {_shown(getattr(knee, name))}"
+                raise InvalidManifest(
+                    path,
+                    f"{lines} contradict each other: {name} of {knee.image.name} is {said}",
+                    "Keep the row that is true; a file of both knees to be graded has one row, "
+                    "without a side",
+                )
+            if graded:
+                raise InvalidManifest(
+                    path, f"{lines} are the same knee, {knee.image.name}", "Keep one of them"
+                )
+        rows_of[knee.image].append((line, knee))
+
+
+def _shown(value: Side | Grade | str | None) -> str:
+    """A cell as it would be written."""
+    if isinstance(value, Side):
+        return value.value or "unknown"
+    return "missing" if value is None else str(int(value) if isinstance(value, Grade) else value)
+
+
+def without_patient(knees: Iterable[Knee]) -> list[Knee]:
+    """Knees whose patient neither the table nor the file's name states: each is taken for one."""
+    return [
+        knee
+        for knee in knees
+        if (knee.patient, Side.UNKNOWN) == patient_and_side(knee.image)
+        and not looks_like_auto_test(knee.image)
+    ]

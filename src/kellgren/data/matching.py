@@ -17,11 +17,14 @@ import numpy as np
 from kellgren.data.predictions import Predictions, in_short
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import Coverage, MatchedKnees
+from kellgren.file_names import file_name, shown_name
 from kellgren.grades import Side
+from kellgren.imaging.picture import SUFFIXES
 
 Key = Callable[[str], str]
 # Known endings only: in p1.left and 1.2.840.113 what follows the last dot tells knees apart.
-_ENDING = re.compile(r"(?<=.)\.(png|jpe?g|tiff?|dcm|dicom|bmp)$", re.IGNORECASE)
+_ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES | {".bmp"}))
+_ENDING = re.compile(rf"(?<=.)({_ENDINGS})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def _rows(predictions: Predictions) -> list[_Row]:
 
 def _pair(rows: list[_Row], known: Labels) -> _Pairing:
     pairing, labels = _Pairing(), known.labels
-    for key in (_as_written, _real, _file_name, _stem):
+    for key in (_as_written, _real, file_name, _stem):
         if not rows:
             break
         earlier = frozenset(pairing.row_of)
@@ -142,7 +145,7 @@ def _pair(rows: list[_Row], known: Labels) -> _Pairing:
             ]
             if not fitting:
                 open_rows.append(row)
-            elif key in (_file_name, _stem) and not earlier.isdisjoint(fitting):
+            elif key in (file_name, _stem) and not earlier.isdisjoint(fitting):
                 # Another row has this label by its path, so the name does not identify a knee:
                 # hospitals export patient1/L.png, patient2/L.png. The row has no label.
                 continue
@@ -192,19 +195,15 @@ def _nothing_matches(predictions: Predictions, labels: Sequence[Label]) -> Inval
 
 
 def _as_written(image: str) -> str:
-    return image
+    return shown_name(image)
 
 
 def _real(image: str) -> str:
     return os.path.realpath(image)
 
 
-def _file_name(image: str) -> str:
-    return image.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
 def _stem(image: str) -> str:
-    return _ENDING.sub("", _file_name(image))
+    return _ENDING.sub("", file_name(image))
 
 
 def _sides_agree(one: Side, other: Side) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 
 from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
+from kellgren.exchange.csv_text import decoded, delimiter, unguarded
 from kellgren.grades import GRADE_COUNT, Side
 
 _PROBABILITIES = tuple(f"p{grade}" for grade in range(GRADE_COUNT))
@@ -97,7 +98,9 @@ def in_short(problems: Sequence[str]) -> str:
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The column names, and every non-empty row with its number."""
     try:
-        records = list(enumerate(csv.reader(io.StringIO(_read_text(path), newline="")), start=1))
+        text = _read_text(path)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text))
+        records = list(enumerate(reader, start=1))
     except csv.Error as error:
         raise InvalidPredictions(
             path, f"not a CSV table ({error})", "Give a table of comma-separated values."
@@ -125,8 +128,8 @@ def _read_text(path: Path) -> str:
             path, f"larger than {_MAX_BYTES // 2**20} MiB", "Split the table into smaller ones."
         )
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        return decoded(content)
+    except UnicodeError as error:
         raise InvalidPredictions(
             path, "not UTF-8 text", "Save the table as CSV in UTF-8."
         ) from error
@@ -161,7 +164,7 @@ def _parse(number: int, fields: list[str], header: list[str]) -> _Row:
     """
     if len(fields) < len(header) or any(map(str.strip, fields[len(header) :])):
         raise ValueError(f"{len(fields)} fields for {len(header)} columns")
-    cells = {name: field.strip() for name, field in zip(header, fields, strict=False)}
+    cells = {name: unguarded(field.strip()) for name, field in zip(header, fields, strict=False)}
     image, side, grade = cells["image"], cells.get("side", ""), cells["grade"]
     if not image or "\0" in image:
         raise ValueError("no image" if not image else "NUL in the image's name")
@@ -180,7 +183,8 @@ def _parse(number: int, fields: list[str], header: list[str]) -> _Row:
 
 
 def _parse_probabilities(cells: dict[str, str]) -> tuple[float, ...] | None:
-    texts = [cells.get(name, "") for name in _PROBABILITIES]
+    # Where semicolons separate the columns, commas stand for the decimal point.
+    texts = [cells.get(name, "").replace(",", ".") for name in _PROBABILITIES]
     if not any(texts):
         return None
     for name, text in zip(_PROBABILITIES, texts, strict=True):

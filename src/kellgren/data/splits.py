@@ -177,8 +177,8 @@ def _why_not(knees: Sequence[Knee], count: int, by: By) -> str:
     return ""
 
 
-def save_folds(folds: Folds, path: Path) -> None:
-    """Write folds as JSON with their hash."""
+def folds_text(folds: Folds) -> str:
+    """Folds as JSON with their hash."""
     content = {
         "count": folds.count,
         "seed": folds.seed,
@@ -187,8 +187,13 @@ def save_folds(folds: Folds, path: Path) -> None:
     }
     if folds.of_knee:
         content["of_knee"] = dict(sorted(folds.of_knee.items()))
+    return json.dumps(content, indent=0)
+
+
+def save_folds(folds: Folds, path: Path) -> None:
+    """Write folds as JSON with their hash."""
     with written_whole(path) as stream:
-        json.dump(content, stream, indent=0)
+        stream.write(folds_text(folds))
 
 
 def load_folds(path: Path) -> Folds:

@@ -15,16 +15,16 @@ from contextvars import ContextVar
 from html import escape
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from kellgren.evaluation import Comparison, Estimate, Scores
 from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.ranking import Curves
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.grades import Grade
+from kellgren.library_messages import import_matplotlib
+
+matplotlib = import_matplotlib()
 
 INK, QUIET, LINE, ACCENT = "#010203", "#010204", "#010205", "#010206"
 GRADES = tuple(f"#02030{int(grade)}" for grade in Grade)
@@ -54,7 +54,7 @@ class Drawing:
 
     def __init__(self, name: str, height: float, width: float) -> None:
         self.name = name
-        self.figure = Figure(figsize=(width, height), layout="constrained")
+        self.figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
         self.svg = ""
 
 
@@ -90,7 +90,7 @@ def kept_as_png() -> Iterator[dict[str, bytes]]:
         _KEPT.reset(token)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Any) -> bytes:
     for artist in figure.findobj():
         for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
             read, write = (getattr(artist, f"{verb}_{part}", None) for verb in ("get", "set"))
@@ -106,7 +106,7 @@ def _png(figure: Figure) -> bytes:
 def _on_paper(colour: Any) -> str | None:
     """What a stand-in becomes on paper; ``None`` for any other colour."""
     try:
-        return _PAPER.get(to_hex(colour))
+        return _PAPER.get(matplotlib.colors.to_hex(colour))
     except (TypeError, ValueError):  # several colours at once, or "auto"
         return None
 

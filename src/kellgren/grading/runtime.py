@@ -16,6 +16,7 @@ from kellgren.arrays import Float32Array
 from kellgren.errors import BundleError, InvalidOption, MissingExtra, check_choice
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
+from kellgren.library_messages import import_onnxruntime, import_openvino
 
 Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array | None]]
 Engine = Literal["onnxruntime", "openvino"]
@@ -162,14 +163,11 @@ def onnxruntime_providers() -> list[str]:
     Raises:
         Exception: whatever its native library raises where it does not fit the system.
     """
-    import onnxruntime
-
-    return [str(name) for name in onnxruntime.get_available_providers()]
+    return [str(name) for name in import_onnxruntime().get_available_providers()]
 
 
 def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> Infer:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -201,7 +199,7 @@ def _openvino(
     model: Path, read: Callable[[Path], bytes], precision: Precision, threads: int
 ) -> Infer:
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError:
         raise MissingExtra(
             "engine openvino", "is not installed", "Install it, in a clone: pip install '.[fast]'"

@@ -6,12 +6,14 @@ The readers of all formats share these limits, the exception with which they rej
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from kellgren.exchange.own_output import is_own_output
 from kellgren.imaging.colour import Colours
 from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence
 from kellgren.knee import UNSTRETCHED, Stretch
@@ -24,6 +26,8 @@ MAX_PIXELS = 64_000_000
 """Most pixels of a picture: about four times the largest digital X-ray detector."""
 MAX_FILE_BYTES = 512 * 2**20
 """Largest file that is opened at all."""
+HEAD_BYTES = 4096
+"""Of a file, from its beginning: enough to tell what it is."""
 PLAUSIBLE_MM = (0.01, 5.0)
 """Pixel spacings, in millimetres, outside which a file's statement is ignored."""
 
@@ -35,7 +39,7 @@ FORMAT_SUFFIXES = {
 }
 """The suffixes, in lower case, that files of each format usually have."""
 SUFFIXES = frozenset().union(*FORMAT_SUFFIXES.values())
-"""The suffixes, in lower case, that a search through a folder takes for radiographs."""
+"""The suffixes, in lower case, with which a file is taken for a radiograph, even a damaged one."""
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -61,6 +65,12 @@ _FOREIGN_MAGIC = {
     b"II+\0": ("is a BigTIFF picture", _EXPORT),
     b"MM\0+": ("is a BigTIFF picture", _EXPORT),
 }
+
+
+def without_suffix(path: str) -> str:
+    """A path without the suffix of a radiograph; the last number of a UID is none."""
+    stem, suffix = os.path.splitext(path)
+    return stem if suffix.lower() in SUFFIXES else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,10 @@ def file_content(path: Path | str) -> bytes:
     try:
         status = Path(path).stat()
         if stat.S_ISDIR(status.st_mode):
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise RejectedPicture(
+                    "is a folder that may not be read by this user", "Change its permissions."
+                )
             raise RejectedPicture("is a folder", "Name a file inside it.")
         if not stat.S_ISREG(status.st_mode):
             raise RejectedPicture("is not a regular file", "Copy the picture into a file.")
@@ -156,9 +170,16 @@ def check_length(data: bytes) -> bytes:
 def sniffed_format(data: bytes) -> str:
     """``PNG``, ``JPEG``, ``TIFF`` or ``DICOM``, going by the content.
 
+    Args:
+        data: the file, or its first `HEAD_BYTES`.
+
     Raises:
-        RejectedPicture: it is none of them.
+        RejectedPicture: it is none of them, or was drawn or written by this program.
     """
+    if is_own_output(data[:HEAD_BYTES]):
+        raise RejectedPicture(
+            "was drawn or written by kellgren and is no radiograph", "Name the X-ray itself."
+        )
     if data[128:132] == b"DICM":
         return "DICOM"
     for magic, file_format in _MAGIC.items():

@@ -12,7 +12,6 @@ from PIL import Image, ImageChops, ImageOps
 from kellgren.imaging.colour import Colours, colours_of
 from kellgren.imaging.grey_scaling import EXPORT_GREY, scaled, scaled_words, unit_floats
 from kellgren.imaging.native_stderr import native_stderr_silenced
-from kellgren.imaging.own_sheets import is_own_sheet
 from kellgren.imaging.picture import (
     MAX_PIXELS,
     PLAUSIBLE_MM,
@@ -66,8 +65,6 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         stored_size = image.size
         with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
             image.load()
-        if is_own_sheet(image):
-            raise RejectedPicture("is a picture that kellgren drew", "Name the X-ray itself.")
         upright, warnings = _upright(image)
         warnings += several
         if upright.size != stored_size and spacing is not None:

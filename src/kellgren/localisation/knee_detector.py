@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import ArtefactKind
 from kellgren.knee import Plane, Region
+from kellgren.library_messages import import_onnxruntime
 from kellgren.localisation.crop import cut
 
 CARD, NETWORK, SIDE_NETWORK = "card.json", "localiser.onnx", "side.onnx"
@@ -248,8 +249,7 @@ def _sigmoid(logits: Any) -> Any:
 
 def network_session(model: bytes) -> Infer:
     """An ONNX network of one input on one thread: its outputs, in their order."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # films are read side by side
     options.log_severity_level = 4

@@ -65,6 +65,10 @@ class Pseudonyms:
             return ""
         except Exception:  # pydicom converts on access and raises whatever it meets
             return ""
+        return self.named(patient)
+
+    def named(self, patient: str) -> str:
+        """The pseudonym of a patient's identifier; empty: there is none."""
         patient = patient.strip(" \0")
         if not patient:
             return ""

@@ -16,7 +16,6 @@ crash leaves in two places is cleaned up at the next start.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from kellgren.atomic_files import replaced_whole, written_whole
+from kellgren.atomic_files import replaced_whole, taken_alone, written_whole
 from kellgren.errors import KellgrenError
 
 MAX_ATTEMPTS = 5
@@ -203,13 +202,10 @@ def counts(folder: Path) -> dict[str, int]:
     }
 
 
-def _locked(folder: Path) -> IO[str]:
-    stream = (folder / "lock").open("w")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        stream.close()
-        raise SpoolInUse(folder, "is in use by another process", "Name another --spool") from None
+def _locked(folder: Path) -> IO[bytes]:
+    stream = taken_alone(folder / "lock")
+    if stream is None:
+        raise SpoolInUse(folder, "is in use by another process", "Name another --spool")
     return stream
 
 

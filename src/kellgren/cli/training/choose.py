@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 EXAMPLES = "kellgren train choose campaign --labels kneeKL299 --picture choice.png"
-PUBLISHING = "kellgren train publish campaign --labels kneeKL299 --out results"
+PUBLISHING = "kellgren train publish campaign --labels kneeKL299 --out my-results"
 
 
 def choose(
@@ -42,8 +42,10 @@ def choose(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.inputs import refuse_inputs
     from kellgren.data.manifest import for_training, index
 
+    refuse_inputs((csv, json, picture), (labels, test_labels), tables=False)
     if test is None and test_labels is not None:
         raise typer.BadParameter("is of no use without --test", param_hint="--test-labels")
     with needs_train_extra():
@@ -77,6 +79,9 @@ def publish(
         Literal["qwk", "accuracy", "macro_f1"], typer.Option(help="What the best is best at.")
     ] = "qwk",
     name: Annotated[str, typer.Option(help="Of the ensemble.")] = "default",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the results that lie in the folder.")
+    ] = False,
 ) -> None:
     """Write out-of-fold predictions of members and ensemble, folds and model card.
 
@@ -86,6 +91,11 @@ def publish(
     from kellgren.cli.extras import needs_train_extra
     from kellgren.data.manifest import for_training, index
 
+    if not force and out.is_dir() and any(out.iterdir()):
+        raise typer.BadParameter(
+            f"{out} holds results already; name another folder with --out, or replace them with "
+            "--force"
+        )
     with needs_train_extra():
         from kellgren.training.selection.publish import publish_results
 

@@ -59,8 +59,9 @@ def member(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.inputs import alone_in
 
-    with needs_train_extra():
+    with needs_train_extra(), alone_in(out):
         from kellgren.cli.training.training_bars import Bars
         from kellgren.data.manifest import for_training, index
         from kellgren.training.member.checkpoint import read_history
@@ -76,11 +77,8 @@ def member(
             finished = train(run, resume=resume, max_minutes=max_minutes, watcher=watcher)
             history = read_history(run.checkpoint, run.identity)
             draw_curves(history, run.out / CURVES)
-            scores = None
-            if finished:
-                scores = finish(
-                    run, all_folds, None if all_folds is None else fold, watcher.predicting
-                )
+            held_out = None if all_folds is None else fold
+            scores = finish(run, all_folds, held_out, watcher.predicting) if finished else None
     if not finished:
         paused = f"paused after epoch {len(history)} of {run.recipe.epochs}; --resume goes on"
         terminal.err.print(paused, style="yellow")

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from kellgren.exchange.own_output import MANUFACTURER as MANUFACTURER
 from kellgren.grades import Side
 from kellgren.knee import KneeCrop
 from kellgren.output.dicom.source import Source
 from kellgren.output.dicom.vocabulary import unique_id
 from kellgren.reading import KneeReading
 
-MANUFACTURER = "kellgren project"
 MODEL_NAME = "kellgren (research software)"
 SIDE_LETTERS = {Side.LEFT: "L", Side.RIGHT: "R", Side.UNKNOWN: ""}
 # Series numbers are for people: far above those of the examination itself.

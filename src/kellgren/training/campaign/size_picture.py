@@ -9,6 +9,7 @@ from typing import Any
 
 from kellgren.atomic_files import replaced_whole
 from kellgren.errors import TrainingError
+from kellgren.library_messages import import_matplotlib
 from kellgren.training.campaign.sizes import MemberSizes, SizeChoice
 
 
@@ -24,14 +25,12 @@ def draw_sizes(members: Sequence[MemberSizes], path: Path) -> None:
     Raises:
         TrainingError: no member can be drawn.
     """
-    from matplotlib.figure import Figure
-
     drawn = [(member, member.choice) for member in members if member.choice is not None]
     if not drawn:
         raise TrainingError(
             path, "there is nothing to draw: no finished fold", "Go on with train ensemble"
         )
-    figure = Figure(figsize=(10, 3.4 * len(drawn)), layout="constrained")
+    figure = import_matplotlib().figure.Figure(figsize=(10, 3.4 * len(drawn)), layout="constrained")
     rows = figure.subplots(len(drawn), 2, squeeze=False)
     for (member, choice), (score, cost) in zip(drawn, rows, strict=True):
         _draw_scores(score, choice)

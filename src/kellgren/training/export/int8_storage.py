@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from kellgren.arrays import Float32Array
+from kellgren.library_messages import import_onnxruntime
 
 _INT8_FROM = 65536  # values; smaller layers hold a tenth of the weights and make half the error
 _LARGEST = 127
@@ -184,6 +184,7 @@ def _observe(
         for name in names
         if name not in known
     )
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(

@@ -16,6 +16,7 @@ from kellgren.data.splits import Folds
 from kellgren.evaluation import Scores, score
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.voting import softmax
+from kellgren.library_messages import import_matplotlib
 from kellgren.training.architectures import Member
 from kellgren.training.export.onnx_export import Exported, export
 from kellgren.training.input.loading import load_store
@@ -177,9 +178,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
 
 @contextmanager
 def _figure(path: Path) -> Iterator[Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = import_matplotlib().figure.Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis in axes:
         axis.grid(alpha=0.3)

@@ -16,6 +16,7 @@ from kellgren.grades import Grade
 from kellgren.grading.calibration import CERTAINTY_WORDS, certainty, likely_grades
 from kellgren.grading.card import FORMAT, Card, MemberCard, Pictures, TrainingData
 from kellgren.grading.preprocess import Preprocess
+from kellgren.imaging.picture import FORMAT_SUFFIXES
 from kellgren.training.run_folder import HEAD, MODEL
 from kellgren.training.selection.nested import Estimated
 from kellgren.training.selection.out_of_fold import OutOfFold, Run
@@ -145,7 +146,7 @@ def pictures_of(knees: Sequence[Knee]) -> tuple[Pictures, ...]:
             with Image.open(knee.image) as picture:
                 sizes[str(picture.format)].append(picture.size)
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            known = knee.image.suffix.lower() == ".dcm" and knee.image.is_file()
+            known = knee.image.suffix.lower() in FORMAT_SUFFIXES["DICOM"] and knee.image.is_file()
             without[_DICOM if known else _NOT_READ] += 1
     measured = [
         Pictures(

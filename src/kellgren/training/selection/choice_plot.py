@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.atomic_files import replaced_whole
+from kellgren.library_messages import import_matplotlib
 from kellgren.training.selection.choice import Choice
 from kellgren.training.selection.subsets import ALL_RULES, Measure
 
@@ -23,9 +24,7 @@ _AXES: dict[Measure, str] = {
 
 def draw_choice(choice: Choice, path: Path) -> None:
     """Draw every candidate as a dot, and the nested estimate as a line with its interval."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = import_matplotlib().figure.Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     scores = choice.compared.scores(choice.measure)
     sizes = np.array([len(candidate.members) for candidate in choice.compared.candidates])

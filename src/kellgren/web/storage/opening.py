@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
 
+from kellgren.atomic_files import taken_alone
 from kellgren.errors import KellgrenError
 
 BASE, CONTENTS, QUARANTINE = "cases.sqlite", "contents", "quarantine"
@@ -40,28 +40,14 @@ def locked(folder: Path) -> IO[bytes]:
     Raises:
         StoreInUse: another process has it.
     """
-    stream = (folder / _LOCK).open("ab")
-    try:
-        _lock_file(stream)
-    except OSError:
-        stream.close()
+    stream = taken_alone(folder / _LOCK)
+    if stream is None:
         raise StoreInUse(
             folder,
             "is the store of a server that is running",
             "End that server, or name another folder with --store",
-        ) from None
+        )
     return stream
-
-
-def _lock_file(stream: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def make_private(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""What passes between programs: tables as spreadsheets have them, the mark of own pictures."""

@@ -1,0 +1,79 @@
+"""Tables as people and spreadsheets hand them over, and as spreadsheets may open them safely."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+# What a spreadsheet takes for a formula at the beginning of a cell, behind any number of guards.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+_ROUNDED = re.compile(r"\d([.,]\d+)?E\+?\d+", re.IGNORECASE | re.ASCII)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_DELIMITERS = ",;\t"
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    r"""A CSV table whose lines end in a line feed, for UTF-8.
+
+    Args:
+        columns: of the header.
+        rows: cells by column; a column that is missing or `None` stays empty. Text that a
+            spreadsheet would take for a formula is written behind an apostrophe, numbers as they
+            are. Bytes of a file's name that are no UTF-8, lone surrogates in Python, are written
+            like ``\udcff``.
+    """
+    lines = _Lines()
+    writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows({name: guarded(cell) for name, cell in row.items()} for row in rows)
+    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Lines(list[str]):
+    """Collects lines; a writer that ends them in both characters quotes either within a cell."""
+
+    def write(self, line: str) -> None:
+        """Keep a line."""
+        self.append(line.removesuffix("\r\n") + "\n")
+
+
+def guarded(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula: text behind an apostrophe, where it must."""
+    if isinstance(cell, str) and _FORMULA.match(cell) and not _is_number(cell):
+        return f"'{cell}"
+    return cell
+
+
+def unguarded(cell: str) -> str:
+    """The cell that was guarded."""
+    return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def decoded(content: bytes) -> str:
+    """The text of a table: UTF-8 with or without its mark, or UTF-16 with one, as Excel saves it.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    return content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
+
+
+def delimiter(text: str) -> str:
+    """What separates the columns: comma, semicolon or tab, whichever the first line has most."""
+    header = text.lstrip("\r\n").partition("\n")[0]
+    return max(_DELIMITERS, key=header.count)
+
+
+def rounded_by_spreadsheet(cell: str) -> bool:
+    """Whether a name was a number that a spreadsheet has shortened, such as ``1.23E+06``."""
+    return _ROUNDED.fullmatch(cell) is not None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
