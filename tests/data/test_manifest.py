@@ -18,6 +18,7 @@ from kellgren.data.manifest import (
     write_manifest,
 )
 from kellgren.errors import InvalidManifest
+from kellgren.exchange.csv_text import rounded_by_spreadsheet
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
 from kellgren.imaging.picture import SUFFIXES
@@ -149,7 +150,8 @@ knees = st.builds(
     image=st.tuples(st.sampled_from(["", "a", "b/c"]), names.filter(bool)).map(
         lambda parts: Path(parts[0]) / f"x{parts[1]}.png"
     ),
-    patient=names.filter(bool),
+    # What a spreadsheet has rounded, such as 0e0, is refused: see test_travelled_tables.py.
+    patient=names.filter(lambda name: name != "" and not rounded_by_spreadsheet(name)),
     side=st.sampled_from([Side.LEFT, Side.RIGHT]),
     grade=st.none() | st.sampled_from(Grade),
     split=st.sampled_from(["", "train", "val", "test", "auto_test"]),
