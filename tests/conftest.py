@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Tests that import onnxruntime by themselves, not as the package does, must send nothing either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ.pop("COLUMNS", None)  # of the workers, 80: names of a test's folders are longer
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads each would only wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -23,6 +23,7 @@ from dicom_factory import full_range, write_dicom
 from kellgren.batch.batch import OverlayFolder, grade_batch, grade_files
 from kellgren.batch.collecting import collect
 from kellgren.batch.journal import Journal
+from kellgren.cli.exit_codes import ExitCode
 from kellgren.ensemble import Ensemble
 from kellgren.reading_schema import ModelRecord
 from kellgren.reading_tables import write_csv
@@ -161,7 +162,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(batch: Path, model: Path, tmp_pat
     code, said = killed_after(3, journal, words, signal.SIGINT)
 
     assert code == 130
-    assert "--resume goes on from there" in said
+    assert "the same command with --resume goes on" in said
     assert "Traceback" not in said
     assert journal.read_bytes().count(b"\n") >= 3
 
@@ -220,7 +221,7 @@ def test_a_journal_outlives_a_table_that_cannot_be_written(
         *("--csv", tmp_path / "grades.csv", "--json", tmp_path / "file" / "grades.json"),
     )
 
-    assert code == 1
+    assert code == ExitCode.CANNOT_WRITE
     assert (tmp_path / ".grades.csv.journal").read_text().count("\n") == 1
 
 

@@ -116,6 +116,15 @@ def children(process: int) -> list[int]:
     ]
 
 
+def graders(process: int) -> list[int]:
+    """Those among the children that grade; a test's process has others too (Linux)."""
+    return [
+        child
+        for child in children(process)
+        if b"workers.grader" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
 def alive(process: int) -> bool:
     """Whether a process still runs."""
     try:

@@ -22,7 +22,7 @@ from command_line import EXAMPLES, PATIENCE
 from kellgren.web.app import Application
 from kellgren.web.settings import Limits, Settings
 from kellgren.web.workers.process import GraderFailed, GraderProcess
-from web_room import children, hand_in, parts
+from web_room import graders, hand_in, parts
 
 KNEE = EXAMPLES / "9511862L.png"
 TRUTH_S = 5.0
@@ -81,7 +81,7 @@ def begun(client: TestClient) -> str:
 
 
 def to_graders(number: signal.Signals) -> None:
-    for grader in children(os.getpid()):
+    for grader in graders(os.getpid()):
         os.kill(grader, number)
 
 
@@ -155,7 +155,7 @@ def test_a_film_that_ends_two_graders_fails(client: TestClient) -> None:
     for _ in range(2):
         while client.get(url).json()["state"] == "waiting":
             time.sleep(0.01)
-        [grader] = children(os.getpid())
+        [grader] = graders(os.getpid())
         os.kill(grader, signal.SIGSEGV)
         while client.get(url).json()["state"] == "working":
             time.sleep(0.01)
@@ -214,7 +214,7 @@ def test_a_case_deleted_while_it_is_read_blames_nobody(
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 def test_graders_have_no_secret_and_few_rights(client: TestClient) -> None:
-    [grader] = children(os.getpid())
+    [grader] = graders(os.getpid())
     environment = Path(f"/proc/{grader}/environ").read_bytes()
     assert b"PATH=" in environment
     assert SECRET.encode() not in environment

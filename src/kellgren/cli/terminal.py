@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -42,10 +42,23 @@ _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae
 _MEASURED = ("qwk", "accuracy", "macro_f1")
 _SIDES = {"L": "left", "R": "right", "": "unknown"}
 
-out = Console(highlight=False)
+_OFF_A_TERMINAL = 200  # columns: a file or pipe has no width, and file names are not broken
+
+
+class _Output(Console):
+    """A console that is as wide off a terminal as COLUMNS says, or else wide."""
+
+    @property  # type: ignore[misc]  # rich's can be set, which nobody does here
+    def size(self) -> ConsoleDimensions:
+        if self.is_terminal:
+            return super().size
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdigit() else _OFF_A_TERMINAL
+        return ConsoleDimensions(width, super().size.height)
+
+
+out = _Output(highlight=False)
 err = Console(stderr=True, highlight=False)
-if not out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
-    out.width = 200  # a file or pipe has no width: file names are not broken
 
 
 def progress(description: str) -> Progress:
