@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kellgren.artefacts import file_checksum
 from kellgren.data.manifest import Knee, looks_like_auto_test
 from kellgren.errors import UnreadableRadiograph
 from kellgren.imaging.picture import FORMAT_SUFFIXES
@@ -128,8 +129,7 @@ def _published_counts() -> Counts:
 def _check_file(knee: Knee) -> _CheckedFile:
     try:
         pixels = read_radiograph(knee.image).pixels
-        with knee.image.open("rb") as stream:
-            file_hash = hashlib.file_digest(stream, "sha256").hexdigest()
+        file_hash = file_checksum(knee.image)
     except (UnreadableRadiograph, OSError) as error:
         reason = error.problem if isinstance(error, UnreadableRadiograph) else "cannot be opened"
         return _CheckedFile(problem=reason)

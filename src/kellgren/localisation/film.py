@@ -159,14 +159,6 @@ def _joints_within(
     return _together([replace(joint, checks=(*header, *joint.checks)) for joint in sided])
 
 
-def _passes(knee: DetectedKnee) -> bool:
-    return _is_accepted(knee.checks)
-
-
-def _is_accepted(checks: Sequence[Check]) -> bool:
-    return all(check.verdict != "refused" for check in checks)
-
-
 def _sided(
     radiograph: Radiograph,
     pixels: Plane,
@@ -174,7 +166,7 @@ def _sided(
     statements: Sequence[SideStatement],
 ) -> list[DetectedKnee]:
     """The knees with their sides; only those that passed their checks tell each other's."""
-    accepted = [d.region for knee, d in examined if d is not None and _passes(knee)]
+    accepted = [d.region for knee, d in examined if d is not None and not knee.refusal]
     letters = letters_beside(pixels, accepted)
     shown = doubted(facing(radiograph.header.orientation, accepted), accepted, letters)
     doubt = "; ".join(filter(None, (shown.doubt, both_for_one(statements, len(accepted)))))
@@ -182,7 +174,7 @@ def _sided(
     knees = []
     for knee, detection in examined:
         left = None if detection is None else detection.left
-        is_accepted = detection is not None and _passes(knee)
+        is_accepted = detection is not None and not knee.refusal
         place, beside = next(told) if is_accepted else (Side.UNKNOWN, ())
         evidence = evidence_of(statements, place, shown, left, beside)
         at = 1 + [check.name for check in knee.checks].index("knee")

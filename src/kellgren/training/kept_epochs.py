@@ -10,13 +10,13 @@ and ``epochs.json``, which lists them with their checksums once the run is finis
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kellgren.artefacts import file_checksum
 from kellgren.atomic_files import written_whole
 from kellgren.errors import TrainingError
 
@@ -77,8 +77,8 @@ def write_list(run: Path, history: Sequence[dict[str, Any]]) -> None:
     rows = [
         {
             "epoch": number,
-            "weights_sha256": _sha256(weights_file(run, number)),
-            "predictions_sha256": _sha256(predictions_file(run, number)),
+            "weights_sha256": file_checksum(weights_file(run, number)),
+            "predictions_sha256": file_checksum(predictions_file(run, number)),
             "record": history[number - 1],
         }
         for number in numbers_kept(run)
@@ -115,13 +115,8 @@ def kept_epochs(run: Path) -> tuple[KeptEpoch, ...]:
 def _checked(run: Path, row: dict[str, Any]) -> KeptEpoch:
     number = int(row["epoch"])
     weights, predictions = weights_file(run, number), predictions_file(run, number)
-    if _sha256(predictions) != row["predictions_sha256"]:
+    if file_checksum(predictions) != row["predictions_sha256"]:
         raise TrainingError(predictions, "does not fit its checksum", "Restore the original file")
     if not weights.is_file():
         raise FileNotFoundError(2, "missing", str(weights))
     return KeptEpoch(number, weights, predictions, dict(row["record"]))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

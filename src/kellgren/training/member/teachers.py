@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kellgren.artefacts import file_checksum
 from kellgren.data.manifest import Knee
 from kellgren.data.splits import Folds
 from kellgren.errors import TrainingError
@@ -121,7 +122,7 @@ def _from_runs(
                 preprocess=Preprocess.model_validate(facts[run]["preprocess"]),
                 backbone=f"{facts[run]['recipe']['name']}-{facts[run]['preprocess']['size']}",
                 run=run,
-                sha256=_sha256(run / MODEL),
+                sha256=file_checksum(run / MODEL),
             )
             for run in sorted(fitting)
         )
@@ -191,8 +192,3 @@ def _facts(path: Path) -> dict[str, Any]:
         raise TrainingError(
             path, f"is not readable ({type(error).__name__})", "Restore the teacher's run"
         ) from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

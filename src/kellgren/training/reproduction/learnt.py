@@ -7,12 +7,12 @@ run, and none of them may be a test knee.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kellgren.artefacts import file_checksum
 from kellgren.data.manifest import Knee
 from kellgren.data.splits import load_folds
 from kellgren.errors import TrainingError
@@ -113,6 +113,5 @@ def _patients(run: Run) -> frozenset[str]:
 
 def _hash(path: Path, known: dict[Path, str]) -> str:
     if path not in known:
-        with path.open("rb") as stream:
-            known[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+        known[path] = file_checksum(path)
     return known[path]

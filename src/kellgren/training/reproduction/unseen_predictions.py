@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.artefacts import file_checksum
 from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.errors import KellgrenError, TrainingError
@@ -91,7 +92,7 @@ def predict_unseen(
     for network in (it for run in runs for it in trained_networks(run)):
         path = out / network.table
         try:
-            made_by = {"weights": _sha256(network.weights), "readable": seen}
+            made_by = {"weights": file_checksum(network.weights), "readable": seen}
             if path.is_file() and notes["tables"].get(path.name) == made_by:
                 outcome.kept.append(path)
                 continue
@@ -171,8 +172,3 @@ def _write(
 
 def _hashed(names: Any) -> str:
     return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
