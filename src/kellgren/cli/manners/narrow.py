@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # slow to import, and help and version need none of them
+    from rich.console import Console, Group
+    from rich.table import Table
+    from rich.text import Text
 
 NARROW = 80
 """Columns below which neither tables nor the tables of options in a help page are drawn."""
@@ -19,6 +22,9 @@ def fitted(table: Table, console: Console) -> Table | Group:
         table: with headers.
         console: that will print it.
     """
+    from rich.console import Group
+    from rich.text import Text
+
     unlimited = console.options.update(max_width=10 * NARROW)
     if (
         console.width >= NARROW
@@ -36,4 +42,6 @@ def fitted(table: Table, console: Console) -> Table | Group:
 
 
 def _text(cell: object) -> Text:
+    from rich.text import Text
+
     return cell if isinstance(cell, Text) else Text(str(cell))

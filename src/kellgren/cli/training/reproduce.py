@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.cli.training.paper_tables_shown import show_tables, show_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +90,7 @@ def paper(
     Exit code 1: the maps could not be drawn; the rest is written.
     """
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.training.paper_tables_shown import show_tables, show_written
     from kellgren.data.manifest import for_training, index
 
     if test is None and test_labels is not None:
