@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,3 +34,11 @@ def knees(tmp_path_factory: pytest.TempPathFactory) -> list[Knee]:
     from tiny_training import copied_knees
 
     return copied_knees(tmp_path_factory.mktemp("knees"))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny bundle."""
+    from bundle_factory import make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder

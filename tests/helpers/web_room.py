@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 
 from command_line import PATIENCE, ROOT, command, environment
+from kellgren.web.app import Application
+from kellgren.web.settings import Settings
 
 
 @dataclass
@@ -32,6 +34,14 @@ class RunningServer:
         """kill -9, as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+
+def opened(bundle: Path, folder: Path, **changes: Any) -> Application:
+    """The application in this process, without graders: whatever it accepts waits."""
+    hosts = frozenset({"testserver"})
+    return Application(
+        Settings(store=folder / "store", hosts=hosts, workers=0, model=bundle, **changes)
+    )
 
 
 @contextmanager

@@ -43,11 +43,6 @@ BOTH, ONE = FRAMES / "both.png", FRAMES / "one.png"
 KNEES = sorted(EXAMPLES.glob("*.png"))
 
 
-@pytest.fixture(scope="module")
-def localiser() -> Localiser:
-    return Localiser()
-
-
 def radiograph(pixels: Plane, side: Side = Side.UNKNOWN) -> Radiograph:
     return Radiograph("film", np.asarray(pixels, np.float32), side, None, 8, "PNG", ())
 

@@ -24,11 +24,6 @@ LEFT, RIGHT, UNKNOWN = Side.LEFT, Side.RIGHT, Side.UNKNOWN
 
 
 @pytest.fixture(scope="module")
-def localiser() -> Localiser:
-    return Localiser()
-
-
-@pytest.fixture(scope="module")
 def both() -> Plane:
     """A film of both knees with room for letters above them."""
     return np.pad(read_radiograph(FRAMES / "both.png").pixels, ((60, 0), (0, 0)))

@@ -38,11 +38,6 @@ IMPLANTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def localiser() -> Localiser:
-    return Localiser()
-
-
 def find(pixels: Plane, localiser: Localiser, *, force: bool = False) -> dict[str, Check]:
     film = Radiograph("film", np.asarray(pixels, np.float32), Side.UNKNOWN, None, 8, "PNG", ())
     (knee,) = find_knees(film, (), localiser, force=force)

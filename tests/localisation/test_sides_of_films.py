@@ -35,11 +35,6 @@ USUAL, MIRRORED = Orientation("L\\F", (1, 0), (0, 1)), Orientation("R\\F", (-1, 
 
 
 @pytest.fixture(scope="module")
-def localiser() -> Localiser:
-    return Localiser()
-
-
-@pytest.fixture(scope="module")
 def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
     return Ensemble(make_bundle(tmp_path_factory.mktemp("models") / "tiny"))
 

@@ -42,11 +42,6 @@ REGIONS = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def localiser() -> Localiser:
-    return Localiser()
-
-
 # --- squares -------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from bundle_factory import make_bundle
 from kellgren.web import server
 from kellgren.web.app import Application
 from kellgren.web.guard import RequestGuard
@@ -29,11 +28,6 @@ from kellgren.web.workers.confinement import grader_environment
 
 TOKEN = "a token of many letters"
 SLOW = Limits(idle_seconds=0.3, body_seconds=0.6)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder
 
 
 def opened(bundle: Path, folder: Path, **changes: Any) -> Application:

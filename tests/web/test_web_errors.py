@@ -8,33 +8,18 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from test_storage import accept, answer
 
-from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE
 from kellgren.web.app import Application
-from kellgren.web.settings import Settings
 from kellgren.web.workers.grader import NoRoom, dicom_report, read_case
-from web_room import hand_in, parts, reading_room
+from web_room import hand_in, opened, parts, reading_room
 
 KNEE = EXAMPLES / "9511862L.png"
 JSON = {"content-type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder
-
-
-def opened(bundle: Path, folder: Path, **changes: Any) -> Application:
-    hosts = frozenset({"testserver"})
-    return Application(
-        Settings(store=folder / "store", hosts=hosts, workers=0, model=bundle, **changes)
-    )
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import httpx
 import pytest
 import uvicorn
 
-from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, kellgren
 from kellgren.web import server
 from kellgren.web.app import Application
@@ -33,11 +32,6 @@ LIMITS = Limits(
 )
 KNEE = EXAMPLES / "9511862L.png"
 TOKEN = "a token of many letters"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder
 
 
 @pytest.fixture

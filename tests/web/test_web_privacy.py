@@ -14,25 +14,11 @@ import pytest
 from starlette.testclient import TestClient
 from test_storage import accept, answer
 
-from bundle_factory import make_bundle
 from kellgren.web.app import Application
-from kellgren.web.settings import Settings
-from web_room import hand_in
+from web_room import hand_in, opened
 
 CANARY = "Zyxwvut Mustermann"
 DAY_S = 86_400
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder
-
-
-def opened(bundle: Path, folder: Path, **changes: Any) -> Application:
-    hosts = frozenset({"testserver"})
-    return Application(
-        Settings(store=folder / "store", hosts=hosts, workers=0, model=bundle, **changes)
-    )
 
 
 @pytest.fixture

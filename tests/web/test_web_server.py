@@ -19,7 +19,6 @@ from PIL import Image, ImageOps
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment
 from damaged_files import huge_claims, nested, small_knee
 from dicom_factory import CANARY, dicom_bytes
@@ -34,11 +33,6 @@ from web_room import RunningServer, alive, children, hand_in, parts, reading_roo
 KNEES = sorted(EXAMPLES.glob("*.png"))
 FEW = KNEES[:4]
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny").folder
 
 
 @pytest.fixture(scope="module")
