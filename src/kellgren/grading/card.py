@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
+from kellgren.grading.grade_sets import GradeSets
+from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
 
-FORMAT = 4
+FORMAT = 5
 Weights = Literal["fp16", "int8"]
 
 
@@ -160,6 +162,9 @@ class Card(_Part):
         members: the networks.
         combiner: how the backbones' distributions become one, fitted out of fold.
         both_knees: the model of the contralateral knee; ``None`` where no gain was shown.
+        grade_sets: of knees read alone; ``None`` in a card from before format 5.
+        grade_sets_paired: of knees read with the contralateral one; ``None`` where it is not used.
+        naming: when a grade is named; ``None``: always.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
@@ -179,6 +184,9 @@ class Card(_Part):
     members: tuple[MemberCard, ...] = Field(min_length=1)
     combiner: Combiner
     both_knees: BothKnees | None = None
+    grade_sets: GradeSets | None = None
+    grade_sets_paired: GradeSets | None = None
+    naming: NamingRule | None = None
     data: TrainingData
     storage: StorageCheck | None = None
     out_of_fold: dict[str, Any]
@@ -187,6 +195,15 @@ class Card(_Part):
     files: dict[str, str]
     intended_use: str
     seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    def right_share(self, certainty: str) -> float | None:
+        """Share of right grades among the out-of-fold knees of a word for certainty, if measured.
+
+        Args:
+            certainty: ``high``, ``moderate`` or ``low``.
+        """
+        measured = self.out_of_fold.get("certainty", {}).get(certainty, {}).get("accuracy")
+        return None if measured is None else float(measured)
 
     @model_validator(mode="before")
     @classmethod
