@@ -89,6 +89,7 @@ class Ensemble:
             "other_knee": "off" if self.both_knees is None else "used",
             "level": f"{level:g}",
             "naming": "always" if always_grade else "when sure",
+            "scale": "OAI" if "Osteoarthritis Initiative" in bundle.card.scale else "not stated",
         }
 
     @classmethod
