@@ -112,8 +112,8 @@ class ModelRecord(Record):
     """Whether outputs for the crop and for its mirror image were averaged."""
     other_knee: Literal["used", "off"]
     """Whether the grade of the contralateral knee may be taken into account."""
-    level: Annotated[float | SkipJsonSchema[None], _LEFT_OUT] = None
-    """Level of the grade sets, 0 to 1; left out in readings of version 0.1."""
+    level: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Level of the grade sets as text, such as 0.9; left out in readings of version 0.1."""
     naming: Annotated[Literal["when sure", "always"] | SkipJsonSchema[None], _LEFT_OUT] = None
     """Whether a grade is named whatever the doubts; left out in readings of version 0.1."""
     scale: Annotated[Literal["OAI", "not stated"] | SkipJsonSchema[None], _LEFT_OUT] = None

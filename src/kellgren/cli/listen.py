@@ -18,6 +18,15 @@ EXAMPLES = (
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+Spool = Annotated[
+    Path | None, typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]")
+]
+ModelFolder = Annotated[
+    Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
+]
+Status = Annotated[
+    bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
+]
 SetLevel = Annotated[
     float,
     typer.Option(
@@ -50,20 +59,13 @@ def listen(
         str, typer.Option(help="Address to listen on; no other machine reaches the default.")
     ] = "127.0.0.1",
     ae_title: Annotated[str, typer.Option(help="AE title of this station.")] = "KELLGREN",
-    spool: Annotated[
-        Path | None,
-        typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]"),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
-    ] = None,
+    spool: Spool = None,
+    model: ModelFolder = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
     refusals: Refusals = False,
     level: SetLevel = 0.9,
     always_grade: AlwaysGrade = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
-    ] = False,
+    status: Status = False,
 ) -> None:
     """Grade the CR and DX films that a picture archive sends, and send it the answers.
 
@@ -85,11 +87,9 @@ def listen(
     # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
     peer = Peer.parse(answer_to)
+    threads = 1 if workers > 1 else 0
     ensemble = Ensemble.open(
-        model or default_bundle(),
-        threads=1 if workers > 1 else 0,
-        level=level,
-        always_grade=always_grade,
+        model or default_bundle(), threads=threads, level=level, always_grade=always_grade
     )
     stopped = threading.Event()
     with Station(
