@@ -73,7 +73,7 @@ def weights(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
 
 
 def npz_bomb(folder: Path) -> None:
-    head(folder, weight=np.zeros((5, 2**23), dtype=np.float32), bias=np.zeros(5))
+    head(folder, weight=np.zeros((5, 2**20), dtype=np.float32), bias=np.zeros(5))
 
 
 def odd_method(folder: Path) -> None:
@@ -188,7 +188,7 @@ def card_bomb(folder: Path) -> None:
 
 
 FORGERIES: dict[str, tuple[Forge, str]] = {
-    "npz bomb": (npz_bomb, rf"{HEAD}: is not a member's head \(its arrays take 167772"),
+    "npz bomb": (npz_bomb, rf"{HEAD}: is not a member's head \(its arrays take 20971"),
     "bad deflate": (bad_deflate, rf"{HEAD}: is not a member's head \(no whole NPZ file"),
     "odd zip method": (odd_method, rf"{HEAD}: .*is packed by method 14"),
     "encrypted zip": (encrypted, rf"{HEAD}: .*is encrypted"),

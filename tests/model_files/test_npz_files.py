@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -110,20 +111,19 @@ def test_what_numpy_writes_is_read(array: np.ndarray, save: Callable[..., None])
 def test_a_bomb_or_a_forgery_is_named(content: bytes, words: str) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=".") as refusal:
+        with pytest.raises(ValueError, match=re.escape(words)):
             npz_arrays(content, ["a"], MOST)
         assert tracemalloc.get_traced_memory()[1] < 8 * MOST
     finally:
         tracemalloc.stop()
-    assert words in str(refusal.value)
 
 
 def test_an_array_of_two_entries_is_refused() -> None:
-    stream = io.BytesIO()
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(stream, "w") as archive:
-        for value in (1.0, 2.0):
-            inner = io.BytesIO()
-            np.save(inner, np.array([value]))
+    stream, inner = io.BytesIO(), io.BytesIO()
+    np.save(inner, np.array([1.0]))
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.npy", inner.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a.npy", inner.getvalue())
     with pytest.raises(ValueError, match="2 arrays are called a"):
         npz_arrays(stream.getvalue(), ["a"], MOST)
