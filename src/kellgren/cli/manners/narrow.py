@@ -43,7 +43,7 @@ def fitted(table: Table, console: Console) -> Table | Group:
         or console.measure(table, options=unlimited).maximum <= console.width
     ):
         return table
-    lines = [Text(str(table.title), style=table.title_style)] if table.title else []
+    lines = [Text(str(table.title), style=table.title_style or "")] if table.title else []
     columns = [(str(column.header), list(column.cells)) for column in table.columns]
     for number in range(table.row_count):
         first, *others = ((header, cells[number]) for header, cells in columns)
