@@ -1,4 +1,4 @@
-"""The knee detector, the picture gate and the index of similar knees, forged with fitting checksums."""
+"""Knee detector, picture gate and index of similar knees: forged, with checksums that fit."""
 
 from __future__ import annotations
 
