@@ -130,7 +130,9 @@ def _predicted(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Flo
         for name in (BEST, CHECKPOINT):
             if (network.run / name).is_file():
                 return by_checkpoint(run, network, network.run / name, advance)
-    graded = exported_probabilities(network.model, network.head, network.preprocess, run.learnt)
+    graded = exported_probabilities(
+        network.model, network.head, network.preprocess, run.learnt, network.sha256
+    )
     probabilities = np.empty((len(run.learnt), GRADE_COUNT), dtype=np.float32)
     for number, row in enumerate(graded):
         probabilities[number] = row
