@@ -25,6 +25,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from command_line import EXAMPLES, ROOT, command, environment
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
+from kellgren.pacs.spool import Spool
 
 PATIENCE = 120  # seconds: only a hang takes so long, however busy the machine
 STUDY_ROOT = "1.2.826.0.1.3680043.8.498.77"
@@ -267,3 +268,10 @@ def orthanc(folder: Path, kellgren_port: int) -> Iterator[Orthanc]:
 
 def has_orthanc() -> bool:
     return shutil.which("Orthanc") is not None
+
+
+def received(spool: Spool, key: str, content: bytes) -> bool:
+    """Have a spool receive a film, as it comes in from the network; whether it is new."""
+    part = spool.new_part()
+    part.write_bytes(content)
+    return spool.receive(key, part)
