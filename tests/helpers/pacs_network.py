@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -53,13 +54,17 @@ def write_films(folder: Path, pixels: np.ndarray, number: int, **elements: Any) 
     ]
 
 
-def send(port: int, datasets: Sequence[Path | Dataset]) -> list[int]:
+def send(
+    port: int,
+    datasets: Sequence[Path | Dataset],
+    tls: tuple[ssl.SSLContext, str] | None = None,
+) -> list[int]:
     """C-STORE each; the statuses, 0xFFFF where there was no answer."""
     station = AE("SENDER")
     for path in datasets:
         made = path if isinstance(path, Dataset) else dcmread(path, stop_before_pixels=True)
         station.add_requested_context(made.SOPClassUID, made.file_meta.TransferSyntaxUID)
-    association = station.associate("127.0.0.1", port, ae_title="ANYONE")
+    association = station.associate("127.0.0.1", port, ae_title="ANYONE", tls_args=tls)
     assert association.is_established
     statuses = []
     for path in datasets:
@@ -100,7 +105,7 @@ def free_port() -> int:
 class AnswerPeer:
     """A storage SCP that keeps what it gets: ``(film, kind, identifier, hash)`` in that order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.got: list[tuple[str, str, str, str]] = []
         self.kept: list[Dataset] = []
         self.refused: set[str] = set()
@@ -108,7 +113,10 @@ class AnswerPeer:
         station.supported_contexts = AllStoragePresentationContexts
         self._station = station
         self._server: Any = station.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+            ("127.0.0.1", 0),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._store)],
+            ssl_context=tls,
         )
         self.address = f"127.0.0.1:{self._server.server_address[1]}/ARCHIVE"
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import queue
 import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dimse_primitives import DimsePrimitiveType
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
@@ -215,12 +217,15 @@ class StreamedMessages(DIMSEServiceProvider):
     def __init__(self, association: Association, arrivals: Arrivals) -> None:
         super().__init__(association)
         self._arrivals = arrivals
+        self._is_ended = False
         self.incoming: list[IncomingObject] = []
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take the next unit of data."""
+        if self._is_ended:
+            return
         if self.msg_queue.qsize() > _MESSAGES_AHEAD:
-            _end(self.assoc)
+            self.end()
             return
         if self.message is None:
             self.message = DIMSEMessage()
@@ -229,6 +234,19 @@ class StreamedMessages(DIMSEServiceProvider):
             self.message.data_set = arriving
             self.incoming = [*self.incoming[-2 * _MESSAGES_AHEAD :], arriving]
         super().receive_primitive(primitive)
+
+    def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
+        """Answer, unless the association was ended: pynetdicom's thread would die of it."""
+        if not self._is_ended:
+            super().send_msg(primitive, context_id)
+
+    def end(self) -> None:
+        """Abort, as pynetdicom does on a message that it cannot read; for its own thread."""
+        self._is_ended = True
+        with suppress(queue.Empty):
+            while True:
+                self.dul.to_provider_queue.get_nowait()
+        self.dul.event_queue.put("Evt19")
 
     @property
     def arriving(self) -> IncomingObject | None:
@@ -242,5 +260,4 @@ class StreamedMessages(DIMSEServiceProvider):
 
 
 def _end(association: Association) -> None:
-    """Abort, as pynetdicom does on a message that it cannot read; for its own thread."""
-    association.dul.event_queue.put("Evt19")
+    cast(StreamedMessages, association.dimse).end()

@@ -151,6 +151,8 @@ class Server(ThreadedAssociationServer):
         for event in (evt.EVT_DIMSE_RECV, evt.EVT_DIMSE_SENT):
             association.bind(event, connection.moved)
         connection.association = association
+        if not connection.counts:  # it was ended before it had this to end
+            connection.end()
         association.start()
 
     def _requested(self, event: evt.Event) -> None:
