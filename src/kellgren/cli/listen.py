@@ -203,8 +203,8 @@ def _access(ae_title: str, calling: list[str], called: list[str], addresses: lis
     ):
         if not all(map(is_title, titles)):
             raise typer.BadParameter(f"{name} has 1 to 16 ASCII characters and no backslash")
-    stripped = (frozenset(title.strip() for title in titles) for titles in (calling, called))
-    return Access(*stripped, networks=parse_networks(addresses))
+    who, whom = (frozenset(title.strip() for title in titles) for titles in (calling, called))
+    return Access(who, whom, parse_networks(addresses))
 
 
 def _tls(certificate: Path | None, key: Path | None, clients: Path | None) -> ssl.SSLContext | None:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +32,7 @@ _DISK_TROUBLE = 75
 _FROM_OUTSIDE = frozenset(
     getattr(signal, name, 0) for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 ) - {0}
-_STEP_S = 0.2
+_START_S, _STEP_S = 120.0, 0.2
 _LIMITS = Limits()
 
 
@@ -63,7 +66,7 @@ def read_alone(
         folder: of the answer, empty.
         refusals: see `read_film`.
         is_stopping: asked now and then; where it is true the process is ended.
-        seconds: that it may take.
+        seconds: that it may take once its process has begun.
 
     Raises:
         ReadingFailed: it did not end as it should.
@@ -101,18 +104,28 @@ def _awaited(
     child: subprocess.Popen[bytes], task: str, seconds: float, is_stopping: Callable[[], bool]
 ) -> str:
     """All that the process says; it has ended."""
-    sent: bytes | None = task.encode() + b"\n"
-    for _ in range(round(seconds / _STEP_S)):
-        try:
-            return child.communicate(sent, timeout=_STEP_S)[0].decode()
-        except subprocess.TimeoutExpired:
-            sent = None
+    assert child.stdin is not None
+    assert child.stdout is not None
+    said, end = b"", time.monotonic() + _START_S
+    with suppress(OSError):  # it is gone already
+        child.stdin.write(task.encode() + b"\n")
+        child.stdin.close()
+    while time.monotonic() < end:
+        if select.select([child.stdout], [], [], _STEP_S)[0]:
+            block = os.read(child.stdout.fileno(), 2**16)
+            if not block:
+                child.wait()
+                return said.decode()
+            if not said:  # it begins to read
+                end = time.monotonic() + seconds
+            said += block
         if is_stopping():
             child.kill()
             raise ReadingFailed("the station stops", at_fault=False)
     child.kill()
-    has_begun = bool(child.communicate()[0])
-    raise ReadingFailed(f"it took longer than {seconds:g} s", at_fault=has_begun)
+    if not said:
+        raise ReadingFailed("its process did not begin in time", at_fault=False)
+    raise ReadingFailed(f"it took longer than {seconds:g} s", at_fault=True)
 
 
 def _death(code: int, *, has_begun: bool) -> ReadingFailed:
