@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,6 +101,47 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate and its key."""
+
+    certificate: Path
+    key: Path
+
+
+def signed(folder: Path, name: str, authority: Identity | None = None) -> Identity:
+    """A certificate for a name on this machine, signed by an authority or by itself."""
+    made = Identity(folder / f"{name}.pem", folder / f"{name}.key")
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    words += ["-keyout", str(made.key), "-out", str(made.certificate)]
+    if authority is not None:
+        words += ["-CA", str(authority.certificate), "-CAkey", str(authority.key)]
+        words += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:archive.example"]
+        words += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(words, check=True, capture_output=True)
+    return made
+
+
+class Identities:
+    """An authority, and what it signed for the station and for the archive."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.authority = signed(folder, "authority")
+        self.station = signed(folder, "station", self.authority)
+        self.archive = signed(folder, "archive", self.authority)
+
+    @property
+    def options(self) -> list[str]:
+        """Of `kellgren listen`, for TLS with certificates on both sides, both ways."""
+        certificate, key = str(self.station.certificate), str(self.station.key)
+        authority = str(self.authority.certificate)
+        incoming = ["--tls-certificate", certificate, "--tls-key", key, "--tls-clients", authority]
+        outgoing = ["--answer-certificate", certificate, "--answer-key", key]
+        return [*incoming, *outgoing, "--answer-ca", authority]
 
 
 class AnswerPeer:
@@ -206,12 +248,25 @@ def documented_settings() -> dict[str, Any]:
 class Orthanc:
     """A real Orthanc with an empty archive, set up as the how-to page has it."""
 
-    def __init__(self, folder: Path, kellgren_port: int) -> None:
+    def __init__(
+        self, folder: Path, kellgren_port: int, identities: Identities | None = None
+    ) -> None:
         self.dicom_port, http_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{http_port}"
         folder.mkdir(parents=True)
         settings = documented_settings()
-        settings["DicomModalities"]["kellgren"][2] = kellgren_port
+        title, host, _ = settings["DicomModalities"]["kellgren"]
+        station = {"AET": title, "Host": host, "Port": kellgren_port}
+        settings["DicomModalities"]["kellgren"] = station
+        if identities is not None:
+            station["UseDicomTls"] = True
+            settings |= {
+                "DicomTlsEnabled": True,
+                "DicomTlsCertificate": str(identities.archive.certificate),
+                "DicomTlsPrivateKey": str(identities.archive.key),
+                "DicomTlsTrustedCertificates": str(identities.authority.certificate),
+                "DicomTlsRemoteCertificateRequired": True,
+            }
         settings |= {
             "StorageDirectory": str(folder / "archive"),
             "IndexDirectory": str(folder / "archive"),
@@ -266,8 +321,10 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, kellgren_port: int) -> Iterator[Orthanc]:
-    server = Orthanc(folder, kellgren_port)
+def orthanc(
+    folder: Path, kellgren_port: int, identities: Identities | None = None
+) -> Iterator[Orthanc]:
+    server = Orthanc(folder, kellgren_port, identities)
     try:
         yield server
     finally:

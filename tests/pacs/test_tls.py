@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,20 @@ from kellgren.pacs.sender import Peer
 from kellgren.pacs.spool import counts
 from kellgren.pacs.station import Station
 from kellgren.pacs.tls import client_context, server_context
-from pacs_network import AnswerPeer, eventually, free_port, send, write_films
+from pacs_network import (
+    AnswerPeer,
+    Identities,
+    Identity,
+    Listening,
+    Routing,
+    eventually,
+    free_port,
+    has_orthanc,
+    orthanc,
+    send,
+    signed,
+    write_films,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -34,57 +47,35 @@ pytestmark = [
 KINDS = ["OT", "PR", "SEG", "SR"]
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A certificate and its key."""
-
-    certificate: Path
-    key: Path
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _leave_no_socket_to_others() -> Iterator[None]:
     yield
     gc.collect()
 
 
-def signed(folder: Path, name: str, authority: Identity | None = None) -> Identity:
-    """A certificate for a name on this machine, signed by an authority or by itself."""
-    made = Identity(folder / f"{name}.pem", folder / f"{name}.key")
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    words += ["-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", made.key]  # type: ignore[list-item]
-    words += ["-out", made.certificate]  # type: ignore[list-item]
-    if authority is not None:
-        words += ["-CA", authority.certificate, "-CAkey", authority.key]  # type: ignore[list-item]
-        words += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:archive.example"]
-        words += ["-addext", "basicConstraints=critical,CA:FALSE"]
-    subprocess.run(words, check=True, capture_output=True)
-    return made
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return Identities(tmp_path_factory.mktemp("certificates") / "made")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certificates")
+def authority(identities: Identities) -> Identity:
+    return identities.authority
 
 
 @pytest.fixture(scope="module")
-def authority(folder: Path) -> Identity:
-    return signed(folder, "authority")
+def station_identity(identities: Identities) -> Identity:
+    return identities.station
 
 
 @pytest.fixture(scope="module")
-def station_identity(folder: Path, authority: Identity) -> Identity:
-    return signed(folder, "station", authority)
+def archive_identity(identities: Identities) -> Identity:
+    return identities.archive
 
 
 @pytest.fixture(scope="module")
-def archive_identity(folder: Path, authority: Identity) -> Identity:
-    return signed(folder, "archive", authority)
-
-
-@pytest.fixture(scope="module")
-def stranger(folder: Path) -> Identity:
-    return signed(folder, "stranger")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return signed(tmp_path_factory.mktemp("certificates"), "stranger")
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +145,25 @@ def test_films_come_and_answers_go_by_tls_with_certificates_on_both_sides(
         no_tls = "refused a connection from 127.0.0.1: no TLS ("
         assert eventually(lambda: sum(line.startswith(no_tls) for line in events) == 3)
     assert sum(counts(tmp_path / "spool").values()) == 2
+
+
+@pytest.mark.skipif(not has_orthanc(), reason="Orthanc is not installed")
+def test_a_loop_with_orthanc_by_tls(
+    tmp_path: Path, ensemble: Ensemble, films: list[Path], identities: Identities
+) -> None:
+    port = free_port()
+    with orthanc(tmp_path / "orthanc", port, identities) as server:
+        answer_to = f"127.0.0.1:{server.dicom_port}/ORTHANC"
+        more = "--model", str(ensemble.bundle.folder), *identities.options
+        server.upload(films[0])
+        with (
+            Listening(tmp_path / "spool", answer_to, port, *more) as listening,
+            Routing(server.url, tmp_path / "state.json"),
+        ):
+            assert eventually(lambda: counts(tmp_path / "spool")["answered"] == 1)
+            assert listening.stop() == 0
+        (found,) = server.identifiers().values()
+    assert sorted(kind for kind, _ in found) == ["DX", *KINDS]
 
 
 def test_one_who_says_nothing_in_tls_holds_up_nobody(
