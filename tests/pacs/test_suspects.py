@@ -21,7 +21,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.pacs import alone
 from kellgren.pacs import station as station_module
 from kellgren.pacs.alone import ReadingFailed, read_alone
-from kellgren.pacs.reading import Outcome, read_film
+from kellgren.pacs.answering import Outcome, read_film
 from kellgren.pacs.sender import Peer
 from kellgren.pacs.spool import Spool, counts
 from kellgren.pacs.station import Station

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from kellgren.pacs.limits import Access
+    from kellgren.pacs.callers import Access
     from kellgren.pacs.sender import Peer
 
 EXAMPLES = (
@@ -62,9 +62,7 @@ Addresses = Annotated[
 
 
 def _pem(name: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        name, metavar="PEM", exists=True, dir_okay=False, help=text
-    )
+    option: typer.models.OptionInfo = typer.Option(name, metavar="PEM", help=text)
     return option
 
 
@@ -193,7 +191,7 @@ def _run(
 
 
 def _access(ae_title: str, calling: list[str], called: list[str], addresses: list[str]) -> Access:
-    from kellgren.pacs.limits import Access, parse_networks
+    from kellgren.pacs.callers import Access, parse_networks
     from kellgren.pacs.sender import is_title
 
     for name, titles in (
