@@ -145,6 +145,8 @@ def _opened(folder: str, model: dict[str, str]) -> Ensemble:
         threads=1,
         mirror=model["mirror"] == "averaged",
         pair=model["other_knee"] == "used",
+        level=float(model["level"]),
+        always_grade=model["naming"] == "always",
     )
 
 
@@ -157,6 +159,8 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     film, folder = Path(task["film"]), Path(task["folder"])
     ensemble = _opened(task["bundle"], task["model"])
+    if ensemble.model != task["model"]:  # the bundle was replaced meanwhile
+        sys.exit(1)
     answers.write("reading\n")
     answers.flush()
     try:
