@@ -44,7 +44,8 @@ class Ensemble:
 
     Attributes:
         bundle: what was opened.
-        model: name, checksum, engine, precision and mirroring, as every reading records them.
+        model: name, checksum, engine, precision, mirroring, and the data of a local calibration, as
+            every reading records them.
 
     Raises:
         InvalidOption: an engine, precision or number of threads that there is not.
@@ -81,6 +82,8 @@ class Ensemble:
             "mirror": "averaged" if mirror else "off",
             "other_knee": "off" if self.both_knees is None else "used",
         }
+        if bundle.card.local_calibration is not None:
+            self.model["local_calibration"] = bundle.card.local_calibration.words
 
     @classmethod
     def default(
@@ -265,7 +268,7 @@ class Ensemble:
     def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
         assert self.both_knees is not None
         combined = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
-        return replace(own, read_with=other.image, **_graded(combined))
+        return replace(own, read_with=other.image, **_graded(self._locally(combined)))
 
     def _reading(
         self, image: str, knee: DetectedKnee, panel: PanelOutput, warnings: tuple[str, ...]
@@ -273,7 +276,7 @@ class Ensemble:
         return KneeReading(
             image=image,
             side=knee.crop.side,
-            **_graded(panel.probabilities),
+            **_graded(self._locally(panel.probabilities)),
             warnings=(*warnings, *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
@@ -285,6 +288,11 @@ class Ensemble:
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
         )
+
+    def _locally(self, probabilities: Distributions) -> Distributions:
+        """``(5,)`` as the local readers would have them, where the bundle is calibrated to any."""
+        local = self.bundle.card.local_calibration
+        return probabilities if local is None else local.shift.apply(probabilities)
 
     def _maps(self, crop: KneeCrop, panel: PanelOutput) -> Float32Array:
         """``(5, h, w)`` the maps of the grades, in the style that was asked for."""

@@ -112,6 +112,8 @@ class ModelRecord(Record):
     """Whether outputs for the crop and for its mirror image were averaged."""
     other_knee: Literal["used", "off"]
     """Whether the grade of the contralateral knee may be taken into account."""
+    local_calibration: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
+    """The local knees to whose readers the bundle was calibrated; left out where to none."""
 
 
 class KneeRecord(Record):

@@ -26,7 +26,7 @@ from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
-from kellgren.grading.bundle import Card
+from kellgren.grading.bundle import Card, LocalCalibration
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
@@ -180,6 +180,9 @@ def _show_graded(graded: Sequence[GradedRow]) -> None:
     by_grade = ", ".join(f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g])
     if len(graded) > 1:
         out.print(f"\n{len(graded)} knees: {by_grade}", style="dim")
+    for words in dict.fromkeys(row.model.local_calibration for row in graded):
+        if words is not None:
+            out.print(f"Calibrated to local readers: {words}", style="dim", markup=False)
 
 
 def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
@@ -247,12 +250,29 @@ def show_card(card: Card, checksum: str) -> None:
             if score is not None:
                 interval = f"(95 % CI {score['low']:.3f} to {score['high']:.3f})"
                 table.add_row(f"out of fold{where}: {name}", f"{score['value']:.3f} {interval}")
+    if card.local_calibration is not None:
+        _add_local(table, card.local_calibration)
     table.add_row("other knee", "is used" if card.both_knees else "is not used")
     table.add_row("grades", card.scale)
     table.add_row("use", card.intended_use)
     table.add_row("checksum", checksum)
     out.print(Text(f"{card.name}, written by kellgren {card.version}", style="bold"))
     out.print(table)
+
+
+def _add_local(table: Table, local: LocalCalibration) -> None:
+    data, shift = local.data, local.shift
+    table.add_row("calibrated to", local.words)
+    table.add_row("local credit", f"{data.credit}, {data.licence}")
+    table.add_row("local limits", data.limits)
+    shifts = ", ".join(f"{number:+.2f}" for number in shift.shifts)
+    table.add_row("thresholds", f"shifted by {shifts}; temperature {shift.temperature:.2f}")
+    for key, name in _HEADLINES.items():
+        before, after = (scores.get(key) for scores in (local.before, local.after))
+        if before is not None and after is not None:
+            interval = f"(95 % CI {after['low']:.3f} to {after['high']:.3f})"
+            told = f"{before['value']:.3f} before, {after['value']:.3f} {interval} after"
+            table.add_row(f"local knees: {name}", told)
 
 
 def show_audit(audit: Audit) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from kellgren.atomic_files import written_whole
 from kellgren.grades import Grade
-from kellgren.reading_schema import GradedRow, ReadingRow
+from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
 
 SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 """The coding scheme 99KELLGREN, the same as in DICOM."""
@@ -137,7 +137,7 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
         "bodySite": _concept(_SNOMED, *_SITES[row.side]),
         "method": _concept(SYSTEM, "KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
         "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
-        "note": [{"text": text} for text in (NOTICE, *row.warnings)],
+        "note": [{"text": text} for text in (NOTICE, *_calibrated(model), *row.warnings)],
         "component": _components(row),
     }
     if row.patient:
@@ -146,6 +146,12 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
             "identifier": {"system": "urn:kellgren:pseudonym", "value": row.patient},
         }
     return resource
+
+
+def _calibrated(model: ModelRecord) -> tuple[str, ...]:
+    if model.local_calibration is None:
+        return ()
+    return (f"Calibrated to local readers: {model.local_calibration}.",)
 
 
 def write_observations(rows: Sequence[ReadingRow], target: Path) -> None:
