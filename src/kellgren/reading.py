@@ -48,7 +48,7 @@ class KneeReading:
         crop: the knee that was graded.
         maps: class-activation map of each grade, ``(5, h, w)`` float32, on the grid of the
             finest member, in the orientation of the crop.
-        alone: the five probabilities without the contralateral knee and without a local calibration.
+        alone: the five probabilities without the contralateral knee and any local calibration.
         features: each network's last features, averaged over the crop: ``(C,)`` float32 each, in
             the bundle's order; similar knees lie close together in them.
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.

@@ -43,7 +43,7 @@ def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
 
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
-    """The table of readings; it names their pictures and a local calibration where there are any."""
+    """The table of readings; it names pictures and a local calibration where there are any."""
     rows = list(rows)
     cells = [_cells(row) for row in rows]
     more = [name for name in (LOCAL_CALIBRATION, OVERLAY) if any(name in it for it in cells)]

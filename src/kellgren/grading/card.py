@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
+from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.ordinal_shift import OrdinalShift
 from kellgren.grading.preprocess import Preprocess
 
@@ -212,6 +213,7 @@ class Card(_Part):
         members: the networks.
         combiner: how the backbones' distributions become one, fitted out of fold.
         both_knees: the model of the contralateral knee; ``None`` where no gain was shown.
+        grade_sets: of knees read alone; ``None`` in a card from before format 5.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         local_calibration: to a hospital's own readers; ``None`` where there is none.
@@ -232,6 +234,7 @@ class Card(_Part):
     members: tuple[MemberCard, ...] = Field(min_length=1)
     combiner: Combiner
     both_knees: BothKnees | None = None
+    grade_sets: GradeSets | None = None
     data: TrainingData
     storage: StorageCheck | None = None
     local_calibration: LocalCalibration | None = None

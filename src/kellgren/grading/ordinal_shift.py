@@ -1,4 +1,4 @@
-"""A reader's other thresholds: the four cumulative log-odds of a distribution, shifted and scaled."""
+"""A reader's other thresholds: the cumulative log-odds of a distribution, shifted and scaled."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from kellgren.errors import InvalidOption
 from kellgren.evaluation import Scores
 from kellgren.grading.bundle import Bundle, Card, LocalCalibration, LocalData, write_bundle
 from kellgren.grading.card import FORMAT
+from kellgren.grading.grade_sets import GradeSets
 from kellgren.local_calibration.estimate import LocalEstimate
 
 NOT_STATED = "not stated"
@@ -50,12 +51,15 @@ def check_uncalibrated(bundle: Bundle) -> None:
         )
 
 
-def calibrated_card(bundle: Bundle, estimate: LocalEstimate, names: LocalNames) -> Card:
+def calibrated_card(
+    bundle: Bundle, estimate: LocalEstimate, sets: GradeSets, names: LocalNames
+) -> Card:
     """The bundle's card with the local calibration as its last step.
 
     Args:
         bundle: that graded the local knees; without a local calibration.
         estimate: of what its fit brings.
+        sets: grade sets of the local knees, in place of the bundle's.
         names: of the data.
 
     Raises:
@@ -83,7 +87,13 @@ def calibrated_card(bundle: Bundle, estimate: LocalEstimate, names: LocalNames) 
         before=_kept(estimate.scores_before),
         after=_kept(estimate.scores_after),
     )
-    return bundle.card.model_copy(update={"format": FORMAT, "local_calibration": local})
+    changed = {
+        "format": FORMAT,
+        "scale": f"Kellgren-Lawrence, grades 0 to 4, as the readers of {names.name} give them",
+        "local_calibration": local,
+        "grade_sets": sets,
+    }
+    return bundle.card.model_copy(update=changed)
 
 
 def write_calibrated(bundle: Bundle, card: Card, folder: Path) -> Bundle:

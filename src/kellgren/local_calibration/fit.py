@@ -94,7 +94,9 @@ def fit_shift(probabilities: Distributions, grades: GradeArray) -> tuple[Ordinal
     one, two, three, four = (
         round(float(shift), _DIGITS) for shift in np.clip(fitted[1:], -FURTHEST, FURTHEST)
     )
-    shift = OrdinalShift(temperature=round(1.0 / steepness, _DIGITS), shifts=(one, two, three, four))
+    shift = OrdinalShift(
+        temperature=round(1.0 / steepness, _DIGITS), shifts=(one, two, three, four)
+    )
     return shift, float(unchanged - now + volume / 2)
 
 
@@ -103,10 +105,13 @@ def _prior() -> tuple[Float64Array, Float64Array]:
     covariance = np.zeros((5, 5))
     covariance[0, 0] = SLOPE**2
     covariance[1:, 1:] = COMMON**2 + OWN**2 * np.eye(4)
-    return np.linalg.inv(covariance), np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    return precision, np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 
 
-def _ends(numbers: Float64Array, odds: Float64Array, grades: GradeArray) -> tuple[Float64Array, Float64Array]:
+def _ends(
+    numbers: Float64Array, odds: Float64Array, grades: GradeArray
+) -> tuple[Float64Array, Float64Array]:
     """Log-odds above the grade below each label and above the label: ``(N,)`` both, or infinite."""
     shifted = numbers[0] * odds - numbers[1:]
     edge = np.full((len(odds), 1), np.inf)
@@ -140,11 +145,10 @@ def _derivatives(
     share = np.maximum(chances[0] - chances[1], _LEAST)
     designs = [_design(odds, grades - 1), _design(odds, grades)]
     rate = [sign * p * (1 - p) / share for sign, p in zip((1, -1), chances, strict=True)]
-    along = sum(r[:, None] * d for r, d in zip(rate, designs, strict=True))
-    bend = sum(
-        np.einsum("n,ni,nj->ij", r * (1 - 2 * p), d, d)
-        for r, p, d in zip(rate, chances, designs, strict=True)
-    )
+    along = rate[0][:, None] * designs[0] + rate[1][:, None] * designs[1]
+    bend = np.zeros((5, 5))
+    for steepness, chance, design in zip(rate, chances, designs, strict=True):
+        bend += (design * (steepness * (1 - 2 * chance))[:, None]).T @ design
     slope = -along.sum(axis=0) + precision @ (numbers - _prior()[1])
     return slope, along.T @ along - bend + precision
 

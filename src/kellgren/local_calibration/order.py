@@ -11,7 +11,7 @@ from kellgren.arrays import Distributions, Float64Array, FloatArray, GradeArray
 LEAST_ORDER = 0.3
 """Rank correlation below which labels are taken for noise, however many there are."""
 WEAK_ORDER = 0.6
-"""Rank correlation below which a reader is warned: between readers of the same knees it is higher."""
+"""Rank correlation below which those who calibrate are warned: readers of knees agree better."""
 _LEAST_Z = 2.6  # of chance orders, one in two hundred is as good
 
 

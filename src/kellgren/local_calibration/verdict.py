@@ -1,0 +1,44 @@
+"""What follows from local grades, in words."""
+
+from __future__ import annotations
+
+from kellgren.local_calibration.fit import LocalFit
+from kellgren.local_calibration.learning_curve import LearningCurve
+
+SHOWN = ("accuracy", "one_off", "qwk", "mae", "macro_f1", "auc_grade2", "log_loss", "ece")
+"""Metrics of a comparison before and after, by their keys."""
+
+
+def verdict_words(fit: LocalFit) -> str:
+    """What follows from the local grades, in one or two sentences."""
+    order = f"their rank correlation with the model is {fit.order:.2f}"
+    if fit.verdict == "noise":
+        return (
+            f"The labels do not follow the model's order: {order}, as chance gives."
+            " Nothing is changed. Check that each label stands beside its own picture."
+        )
+    if fit.verdict == "no change shown":
+        return (
+            f"The labels show no need of a change ({order}): they are about as likely without any."
+            " Nothing is changed."
+        )
+    return (
+        f"The local grades ask for other thresholds ({order}): {threshold_words(fit)}. Temperature "
+        f"{fit.shift.temperature:.2f}."
+    )
+
+
+def threshold_words(fit: LocalFit) -> str:
+    """Each threshold's shift in words, such as ``0/1 +1.85``."""
+    shifts = (f"{k}/{k + 1} {shift:+.2f}" for k, shift in enumerate(fit.shift.shifts))
+    return (
+        f"log-odds of the higher grade lowered by {', '.join(shifts)} (between the two grades; "
+        "a minus raises them)"
+    )
+
+
+def growth_words(curve: LearningCurve) -> str:
+    """What 50 more knees would bring, as far as the curve tells."""
+    if curve.gain_of_more is None:
+        return "Too few knees to tell what more would bring."
+    return f"By this curve, 50 more knees would change accuracy by {curve.gain_of_more:+.3f}."
