@@ -16,7 +16,8 @@ FEWEST_KNEES, FEWEST_PATIENTS = 20, 10
 """Graded knees, and their patients, below which nothing is fitted."""
 FEW_KNEES = 50
 """Knees below which more are advised."""
-PARTS = 10
+PARTS = 20
+"""Of the patients, in cross-validation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,7 @@ class LocalEstimate:
             same steps, with the same decision whether to change anything.
         truth: ``(N,)`` the local grades.
         patients: whose knees these are.
-        unchanged_parts: of ten parts of the patients, how many saw no change by the others.
+        unchanged_parts: of the parts of the patients, how many saw no change by the others.
         scores_before: as delivered.
         scores_after: of `after`.
         comparison: of both, paired; after minus before.
@@ -129,7 +130,7 @@ def cross_fitted(
 
 
 def parts_of_patients(patients: Sequence[str], seed: int = 42) -> IntArray:
-    """``(N,)`` which of ten parts each knee's patient is dealt to, as even as can be."""
+    """``(N,)`` which of twenty parts each knee's patient is dealt to, as even as can be."""
     names, position = np.unique(np.asarray(patients, dtype=np.str_), return_inverse=True)
     dealt = np.random.default_rng(seed).permutation(len(names)) % min(PARTS, len(names))
     return np.asarray(dealt[position], dtype=np.int64)

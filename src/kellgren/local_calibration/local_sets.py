@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from kellgren.arrays import Distributions, Float64Array, GradeArray, IntArray
 from kellgren.grading.grade_sets import (
+    FEWEST_OF_A_GRADE,
     LEVELS,
     GradeSets,
     conformal_quantile,
@@ -28,8 +28,8 @@ def local_grade_sets(
     """Sets for locally calibrated distributions, by the same levels as the shipped ones.
 
     A grade with enough local knees has the quantile of its own. One with fewer has the widest of
-    three thresholds: that of all local knees, that which its own few would have needed, and the
-    shipped one.
+    these thresholds: that of all local knees at half the error, those of the grades with enough,
+    that which its own few need, and the shipped one.
 
     Args:
         after: ``(N, 5)`` cross-fitted: each knee by a fit without its patient.
@@ -41,17 +41,14 @@ def local_grade_sets(
 
     def thresholds(scores: Float64Array, truth: IntArray, level: float) -> Float64Array:
         own = scores[np.arange(len(truth)), truth]
-        everyone = conformal_quantile(own, level)
+        quantiles = np.array([conformal_quantile(own[truth == g], level) for g in range(5)])
+        enough = np.bincount(truth, minlength=5) >= FEWEST_OF_A_GRADE
+        widest = max(conformal_quantile(own, (1.0 + level) / 2.0), *quantiles[enough], 0.0)
         floor = np.zeros(5) if shipped is None else np.array(shipped.at(level).thresholds)
-        return np.array([_of_grade(own[truth == g], level, everyone, floor[g]) for g in range(5)])
+        most = np.array([own[truth == g].max(initial=0.0) for g in range(5)])
+        few = np.maximum(np.where(np.isinf(quantiles), most, quantiles), np.maximum(widest, floor))
+        return np.minimum(_WIDEST, np.where(enough, quantiles, few))
 
     return fit_grade_sets(
         after, grades, patients, levels, thresholds=thresholds, fewest=FEWEST_KNEES
     )
-
-
-def _of_grade(own: Float64Array, level: float, everyone: float, floor: float) -> float:
-    needed = conformal_quantile(own, level)
-    if math.isinf(needed):
-        needed = max(everyone, floor, float(own.max(initial=0.0)))
-    return min(_WIDEST, needed)

@@ -103,8 +103,11 @@ def _sets(sets: GradeSets) -> str:
         ]
         for one in sets.levels
     ]
-    head = ["sets at", "hold the label", *(f"of grade {grade}" for grade in range(5)), "mean size"]
-    return "<h3>Grade sets, cross-fitted</h3>" + html_tables.table(head, rows, "counts")
+    head = ["level", "all", *map(str, range(5)), "mean size"]
+    return (
+        "<h3>Grade sets: share that holds the label, of all and by local grade</h3>"
+        + html_tables.table(head, rows, "counts")
+    )
 
 
 def _growth_table(curve: LearningCurve) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kellgren.cli import terminal
 from kellgren.evaluation.catalogue import METRICS
-from kellgren.local_calibration.estimate import FEW_KNEES
+from kellgren.local_calibration.estimate import FEW_KNEES, PARTS
 from kellgren.local_calibration.order import WEAK_ORDER
 from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words
 
@@ -51,8 +51,8 @@ def warnings_of(made: LocalEstimate) -> list[str]:
         warnings.append(f"no local knee has grade {named}: what it becomes is guessed")
     if made.fit.verdict == "calibrated" and made.unchanged_parts:
         warnings.append(
-            f"without {made.unchanged_parts} of ten parts of the patients the others show no need "
-            "of a change: it rests on few knees"
+            f"without {made.unchanged_parts} of {PARTS} parts of the patients the others show no "
+            "need of a change: it rests on few knees"
         )
     return warnings
 
