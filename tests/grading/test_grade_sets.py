@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from calibrated_knees import Floats, Ints, knees
 from kellgren.errors import InvalidOption
 from kellgren.grading.grade_sets import (
     FEWEST_OF_A_GRADE,
@@ -23,29 +24,10 @@ from kellgren.grading.grade_sets import (
     median_scores,
     parts_of_patients,
 )
-from kellgren.grading.voting import softmax
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 distributions = hnp.arrays(
     np.float64, st.tuples(st.integers(1, 8), st.just(5)), elements=st.floats(0.001, 1)
 ).map(lambda rows: rows / rows.sum(axis=1, keepdims=True))
-
-
-def knees(count: int, seed: int = 0, sharpness: float = 1.0) -> tuple[Floats, Ints, list[str]]:
-    """Distributions around a hidden position on the scale, labels drawn from them, two a patient.
-
-    Args:
-        count: of knees.
-        seed: of the draw.
-        sharpness: other than 1, what is told is surer or less sure than the labels are.
-    """
-    random = np.random.default_rng(seed)
-    at = random.uniform(-0.5, 4.5, (count, 1))
-    logits = -((np.arange(5) - at) ** 2) / 0.9
-    labels = (softmax(logits).cumsum(axis=1) < random.random((count, 1))).sum(axis=1).clip(0, 4)
-    return softmax(logits * sharpness), labels, [f"p{at // 2}" for at in range(count)]
 
 
 @pytest.fixture(scope="module")

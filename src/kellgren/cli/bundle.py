@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, help="Model bundles: build one from finished runs, show its card."
+    no_args_is_help=True,
+    help="Model bundles: build one from finished runs, fit its sets, show its card.",
 )
 
 
@@ -68,6 +69,37 @@ def build(
             weights=weights,
         )
     terminal.show_card(built.card, built.checksum)
+
+
+@app.command(
+    epilog="kellgren bundle sets my-bundle --labels knees.csv --members results/oof -o with-sets"
+)
+def sets(
+    folder: Annotated[Path, typer.Argument(help="Bundle with its predictions out of fold.")],
+    labels: Annotated[Path, typer.Option(help="Data it was trained on: manifest or folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
+    members: Annotated[
+        Path | None,
+        typer.Option(help="Folder with each backbone's table out of fold, BACKBONE.csv.gz."),
+    ] = None,
+) -> None:
+    """Fit grade sets, and when a grade is named, for a bundle that is there; networks stay."""
+    from kellgren.cli import terminal
+    from kellgren.data.manifest import index
+    from kellgren.data.matching import Label, Labels
+    from kellgren.grading.bundle import open_bundle
+    from kellgren.training.selection.refit import refitted
+
+    bundle = open_bundle(folder)
+    truth = Labels(
+        [
+            Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
+            for knee in index(labels)
+            if knee.grade is not None
+        ]
+    )
+    fitted = refitted(bundle, truth, members, output)
+    terminal.show_card(fitted.card, fitted.checksum)
 
 
 @app.command(epilog="kellgren bundle show")

@@ -18,6 +18,15 @@ EXAMPLES = (
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+SetLevel = Annotated[
+    float,
+    typer.Option(
+        "--level", min=0.5, max=0.99, help="Share of labels that the grade sets are to hold."
+    ),
+]
+AlwaysGrade = Annotated[
+    bool, typer.Option("--always-grade", help="Name a grade whatever the doubts.")
+]
 Refusals = Annotated[
     bool,
     typer.Option(
@@ -50,6 +59,8 @@ def listen(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
     refusals: Refusals = False,
+    level: SetLevel = 0.9,
+    always_grade: AlwaysGrade = False,
     status: Annotated[
         bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
     ] = False,
@@ -74,7 +85,12 @@ def listen(
     # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
     peer = Peer.parse(answer_to)
-    ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
+    ensemble = Ensemble.open(
+        model or default_bundle(),
+        threads=1 if workers > 1 else 0,
+        level=level,
+        always_grade=always_grade,
+    )
     stopped = threading.Event()
     with Station(
         ensemble,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.grade_sets import GradeSets
+from kellgren.grading.naming import NamingRule
 from kellgren.grading.ordinal_shift import OrdinalShift
 from kellgren.grading.preprocess import Preprocess
 
@@ -214,6 +215,8 @@ class Card(_Part):
         combiner: how the backbones' distributions become one, fitted out of fold.
         both_knees: the model of the contralateral knee; ``None`` where no gain was shown.
         grade_sets: of knees read alone; ``None`` in a card from before format 5.
+        grade_sets_paired: of knees read with the contralateral one; ``None`` where it is not used.
+        naming: when a grade is named; ``None``: always.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         local_calibration: to a hospital's own readers; ``None`` where there is none.
@@ -235,6 +238,8 @@ class Card(_Part):
     combiner: Combiner
     both_knees: BothKnees | None = None
     grade_sets: GradeSets | None = None
+    grade_sets_paired: GradeSets | None = None
+    naming: NamingRule | None = None
     data: TrainingData
     storage: StorageCheck | None = None
     local_calibration: LocalCalibration | None = None
@@ -244,6 +249,19 @@ class Card(_Part):
     files: dict[str, str]
     intended_use: str
     seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    def right_share(self, certainty: str) -> float | None:
+        """Share of right grades among the out-of-fold knees of a word for certainty, if measured.
+
+        Where there is a local calibration: among its knees, each by a fit without its patient.
+
+        Args:
+            certainty: ``high``, ``moderate`` or ``low``.
+        """
+        local = self.local_calibration
+        scores = self.out_of_fold if local is None else local.after
+        measured = scores.get("certainty", {}).get(certainty, {}).get("accuracy")
+        return None if measured is None else float(measured)
 
     @model_validator(mode="before")
     @classmethod

@@ -11,9 +11,11 @@ import numpy as np
 from kellgren.errors import InvalidOption
 from kellgren.evaluation import Scores
 from kellgren.grading.bundle import Bundle, Card, LocalCalibration, LocalData, write_bundle
+from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 from kellgren.grading.card import FORMAT
 from kellgren.grading.grade_sets import GradeSets
 from kellgren.local_calibration.estimate import LocalEstimate
+from kellgren.local_calibration.local_sets import local_naming
 
 NOT_STATED = "not stated"
 _KEPT_SCORES = ("accuracy", "macro_f1", "qwk", "mae", "one_off", "auc_grade2", "ece", "log_loss")
@@ -85,13 +87,17 @@ def calibrated_card(
         order=round(estimate.fit.order, 4),
         evidence=round(estimate.fit.evidence, 4),
         before=_kept(estimate.scores_before),
-        after=_kept(estimate.scores_after),
+        after={**_kept(estimate.scores_after), "certainty": _certainty(estimate)},
     )
     changed = {
         "format": FORMAT,
         "scale": f"Kellgren-Lawrence, grades 0 to 4, as the readers of {names.name} give them",
         "local_calibration": local,
         "grade_sets": sets,
+        "grade_sets_paired": None,
+        "naming": local_naming(
+            bundle.card.naming, estimate.after, estimate.truth, estimate.patients, sets
+        ),
     }
     return bundle.card.model_copy(update=changed)
 
@@ -103,6 +109,21 @@ def write_calibrated(bundle: Bundle, card: Card, folder: Path) -> Bundle:
         BundleError: the folder holds something already.
     """
     return write_bundle(card, {name: bundle.path(name) for name in bundle.card.files}, folder)
+
+
+def _certainty(estimate: LocalEstimate) -> dict[str, dict[str, float | int | None]]:
+    """Of each word for certainty, how many local knees bear it, and how many of them are right."""
+    words = np.array([certainty(shares) for shares in estimate.after])
+    right = estimate.after.argmax(axis=1) == estimate.truth
+    return {
+        word: {
+            "knees": int((words == word).sum()),
+            "accuracy": round(float(right[words == word].mean()), 4)
+            if (words == word).any()
+            else None,
+        }
+        for word, _ in CERTAINTY_WORDS
+    }
 
 
 def _kept(scores: Scores) -> dict[str, object]:

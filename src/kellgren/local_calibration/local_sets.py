@@ -1,4 +1,4 @@
-"""Grade sets that hold for a hospital's own grades, wider where it has few knees of a grade."""
+"""Grade sets and limits of naming for a hospital's own grades, wider where its knees are few."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kellgren.grading.grade_sets import (
     conformal_quantile,
     fit_grade_sets,
 )
+from kellgren.grading.naming import HeldOut, NamingRule, measured_naming, naming_rule
 from kellgren.local_calibration.estimate import FEWEST_KNEES
 
 _WIDEST = 0.5
@@ -51,4 +52,32 @@ def local_grade_sets(
 
     return fit_grade_sets(
         after, grades, patients, levels, thresholds=thresholds, fewest=FEWEST_KNEES
+    )
+
+
+def local_naming(
+    rule: NamingRule | None,
+    after: Distributions,
+    grades: GradeArray,
+    patients: Sequence[str],
+    sets: GradeSets,
+) -> NamingRule | None:
+    """The limits of naming, fitted anew to the local knees; that of disagreement as shipped.
+
+    Args:
+        rule: of the bundle that was calibrated; ``None``: every grade is named, and stays so.
+        after: ``(N, 5)`` cross-fitted.
+        grades: ``(N,)`` local grades.
+        patients: ``(N,)``.
+        sets: of the local knees.
+    """
+    if rule is None:
+        return None
+    knees = HeldOut.of(after, grades, patients)
+    lowest, highest = sets.sets(after, rule.level)
+    size = np.asarray(highest - lowest + 1, dtype=np.int64)
+    local = naming_rule(knees, size, rule.level)
+    measured = measured_naming(knees, local.unnamed(after.max(axis=1), size, None))
+    return local.model_copy(
+        update={"most_disagreement": rule.most_disagreement, "measured": measured}
     )

@@ -140,6 +140,7 @@ def _predictions(rows: Sequence[ReadingRow], source: str) -> Predictions:
         images=tuple(row.image for _, row in graded),
         sides=tuple(Side(row.side) for _, row in graded),
         grades=np.array([row.grade for _, row in graded], dtype=np.int64),
+        named=(True,) * len(graded),
         probabilities=np.array([row.probabilities for _, row in graded], dtype=np.float64),
         rows=tuple(number for number, _ in graded),
         refused=tuple(

@@ -40,7 +40,6 @@ def choose(
 
     Needs the extra train.
     """
-    from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.cli.inputs import refuse_inputs
     from kellgren.data.manifest import for_training, index
@@ -49,6 +48,7 @@ def choose(
     if test is None and test_labels is not None:
         raise typer.BadParameter("is of no use without --test", param_hint="--test-labels")
     with needs_train_extra():
+        from kellgren.cli.training.choice_shown import show_choice
         from kellgren.training.selection import choice
         from kellgren.training.selection.choice_plot import draw_choice
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
@@ -60,7 +60,7 @@ def choose(
             unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)
         made = choice.choose(read_out_of_fold(finished, learnt), by)
         tested = None if unseen is None else choice.compare_protocols(made, unseen)
-        terminal.show_choice(made, tested, rows)
+        show_choice(made, tested, rows)
         if csv is not None:
             choice.write_candidates(made, csv)
         if json is not None:

@@ -47,8 +47,14 @@ def _code(value: str, meaning: str) -> CodedConcept:
 
 
 GRADE = _code("KL", "Kellgren-Lawrence grade")
-LIKELY_LOW = _code("KL-LOW", "Lowest likely Kellgren-Lawrence grade")
-LIKELY_HIGH = _code("KL-HIGH", "Highest likely Kellgren-Lawrence grade")
+MOST_PROBABLE = _code("KL-MOST", "Most probable Kellgren-Lawrence grade")
+NOT_NAMED = _code("NOT-NAMED", "Not sure enough to name a grade")
+SET_LOW = _code("KL-LOW", "Lowest grade of the set")
+SET_HIGH = _code("KL-HIGH", "Highest grade of the set")
+SET_LEVEL = _code("SET-LEVEL", "Level of the set of grades")
+SET_COVERAGE = _code("SET-COVERAGE", "Share of labels in such sets")
+RIGHT_SHARE = _code("RIGHT-SHARE", "Share of right grades of that certainty")
+DISAGREEMENT = _code("DISAGREEMENT", "Disagreement of the members, nats")
 CERTAINTY = _code("CERTAINTY", "Certainty of the grade")
 STATUS = _code("STATUS", "Status of the software")
 RESEARCH = _code("RESEARCH", RESEARCH_NOTICE)

@@ -23,9 +23,8 @@ from kellgren.training.selection.out_of_fold import (
     read_out_of_fold,
 )
 from kellgren.training.selection.prediction_table import write_readings
+from kellgren.training.selection.refit import PAIRED, PREDICTIONS
 from kellgren.training.selection.subsets import Measure
-
-PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
 
 
 def build_bundle(

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from kellgren.arrays import FloatArray, GradeArray
+from kellgren.arrays import FloatArray
 from kellgren.data.manifest import Knee
 from kellgren.evaluation import score
 from kellgren.grades import Grade
-from kellgren.grading.calibration import CERTAINTY_WORDS, certainty, likely_grades
 from kellgren.grading.card import FORMAT, Card, MemberCard, Pictures, TrainingData
+from kellgren.grading.fitted_card import certainty_shares, with_sets
+from kellgren.grading.naming import HeldOut
 from kellgren.grading.preprocess import Preprocess
 from kellgren.imaging.picture import FORMAT_SUFFIXES
 from kellgren.training.run_folder import HEAD, MODEL
@@ -73,7 +74,7 @@ def make_card(
     helps = estimated.other_knee_helps(measure)
     paired = {**scores_of(predictions, estimated.paired), "gain": gain, "decided_by": measure}
     of_oai = _published(chosen)
-    return Card(
+    card = Card(
         format=FORMAT,
         name=name,
         version=chosen[0].facts["versions"]["kellgren"],
@@ -89,13 +90,23 @@ def make_card(
         files={},
         intended_use=_USE.format(cohort=_OAI_COHORT if of_oai else ""),
     )
+    votes = np.stack([predictions.members[at] for at in _positions(predictions, card)])
+    told = (predictions.truth, predictions.patients, votes)
+    alone = HeldOut.of(estimated.single, *told)
+    return with_sets(card, alone, HeldOut.of(estimated.paired, *told) if helps else None)
+
+
+def _positions(predictions: OutOfFold, card: Card) -> list[int]:
+    """Where the backbones that vote stand among the predicted ones."""
+    return [predictions.backbones.index(name) for name in card.combiner.members]
 
 
 def scores_of(predictions: OutOfFold, probabilities: FloatArray) -> dict[str, Any]:
-    """Scores of calibrated distributions, with intervals, and how the words for them hold."""
+    """Scores of calibrated distributions, with intervals, and of each word for certainty."""
     graded = probabilities.argmax(axis=1)
     scores = score(predictions.truth, graded, probabilities, predictions.patients)
-    return {**scores.to_dict(), **_honesty(predictions.truth, graded, probabilities)}
+    knees = HeldOut.of(probabilities, predictions.truth, predictions.patients)
+    return {**scores.to_dict(), **certainty_shares(knees)}
 
 
 def member_name(run: Run) -> str:
@@ -192,24 +203,3 @@ def _member(run: Run) -> MemberCard:
         knees=facts["knees"],
         patients=facts["patients"],
     )
-
-
-def _honesty(truth: GradeArray, graded: GradeArray, calibrated: FloatArray) -> dict[str, Any]:
-    """How often the certainty words and the likely ranges keep their promise."""
-    right = graded == truth
-    words = np.array([certainty(row) for row in calibrated])
-    ranges = np.array([likely_grades(row) for row in calibrated])
-    inside = (ranges[:, 0] <= truth) & (truth <= ranges[:, 1])
-    return {
-        "certainty": {
-            word: {
-                "knees": int((words == word).sum()),
-                "accuracy": round(float(right[words == word].mean()), 4)
-                if (words == word).any()
-                else None,
-            }
-            for word, _ in CERTAINTY_WORDS
-        },
-        "likely_coverage": round(float(inside.mean()), 4),
-        "likely_mean_length": round(float((ranges[:, 1] - ranges[:, 0] + 1).mean()), 4),
-    }
