@@ -261,6 +261,7 @@ def _least_probability(knees: HeldOut, doubted: Mask, room: int) -> float:
 
 def measured_naming(knees: HeldOut, unnamed: Mask) -> MeasuredNaming:
     """How it held that some of the knees, ``(N,)``, got no named grade."""
+
     def share(mask: Mask) -> float | None:
         return round(float(knees.right[mask].mean()), 4) if mask.any() else None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kellgren.local_calibration.estimate import FEW_KNEES, PARTS, LocalEstimate
 from kellgren.local_calibration.fit import LocalFit
 from kellgren.local_calibration.learning_curve import LearningCurve
+from kellgren.local_calibration.order import WEAK_ORDER
 
 SHOWN = ("accuracy", "one_off", "qwk", "mae", "macro_f1", "auc_grade2", "log_loss", "ece")
 """Metrics of a comparison before and after, by their keys."""
@@ -42,3 +44,25 @@ def growth_words(curve: LearningCurve) -> str:
     if curve.gain_of_more is None:
         return "Too few knees to tell what more would bring."
     return f"By this curve, 50 more knees would change accuracy by {curve.gain_of_more:+.3f}."
+
+
+def warnings_of(made: LocalEstimate) -> list[str]:
+    """What those who calibrate should know of their labels."""
+    warnings = []
+    if len(made.truth) < FEW_KNEES:
+        warnings.append(f"only {len(made.truth)} knees: {FEW_KNEES} or more make a surer fit")
+    if made.fit.verdict != "noise" and made.fit.order < WEAK_ORDER:
+        warnings.append(
+            f"the labels follow the model's order weakly (rank correlation {made.fit.order:.2f}): "
+            "some may stand beside the wrong picture"
+        )
+    missing = made.scores_before.without_knees
+    if missing:
+        named = ", ".join(str(int(grade)) for grade in missing)
+        warnings.append(f"no local knee has grade {named}: what it becomes is guessed")
+    if made.fit.verdict == "calibrated" and made.unchanged_parts:
+        warnings.append(
+            f"without {made.unchanged_parts} of {PARTS} parts of the patients the others show no "
+            "need of a change: it rests on few knees"
+        )
+    return warnings

@@ -10,9 +10,7 @@ from rich.text import Text
 
 from kellgren.cli import terminal
 from kellgren.evaluation.catalogue import METRICS
-from kellgren.local_calibration.estimate import FEW_KNEES, PARTS
-from kellgren.local_calibration.order import WEAK_ORDER
-from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words
+from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words, warnings_of
 
 if TYPE_CHECKING:
     from kellgren.evaluation import Coverage
@@ -33,28 +31,6 @@ def show_estimate(coverage: Coverage, made: LocalEstimate, curve: LearningCurve)
     terminal.out.print(Text(growth_words(curve)))
     for warning in warnings_of(made):
         terminal.warn(f"warning: {warning}")
-
-
-def warnings_of(made: LocalEstimate) -> list[str]:
-    """What those who calibrate should know of their labels."""
-    warnings = []
-    if len(made.truth) < FEW_KNEES:
-        warnings.append(f"only {len(made.truth)} knees: {FEW_KNEES} or more make a surer fit")
-    if made.fit.verdict != "noise" and made.fit.order < WEAK_ORDER:
-        warnings.append(
-            f"the labels follow the model's order weakly (rank correlation {made.fit.order:.2f}): "
-            "some may stand beside the wrong picture"
-        )
-    missing = made.scores_before.without_knees
-    if missing:
-        named = ", ".join(str(int(grade)) for grade in missing)
-        warnings.append(f"no local knee has grade {named}: what it becomes is guessed")
-    if made.fit.verdict == "calibrated" and made.unchanged_parts:
-        warnings.append(
-            f"without {made.unchanged_parts} of {PARTS} parts of the patients the others show no "
-            "need of a change: it rests on few knees"
-        )
-    return warnings
 
 
 def _table(made: LocalEstimate) -> Table:
