@@ -90,6 +90,7 @@ class Ensemble:
             "other_knee": "off" if self.both_knees is None else "used",
             "level": f"{level:g}",
             "naming": "always" if always_grade else "when sure",
+            "scale": "OAI" if "Osteoarthritis Initiative" in bundle.card.scale else "not stated",
         }
         if bundle.card.local_calibration is not None:
             self.model["local_calibration"] = bundle.card.local_calibration.words

@@ -32,7 +32,6 @@ SideLetter = Literal["L", "R", ""]
 """The patient's left or right knee; empty: unknown."""
 CertaintyLevel = Literal["high", "moderate", "low"]
 GradeNumber = Annotated[int, Field(ge=0, le=4)]
-"""A Kellgren-Lawrence grade, 0 to 4."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -119,6 +118,8 @@ class ModelRecord(Record):
     """Level of the grade sets, 0 to 1; left out in readings of version 0.1."""
     naming: Annotated[Literal["when sure", "always"] | SkipJsonSchema[None], _LEFT_OUT] = None
     """Whether a grade is named whatever the doubts; left out in readings of version 0.1."""
+    scale: Annotated[Literal["OAI", "not stated"] | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Reading protocol that the labels followed; left out in readings of version 0.1."""
 
 
 class GradeSetRecord(Record):
@@ -244,9 +245,8 @@ class UngradedRow(Record):
 
 ReadingRow = GradedRow | UngradedRow
 READING_ROW: TypeAdapter[ReadingRow] = TypeAdapter(ReadingRow)
-"""Validates a row of a file."""
 ROW_LIST: TypeAdapter[tuple[ReadingRow, ...]] = TypeAdapter(tuple[ReadingRow, ...])
-"""Validates and dumps the rows of a file."""
+"""They validate and dump a row of a file, and all of them."""
 
 
 class ListedReading(_OfGraded, KneeRecord):

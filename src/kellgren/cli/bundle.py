@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from kellgren.grading.card import Card
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +44,15 @@ def build(
             help="Format they are stored in; int8 only if 99.8 % of knees keep their grade."
         ),
     ] = "fp16",
+    data_name: Annotated[str, typer.Option(help="Name of your data, for the card.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of your data.")] = "",
+    credit: Annotated[str, typer.Option(help="Whom to cite for your data.")] = "",
+    population: Annotated[
+        str, typer.Option(help="Whose knees they are: cohort, ages, place.")
+    ] = "",
+    limits: Annotated[
+        str, typer.Option(help="Which knees or pictures your data do not hold.")
+    ] = "",
 ) -> None:
     """Build a bundle from runs: chosen, calibrated and scored on their out-of-fold predictions.
 
@@ -58,6 +70,7 @@ def build(
         )
     with needs_train_extra():
         from kellgren.training.selection.assemble import build_bundle
+        from kellgren.training.selection.cards.data_facts import StatedData
 
         knees = for_training(index(labels), labels)
         rules = RULES if rule == "best" else (rule,)
@@ -67,8 +80,10 @@ def build(
             rules=rules,
             fold=fold[0] if fold else None,
             weights=weights,
+            stated=StatedData(data_name, licence, credit, population, limits),
         )
     terminal.show_card(built.card, built.checksum)
+    terminal.warn(unstated(built.card))
 
 
 @app.command(
@@ -88,7 +103,7 @@ def sets(
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label, Labels
     from kellgren.grading.bundle import open_bundle
-    from kellgren.training.selection.refit import refitted
+    from kellgren.training.selection.cards.refit import refitted
 
     bundle = open_bundle(folder)
     truth = Labels(
@@ -118,3 +133,13 @@ def show(
         typer.echo(bundle.card.model_dump_json(indent=2))
     else:
         terminal.show_card(bundle.card, bundle.checksum)
+
+
+def unstated(card: Card) -> str:
+    """What the card says "not stated" of, and how to state it; empty where all is stated."""
+    facts = ("licence", "credit", "population", "limits")
+    missing = [name for name in facts if getattr(card.data, name) == "not stated"]
+    if not missing:
+        return ""
+    options = ", ".join(f"--{name}" for name in missing)
+    return f"the card says 'not stated' of the data's {', '.join(missing)}; state it with {options}"

@@ -249,6 +249,9 @@ def show_card(card: Card, checksum: str) -> None:
     table.add_row("data", f"{data.knees} knees of {data.patients} patients: {data.name}")
     for pictures in data.pictures:
         table.add_row("pictures", pictures.words)
+    if data.population:
+        table.add_row("population", data.population)
+        table.add_row("limits of the data", data.limits)
     table.add_row("credit", f"{data.credit}, {data.licence}")
     for note in data.notes:
         table.add_row("note", note)

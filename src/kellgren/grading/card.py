@@ -111,6 +111,8 @@ class TrainingData(_Part):
         patients: whose knees these are.
         folds_hash: of the assignment of patients to folds.
         folds: how many.
+        population: whose knees: cohort, ages, place; empty in a card from before format 5.
+        limits: which knees or pictures the data do not hold; empty likewise.
         pictures: what the files were; empty where the card does not state it.
         notes: what else a user of the data or of the starting weights must know.
     """
@@ -122,6 +124,8 @@ class TrainingData(_Part):
     patients: int
     folds_hash: str
     folds: int
+    population: str = ""
+    limits: str = ""
     pictures: tuple[Pictures, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -119,7 +119,8 @@ class GradeSets(_Part):
         Raises:
             InvalidOption: none were fitted at that level.
         """
-        return _ends(np.asarray(probabilities), np.array(self.at(level).thresholds))
+        told, thresholds = np.asarray(probabilities), np.array(self.at(level).thresholds)
+        return _ends(told, median_scores(told), thresholds)
 
     def set_of(
         self, probabilities: FloatArray | Sequence[float], level: float = DEFAULT_LEVEL
@@ -202,6 +203,7 @@ def cross_fitted_sets(
     patients: Sequence[str],
     levels: Sequence[float] = LEVELS,
     seed: int = _SEED,
+    score: Callable[[Float64Array], Float64Array] | None = None,
     *,
     thresholds: Thresholds | None = None,
 ) -> list[tuple[IntArray, IntArray]]:
@@ -213,17 +215,20 @@ def cross_fitted_sets(
         patients: ``(N,)``.
         levels: above 0 and below 1.
         seed: of the patients' deal into ten parts.
+        score: ``(N, 5)`` of probabilities, in place of `median_scores`, to compare with.
         thresholds: as of `fit_grade_sets`.
     """
     told_by = thresholds or quantile_thresholds
     told = np.asarray(probabilities, np.float64)
     truth = np.asarray(labels, np.int64)
-    scores, part = median_scores(told), parts_of_patients(patients, seed)
+    scores = (score or median_scores)(told)
+    part = parts_of_patients(patients, seed)
     ends = [(np.zeros(len(truth), np.int64), np.zeros(len(truth), np.int64)) for _ in levels]
     for one in np.unique(part):
         out, kept = part == one, part != one
         for level, (lowest, highest) in zip(levels, ends, strict=True):
-            lowest[out], highest[out] = _ends(told[out], told_by(scores[kept], truth[kept], level))
+            limits = told_by(scores[kept], truth[kept], level)
+            lowest[out], highest[out] = _ends(told[out], scores[out], limits)
     return ends
 
 
@@ -244,14 +249,16 @@ def quantile_thresholds(scores: Float64Array, truth: IntArray, level: float) -> 
     few = _few(truth)
     return np.array(
         [
-            min(0.5, conformal_quantile(own if few[grade] else own[truth == grade], level))
+            min(1.0, conformal_quantile(own if few[grade] else own[truth == grade], level))
             for grade in range(_COUNT)
         ]
     )
 
 
-def _ends(probabilities: FloatArray, thresholds: Float64Array) -> tuple[IntArray, IntArray]:
-    inside = median_scores(probabilities) <= thresholds
+def _ends(
+    probabilities: FloatArray, scores: Float64Array, thresholds: Float64Array
+) -> tuple[IntArray, IntArray]:
+    inside = scores <= thresholds
     inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
     return inside.argmax(axis=1), _COUNT - 1 - inside[:, ::-1].argmax(axis=1)
 

@@ -18,6 +18,10 @@ SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 NOTICE = "Research software, not a medical device. No reader has confirmed this."
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
 _SNOMED, _UCUM = "http://snomed.info/sct", "http://unitsofmeasure.org"
+_SCALES = {
+    "OAI": ("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
+    "not stated": ("KL-UNSTATED", "Kellgren-Lawrence scale, reading protocol not stated"),
+}
 _SITES = {
     "L": ("82169009", "Left knee"),
     "R": ("6757004", "Right knee"),
@@ -136,7 +140,7 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
         ],
         "code": _concept(SYSTEM, "KL", "Kellgren-Lawrence grade"),
         "bodySite": _concept(_SNOMED, *_SITES[row.side]),
-        "method": _concept(SYSTEM, "KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
+        "method": _concept(SYSTEM, *_SCALES[model.scale or "OAI"]),
         "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
         "note": [
             {"text": text} for text in (NOTICE, *_calibrated(model), *_remarks(row), *row.warnings)

@@ -82,6 +82,15 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the results that lie in the folder.")
     ] = False,
+    data_name: Annotated[str, typer.Option(help="Name of your data, for the card.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of your data.")] = "",
+    credit: Annotated[str, typer.Option(help="Whom to cite for your data.")] = "",
+    population: Annotated[
+        str, typer.Option(help="Whose knees they are: cohort, ages, place.")
+    ] = "",
+    limits: Annotated[
+        str, typer.Option(help="Which knees or pictures your data do not hold.")
+    ] = "",
 ) -> None:
     """Write out-of-fold predictions of members and ensemble, folds and model card.
 
@@ -97,8 +106,11 @@ def publish(
             "--force"
         )
     with needs_train_extra():
+        from kellgren.training.selection.cards.data_facts import StatedData
         from kellgren.training.selection.publish import publish_results
 
-        written = publish_results(runs, for_training(index(labels), labels), out, name, by)
+        stated = StatedData(data_name, licence, credit, population, limits)
+        knees = for_training(index(labels), labels)
+        written = publish_results(runs, knees, out, name, by, stated)
     for path in written:
         terminal.err.print(f"written: {path}", style="dim", markup=False, soft_wrap=True)

@@ -82,7 +82,7 @@ def refusal_report(reason: str, source: Source, model: Mapping[str, str]) -> Dat
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=scope.uid("refusal"), identifier="Refusal"),
         source_images=[picture],
-        method=vocabulary.SCALE,
+        method=vocabulary.scale_code(model),
         algorithm_id=_algorithm(model, ()),
         qualitative_evaluations=[
             sr.QualitativeEvaluation(vocabulary.GRADE, vocabulary.NOT_GRADED),
@@ -136,7 +136,7 @@ def _measurement_group(
         referenced_region=sr.ImageRegion("POLYLINE", outline(reading.crop, source), picture),
         finding_type=codes.SCT.KneeJoint,
         finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=_LATERALITY[reading.side])],
-        method=vocabulary.SCALE,
+        method=vocabulary.scale_code(reading.model),
         algorithm_id=_algorithm(reading.model, (*reading.doubts, *reading.warnings)),
         measurements=[
             sr.Measurement(name=name, value=round(value, 6), unit=codes.UCUM.NoUnits)

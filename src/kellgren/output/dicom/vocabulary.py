@@ -5,6 +5,7 @@ No standard code exists for a Kellgren-Lawrence grade. docs/reference/dicom.md l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID, uuid5
 
 from highdicom import UID
@@ -60,7 +61,13 @@ STATUS = _code("STATUS", "Status of the software")
 RESEARCH = _code("RESEARCH", RESEARCH_NOTICE)
 NOT_GRADED = _code("NOT-GRADED", "Not graded: the picture was refused")
 SCALE = _code("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol")
+OTHER_SCALE = _code("KL-UNSTATED", "Kellgren-Lawrence scale, reading protocol not stated")
 EVIDENCE = _code("EVIDENCE", "Half or more of the strongest evidence for the grade")
+
+
+def scale_code(model: Mapping[str, str]) -> CodedConcept:
+    """``KL-OAI``, or ``KL-UNSTATED`` where the model's labels follow another protocol."""
+    return OTHER_SCALE if model.get("scale") == "not stated" else SCALE
 
 
 def grade_code(grade: Grade) -> CodedConcept:

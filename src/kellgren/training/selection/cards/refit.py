@@ -38,17 +38,36 @@ def refitted(bundle: Bundle, labels: Labels, members: Path | None, folder: Path)
         InvalidPredictions: a table does not fit the labels, or lacks knees of the others.
     """
     card = bundle.card
-    votes = None if members is None else _votes(bundle, labels, members)
-    alone = _held_out(_matched(bundle, PREDICTIONS, labels), votes)
-    paired = None
-    if card.both_knees is not None:
-        paired = _held_out(_matched(bundle, PAIRED, labels), votes)
+    alone = held_out(bundle, labels, members)
+    paired = None if card.both_knees is None else held_out(bundle, labels, members, PAIRED)
     with TemporaryDirectory() as temporary:
         files = {}
         for name in card.files:
             files[name] = Path(temporary) / name
             shutil.copyfile(bundle.path(name), files[name])
         return write_bundle(with_sets(card, alone, paired), files, folder)
+
+
+def held_out(
+    bundle: Bundle, labels: Labels, members: Path | None, table: str = PREDICTIONS
+) -> HeldOut:
+    """The knees of a bundle's table out of fold, and how far its members disagree.
+
+    Args:
+        bundle: with such a table.
+        labels: of the knees.
+        members: as of `refitted`.
+        table: its name in the bundle.
+
+    Raises:
+        BundleError: the bundle has no such table.
+        InvalidPredictions: a table does not fit the labels, or lacks knees of the others.
+    """
+    knees = _matched(bundle, table, labels)
+    votes = None if members is None else _votes(bundle, labels, members)
+    if knees.probabilities is None:
+        raise InvalidPredictions(table, "has no probabilities", "Write it anew with kellgren.")
+    return HeldOut.of(_normal(knees.probabilities), knees.truth, knees.patients, votes)
 
 
 def _matched(bundle: Bundle, table: str, labels: Labels) -> MatchedKnees:
@@ -59,12 +78,6 @@ def _matched(bundle: Bundle, table: str, labels: Labels) -> MatchedKnees:
             "Build it anew from its runs with kellgren bundle build",
         )
     return match(read_predictions(bundle.path(table)), labels)
-
-
-def _held_out(knees: MatchedKnees, votes: Distributions | None) -> HeldOut:
-    if knees.probabilities is None:
-        raise InvalidPredictions("table", "has no probabilities", "Write it anew with kellgren.")
-    return HeldOut.of(_normal(knees.probabilities), knees.truth, knees.patients, votes)
 
 
 def _votes(bundle: Bundle, labels: Labels, folder: Path) -> Distributions:
