@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kellgren.arrays import Distributions, Float32Array
+from kellgren.arrays import Float32Array
 from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
@@ -278,18 +278,14 @@ class Ensemble:
     def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
         assert self.both_knees is not None
         combined = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
-        judged = self._judge.of(
-            self._locally(combined), own.disagreement, refused=own.forced, paired=True
-        )
+        judged = self._judge.of(combined, own.disagreement, refused=own.forced, paired=True)
         return replace(own, read_with=other.image, **_fields(judged))
 
     def _reading(
         self, image: str, knee: DetectedKnee, panel: PanelOutput, warnings: tuple[str, ...]
     ) -> KneeReading:
         refused = any(check.verdict == "refused" for check in knee.checks)
-        judged = self._judge.of(
-            self._locally(panel.probabilities), panel.disagreement, refused=refused
-        )
+        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=refused)
         return KneeReading(
             image=image,
             side=knee.crop.side,
@@ -306,11 +302,6 @@ class Ensemble:
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
         )
-
-    def _locally(self, probabilities: Distributions) -> Distributions:
-        """``(5,)`` as the local readers would have them, where the bundle is calibrated to any."""
-        local = self.bundle.card.local_calibration
-        return probabilities if local is None else local.shift.apply(probabilities)
 
     def _maps(self, crop: KneeCrop, panel: PanelOutput) -> Float32Array:
         """``(5, h, w)`` the maps of the grades, in the style that was asked for."""

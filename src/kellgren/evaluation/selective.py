@@ -102,7 +102,8 @@ def selective(
     if knees.probabilities is not None:
         order = np.argsort(-knees.probabilities.max(axis=1), kind="stable")
         wrong, whose = (~right[order]).astype(np.float64), knees.patients[order]
-        area = around(bootstrap(lambda counts: _area(counts[:, whose], wrong)), count)
+        found = around(bootstrap(lambda counts: _area(counts[:, whose], wrong)), count)
+        area = Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
         ranks = np.arange(1, len(wrong) + 1)
         curve = (ranks / len(wrong), np.cumsum(wrong) / ranks)
     return Selective(
