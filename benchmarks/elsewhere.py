@@ -31,8 +31,8 @@ from kellgren.data.predictions import read_predictions
 from kellgren.evaluation.bootstrap import resample_counts
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.local_calibration.estimate import LocalEstimate, estimate
-from kellgren.local_calibration.fit import fit_local
 from kellgren.local_calibration.learning_curve import learning_curve
+from kellgren.local_calibration.local_fit import fit_local
 from kellgren.local_calibration.order import expected_grade, order_of, rank_correlation
 from kellgren.localisation.film import find_joints
 from kellgren.localisation.laterality import side_statements

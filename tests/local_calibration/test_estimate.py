@@ -13,8 +13,8 @@ from kellgren.errors import InvalidPredictions
 from kellgren.grading.grade_sets import fit_grade_sets
 from kellgren.local_calibration import estimate as module
 from kellgren.local_calibration.estimate import cross_fitted, estimate, parts_of_patients
-from kellgren.local_calibration.fit import LocalFit, fit_local
 from kellgren.local_calibration.learning_curve import learning_curve
+from kellgren.local_calibration.local_fit import LocalFit, fit_local
 from kellgren.local_calibration.local_sets import local_grade_sets
 
 Made = Callable[..., MadeKnees]

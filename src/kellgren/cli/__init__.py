@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kellgren.cli import bundle, data, doctor, evaluate, grade, listen, locate, serve, store
-from kellgren.cli.calibration import calibrate
+from kellgren.cli.calibrating import calibrate
 from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
 from kellgren.cli.plain_text import show_any_text

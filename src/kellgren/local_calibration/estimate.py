@@ -10,7 +10,7 @@ import numpy as np
 from kellgren.arrays import Distributions, GradeArray, IntArray
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import Comparison, Grades, Scores, compare, score
-from kellgren.local_calibration.fit import LocalFit, fit_local
+from kellgren.local_calibration.local_fit import LocalFit, fit_local
 
 FEWEST_KNEES, FEWEST_PATIENTS = 20, 10
 """Graded knees, and their patients, below which nothing is fitted."""

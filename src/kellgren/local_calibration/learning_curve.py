@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kellgren.arrays import Distributions, Float64Array, GradeArray, Mask
-from kellgren.local_calibration.fit import fit_local
+from kellgren.local_calibration.local_fit import fit_local
 
 SIZES = (10, 20, 30, 50, 75, 100, 150, 200, 300)
 REPEATS = 40

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kellgren.local_calibration.estimate import FEW_KNEES, PARTS, LocalEstimate
-from kellgren.local_calibration.fit import LocalFit
 from kellgren.local_calibration.learning_curve import LearningCurve
+from kellgren.local_calibration.local_fit import LocalFit
 from kellgren.local_calibration.order import WEAK_ORDER
 
 SHOWN = ("accuracy", "one_off", "qwk", "mae", "macro_f1", "auc_grade2", "log_loss", "ece")

@@ -56,8 +56,8 @@ def calibrate(
 ) -> None:
     """Fit a bundle to your own readers' grades, and tell on other patients what that brings."""
     from kellgren.cli import terminal
-    from kellgren.cli.calibration.local_knees import graded_knees, read_labels
-    from kellgren.cli.calibration.shown import show_estimate
+    from kellgren.cli.calibrating.local_knees import graded_knees, read_labels
+    from kellgren.cli.calibrating.shown import show_estimate
     from kellgren.cli.inputs import refuse_inputs
     from kellgren.local_calibration.estimate import estimate
     from kellgren.local_calibration.learning_curve import learning_curve
