@@ -112,8 +112,8 @@ function calibrationEstimate(id, name, made) {
     h("thead", {}, h("tr", {}, ["metric", "as delivered", "calibrated", "difference, 95 % interval"].map((one) => h("th", { scope: "col" }, one)))),
     h("tbody", {}, made.metrics.map((one) => h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, number(one.before)), h("td", {}, number(one.after)),
       h("td", {}, `${number(one.difference.value, true)} (${number(one.difference.low, true)} to ${number(one.difference.high, true)})`)))));
-  const warnings = made.warnings.length ? h("ul", { class: "warnings" }, made.warnings.map((one) => h("li", {}, h("span", {}, one)))) : null;
-  return [counted, table, h("p", {}, made.words), warnings, made.calibrated ? bundleForm(id, name) : null].filter(Boolean);
+  const warnings = made.warnings.map((one) => h("p", {}, `Warning: ${one}.`));
+  return [counted, table, h("p", {}, made.words), ...warnings, made.calibrated ? bundleForm(id, name) : null].filter(Boolean);
 }
 
 function bundleForm(id, name) {
