@@ -110,8 +110,8 @@ class ModelRecord(Record):
     """Whether the grade of the contralateral knee may be taken into account."""
     local_calibration: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
     """The local knees to whose readers the bundle was calibrated; left out where to none."""
-    level: Annotated[float | SkipJsonSchema[None], _LEFT_OUT] = None
-    """Level of the grade sets, 0 to 1; left out in readings of version 0.1."""
+    level: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Level of the grade sets as text, such as 0.9; left out in readings of version 0.1."""
     naming: Annotated[Literal["when sure", "always"] | SkipJsonSchema[None], _LEFT_OUT] = None
     """Whether a grade is named whatever the doubts; left out in readings of version 0.1."""
     scale: Annotated[Literal["OAI", "not stated"] | SkipJsonSchema[None], _LEFT_OUT] = None

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibrated_knees import Floats, Ints, knees
 from kellgren.errors import InvalidOption
 from kellgren.grading.grade_sets import (
     FEWEST_OF_A_GRADE,
@@ -24,6 +23,8 @@ from kellgren.grading.grade_sets import (
     median_scores,
     parts_of_patients,
 )
+from simulated_grades import Floats, Ints
+from simulated_grades import calibrated_knees as knees
 
 distributions = hnp.arrays(
     np.float64, st.tuples(st.integers(1, 8), st.just(5)), elements=st.floats(0.001, 1)

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from calibrated_knees import Floats, Ints, knees
 from kellgren.errors import InvalidOption
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.grading.card import Card
@@ -20,6 +19,8 @@ from kellgren.grading.naming import (
     fit_naming,
 )
 from kellgren.grading.voting import softmax
+from simulated_grades import Floats, Ints
+from simulated_grades import calibrated_knees as knees
 
 
 def held_out(count: int = 2000, seed: int = 0, noise: float = 0.3) -> HeldOut:

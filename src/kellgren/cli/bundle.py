@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kellgren.cli.inputs import Credit, DataLimits, DataName, Licence, Population
+
 if TYPE_CHECKING:
     from kellgren.grading.card import Card
 
@@ -14,6 +16,12 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Model bundles: build one from finished runs, fit its sets, show its card.",
 )
+
+
+Fold = Annotated[
+    list[int] | None,
+    typer.Option(help="Fold whose networks go in; default: final ones, else the lowest fold's."),
+]
 
 
 @app.command(epilog="kellgren bundle build campaign --labels knees.csv -o my-bundle")
@@ -32,27 +40,18 @@ def build(
         Literal["best", "soft", "weighted", "stacked"],
         typer.Option(help="Rule that combines the backbones; best: the best of the three by --by."),
     ] = "best",
-    fold: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="Fold whose networks go in; default: final ones, else the lowest fold's."
-        ),
-    ] = None,
+    fold: Fold = None,
     weights: Annotated[
         Literal["fp16", "int8"],
         typer.Option(
             help="Format they are stored in; int8 only if 99.8 % of knees keep their grade."
         ),
     ] = "fp16",
-    data_name: Annotated[str, typer.Option(help="Name of your data, for the card.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of your data.")] = "",
-    credit: Annotated[str, typer.Option(help="Whom to cite for your data.")] = "",
-    population: Annotated[
-        str, typer.Option(help="Whose knees they are: cohort, ages, place.")
-    ] = "",
-    limits: Annotated[
-        str, typer.Option(help="Which knees or pictures your data do not hold.")
-    ] = "",
+    data_name: DataName = "",
+    licence: Licence = "",
+    credit: Credit = "",
+    population: Population = "",
+    limits: DataLimits = "",
 ) -> None:
     """Build a bundle from runs: chosen, calibrated and scored on their out-of-fold predictions.
 

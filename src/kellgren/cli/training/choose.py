@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from kellgren.cli.inputs import Credit, DataLimits, DataName, Licence, Population
+
 EXAMPLES = "kellgren train choose campaign --labels kneeKL299 --picture choice.png"
 PUBLISHING = "kellgren train publish campaign --labels kneeKL299 --out my-results"
 
@@ -82,15 +84,11 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the results that lie in the folder.")
     ] = False,
-    data_name: Annotated[str, typer.Option(help="Name of your data, for the card.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of your data.")] = "",
-    credit: Annotated[str, typer.Option(help="Whom to cite for your data.")] = "",
-    population: Annotated[
-        str, typer.Option(help="Whose knees they are: cohort, ages, place.")
-    ] = "",
-    limits: Annotated[
-        str, typer.Option(help="Which knees or pictures your data do not hold.")
-    ] = "",
+    data_name: DataName = "",
+    licence: Licence = "",
+    credit: Credit = "",
+    population: Population = "",
+    limits: DataLimits = "",
 ) -> None:
     """Write out-of-fold predictions of members and ensemble, folds and model card.
 
