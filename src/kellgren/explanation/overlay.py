@@ -61,6 +61,8 @@ class Caption:
     """How the map was made."""
     forced: bool = False
     """Whether a check refused the picture, and it was graded all the same."""
+    calibrated_to: str = ""
+    """The local knees to whose readers the model was calibrated, if it was."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -202,6 +204,9 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
     if caption.forced:
         words = "Refused by a check, graded only because that was forced."
         pen.text((_MARGIN, top + 126), words, GRADE_COLOURS[-1], _font(14), "lt")
+    elif caption.calibrated_to:
+        words = f"Calibrated to local readers: {caption.calibrated_to}"
+        pen.text((_MARGIN, top + 126), words, _QUIET, _font(14), "lt")
 
 
 def _measured(caption: Caption) -> str:

@@ -13,6 +13,8 @@ from kellgren.atomic_files import written_whole
 from kellgren.errors import BundleError
 from kellgren.grading.card import FORMAT as FORMAT
 from kellgren.grading.card import Card as Card
+from kellgren.grading.card import LocalCalibration as LocalCalibration
+from kellgren.grading.card import LocalData as LocalData
 from kellgren.grading.card import MemberCard as MemberCard
 from kellgren.grading.card import TrainingData as TrainingData
 

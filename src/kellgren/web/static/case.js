@@ -216,6 +216,7 @@ class CaseScreen {
       sideEvidence(reading.side_evidence),
       h("section", { class: "row-of-buttons" }, this.exports(entry, this.kneeOf(entry)), this.deleteButton(entry)),
       h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${appState.about.scale}.`),
+      reading.model.local_calibration && h("p", { class: "small model" }, `Calibrated to local readers: ${reading.model.local_calibration}.`),
     ];
     this.panel.replaceChildren(...parts.filter(Boolean));
   }
