@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kellgren.imaging.evidence import HeaderEvidence
+from kellgren.imaging.integrity.damage import damage, traces
 from kellgren.knee import Plane, Region
 from kellgren.localisation.check import Check
 from kellgren.localisation.knee_detector import Detection, Localiser
@@ -101,6 +102,30 @@ def check_exposure(knee: Plane) -> Check:
     if max(dark, bright) > _CLIPPED / 2:
         return Check("exposure", "warning", f"strongly clipped: {measured}")
     return Check("exposure", "passed", measured)
+
+
+def check_damage(pixels: Plane, region: Region | None) -> Check | None:
+    """Whether a knee shows traces of broken data, such as blocks of one grey value; ``None``: no.
+
+    Args:
+        pixels: of the radiograph, as they were decoded.
+        region: of the knee on it; ``None``: it is the whole picture.
+    """
+    evidence = damage(traces(pixels[_upright_box(region, pixels.shape)]))
+    if not evidence:
+        return None
+    return Check("damage", "refused", f"the picture's data seems to be damaged: {evidence}")
+
+
+def _upright_box(region: Region | None, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The picture's rows and columns that a square lies in."""
+    if region is None:
+        return slice(None), slice(None)
+    (left, top), (right, bottom) = (
+        edge(np.array(region.corners()), axis=0) for edge in (np.min, np.max)
+    )
+    low, high = np.maximum([top, left], 0).astype(int), np.ceil([bottom, right]).astype(int)
+    return slice(low[0], min(high[0], shape[0])), slice(low[1], min(high[1], shape[1]))
 
 
 def check_implant(knee: Plane) -> Check:
