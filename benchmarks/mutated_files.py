@@ -19,6 +19,7 @@ import random
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -92,6 +93,7 @@ def _is_other_contrast(read: np.ndarray, sound: np.ndarray) -> bool:
 
 def serve(kind: str, numbers: list[int]) -> None:
     """Print an outcome a line; the process that asks for them counts this one's death."""
+    warnings.simplefilter("ignore")  # pydicom's, on writing what it is told to
     sound = sound_files()[kind]
     try:
         pixels = read_radiograph(sound).pixels

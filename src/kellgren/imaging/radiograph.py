@@ -17,6 +17,7 @@ from kellgren.grades import Side
 from kellgren.imaging.array import array_picture
 from kellgren.imaging.colour import Colours
 from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence, agree
+from kellgren.imaging.integrity.damage import ends_within_a_row
 from kellgren.imaging.picture import (
     FORMAT_SUFFIXES,
     PLAUSIBLE_MM,
@@ -85,7 +86,11 @@ def read_radiograph(
         spacing=picture.spacing,
         bit_depth=picture.bit_depth,
         file_format=file_format,
-        warnings=(*_suffix_warning(name, file_format), *picture.warnings),
+        warnings=(
+            *_suffix_warning(name, file_format),
+            *picture.warnings,
+            *_end_warning(picture.pixels),
+        ),
         stretch=picture.stretch,
         header=picture.header,
         colours=picture.colours,
@@ -173,6 +178,12 @@ def _check_grey_values(pixels: np.ndarray) -> None:
         raise RejectedPicture(
             "is blank: every pixel has the same value", "Export the picture again."
         )
+
+
+def _end_warning(pixels: np.ndarray) -> tuple[str, ...]:
+    if not ends_within_a_row(pixels):
+        return ()
+    return ("the picture's data ends in the middle of a row: what follows is empty",)
 
 
 def _suffix_warning(name: str, file_format: str) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ Grey = npt.NDArray[np.float32]
 
 MOST_FLAT = 0.02
 """Share of a knee in rectangles of one grey value that do not reach its border."""
-MOST_REPEATED = 0.04
+MOST_REPEATED = 0.02
 """Share of a knee's rows that are another row's copy."""
-MOST_STEP = 0.6
+MOST_STEP = 0.3
 """Share of the width that takes one step of brightness, from one row to the next."""
-MOST_SHIFT = 4.0
+MOST_SHIFT = 3.0
 """How many times better two neighbouring rows match when one is shifted."""
 MOST_SPECKS = 0.004
 """Share of single pixels far darker or brighter than all their neighbours."""
@@ -30,10 +30,10 @@ MOST_NOISY = 0.03
 
 _LEAST_SIDE = 32
 _TILES = 40  # along the shorter side
-_LARGEST_SHIFT = 48
 _SPECK = 0.2
+_LEAST_EMPTY = 0.02  # of the rows
 _STEP = 0.05
-_ROWS_TRIED = 6
+_ROWS_TRIED, _FAR_ROWS = 8, 8
 _LEAST_MISMATCH = 2.5e-4  # mean square between a row and the next
 
 
@@ -64,7 +64,7 @@ def traces(knee: Grey) -> Traces:
         flat=_flat(knee),
         repeated=_repeated(knee),
         step=_step(differences),
-        shift=_shift(knee, differences),
+        shift=_shift(knee),
         specks=_specks(knee),
         noisy=_noisy(knee),
     )
@@ -81,6 +81,24 @@ def damage(found: Traces) -> str:
         (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
+
+
+def ends_within_a_row(pixels: Grey) -> bool:
+    """Whether a picture ends in rows of one value that begins in the middle of a row.
+
+    That is what a copy leaves that was cut off and filled up; a black border begins with a row.
+
+    Args:
+        pixels: ``(H, W)`` the whole picture.
+    """
+    last = pixels[-1, -1]
+    is_empty = (pixels[::-1] == last).all(axis=1)
+    empty = int(is_empty.argmin())  # a picture of one value is refused elsewhere
+    if empty < max(2, _LEAST_EMPTY * len(pixels)) or is_empty.all() or empty + 2 > len(pixels):
+        return False
+    before, at = (int((row[::-1] != last).argmax()) for row in pixels[-empty - 2 : -empty][:2])
+    width = pixels.shape[1]
+    return before < 0.02 * width and 0.04 * width < at < 0.96 * width
 
 
 def _flat(knee: Grey) -> float:
@@ -146,20 +164,29 @@ def _around(differences: Grey, reach: int = 6) -> Grey:
     return mean
 
 
-def _shift(knee: Grey, differences: Grey) -> float:
-    """Of the rows that differ most from the row above, and of some others, the most by a shift."""
-    errors = np.square(differences).mean(axis=1)
-    reach = min(_LARGEST_SHIFT, knee.shape[1] // 4)
+def _shift(knee: Grey) -> float:
+    """How much better a row matches one below when that is shifted around, at the worst rows.
+
+    Data that was lost or put in moves all that follows by some pixels, around the picture's edge.
+    Rows further apart are compared too, because others may lie between; they match less.
+    """
+    return max(_best_shift(knee, 1), _best_shift(knee, _FAR_ROWS) / 2)
+
+
+def _best_shift(knee: Grey, apart: int) -> float:
+    above, below = knee[:-apart], knee[apart:]
+    errors = np.square(below - above).mean(axis=1)
     some = np.linspace(0, len(errors) - 1, _ROWS_TRIED).astype(int)
     best = 0.0
     for row in {*np.argsort(errors)[-_ROWS_TRIED:].tolist(), *some.tolist()}:
         if errors[row] < _LEAST_MISMATCH:
             continue
-        above, below = knee[row, reach:-reach], knee[row + 1]
-        shifted = np.lib.stride_tricks.sliding_window_view(below, len(above))
-        mismatch = np.square(shifted - above).mean(axis=1)
-        straight = mismatch[reach]
-        mismatch[reach - 1 : reach + 2] = np.inf
+        spectra = np.fft.rfft(above[row]).conj() * np.fft.rfft(below[row])
+        product = np.fft.irfft(spectra, knee.shape[1])
+        squares = np.square(above[row]).sum() + np.square(below[row]).sum()
+        mismatch = (squares - 2 * product) / knee.shape[1]
+        straight = mismatch[0]
+        mismatch[[0, 1, -1]] = np.inf
         best = max(best, float(straight / max(mismatch.min(), _LEAST_MISMATCH / 10)))
     return best
 
