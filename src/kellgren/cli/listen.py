@@ -68,12 +68,14 @@ def listen(
     _check_station(ae_title, host)
     from kellgren.ensemble import Ensemble
     from kellgren.grading.bundle import default_bundle
+    from kellgren.imaging.decoding_child import decode_in_child
     from kellgren.pacs.sender import Peer
     from kellgren.pacs.station import Station
 
     # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
     peer = Peer.parse(answer_to)
+    decode_in_child()
     ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
     stopped = threading.Event()
     with Station(

@@ -16,6 +16,7 @@ from kellgren.errors import InvalidOption, UnreadableRadiograph
 from kellgren.grades import Side
 from kellgren.imaging.array import array_picture
 from kellgren.imaging.colour import Colours
+from kellgren.imaging.decoding_child import picture_of
 from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence, agree
 from kellgren.imaging.integrity.damage import ends_within_a_row
 from kellgren.imaging.picture import (
@@ -28,7 +29,6 @@ from kellgren.imaging.picture import (
 )
 from kellgren.imaging.radiograph_input import RadiographInput, input_bytes, input_name
 from kellgren.knee import UNSTRETCHED, Stretch
-from kellgren.library_messages import library_messages_dropped
 
 _SPACING_TOLERANCE = 0.01  # of the given spacing, up to which a file's own counts as the same
 
@@ -108,7 +108,7 @@ def _picture(source: RadiographInput, name: str, frame: int | None) -> tuple[Pic
         else:
             data = input_bytes(source)
             file_format = sniffed_format(data)
-            picture = _decoded(data, file_format, frame)
+            picture = picture_of(data, file_format, frame)
         _check_grey_values(picture.pixels)
     except RejectedPicture as rejected:
         raise UnreadableRadiograph(name, rejected.problem, rejected.remedy) from None
@@ -156,19 +156,6 @@ def _with_spacing(radiograph: Radiograph, mm: float) -> Radiograph:
             f"the file states {stated.column_mm:.4g} mm per pixel; {mm:.4g} mm was given and used",
         )
     return replace(radiograph, spacing=PixelSpacing(mm, mm, "given"), warnings=warnings)
-
-
-def _decoded(data: bytes, file_format: str, frame: int | None) -> Picture:
-    # Imported here because loading the DICOM decoders takes longer than reading a PNG.
-    if file_format == "DICOM":
-        from kellgren.imaging.dicom.reader import read_dicom
-
-        with library_messages_dropped():
-            return read_dicom(data, frame)
-    from kellgren.imaging.raster import read_raster
-
-    with library_messages_dropped():
-        return read_raster(data, file_format)
 
 
 def _check_grey_values(pixels: np.ndarray) -> None:

@@ -113,7 +113,7 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
 
 def _serve() -> None:
     task = json.loads(sys.stdin.buffer.readline())
-    _limit(task["seconds"])
+    limit(task["seconds"], MEMORY_LIMIT_BYTES)
     # A library may print to standard output: the array goes past it.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -123,14 +123,21 @@ def _serve() -> None:
     answers.close()
 
 
-def _limit(seconds: int) -> None:
+def limit(seconds: int, memory: int) -> None:
+    """Give up processor time beyond some seconds, and memory beyond some bytes, for good."""
     if sys.platform == "win32":  # it has no such limits; those on the clock hold
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    for kind, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, seconds),
+    ):
+        # The process that asks may be limited itself: a grader is.
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ MOST_FLAT = 0.02
 """Share of a knee in rectangles of one grey value that do not reach its border."""
 MOST_REPEATED = 0.02
 """Share of a knee's rows that are another row's copy."""
-MOST_STEP = 0.3
+MOST_STEP = 0.35
 """Share of the width that takes one step of brightness, from one row to the next."""
 MOST_SHIFT = 3.0
 """How many times better two neighbouring rows match when one is shifted."""
@@ -98,7 +98,7 @@ def ends_within_a_row(pixels: Grey) -> bool:
         return False
     before, at = (int((row[::-1] != last).argmax()) for row in pixels[-empty - 2 : -empty][:2])
     width = pixels.shape[1]
-    return before < 0.02 * width and 0.04 * width < at < 0.96 * width
+    return bool(before < 0.02 * width and 0.04 * width < at < 0.96 * width)
 
 
 def _flat(knee: Grey) -> float:
@@ -116,7 +116,7 @@ def _flat(knee: Grey) -> float:
         is_block = len(members) >= 0.9 * height * width and min(height, width) >= 2
         if inside and is_block and (spans or not reaches):
             area += len(members)
-    return area / is_flat.size
+    return float(area / is_flat.size)
 
 
 def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.int64]]:
@@ -160,8 +160,7 @@ def _around(differences: Grey, reach: int = 6) -> Grey:
     padded = np.pad(differences, ((reach + 1, reach), (0, 0)), mode="reflect")
     sums = np.cumsum(padded, axis=0)
     window = 2 * reach + 1
-    mean: Grey = (sums[window:] - sums[:-window] - differences) / (window - 1)
-    return mean
+    return np.asarray((sums[window:] - sums[:-window] - differences) / (window - 1), np.float32)
 
 
 def _shift(knee: Grey) -> float:
