@@ -270,12 +270,12 @@ def _examine(
     damaged = check_damage(radiograph.pixels, crop.region)
     checks = (
         check_knee(detection, localiser),
-        *(() if damaged is None else (damaged,)),
         check_certainty(view, detection.confidence) if corrected else view,
         inversion,
         check_exposure(crop.pixels),
         check_colour(radiograph.colours),
         *gate_checks(crop.pixels, corrected=corrected),
+        *(() if damaged is None else (damaged,)),  # an implant is named as such
     )
     return DetectedKnee(crop, checks, detection.confidence)
 

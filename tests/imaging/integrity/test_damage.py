@@ -101,6 +101,11 @@ def test_a_damaged_knee_is_refused_and_the_film_around_it_does_not_count(
     assert check_damage(film, square) is None
     film[:60, 20:90] = 0.5
     assert check_damage(film, square) is None
+    beside = film.copy()
+    beside[100:115] = beside[100]
+    warned = check_damage(beside, square)
+    assert warned is not None
+    assert warned.verdict == "warning"
     film[200:260, 180:260] = 0.5
     check = check_damage(film, square)
     assert check is not None

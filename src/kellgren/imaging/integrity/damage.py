@@ -48,11 +48,13 @@ class Traces(NamedTuple):
     noisy: float
 
 
-def traces(knee: Grey) -> Traces:
+def traces(knee: Grey, strip: Grey | None = None) -> Traces:
     """Measure a knee.
 
     Args:
         knee: ``(H, W)`` grey values 0..1 cut along the picture's own rows and columns.
+        strip: the picture's whole rows through the knee, in which data is shifted; ``None``: the
+            knee is as wide as the picture.
 
     Returns:
         Zeros for a cut smaller than 32 pixels on a side.
@@ -64,7 +66,7 @@ def traces(knee: Grey) -> Traces:
         flat=_flat(knee),
         repeated=_repeated(knee),
         step=_step(differences),
-        shift=_shift(knee),
+        shift=_shift(knee if strip is None else strip),
         specks=_specks(knee),
         noisy=_noisy(knee),
     )
