@@ -9,6 +9,8 @@ import pytest
 
 from damaged_files import picture, small_knee
 from dicom_factory import dicom_bytes
+from kellgren.cli import listen
+from kellgren.ensemble import Ensemble
 from kellgren.errors import UnreadableRadiograph
 from kellgren.imaging import decoding_child
 from kellgren.imaging.radiograph import read_radiograph
@@ -66,7 +68,10 @@ def test_a_decoder_that_dies_refuses_the_file_only(
         read_radiograph(picture(small_knee(), "PNG"))
 
 
-def test_the_station_decodes_in_children_only() -> None:
-    listen = Path(__file__).parents[2] / "src" / "kellgren" / "cli" / "listen.py"
-    before_the_station = listen.read_text().partition("with Station(")[0]
-    assert "    decode_in_child()\n" in before_the_station
+def test_the_station_decodes_in_children_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(decoding_child, "_wanted", False)
+    monkeypatch.setattr(Ensemble, "open", lambda *_, **__: None)
+    listen._ensemble(tmp_path, 1)
+    assert decoding_child._wanted

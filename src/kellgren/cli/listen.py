@@ -7,9 +7,12 @@ import signal
 import threading
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from kellgren.ensemble import Ensemble
 
 EXAMPLES = (
     "kellgren listen --port 11112 --answer-to 127.0.0.1:4242/ORTHANC · "
@@ -66,17 +69,13 @@ def listen(
     if answer_to is None:
         raise typer.BadParameter("name the node that gets the results: --answer-to HOST:PORT/AET")
     _check_station(ae_title, host)
-    from kellgren.ensemble import Ensemble
-    from kellgren.grading.bundle import default_bundle
-    from kellgren.imaging.decoding_child import decode_in_child
     from kellgren.pacs.sender import Peer
     from kellgren.pacs.station import Station
 
     # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
     peer = Peer.parse(answer_to)
-    decode_in_child()
-    ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
+    ensemble = _ensemble(model, workers)
     stopped = threading.Event()
     with Station(
         ensemble,
@@ -93,6 +92,16 @@ def listen(
         _report(f"listening at {host}:{station.port} as {ae_title}; answers go to {answer_to}")
         stopped.wait()
         _report("stopping: films that are being graded are finished first")
+
+
+def _ensemble(model: Path | None, workers: int) -> Ensemble:
+    """The model, in a process that from now on decodes strangers' films in children only."""
+    from kellgren.ensemble import Ensemble
+    from kellgren.grading.bundle import default_bundle
+    from kellgren.imaging.decoding_child import decode_in_child
+
+    decode_in_child()
+    return Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
 
 
 def _check_station(ae_title: str, host: str) -> None:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kellgren.imaging.colour import Colours
-from kellgren.imaging.decoding import decoded
 from kellgren.imaging.evidence import HeaderEvidence
+from kellgren.imaging.format_readers import decoded
 from kellgren.imaging.picture import Picture, PixelSpacing, RejectedPicture
 from kellgren.knee import Stretch
 
