@@ -73,5 +73,5 @@ def test_the_station_decodes_in_children_only(
 ) -> None:
     monkeypatch.setattr(decoding_child, "_wanted", False)
     monkeypatch.setattr(Ensemble, "open", lambda *_, **__: None)
-    listen._ensemble(tmp_path, 1)
+    listen._ensemble(tmp_path, 1, 0.9, False)
     assert decoding_child._wanted

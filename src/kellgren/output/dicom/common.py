@@ -14,6 +14,7 @@ from pydicom import Dataset
 
 from kellgren.exchange.own_output import MANUFACTURER as MANUFACTURER
 from kellgren.grades import Side
+from kellgren.grading.judgement import set_name
 from kellgren.knee import KneeCrop
 from kellgren.output.dicom.source import Source
 from kellgren.output.dicom.vocabulary import unique_id
@@ -69,14 +70,18 @@ def uid_scope(readings: Sequence[KneeReading], source: Source) -> UidScope:
     """What the identifiers of the answer to one picture follow from."""
     sides = ",".join(SIDE_LETTERS[reading.side] for reading in readings)
     model = json.dumps(readings[0].model, sort_keys=True)
-    return UidScope((str(source.reference.SOPInstanceUID), str(source.frame or 1), sides, model))
+    return UidScope((*_picture(source), sides, model))
 
 
 def uid_scope_of_refusal(model: Mapping[str, str], source: Source) -> UidScope:
     """What the identifiers of a refusal follow from: it has no knees."""
     described = json.dumps(model, sort_keys=True)
-    picture = str(source.reference.SOPInstanceUID), str(source.frame or 1)
-    return UidScope((*picture, "refused", described))
+    return UidScope((*_picture(source), "refused", described))
+
+
+def _picture(source: Source) -> tuple[str, ...]:
+    named = str(source.reference.SOPInstanceUID), str(source.frame or 1)
+    return (*named, source.content) if source.content else named
 
 
 def without_patient(source: Source) -> Dataset:
@@ -164,8 +169,9 @@ def _clipped(
 
 def summary_line(reading: KneeReading) -> str:
     """The reading in one line, for text on pictures."""
-    low, high = (int(grade) for grade in reading.likely)
-    likely = f"likely {low}" if low == high else f"likely {low}-{high}"
+    held = f"{set_name(reading.grade_set.level)} {reading.grade_set.grades}"
     share = reading.probabilities[reading.grade]
     side = SIDE_LETTERS[reading.side] or "side unknown"
-    return f"{side}: KL {int(reading.grade)} {reading.grade.label} ({share:.0%}), {likely}"
+    grade = f"KL {int(reading.grade)} {reading.grade.label} ({share:.0%})"
+    grade = grade if reading.named else f"no grade named, most probable {grade}"
+    return f"{side}: {grade}, {held}"
