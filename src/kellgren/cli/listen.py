@@ -166,9 +166,12 @@ def listen(
 
 
 def _ensemble(model: Path | None, workers: int, level: float, always_grade: bool) -> Ensemble:
+    """The model, in a process that from now on decodes strangers' films in children only."""
     from kellgren.ensemble import Ensemble
     from kellgren.grading.bundle import default_bundle
+    from kellgren.imaging.decoding_child import decode_in_child
 
+    decode_in_child()
     threads = 1 if workers > 1 else 0
     return Ensemble.open(
         model or default_bundle(), threads=threads, level=level, always_grade=always_grade

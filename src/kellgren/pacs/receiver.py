@@ -50,6 +50,9 @@ TRANSFER_SYNTAXES = [
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
 ]
