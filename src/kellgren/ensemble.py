@@ -48,7 +48,8 @@ class Ensemble:
 
     Attributes:
         bundle: what was opened.
-        model: name, checksum, engine, precision and mirroring, as every reading records them.
+        model: name, checksum, engine, precision, mirroring, and the data of a local calibration, as
+            every reading records them.
 
     Raises:
         InvalidOption: an engine, precision, number of threads or level that there is not.
@@ -91,6 +92,8 @@ class Ensemble:
             "naming": "always" if always_grade else "when sure",
             "scale": "OAI" if "Osteoarthritis Initiative" in bundle.card.scale else "not stated",
         }
+        if bundle.card.local_calibration is not None:
+            self.model["local_calibration"] = bundle.card.local_calibration.words
 
     @classmethod
     def default(

@@ -49,11 +49,11 @@ class KneeReading:
         warnings: what a reader should know of the file or the side.
         mm_per_pixel: pixel spacing of the crop in millimetres; ``None``: not known.
         model: name, software, checksum, engine, precision, mirror and other_knee of the
-            ensemble, as text.
+            ensemble, as text; local_calibration where the bundle is calibrated to local readers.
         crop: the knee that was graded.
         maps: class-activation map of each grade, ``(5, h, w)`` float32, on the grid of the
             finest member, in the orientation of the crop.
-        alone: the five probabilities without the contralateral knee.
+        alone: the five probabilities without the contralateral knee and any local calibration.
         features: each network's last features, averaged over the crop: ``(C,)`` float32 each, in
             the bundle's order; similar knees lie close together in them.
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.
@@ -144,6 +144,7 @@ class KneeReading:
             grade_set=self.grade_set,
             named=self.named,
             model=f"{self.model['name']} {self.model['checksum'][:8]}",
+            calibrated_to=self.model.get("local_calibration", ""),
             mapped=mapped,
             with_other=self.read_with is not None,
             mapping=self.mapping,
@@ -226,6 +227,8 @@ class KneeReading:
         facts += [("warning", warning) for warning in self.warnings]
         if self.read_with is not None:
             facts.append(("contralateral knee", self.read_with))
+        if "local_calibration" in self.model:
+            facts.append(("calibrated to", self.model["local_calibration"]))
         return [*facts, ("model", f"{self.model['name']} {self.model['checksum'][:8]}")]
 
 

@@ -82,15 +82,11 @@ class SideStatementRecord(Record):
     """The side that follows from it; empty: none."""
 
 
-def _is_absent(value: object) -> bool:
-    return value is None or value == ()
-
-
 def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]  # it is how a missing field is read, and is never written
 
 
-_LEFT_OUT = Field(exclude_if=_is_absent, json_schema_extra=_without_default)
+_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
 SideEvidence = Annotated[tuple[SideStatementRecord, ...], _LEFT_OUT]
 """Left out of what is written where it is empty: version 0.1 had none."""
 
@@ -112,6 +108,8 @@ class ModelRecord(Record):
     """Whether outputs for the crop and for its mirror image were averaged."""
     other_knee: Literal["used", "off"]
     """Whether the grade of the contralateral knee may be taken into account."""
+    local_calibration: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
+    """The local knees to whose readers the bundle was calibrated; left out where to none."""
     level: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
     """Level of the grade sets as text, such as 0.9; left out in readings of version 0.1."""
     naming: Annotated[Literal["when sure", "always"] | SkipJsonSchema[None], _LEFT_OUT] = None

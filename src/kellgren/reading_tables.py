@@ -20,6 +20,8 @@ COLUMNS = (
 """Of a table of readings. ``grade`` is empty where it is not named; ``most_probable`` never is."""
 OVERLAY = "overlay"
 """One more column, of a table of readings whose pictures were drawn."""
+LOCAL_CALIBRATION = "local_calibration"
+"""One more column, of a table by a bundle that is calibrated to local readers."""
 
 
 def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
@@ -43,10 +45,11 @@ def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
 
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
-    """The table of readings; it names their pictures where there are any."""
+    """The table of readings; it names pictures and a local calibration where there are any."""
     rows = list(rows)
-    drawn = any(row.overlay is not None for row in rows)
-    return table_text((*COLUMNS, OVERLAY) if drawn else COLUMNS, map(_cells, rows))
+    cells = [_cells(row) for row in rows]
+    more = [name for name in (LOCAL_CALIBRATION, OVERLAY) if any(name in it for it in cells)]
+    return table_text((*COLUMNS, *more), cells)
 
 
 def _cells(row: ReadingRow) -> dict[str, str | int | None]:
@@ -62,6 +65,8 @@ def _cells(row: ReadingRow) -> dict[str, str | int | None]:
         cells[OVERLAY] = row.overlay
     if isinstance(row, GradedRow):
         cells |= _graded_cells(row)
+        if row.model.local_calibration is not None:
+            cells[LOCAL_CALIBRATION] = row.model.local_calibration
     return cells
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kellgren.cli import bundle, data, doctor, evaluate, grade, listen, locate, serve, store
+from kellgren.cli.calibrating import calibrate
 from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
 from kellgren.cli.plain_text import show_any_text
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command(name="grade", epilog=grade.EXAMPLES)(grade.grade)
 app.command(name="locate", epilog=locate.EXAMPLES)(locate.locate)
 app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(name="calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
 app.command(name="serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
 app.add_typer(store.app, name="store")

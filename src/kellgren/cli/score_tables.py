@@ -31,7 +31,7 @@ def render(
     coverage: Coverage | None = None,
     comparison: Comparison | None = None,
     selective: Selective | None = None,
-) -> RenderableType:
+) -> Group:
     """Headline metrics, one line per grade and the confusion matrix.
 
     Args:

@@ -27,7 +27,7 @@ from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
-from kellgren.grading.bundle import Card
+from kellgren.grading.bundle import Card, LocalCalibration
 from kellgren.grading.judgement import NOT_NAMED, set_name
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
@@ -185,6 +185,9 @@ def _show_graded(graded: Sequence[GradedRow]) -> None:
         parts.append(f"{len(unnamed)} not sure enough to name a grade")
     if len(graded) > 1:
         out.print(f"\n{len(graded)} knees: {', '.join(parts)}", style="dim")
+    for calibrated in dict.fromkeys(row.model.local_calibration for row in graded):
+        if calibrated is not None:
+            out.print(f"Calibrated to local readers: {calibrated}", style="dim", markup=False)
     for line in meanings(graded):
         out.print(line, style="dim")
     for row in unnamed[:_NAMED]:
@@ -262,6 +265,8 @@ def show_card(card: Card, checksum: str) -> None:
             if score is not None:
                 interval = f"(95 % CI {score['low']:.3f} to {score['high']:.3f})"
                 table.add_row(f"out of fold{where}: {name}", f"{score['value']:.3f} {interval}")
+    if card.local_calibration is not None:
+        _add_local(table, card.local_calibration)
     for row in promises(card):
         table.add_row(*row)
     table.add_row("other knee", "is used" if card.both_knees else "is not used")
@@ -270,6 +275,21 @@ def show_card(card: Card, checksum: str) -> None:
     table.add_row("checksum", checksum)
     out.print(Text(f"{card.name}, written by kellgren {card.version}", style="bold"))
     out.print(table)
+
+
+def _add_local(table: Table, local: LocalCalibration) -> None:
+    data, shift = local.data, local.shift
+    table.add_row("calibrated to", local.words)
+    table.add_row("local credit", f"{data.credit}, {data.licence}")
+    table.add_row("local limits", data.limits)
+    shifts = ", ".join(f"{number:+.2f}" for number in shift.shifts)
+    table.add_row("thresholds", f"shifted by {shifts}; temperature {shift.temperature:.2f}")
+    for key, name in _HEADLINES.items():
+        before, after = (scores.get(key) for scores in (local.before, local.after))
+        if before is not None and after is not None:
+            interval = f"(95 % CI {after['low']:.3f} to {after['high']:.3f})"
+            told = f"{before['value']:.3f} before, {after['value']:.3f} {interval} after"
+            table.add_row(f"local knees: {name}", told)
 
 
 def show_audit(audit: Audit) -> None:

@@ -56,6 +56,10 @@ class Labels:
                 found.setdefault(key(label.image), []).append(index)
         return self._at[key]
 
+    def may_fit(self, image: str) -> bool:
+        """Whether any label's image has this path or name, with whichever ending."""
+        return any(key(image) in self.at(key) for key in _KEYS)
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -132,7 +136,7 @@ def _rows(predictions: Predictions) -> list[_Row]:
 
 def _pair(rows: list[_Row], known: Labels) -> _Pairing:
     pairing, labels = _Pairing(), known.labels
-    for key in (_as_written, _real, file_name, _stem):
+    for key in _KEYS:
         if not rows:
             break
         earlier = frozenset(pairing.row_of)
@@ -209,3 +213,7 @@ def _stem(image: str) -> str:
 
 def _sides_agree(one: Side, other: Side) -> bool:
     return Side.UNKNOWN in (one, other) or one is other
+
+
+_KEYS: tuple[Key, ...] = (_as_written, _real, file_name, _stem)
+"""What an image's name comes to, the surest first."""

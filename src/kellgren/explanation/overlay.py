@@ -18,6 +18,7 @@ from kellgren.knee import Plane
 Colour = tuple[int, int, int]
 
 KNEE = 440  # height and width of a knee on the sheet, pixels
+NOTICE = "Research software, not a medical device."
 _MARGIN, _GAP, _BAR = 28, 18, 14
 _TOP, _BOTTOM = 104, 168
 _PAPER: Colour = (16, 19, 24)
@@ -60,6 +61,8 @@ class Caption:
     """How the map was made."""
     forced: bool = False
     """Whether a check refused the picture, and it was graded all the same."""
+    calibrated_to: str = ""
+    """The local knees to whose readers the model was calibrated, if it was."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -118,6 +121,7 @@ def draw_refusal(pixels: Plane, side: Side, reason: str) -> Image.Image:
     _side_marker(pen, _MARGIN, side)
     left = _MARGIN + KNEE + _GAP
     pen.multiline_text((left, _TOP), "\n".join(wrap(reason, 52)), _INK, _font(18), spacing=8)
+    pen.text((left, _TOP + KNEE), NOTICE, _QUIET, _font(14), "ld")
     return sheet
 
 
@@ -193,13 +197,16 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
     lines = (
         _legend(caption),
         _measured(caption),
-        f"Research software, not a medical device.  Model {caption.model}",
+        f"{NOTICE}  Model {caption.model}",
     )
     for row, words in enumerate(filter(None, lines)):
         pen.text((_MARGIN, top + 60 + 22 * row), words, _QUIET, _font(14), "lt")
     if caption.forced:
         words = "Refused by a check, graded only because that was forced."
         pen.text((_MARGIN, top + 126), words, GRADE_COLOURS[-1], _font(14), "lt")
+    elif caption.calibrated_to:
+        words = f"Calibrated to local readers: {caption.calibrated_to}"
+        pen.text((_MARGIN, top + 126), words, _QUIET, _font(14), "lt")
 
 
 def _measured(caption: Caption) -> str:

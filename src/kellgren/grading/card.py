@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kellgren.grades import Grade
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
+from kellgren.grading.ordinal_shift import OrdinalShift
 from kellgren.grading.preprocess import Preprocess
 
 FORMAT = 5
@@ -17,7 +19,7 @@ Weights = Literal["fp16", "int8"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MemberCard(_Part):
@@ -154,6 +156,57 @@ class StorageCheck(_Part):
         )
 
 
+class LocalData(_Part):
+    """The knees that a bundle was calibrated to, as those who calibrated it name them.
+
+    Attributes:
+        name: of the data.
+        licence: of the data; ``not stated`` where nobody said.
+        credit: whom to cite; likewise.
+        limits: what the data do not cover; likewise.
+        knees: graded by local readers.
+        patients: whose knees these are.
+        of_grade: knees of each local grade.
+    """
+
+    name: str
+    licence: str
+    credit: str
+    limits: str
+    knees: int
+    patients: int
+    of_grade: tuple[int, ...] = Field(min_length=5, max_length=5)
+
+
+class LocalCalibration(_Part):
+    """The step from the grades that a bundle learnt to those of a hospital's own readers.
+
+    Attributes:
+        shift: applied to every distribution, last of all.
+        data: that it was fitted to.
+        bundle: name and checksum of the bundle that was calibrated.
+        software: that fitted it.
+        order: rank correlation of the local grades with the bundle's expected grades, -1..1.
+        evidence: logarithm of how much likelier the grades are with the shift than without.
+        before: scores of the bundle as delivered on the local knees, with intervals.
+        after: scores with the shift, each knee by a fit without its part of the patients.
+    """
+
+    shift: OrdinalShift
+    data: LocalData
+    bundle: str
+    software: str
+    order: float
+    evidence: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """As every reading states it, such as ``St. Elsewhere, 120 knees of 80 patients``."""
+        return f"{self.data.name}, {self.data.knees} knees of {self.data.patients} patients"
+
+
 class Card(_Part):
     """All that is known of a bundle.
 
@@ -171,6 +224,7 @@ class Card(_Part):
         naming: when a grade is named; ``None``: always.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
+        local_calibration: to a hospital's own readers; ``None`` where there is none.
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
             by a combiner that was chosen and fitted without its patient.
         out_of_fold_paired: the same, with the contralateral knee, and the gain over reading alone.
@@ -193,6 +247,7 @@ class Card(_Part):
     naming: NamingRule | None = None
     data: TrainingData
     storage: StorageCheck | None = None
+    local_calibration: LocalCalibration | None = None
     out_of_fold: dict[str, Any]
     out_of_fold_paired: dict[str, Any] | None = None
     versions: dict[str, str]
@@ -203,10 +258,14 @@ class Card(_Part):
     def right_share(self, certainty: str) -> float | None:
         """Share of right grades among the out-of-fold knees of a word for certainty, if measured.
 
+        Where there is a local calibration: among its knees, each by a fit without its patient.
+
         Args:
             certainty: ``high``, ``moderate`` or ``low``.
         """
-        measured = self.out_of_fold.get("certainty", {}).get(certainty, {}).get("accuracy")
+        local = self.local_calibration
+        scores = self.out_of_fold if local is None else local.after
+        measured = scores.get("certainty", {}).get(certainty, {}).get("accuracy")
         return None if measured is None else float(measured)
 
     @model_validator(mode="before")
@@ -226,6 +285,15 @@ class Card(_Part):
         kept = {k: v for k, v in content.items() if k not in ("voting", "temperature", "bias")}
         current = {"format": FORMAT, "combiner": combiner}
         return kept | current | {"members": [{"backbone": name, **members[0]}]}
+
+    @field_validator("grades")
+    @classmethod
+    def _in_order(cls, grades: tuple[str, ...]) -> tuple[str, ...]:
+        """The outputs of another order, or of another scale, would be shown as these grades."""
+        expected = tuple(grade.label for grade in Grade)
+        if grades != expected:
+            raise ValueError(f"the grades must be {', '.join(expected)}, in this order")
+        return grades
 
     @model_validator(mode="after")
     def _backbones_vote(self) -> Self:

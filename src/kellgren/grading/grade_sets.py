@@ -30,6 +30,8 @@ _COUNT = 5
 _FOLDS = 10
 _SEED = 42
 _DIGITS = 7
+Thresholds = Callable[[Float64Array, IntArray, float], Float64Array]
+"""``(N, 5)`` scores, ``(N,)`` labels and a level give the threshold of each grade, ``(5,)``."""
 
 
 class _Part(BaseModel):
@@ -150,6 +152,9 @@ def fit_grade_sets(
     labels: GradeArray,
     patients: Sequence[str],
     levels: Sequence[float] = LEVELS,
+    *,
+    thresholds: Thresholds | None = None,
+    fewest: int = FEWEST_KNEES,
 ) -> GradeSets:
     """Fit the thresholds on knees that no member learnt from, and measure how such sets hold.
 
@@ -161,25 +166,29 @@ def fit_grade_sets(
         labels: ``(N,)`` true grades.
         patients: ``(N,)``; a patient's knees are never on both sides of a cross-fit.
         levels: above 0 and below 1.
+        thresholds: another rule than the quantile of a grade's own knees, or of all where it has
+            few.
+        fewest: knees below which nothing is fitted.
 
     Raises:
-        InvalidOption: fewer than `FEWEST_KNEES` knees, or of fewer than two patients.
+        InvalidOption: fewer than ``fewest`` knees, or of fewer than two patients.
     """
+    told_by = thresholds or quantile_thresholds
     truth = np.asarray(labels, np.int64)
-    if len(truth) < FEWEST_KNEES or len(set(patients)) < 2:
+    if len(truth) < fewest or len(set(patients)) < 2:
         raise InvalidOption(
             "knees",
             f"{len(truth)} of {len(set(patients))} patients are too few to fit grade sets",
-            f"Give at least {FEWEST_KNEES} graded knees of several patients",
+            f"Give at least {fewest} graded knees of several patients",
         )
     scores = median_scores(probabilities)
     ordered = sorted(levels)
-    told = cross_fitted_sets(probabilities, truth, patients, ordered)
+    told = cross_fitted_sets(probabilities, truth, patients, ordered, thresholds=told_by)
     return GradeSets(
         levels=tuple(
             LevelSets(
                 level=level,
-                thresholds=tuple(_rounded_up(one) for one in _thresholds(scores, truth, level)),
+                thresholds=tuple(_rounded_up(one) for one in told_by(scores, truth, level)),
                 measured=_measured(truth, patients, *ends),
             )
             for level, ends in zip(ordered, told, strict=True)
@@ -195,6 +204,8 @@ def cross_fitted_sets(
     levels: Sequence[float] = LEVELS,
     seed: int = _SEED,
     score: Callable[[Float64Array], Float64Array] | None = None,
+    *,
+    thresholds: Thresholds | None = None,
 ) -> list[tuple[IntArray, IntArray]]:
     """Of each level the lowest and highest grade ``(N,)``, by thresholds of other patients' knees.
 
@@ -205,7 +216,9 @@ def cross_fitted_sets(
         levels: above 0 and below 1.
         seed: of the patients' deal into ten parts.
         score: ``(N, 5)`` of probabilities, in place of `median_scores`, to compare with.
+        thresholds: as of `fit_grade_sets`.
     """
+    told_by = thresholds or quantile_thresholds
     told = np.asarray(probabilities, np.float64)
     truth = np.asarray(labels, np.int64)
     scores = (score or median_scores)(told)
@@ -214,8 +227,8 @@ def cross_fitted_sets(
     for one in np.unique(part):
         out, kept = part == one, part != one
         for level, (lowest, highest) in zip(levels, ends, strict=True):
-            thresholds = _thresholds(scores[kept], truth[kept], level)
-            lowest[out], highest[out] = _ends(told[out], scores[out], thresholds)
+            limits = told_by(scores[kept], truth[kept], level)
+            lowest[out], highest[out] = _ends(told[out], scores[out], limits)
     return ends
 
 
@@ -230,7 +243,8 @@ def _few(truth: IntArray) -> Mask:
     return np.asarray(np.bincount(truth, minlength=_COUNT) < FEWEST_OF_A_GRADE)
 
 
-def _thresholds(scores: Float64Array, truth: IntArray, level: float) -> Float64Array:
+def quantile_thresholds(scores: Float64Array, truth: IntArray, level: float) -> Float64Array:
+    """``(5,)`` of ``(N, 5)`` scores: a quantile of each grade's knees, of all where it has few."""
     own = scores[np.arange(len(truth)), truth]
     few = _few(truth)
     return np.array(

@@ -119,11 +119,14 @@ class Judge:
         """Judge one knee.
 
         Args:
-            probabilities: ``(5,)``, calibrated.
+            probabilities: ``(5,)``, calibrated; a local calibration is applied here.
             disagreement: of the members, in nats; ``None`` where there is one only.
             refused: whether a check refused the picture, which was graded all the same.
             paired: whether the contralateral knee was taken into account.
         """
+        local = self._card.local_calibration
+        if local is not None:
+            probabilities = local.shift.apply(probabilities)
         word, top = certainty(probabilities), int(np.argmax(probabilities))
         rule = self._card.naming
         doubts: tuple[str, ...] = ()

@@ -187,8 +187,8 @@ def fit_naming(knees: HeldOut, level: float = DEFAULT_LEVEL) -> NamingRule:
     lowest, highest = cross_fitted_sets(knees.probabilities, knees.labels, knees.patients, [level])[
         0
     ]
-    rule = _rule(knees, highest - lowest + 1, level)
-    measured = _measured(knees, cross_fitted_naming(knees, level))
+    rule = naming_rule(knees, highest - lowest + 1, level)
+    measured = measured_naming(knees, cross_fitted_naming(knees, level))
     return rule.model_copy(update={"measured": measured})
 
 
@@ -205,7 +205,7 @@ def cross_fitted_naming(knees: HeldOut, level: float = DEFAULT_LEVEL, seed: int 
     for one in np.unique(part):
         out, kept = knees.among(part == one), knees.among(part != one)
         sets = fit_grade_sets(kept.probabilities, kept.labels, kept.patients, [level])
-        rule = _rule(kept, _sizes(sets, kept), level)
+        rule = naming_rule(kept, _sizes(sets, kept), level)
         unnamed[part == one] = rule.unnamed(
             out.probabilities.max(axis=1), _sizes(sets, out), out.disagreement
         )
@@ -226,7 +226,7 @@ def _sizes(sets: GradeSets, knees: HeldOut) -> IntArray:
     return np.asarray(highest - lowest + 1)
 
 
-def _rule(knees: HeldOut, size: IntArray, level: float) -> NamingRule:
+def naming_rule(knees: HeldOut, size: IntArray, level: float) -> NamingRule:
     """The limits, not measured: first the width and the disagreement, then the probability."""
     count = len(knees.labels)
     room = int(_FITTED_UNNAMED * count)
@@ -259,7 +259,9 @@ def _least_probability(knees: HeldOut, doubted: Mask, room: int) -> float:
     return round(float(top[order[min(last + 1, len(order) - 1)]]), _DIGITS)
 
 
-def _measured(knees: HeldOut, unnamed: Mask) -> MeasuredNaming:
+def measured_naming(knees: HeldOut, unnamed: Mask) -> MeasuredNaming:
+    """How it held that some of the knees, ``(N,)``, got no named grade."""
+
     def share(mask: Mask) -> float | None:
         return round(float(knees.right[mask].mean()), 4) if mask.any() else None
 

@@ -11,6 +11,9 @@ from PIL import Image, ImageChops, ImageOps
 
 from kellgren.imaging.colour import Colours, colours_of
 from kellgren.imaging.grey_scaling import EXPORT_GREY, scaled, scaled_words, unit_floats
+from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
+from kellgren.imaging.integrity.png import check_png_outline
+from kellgren.imaging.integrity.tiff import check_tiff_data
 from kellgren.imaging.native_stderr import native_stderr_silenced
 from kellgren.imaging.picture import (
     MAX_PIXELS,
@@ -48,9 +51,11 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         values must lie in 0..1 already.
 
     Raises:
-        RejectedPicture: too large, too small, several pictures, or no grey values.
+        RejectedPicture: too large, too small, several pictures, no grey values, or data in which
+            its decoder notices damage.
         Exception: whatever Pillow raises on damaged data.
     """
+    _check_outline(data, file_format)
     try:
         image = Image.open(io.BytesIO(data), formats=(file_format,))
     except Image.DecompressionBombError:
@@ -65,8 +70,9 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         stored_size = image.size
         with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
             image.load()
+        noticed = _decoder_warnings(data, image)
         upright, warnings = _upright(image)
-        warnings += several
+        warnings += several + noticed
         if upright.size != stored_size and spacing is not None:
             spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
         colours = _colours(upright)
@@ -79,6 +85,21 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         if spacing is None
         else with_square_pixels(picture, spacing.row_mm / spacing.column_mm)
     )
+
+
+def _check_outline(data: bytes, file_format: str) -> None:
+    """Refuse what would take minutes to decode, going by its parts."""
+    if file_format == "JPEG":
+        check_jpeg_outline(data)
+    elif file_format == "PNG":
+        check_png_outline(data)
+
+
+def _decoder_warnings(data: bytes, image: Image.Image) -> list[str]:
+    """What Pillow does not pass on."""
+    if image.format == "TIFF":
+        return check_tiff_data(data, image)
+    return check_jpeg_data(data) if image.format in ("JPEG", "MPO") else []
 
 
 def _check_single(image: Image.Image) -> list[str]:

@@ -30,6 +30,7 @@ from kellgren.localisation.laterality import (
 from kellgren.localisation.letters import letters_beside
 from kellgren.localisation.picture_checks import check_certainty, check_colour, gate_checks
 from kellgren.localisation.quality import (
+    check_damage,
     check_exposure,
     check_header,
     check_inversion,
@@ -266,6 +267,7 @@ def _examine(
     outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
     corrected = inversion.verdict == "warning" or is_turned(detection.region)
     view = check_view(detection, localiser, share_outside=outside)
+    damaged = check_damage(radiograph.pixels, crop.region)
     checks = (
         check_knee(detection, localiser),
         check_certainty(view, detection.confidence) if corrected else view,
@@ -273,6 +275,7 @@ def _examine(
         check_exposure(crop.pixels),
         check_colour(radiograph.colours),
         *gate_checks(crop.pixels, corrected=corrected),
+        *(() if damaged is None else (damaged,)),  # an implant is named as such
     )
     return DetectedKnee(crop, checks, detection.confidence)
 

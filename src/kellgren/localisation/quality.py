@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from kellgren.imaging.evidence import HeaderEvidence
+from kellgren.imaging.integrity.damage import Traces, damage, traces
 from kellgren.knee import Plane, Region
 from kellgren.localisation.check import Check
 from kellgren.localisation.knee_detector import Detection, Localiser
@@ -101,6 +103,43 @@ def check_exposure(knee: Plane) -> Check:
     if max(dark, bright) > _CLIPPED / 2:
         return Check("exposure", "warning", f"strongly clipped: {measured}")
     return Check("exposure", "passed", measured)
+
+
+def check_damage(pixels: Plane, region: Region | None) -> Check | None:
+    """Whether a knee shows traces of broken data, such as blocks of one grey value; ``None``: no.
+
+    What lies around the joint may be another picture's edge or a margin, and is warned of.
+
+    Args:
+        pixels: of the radiograph, as they were decoded.
+        region: of the knee on it; ``None``: it is the whole picture.
+    """
+    around = damage(_traces_within(pixels, region))
+    if not around:
+        return None
+    joint = None if region is None else replace(region, width=_JOINT * region.width)
+    inside = damage(_traces_within(pixels, joint))
+    if inside:
+        return Check("damage", "refused", f"the picture's data seems to be damaged: {inside}")
+    return Check("damage", "warning", f"perhaps damaged, or composed, beside the joint: {around}")
+
+
+_JOINT = 0.6  # of the width of a knee's square, around its centre
+
+
+def _traces_within(pixels: Plane, region: Region | None) -> Traces:
+    rows, columns = _upright_box(region, pixels.shape)
+    return traces(pixels[rows, columns], pixels[rows])
+
+
+def _upright_box(region: Region | None, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The picture's rows and columns that a square lies in."""
+    if region is None:
+        return slice(None), slice(None)
+    corners = np.array(region.corners())
+    left, top = np.maximum(corners.min(axis=0), 0).astype(int)
+    right, bottom = np.ceil(corners.max(axis=0)).astype(int)
+    return slice(top, min(bottom, shape[0])), slice(left, min(right, shape[1]))
 
 
 def check_implant(knee: Plane) -> Check:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 from kellgren.atomic_files import written_whole
 from kellgren.grades import Grade
 from kellgren.grading.judgement import NOT_NAMED, certainty_words, set_name
-from kellgren.reading_schema import GradedRow, ReadingRow
+from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
 
 SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 """The coding scheme 99KELLGREN, the same as in DICOM."""
@@ -142,7 +142,9 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
         "bodySite": _concept(_SNOMED, *_SITES[row.side]),
         "method": _concept(SYSTEM, *_SCALES[model.scale or "OAI"]),
         "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
-        "note": [{"text": text} for text in (NOTICE, *_remarks(row), *row.warnings)],
+        "note": [
+            {"text": text} for text in (NOTICE, *_calibrated(model), *_remarks(row), *row.warnings)
+        ],
         "component": _components(row),
     }
     if row.named:
@@ -155,6 +157,12 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
             "identifier": {"system": "urn:kellgren:pseudonym", "value": row.patient},
         }
     return resource
+
+
+def _calibrated(model: ModelRecord) -> tuple[str, ...]:
+    if model.local_calibration is None:
+        return ()
+    return (f"Calibrated to local readers: {model.local_calibration}.",)
 
 
 def write_observations(rows: Sequence[ReadingRow], target: Path) -> None:

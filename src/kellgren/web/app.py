@@ -23,6 +23,7 @@ from kellgren.web.api.schemas import add_examples
 from kellgren.web.api.server_routes import HealthRoutes, ServerRoutes
 from kellgren.web.api.similar import SimilarRoutes
 from kellgren.web.api.studies import StudyRoutes
+from kellgren.web.api.study_calibration import CalibrationRoutes
 from kellgren.web.erasing import Eraser
 from kellgren.web.guard import Doorkeeper, RequestGuard
 from kellgren.web.housekeeping import Housekeeper
@@ -75,6 +76,7 @@ class Application:
         self._routers = [
             self.cases.router,
             SimilarRoutes(self.store, bundle, settings.root_path).router,
+            CalibrationRoutes(self.store, bundle, self.audit).router,
             StudyRoutes(self.store, eraser, self.audit, settings.root_path).router,
             HealthRoutes(self.store, self.pool, self.housekeeper, settings).router,
             ServerRoutes(

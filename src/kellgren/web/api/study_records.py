@@ -150,6 +150,37 @@ class StudyWithResults(StudySummary):
     results: StudyResults
 
 
+class MetricChange(ApiModel):
+    """A metric before and after a local calibration."""
+
+    name: str
+    before: float | None
+    """As delivered; null: undefined."""
+    after: float | None
+    """By calibrations without the knee's patient; null likewise."""
+    difference: Interval
+    """After minus before."""
+
+
+class StudyCalibration(ApiModel):
+    """What a calibration to a study's readers would bring."""
+
+    knees: NonNegativeInt
+    """With a grade that can be used: the first, blind one where all readers gave the same, or the
+    one that was settled."""
+    patients: NonNegativeInt
+    left_out: NonNegativeInt
+    """Knees without such a grade, or read by another model than the server's."""
+    problem: str | None
+    """Why nothing can be fitted; null: it was."""
+    calibrated: bool
+    """Whether there is a bundle to download."""
+    words: str
+    """What follows from the grades, and what more of them would bring."""
+    metrics: list[MetricChange]
+    warnings: list[str]
+
+
 class ReadRecord(ApiModel):
     """A stored read."""
 

@@ -40,6 +40,7 @@ export const changes = (after) => ask(`${ROOT}/api/v1/cases?limit=1000&after=${a
 export const remove = (id) => ask(`${ROOT}/api/v1/cases/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const studies = () => ask(`${ROOT}/api/v1/studies`);
 export const study = (id) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}`);
+export const studyCalibration = (id) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}/calibration`);
 export const removeStudy = (id) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const readerWork = (id, reader) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}/readers/${encodeURIComponent(reader)}`);
 export const saveRead = (id, reader, item, read) => put(`${ROOT}/api/v1/studies/${id}/readers/${reader}/reads/${item}`, read);

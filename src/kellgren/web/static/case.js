@@ -11,7 +11,7 @@ import { certaintySection, verdict } from "./verdict.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
-const GATES = { header: "Header", knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", picture: "Frontal knee", implant: "No implant", growth_plates: "Growth plates closed", colour: "Grey picture", joints: "Other joints" };
+const GATES = { header: "Header", knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", picture: "Frontal knee", implant: "No implant", growth_plates: "Growth plates closed", colour: "Grey picture", joints: "Other joints", damage: "Whole data" };
 const VERDICTS = { passed: "passed", warning: "look again", refused: "refused", unknown: "cannot be told" };
 
 export function caseView(id, go) {
@@ -216,6 +216,7 @@ class CaseScreen {
       sideEvidence(reading.side_evidence),
       h("section", { class: "row-of-buttons" }, this.exports(entry, this.kneeOf(entry)), this.deleteButton(entry)),
       h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${appState.about.scale}.`),
+      reading.model.local_calibration && h("p", { class: "small model" }, `Calibrated to local readers: ${reading.model.local_calibration}.`),
     ];
     this.panel.replaceChildren(...parts.filter(Boolean));
   }

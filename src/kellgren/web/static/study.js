@@ -80,10 +80,53 @@ export function studyResults(id, go) {
             h("a", { class: "button", href: reader.page, "data-link": true }, h("span", {}, reader.done === 0 ? "Read" : reader.done < study.knees ? "Go on" : "Look again", h("span", { class: "unseen" }, ` as ${reader.name}`)))));
         }))),
         h("section", { class: "block" }, h("h2", {}, "Agreement of first reads"), h("div", { class: "pairs" }, results.pairs.map((pair) => pairCard(pair)))),
-        h("section", { class: "block" }, h("h2", {}, "To settle"), settleList(id, results.differing, draw)));
+        h("section", { class: "block" }, h("h2", {}, "To settle"), settleList(id, results.differing, draw)),
+        calibrationBlock(id, study.name));
     };
     await draw();
   });
+}
+
+function calibrationBlock(id, name) {
+  const shown = h("div", { "aria-live": "polite" });
+  const estimate = h("button", { type: "button", onclick: async () => {
+    estimate.disabled = true;
+    shown.replaceChildren(h("p", { class: "words" }, "Judging every knee by calibrations without its patient…"));
+    try {
+      shown.replaceChildren(...calibrationEstimate(id, name, await api.studyCalibration(id)));
+    } catch (error) {
+      shown.replaceChildren(h("p", {}, error.message));
+    }
+    estimate.disabled = false;
+  } }, "Calibrate");
+  return h("section", { class: "block" }, h("h2", {}, "Calibrate to these readers"),
+    h("p", { class: "words" }, "Moves the lines between the model's grades to where the readers draw them, by first reads that agree and by settled grades. You see first what it brings; this server's model stays as it is."),
+    h("div", { class: "row-of-buttons" }, estimate), shown);
+}
+
+function calibrationEstimate(id, name, made) {
+  const counted = h("p", { class: "words" }, `${made.knees} knees of ${made.patients} patients; ${made.left_out} left out, without an agreed grade or read by another model.`);
+  if (made.problem) return [counted, h("p", {}, made.problem)];
+  const number = (value, sign) => value === null ? "-" : `${sign && value >= 0 ? "+" : ""}${value.toFixed(3)}`;
+  const table = h("table", { class: "calibration" },
+    h("thead", {}, h("tr", {}, ["metric", "as delivered", "calibrated", "difference, 95 % interval"].map((one) => h("th", { scope: "col" }, one)))),
+    h("tbody", {}, made.metrics.map((one) => h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, number(one.before)), h("td", {}, number(one.after)),
+      h("td", {}, `${number(one.difference.value, true)} (${number(one.difference.low, true)} to ${number(one.difference.high, true)})`)))));
+  const warnings = made.warnings.map((one) => h("p", {}, `Warning: ${one}.`));
+  return [counted, table, h("p", {}, made.words), ...warnings, made.calibrated ? bundleForm(id, name) : null].filter(Boolean);
+}
+
+function bundleForm(id, name) {
+  const field = (key, label, value) => h("label", {}, `${label} `, h("input", { name: key, value, maxlength: key === "name" ? "60" : "200" }));
+  const form = h("form", { class: "calibrated", onsubmit: (event) => {
+    event.preventDefault();
+    const stated = new URLSearchParams([...new FormData(form)].filter(([, value]) => value.trim()));
+    location.assign(`${ROOT}/api/v1/studies/${id}/calibrated-bundle.zip?${stated}`);
+  } },
+  field("name", "Name of your data", name.slice(0, 60)), field("licence", "Licence", ""), field("credit", "Credit", ""), field("limits", "Limits", ""),
+  h("button", { type: "submit", class: "primary" }, "Download the calibrated bundle"),
+  h("p", { class: "words" }, "Unpack it, and start the server with --model and its folder."));
+  return form;
 }
 
 function pairCard(pair) {

@@ -34,10 +34,17 @@ def refitted(bundle: Bundle, labels: Labels, members: Path | None, folder: Path)
         folder: new or empty.
 
     Raises:
-        BundleError: the bundle has no such table, or the folder holds something already.
+        BundleError: the bundle has no such table, or is calibrated to local readers, or the folder
+            holds something already.
         InvalidPredictions: a table does not fit the labels, or lacks knees of the others.
     """
     card = bundle.card
+    if card.local_calibration is not None:
+        raise BundleError(
+            bundle.folder,
+            f"is calibrated to local readers ({card.local_calibration.words}), as its sets are",
+            "Name the bundle that it was made from, and calibrate the result again",
+        )
     alone = held_out(bundle, labels, members)
     paired = None if card.both_knees is None else held_out(bundle, labels, members, PAIRED)
     with TemporaryDirectory() as temporary:

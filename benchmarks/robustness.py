@@ -1,0 +1,153 @@
+"""Whether certainty falls before accuracy does, when a knee's picture gets worse.
+
+    python benchmarks/robustness.py --data kneeKL299 [--knees 150] [--csv robustness.csv]
+
+Knees of fold 0, from which no network of the default bundle learnt, are graded as published and
+again with another tone, noise, blur, in other shapes and as JPEG of low quality. A picture that a
+check refuses is graded all the same, so that certainty and accuracy are told of all. Of each
+variant: the share refused, the share of grades kept, accuracy, the mean probability of the named
+grade, and the share named with high certainty and how often that is right. ``--csv`` keeps each
+answer, and goes on with what is not in it yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+from shape_and_tone import Grey, contrasted, dicom, interval, png, resized, toned
+
+from kellgren import Ensemble, Side
+from kellgren.data.manifest import Knee, for_training, index
+from kellgren.data.splits import make_folds
+from kellgren.errors import KellgrenError
+
+COLUMNS = ("knee", "variant", "grade", *(f"p{grade}" for grade in range(5)), "label", "refused")
+HIGH = 0.75
+
+
+def noisy(knee: Grey, deviation: float) -> Grey:
+    grain = np.random.default_rng(int(knee.sum())).normal(0.0, deviation, knee.shape)
+    return np.clip(np.rint(knee + grain), 0, 255).astype(np.uint8)
+
+
+def blurred(knee: Grey, radius: float) -> Grey:
+    return np.asarray(Image.fromarray(knee).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def jpeg(knee: Grey, quality: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(knee).save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
+def flat(knee: Grey, share: float) -> bytes:
+    """Rows fewer than columns, with the spacing that says so."""
+    spacing = [f"{0.2 / share:.6g}", "0.2"]
+    return dicom(resized(knee, 1, share), 8, PixelSpacing=spacing)
+
+
+VARIANTS: dict[str, Callable[[Grey], bytes]] = {
+    "as published": png,
+    "gamma 0.7": lambda k: png(toned(k, 0.7)),
+    "gamma 1.4": lambda k: png(toned(k, 1.4)),
+    "contrast 0.6": lambda k: png(contrasted(k, 0.6)),
+    "contrast 1.6": lambda k: png(contrasted(k, 1.6)),
+    "noise 3": lambda k: png(noisy(k, 3)),
+    "noise 6": lambda k: png(noisy(k, 6)),
+    "noise 12": lambda k: png(noisy(k, 12)),
+    "blur 1": lambda k: png(blurred(k, 1)),
+    "blur 2": lambda k: png(blurred(k, 2)),
+    "rows 3/4, with spacing": lambda k: flat(k, 0.75),
+    "JPEG quality 90": lambda k: jpeg(k, 90),
+    "JPEG quality 50": lambda k: jpeg(k, 50),
+    "JPEG quality 20": lambda k: jpeg(k, 20),
+}
+
+
+def held_out(data: Path, count: int) -> list[Knee]:
+    knees = for_training(index(data), data)
+    mask = make_folds(knees).held_out(knees, 0)
+    mine = [knee for knee, held in zip(knees, mask, strict=True) if held]
+    drawn = np.random.default_rng(18).choice(len(mine), min(count, len(mine)), replace=False)
+    return [mine[place] for place in drawn]
+
+
+def answer(ensemble: Ensemble, data: bytes, side: Side) -> dict[str, object]:
+    try:
+        readings = ensemble.read(data, side, force=True)
+    except KellgrenError as error:
+        return {"refused": error.problem}
+    if len(readings) != 1:
+        return {"refused": f"{len(readings)} knees"}
+    refused = [check.name for check in readings[0].checks if check.verdict == "refused"]
+    shares = {f"p{g}": f"{p:.6f}" for g, p in enumerate(readings[0].probabilities)}
+    return {"grade": int(readings[0].grade), **shares, "refused": " ".join(refused)}
+
+
+def grade_all(knees: list[Knee], table: Path) -> list[dict[str, str]]:
+    done = answered(table)
+    known = {(row["knee"], row["variant"]) for row in done}
+    ensemble = Ensemble.default(threads=1, pair=False)
+    with table.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        if not done:
+            writer.writeheader()
+        for knee in knees:
+            pixels = np.asarray(Image.open(knee.image).convert("L"))
+            for name, made in VARIANTS.items():
+                if (knee.image.name, name) not in known:
+                    told = answer(ensemble, made(pixels), knee.side)
+                    told |= {"knee": knee.image.name, "variant": name, "label": knee.grade}
+                    writer.writerow(told)
+            stream.flush()
+    return answered(table)
+
+
+def answered(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def report(rows: list[dict[str, str]]) -> None:
+    """One line a variant; intervals are Wilson's, 95 %."""
+    plain = {row["knee"]: row["grade"] for row in rows if row["variant"] == "as published"}
+    print("| variant | knees | refused | kept | accuracy | mean p | high | right of high |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in VARIANTS:
+        mine = [row for row in rows if row["variant"] == name and row["knee"] in plain]
+        graded = [row for row in mine if row["grade"]]
+        if not graded:
+            continue
+        refused = sum(bool(row["refused"]) for row in mine) / len(mine)
+        kept = sum(row["grade"] == plain[row["knee"]] for row in mine)
+        right = np.array([row["grade"] == row["label"] for row in graded], dtype=bool)
+        top = np.array([max(float(row[f"p{g}"]) for g in range(5)) for row in graded])
+        sure = top >= HIGH
+        low, high = interval(kept, len(mine))
+        of_sure = f"{right[sure].mean():.2f}" if sure.any() else "-"
+        print(
+            f"| {name} | {len(mine)} | {refused:.2f} "
+            f"| {kept / len(mine):.3f} ({low:.3f} to {high:.3f}) | {right.mean():.3f} "
+            f"| {top.mean():.3f} | {sure.mean():.2f} | {of_sure} |"
+        )
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--data", type=Path, required=True)
+    words.add_argument("--knees", type=int, default=150)
+    words.add_argument("--csv", type=Path, default=Path("robustness.csv"))
+    given = words.parse_args()
+    report(grade_all(held_out(given.data, given.knees), given.csv))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Calibration to a hospital's own readers: few numbers, fitted, and judged on other patients."""
