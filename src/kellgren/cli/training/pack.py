@@ -36,9 +36,10 @@ def pack_campaign(
         typer.Option(help="Manifest of an earlier pack, whose files are not packed again."),
     ] = None,
 ) -> None:
-    """Pack what a campaign has finished, in checked pieces, for `train merge`; no checkpoints, no kept epochs.
+    """Pack what a campaign has finished, in checked pieces, for `train merge`; no checkpoints.
 
     Where not all has room: tables first, then members trained on all knees, then fold members.
+    Kept epochs are not packed.
 
     Needs the extra train.
     """
