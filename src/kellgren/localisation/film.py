@@ -18,6 +18,7 @@ from kellgren.localisation.candidates import candidates, is_knee
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
+from kellgren.localisation.labels import without_labels
 from kellgren.localisation.laterality import (
     both_for_one,
     check_side,
@@ -144,7 +145,12 @@ def _joints_within(
 ) -> list[DetectedKnee]:
     """The joints of a picture without a border."""
     header = check_header(radiograph.header)
-    pixels, detections, inversion = upright_grey(radiograph.pixels, localiser)
+    bare = without_labels(radiograph)
+    graded, detections, inversion = upright_grey(bare, localiser)
+    pixels = graded  # as the film shows it, labels included: for the gate and to read letters
+    if bare is not radiograph.pixels:
+        is_turned_over = inversion.verdict == "warning"
+        pixels = np.float32(1) - radiograph.pixels if is_turned_over else radiograph.pixels
     if not detections:
         checks = (check_knee(None, localiser), inversion)
         whole = DetectedKnee(whole_knee(radiograph, Side.UNKNOWN), checks, 0.0)
@@ -152,7 +158,7 @@ def _joints_within(
         return [replace(knee, checks=(*header, *knee.checks))]
     detections = sorted(candidates(detections, localiser), key=lambda d: d.region.centre[0])
     examined = [
-        (_examine(radiograph, pixels, detection, localiser, inversion), detection)
+        (_examine(radiograph, (pixels, graded), detection, localiser, inversion), detection)
         for detection in detections
     ]
     sided = _sided(radiograph, pixels, examined, statements)
@@ -256,23 +262,33 @@ def _shows_knee(detections: list[Detection], localiser: Localiser) -> bool:
 
 def _examine(
     radiograph: Radiograph,
-    pixels: Plane,
+    planes: tuple[Plane, Plane],
     detection: Detection,
     localiser: Localiser,
     inversion: Check,
 ) -> DetectedKnee:
-    """One knee with all checks but that of its side, to which the other knees belong."""
-    crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
-    outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
+    """One knee with all checks but that of its side, to which the other knees belong.
+
+    Args:
+        radiograph: gives the pixel spacing.
+        planes: the film with its labels, which is checked, and without them, which is graded.
+        detection: of the knee.
+        localiser: that found it.
+        inversion: what was found of the film's grey values.
+    """
+    shown, graded = planes
+    crop = _crop(radiograph, graded, detection, Side.UNKNOWN)
+    seen = crop if shown is graded else _crop(radiograph, shown, detection, Side.UNKNOWN)
+    outside = 0.0 if crop.region is None else share_outside(detection.region, shown.shape)
     corrected = inversion.verdict == "warning" or is_turned(detection.region)
     view = check_view(detection, localiser, share_outside=outside)
     checks = (
         check_knee(detection, localiser),
         check_certainty(view, detection.confidence) if corrected else view,
         inversion,
-        check_exposure(crop.pixels),
+        check_exposure(seen.pixels),
         check_colour(radiograph.colours),
-        *gate_checks(crop.pixels, corrected=corrected),
+        *gate_checks(seen.pixels, corrected=corrected),
     )
     return DetectedKnee(crop, checks, detection.confidence)
 
