@@ -24,6 +24,7 @@ from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
+from kellgren.localisation.picture_checks import film_warnings
 from kellgren.reading import FilmReadings, KneeReading, RefusedJoint
 
 
@@ -274,7 +275,7 @@ class Ensemble:
             image=image,
             side=knee.crop.side,
             **_graded(panel.probabilities),
-            warnings=(*warnings, *knee.warnings),
+            warnings=(*film_warnings(warnings, knee.checks), *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from kellgren.imaging.colour import Colours, colours_of
+from kellgren.imaging.colour import READ_AS_GREY, Colours, colours_of
 from kellgren.imaging.grey_scaling import EXPORT_GREY, Scaled, scaled, scaled_words, unit_floats
 from kellgren.imaging.native_stderr import native_stderr_silenced
 from kellgren.imaging.picture import (
@@ -130,7 +130,7 @@ def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:
     red, green, blue = image.split()
     spreads = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
     if max(np.asarray(spread).max() for spread in spreads) > COLOUR_TOLERANCE:
-        warnings.append("colour picture: its luminance is read, check that it is an X-ray")
+        warnings.append(READ_AS_GREY)
     return image.convert("L")
 
 

@@ -147,7 +147,7 @@ def _joints_within(
     header = check_header(radiograph.header)
     bare = without_labels(radiograph)
     graded, detections, inversion = upright_grey(bare, localiser)
-    pixels = graded  # as the film shows it, labels included: for the gate and to read letters
+    pixels = graded  # as the film shows it, labels included: letters are read
     if bare is not radiograph.pixels:
         is_turned_over = inversion.verdict == "warning"
         pixels = np.float32(1) - radiograph.pixels if is_turned_over else radiograph.pixels
@@ -158,7 +158,7 @@ def _joints_within(
         return [replace(knee, checks=(*header, *knee.checks))]
     detections = sorted(candidates(detections, localiser), key=lambda d: d.region.centre[0])
     examined = [
-        (_examine(radiograph, (pixels, graded), detection, localiser, inversion), detection)
+        (_examine(radiograph, graded, detection, localiser, inversion), detection)
         for detection in detections
     ]
     sided = _sided(radiograph, pixels, examined, statements)
@@ -262,33 +262,23 @@ def _shows_knee(detections: list[Detection], localiser: Localiser) -> bool:
 
 def _examine(
     radiograph: Radiograph,
-    planes: tuple[Plane, Plane],
+    pixels: Plane,
     detection: Detection,
     localiser: Localiser,
     inversion: Check,
 ) -> DetectedKnee:
-    """One knee with all checks but that of its side, to which the other knees belong.
-
-    Args:
-        radiograph: gives the pixel spacing.
-        planes: the film with its labels, which is checked, and without them, which is graded.
-        detection: of the knee.
-        localiser: that found it.
-        inversion: what was found of the film's grey values.
-    """
-    shown, graded = planes
-    crop = _crop(radiograph, graded, detection, Side.UNKNOWN)
-    seen = crop if shown is graded else _crop(radiograph, shown, detection, Side.UNKNOWN)
-    outside = 0.0 if crop.region is None else share_outside(detection.region, shown.shape)
+    """One knee with all checks but that of its side, to which the other knees belong."""
+    crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
+    outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
     corrected = inversion.verdict == "warning" or is_turned(detection.region)
     view = check_view(detection, localiser, share_outside=outside)
     checks = (
         check_knee(detection, localiser),
         check_certainty(view, detection.confidence) if corrected else view,
         inversion,
-        check_exposure(seen.pixels),
+        check_exposure(crop.pixels),
         check_colour(radiograph.colours),
-        *gate_checks(seen.pixels, corrected=corrected),
+        *gate_checks(crop.pixels, corrected=corrected),
     )
     return DetectedKnee(crop, checks, detection.confidence)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from kellgren.arrays import Float32Array, Mask
+from kellgren.arrays import Float32Array, IntArray, Mask
 from kellgren.imaging.grey_range import grown
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import Plane
 from kellgren.localisation.shapes import shapes
 
 _TALLEST = 0.12  # height of a letter, of the film's: what is taller is no label
+_SLIM = 1.5  # width over height, at most
+_GAP = 0.8  # of the taller one's height, between two letters of a line
+_LEAST_LETTERS = 3
+_MOST_LETTERS = 300
 _MOST = 0.1  # of the film's pixels
 _EDGE = 2  # pixels around a letter that its soft edge lies in
 _MARGIN = 10  # pixels around it whose grey values serve
@@ -24,22 +28,45 @@ def without_labels(radiograph: Radiograph) -> Plane:
 
 
 def label_mask(outliers: Mask) -> Mask | None:
-    """Where a label lies; ``None``: nowhere.
+    """Where writing lies; ``None``: nowhere.
 
     Args:
-        outliers: ``(H, W)`` pixels far brighter or darker than all others. What of them is as
-            small as letters, and stands within the picture, is a label; a frame, a border or a
-            large opaque part is none.
+        outliers: ``(H, W)`` pixels far brighter or darker than all others. Shapes as small and as
+            slim as letters, three or more in a line, are writing. A frame, a large opaque part or
+            a screw is none, and no single letter: the gate is to judge them.
     """
-    height, width = outliers.shape
-    small = np.zeros_like(outliers)
-    for left, top, right, bottom in shapes(outliers):
-        is_inside = left > 0 and top > 0 and right < width and bottom < height
-        if is_inside and bottom - top <= max(3, _TALLEST * height):
-            small[top:bottom, left:right] |= outliers[top:bottom, left:right]
-    if not small.any() or small.mean() > _MOST:
+    letters = _letters(outliers)
+    if not letters.size:
         return None
-    return grown(small, _EDGE)
+    writing = np.zeros_like(outliers)
+    for left, top, right, bottom in letters[_in_lines(letters)].tolist():
+        writing[top:bottom, left:right] |= outliers[top:bottom, left:right]
+    if not writing.any() or writing.mean() > _MOST:
+        return None
+    return grown(writing, _EDGE)
+
+
+def _letters(outliers: Mask) -> IntArray:
+    """Boxes of the shapes that may be letters: left, top, right and bottom of each."""
+    boxes = np.array(shapes(outliers), dtype=np.int64).reshape(-1, 4)
+    tall, wide = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
+    are_small = (tall <= _TALLEST * outliers.shape[0]) & (wide <= np.maximum(_SLIM * tall, 3))
+    found = boxes[are_small]
+    return found if len(found) <= _MOST_LETTERS else boxes[:0]
+
+
+def _in_lines(boxes: IntArray) -> Mask:
+    """Which of the boxes stand in a line of three or more: side by side, and close."""
+    left, top, right, bottom = boxes.T
+    tall = np.maximum(bottom - top, 1)
+    higher = np.maximum(tall, tall[:, None])
+    shared = np.minimum(bottom, bottom[:, None]) - np.maximum(top, top[:, None])
+    gap = np.maximum(left, left[:, None]) - np.minimum(right, right[:, None])
+    beside = (shared > 0) & (gap <= _GAP * higher)  # full stops and colons are less tall
+    reach = beside.astype(np.int64)
+    for _ in range(int(np.ceil(np.log2(len(boxes) + 1)))):
+        reach = (reach @ reach > 0).astype(np.int64)
+    return np.asarray((reach * (2 * tall >= higher)).sum(axis=1) >= _LEAST_LETTERS)
 
 
 def filled(pixels: Plane, label: Mask) -> Plane:

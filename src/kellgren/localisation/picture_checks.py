@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kellgren.imaging.colour import Colours
+from collections.abc import Sequence
+
+from kellgren.imaging.colour import READ_AS_GREY, Colours
 from kellgren.knee import Plane
 from kellgren.localisation.check import Check
 from kellgren.localisation.picture_gate import Limits, default_gate
@@ -104,3 +106,9 @@ def check_colour(colours: Colours | None) -> Check:
         text = f"a heat map, photo or composite, no radiograph: {measured}, in several hues"
         return Check("colour", "refused", text)
     return Check("colour", "warning", f"coloured marks: {measured}")
+
+
+def film_warnings(warnings: Sequence[str], checks: Sequence[Check]) -> tuple[str, ...]:
+    """Warnings of a file as it was read, without what a check of its colours says in more words."""
+    told = any(check.name == "colour" and check.verdict != "passed" for check in checks)
+    return tuple(warning for warning in warnings if not (told and warning == READ_AS_GREY))
