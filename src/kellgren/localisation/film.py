@@ -31,6 +31,7 @@ from kellgren.localisation.laterality import (
 from kellgren.localisation.letters import letters_beside
 from kellgren.localisation.picture_checks import check_certainty, check_colour, gate_checks
 from kellgren.localisation.quality import (
+    Missing,
     check_exposure,
     check_header,
     check_inversion,
@@ -38,7 +39,7 @@ from kellgren.localisation.quality import (
     check_knee,
     check_view,
     is_turned,
-    share_outside,
+    missing,
 )
 
 FORCED = "refused, and graded only because that was forced"
@@ -269,9 +270,9 @@ def _examine(
 ) -> DetectedKnee:
     """One knee with all checks but that of its side, to which the other knees belong."""
     crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
-    outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
+    beyond = Missing() if crop.region is None else missing(detection.region, pixels.shape)
     corrected = inversion.verdict == "warning" or is_turned(detection.region)
-    view = check_view(detection, localiser, share_outside=outside)
+    view = check_view(detection, localiser, beyond)
     checks = (
         check_knee(detection, localiser),
         check_certainty(view, detection.confidence) if corrected else view,
