@@ -110,7 +110,7 @@ def _ended(spool: Path) -> int:
 def _of_report(report: Dataset | None) -> Heard:
     if report is None:
         return Heard((), ("no answer",), "")
-    comments = report_texts(report, "Comment")
     if not sides_of(report):
-        return Heard((), tuple(comments), "")
-    return Heard(tuple(_SIDES[side] for side in sides_of(report)), (), "\n".join(comments))
+        return Heard((), tuple(report_texts(report, "Comment")), "")
+    said = report_texts(report, "Algorithm Parameters")
+    return Heard(tuple(_SIDES[side] for side in sides_of(report)), (), "\n".join(said))
