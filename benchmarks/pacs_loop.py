@@ -1,12 +1,14 @@
 """A whole loop with a real Orthanc: films in, answers out, and kill -9 in the middle.
 
     apt-get install -y orthanc
-    python benchmarks/pacs_loop.py [--films 200] [--kills 5] [--kill-all] [--model BUNDLE]
+    python benchmarks/pacs_loop.py [--films 200] [--kills 5] [--kill-all] [--tls] [--model BUNDLE]
 
 Films are stored in Orthanc, `examples/orthanc/route_films.py` sends them to `kellgren listen`, and
 `kellgren listen` sends its answers to Orthanc, all set up as docs/how-to/connect-a-pacs.md has it.
 The station is killed at random moments while it works, with --kill-all the route and Orthanc too,
-and each is started again. Then Orthanc is asked what it holds for every study.
+and each is started again. All the time some connections drip: each sends the station a byte now and
+then, and comes again when it is closed. With --tls both ways are encrypted, with certificates on
+both sides. Then Orthanc is asked what it holds for every study.
 Exit code 0: one answer each, none twice, within the time limit.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import socket
 import sys
 import tempfile
 import threading
@@ -28,7 +31,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from kellgren.pacs.spool import counts  # noqa: E402
-from pacs_network import Listening, Orthanc, Routing, free_port, has_orthanc, write_films  # noqa: E402
+from pacs_network import (  # noqa: E402
+    Identities,
+    Listening,
+    Orthanc,
+    Routing,
+    free_port,
+    has_orthanc,
+    write_films,
+)
 
 ANSWER = Counter(["SR", "OT", "SEG", "PR"])
 PROGRESS_S = 10
@@ -55,13 +66,42 @@ def uids(one: int) -> dict[str, str]:
     }
 
 
+class Dripping:
+    """Connections that send a byte now and then, of a request whose end never comes."""
+
+    def __init__(self, port: int, number: int) -> None:
+        self._port, self._wires = port, [None] * number
+        self.opened = 0
+        threading.Thread(target=self._drip, daemon=True).start()
+
+    def _drip(self) -> None:
+        while True:
+            self._wires = [self._one_byte(wire) for wire in self._wires]
+            time.sleep(0.2)
+
+    def _one_byte(self, wire: socket.socket | None) -> socket.socket | None:
+        try:
+            if wire is None:
+                wire = socket.create_connection(("127.0.0.1", self._port), timeout=5)
+                self.opened += 1
+                wire.sendall(b"\x01\x00\x00\x01\x00\x00")
+            wire.sendall(b"\x00")
+        except OSError:  # closed, or the station is away
+            return None
+        return wire
+
+
 class Hospital:
     """Orthanc, the route and the station, each of which can die and be started again."""
 
-    def __init__(self, folder: Path, more: list[str]) -> None:
+    def __init__(self, folder: Path, more: list[str], *, drips: int, tls: bool) -> None:
         self.spool, self.port = folder / "spool", free_port()
         self._state, self._more = folder / "route.json", more
-        self.archive = Orthanc(folder / "orthanc", self.port)
+        identities = Identities(folder / "tls") if tls else None
+        if identities is not None:
+            self._more = [*more, *identities.options]
+        self.archive = Orthanc(folder / "orthanc", self.port, identities)
+        self.dripping = Dripping(self.port, drips)
         self.deaths: Counter[str] = Counter()
         self.lines: list[str] = []
         self.start_station()
@@ -119,10 +159,19 @@ def wait(spool: Path, wanted: int, end: float) -> bool:
     return True
 
 
-def loop(folder: Path, number: int, victims: list[str], seconds: float, more: list[str]) -> bool:
+def loop(
+    folder: Path,
+    number: int,
+    victims: list[str],
+    seconds: float,
+    more: list[str],
+    *,
+    drips: int,
+    tls: bool,
+) -> bool:
     chance = random.Random(0)
     made = films(folder / "films", number)
-    hospital = Hospital(folder, more)
+    hospital = Hospital(folder, more, drips=drips, tls=tls)
     try:
         began = time.monotonic()
         threading.Thread(target=hospital.upload, args=[made], daemon=True).start()
@@ -151,6 +200,7 @@ def report(
     print(f"acknowledged by the station: {sum(counts(hospital.spool).values())}")
     print(f"answered once {once}, twice {twice}, never {number - once - twice}")
     print(f"films that came again and were known: {again}")
+    print(f"connections that dripped: {hospital.dripping.opened}")
     print(f"{took:.0f} s, starts included: {60 * number / took:.0f} films a minute")
     return once == number and twice == 0
 
@@ -162,6 +212,8 @@ if __name__ == "__main__":
     parser.add_argument("--kill-all", action="store_true", help="the route and Orthanc as well")
     parser.add_argument("--seconds", type=float, default=900, help="time limit")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--drips", type=int, default=12, help="connections that drip")
+    parser.add_argument("--tls", action="store_true", help="DICOM over TLS, both ways")
     parser.add_argument("--model", help="folder of a bundle; the default one otherwise")
     chosen = parser.parse_args()
     if not has_orthanc():
@@ -169,5 +221,6 @@ if __name__ == "__main__":
     victims = ["station"] * chosen.kills + ["route", "archive"] * chosen.kill_all
     more = ["--workers", str(chosen.workers), *(["--model", chosen.model] if chosen.model else [])]
     with tempfile.TemporaryDirectory() as scratch:
-        passed = loop(Path(scratch), chosen.films, victims, chosen.seconds, more)
+        given = Path(scratch), chosen.films, victims, chosen.seconds, more
+        passed = loop(*given, drips=chosen.drips, tls=chosen.tls)
         sys.exit(not passed)

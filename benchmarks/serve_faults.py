@@ -150,8 +150,8 @@ def told(watch: Watch, began: float, over: float) -> bool:
     return began_s <= TRUE_WITHIN_S and over_s <= TRUE_WITHIN_S
 
 
-def locked(films: list[Film], folder: Path, workers: int) -> bool:
-    """Another program holds the database's write lock."""
+def locked(films: list[Film], folder: Path, workers: int, seconds: float) -> bool:
+    """Another program holds the database's write lock for some seconds."""
     ledger = Ledger()
     with closing(Served(folder / "store", workers)) as served:
         server = served.server
@@ -159,7 +159,7 @@ def locked(films: list[Film], folder: Path, workers: int) -> bool:
             with closing(sqlite3.connect(folder / "store" / "cases.sqlite")) as other:
                 other.execute("BEGIN IMMEDIATE")
                 began = time.monotonic()
-                time.sleep(FAULT_S)
+                time.sleep(seconds)
             over = time.monotonic()
             time.sleep(TRUE_WITHIN_S)
         settle(server, ledger)
@@ -332,14 +332,14 @@ class Served:
             self.server.stop()
 
 
-def run(part: str, workers: int, slow: int) -> bool:
+def run(part: str, workers: int, slow: int, fault_s: float = FAULT_S) -> bool:
     """One fault; whether every promise was kept."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         films = make_films(folder, [0.5, 1, 1.5, 2])
         parts = {
             "full-disk": lambda: full_disk(films, folder, workers),
-            "locked": lambda: locked(films, folder, workers),
+            "locked": lambda: locked(films, folder, workers, fault_s),
             "lost-base": lambda: lost_base(films, folder, workers),
             "hostile": lambda: hostile(films, folder, workers, slow),
             "drip": lambda: drip(films, folder, workers, slow),

@@ -3,7 +3,8 @@
     python benchmarks/serve_load.py --part load   [--clients 64] [--seconds 180]
     python benchmarks/serve_load.py --part slow   [--slow 500]
     python benchmarks/serve_load.py --part kills  [--kills 50]
-    python benchmarks/serve_load.py --part full-disk | locked | lost-base | grader-kills
+    python benchmarks/serve_load.py --part full-disk | lost-base | grader-kills
+    python benchmarks/serve_load.py --part locked  [--lock-seconds 40]
     python benchmarks/serve_load.py --part drip | hostile  [--slow 500]
 
 Everything happens on 127.0.0.1, against a server that this program starts with the default model
@@ -42,7 +43,7 @@ from kellgren import Ensemble
 
 KNEES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 OPEN = ("waiting", "working")
-HEALTH_S, POLL_S = 1.0, 0.5
+HEALTH_S, POLL_S, REFUSAL_S = 1.0, 0.5, 0.1
 
 
 @dataclass
@@ -256,7 +257,10 @@ def report(tally: Tally, health: list[float]) -> bool:
             f"slowest {max(tally.seconds):.1f} s"
         )
     if tally.refusals:
-        print(f"503: median {statistics.median(tally.refusals):.2f} s after the upload began")
+        refused = statistics.median(tally.refusals)
+        print(f"503: median {refused:.3f} s after the upload began")
+        if refused > REFUSAL_S:
+            tally.broke(f"half of the refusals took over {REFUSAL_S:g} s")
     for what, count in sorted(tally.counts.items()):
         print(f"{what}: {count}")
     for what, count in sorted(tally.broken.items()):
@@ -451,11 +455,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--queue", type=int, default=32)
+    parser.add_argument("--lock-seconds", type=float, default=10, help="of the part `locked`")
     options = parser.parse_args()
     if options.part in faults:
         import serve_faults
 
-        sys.exit(0 if serve_faults.run(options.part, options.workers, options.slow) else 1)
+        given = (options.part, options.workers, options.slow, options.lock_seconds)
+        sys.exit(0 if serve_faults.run(*given) else 1)
     parts = {
         "load": lambda: load(options.clients, options.seconds, options.workers, options.queue),
         "slow": lambda: slow(options.slow, options.workers, options.queue),

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kellgren.errors import BundleError
+from kellgren.model_files.regular import read_regular
 
-MOST_CARD_BYTES = 16 * 2**20
+MOST_CARD_BYTES = 4 * 2**20
+"""The largest of the package has 27 kB."""
 MOST_FILE_BYTES = 2 * 2**30
 """An ONNX file, being one protocol buffer, can hold no more."""
 
@@ -111,12 +113,7 @@ class CheckedFiles:
             BundleError: as of `read`, of the first that is not as it was written.
         """
         for name in self.checksums:
-            path = self._path(name)
-            _check_size(path, MOST_FILE_BYTES, self.remedy)
-            try:
-                self._compare(path, file_checksum(path))
-            except OSError as error:
-                raise _unreadable(path, error, self.remedy) from None
+            self.read(name)
 
     def read(self, name: str) -> bytes:
         """The content of a file: the very bytes whose checksum fits the card.
@@ -153,25 +150,11 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_size(path: Path, most: int, remedy: str) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise _unreadable(path, error, remedy) from None
-    if size > most:
-        raise BundleError(
-            path, f"is damaged: it has {size} bytes, {most} are the most possible", remedy
-        )
-
-
 def _read(path: Path, most: int, remedy: str) -> bytes:
-    _check_size(path, most, remedy)
     try:
-        return path.read_bytes()
+        return read_regular(path, most)
     except OSError as error:
-        raise _unreadable(path, error, remedy) from None
-
-
-def _unreadable(path: Path, error: OSError, remedy: str) -> BundleError:
-    reason = error.strerror or type(error).__name__
-    return BundleError(path, f"cannot be read ({reason})", remedy)
+        reason = error.strerror or type(error).__name__
+        raise BundleError(path, f"cannot be read ({reason})", remedy) from None
+    except ValueError as error:
+        raise BundleError(path, f"is damaged: {error}", remedy) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 import tempfile
 from pathlib import Path
@@ -248,6 +249,13 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidPack, match="cannot be read") as refusal:
             read_contents(path)
         assert refusal.value.subject == str(path)
+
+
+def test_a_manifest_without_an_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pack.json")
+    for path in (tmp_path / "pipe.pack.json", Path("/dev/zero")):
+        with pytest.raises(InvalidPack, match="cannot be read"):
+            read_contents(path)
 
 
 def test_an_archive_cut_short_is_told_even_with_the_right_checksums(tmp_path: Path) -> None:

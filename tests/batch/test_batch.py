@@ -29,7 +29,7 @@ from kellgren.reading_schema import ModelRecord
 from kellgren.reading_tables import write_csv
 
 KNEES = sorted(EXAMPLES.glob("*.png"))
-BATCH = 240
+BATCH = 112
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_bad_files_are_listed_and_the_rest_is_graded(
 def test_workers_change_neither_order_nor_numbers(
     batch: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
-    images = collect([str(batch)]).images[:40][::-1]
+    images = collect([str(batch)]).images[:16][::-1]
     tables = []
     for workers in (1, 2, 5):
         found = [row for o in grade_files(ensemble, images, workers=workers) for row in o.rows()]
@@ -135,7 +135,7 @@ def test_a_killed_batch_goes_on_as_if_nothing_had_happened(
     assert kellgren(*arguments, whole) == 1
     regraded: list[int] = []
 
-    for moment in (1, 40, 110):
+    for moment in (1, 12, 30):
         killed_after(moment, journal, command(*arguments, table, "--resume"))
         assert not table.exists()  # a table is there whole or not at all
         regraded.append(journal.read_bytes().count(b"\n"))

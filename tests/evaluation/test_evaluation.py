@@ -365,8 +365,8 @@ def test_intervals_cover_the_truth_when_knees_of_a_patient_are_alike():
     by_patient, by_knee = 0, 0
     for trial in range(200):
         truth, predicted = correlated_pairs(rng, 300)
-        grouped = score(truth, predicted, None, pairs_of(600), resamples=500, seed=trial).accuracy
-        single = score(truth, predicted, None, range(600), resamples=500, seed=trial).accuracy
+        grouped = score(truth, predicted, None, pairs_of(600), resamples=250, seed=trial).accuracy
+        single = score(truth, predicted, None, range(600), resamples=250, seed=trial).accuracy
         by_patient += grouped.low <= 0.7 <= grouped.high
         by_knee += single.low <= 0.7 <= single.high
     assert 0.90 <= by_patient / 200 <= 0.98

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.explanation.cam import heat, regridded
 from kellgren.explanation.faithfulness import Curves
@@ -16,15 +16,38 @@ from kellgren.explanation.film_picture import LONGEST, draw_film
 from kellgren.explanation.overlay import (
     GRADE_COLOURS,
     KNEE,
+    NOTICE,
     Caption,
     blend,
     draw_overlay,
+    draw_refusal,
     heat_colours,
     png_bytes,
 )
 from kellgren.explanation.similar import SAME_FILM, SimilarKnees, Source, joined
 from kellgren.grades import Grade, Side
 from kellgren.knee import KneeCrop, Region
+
+# --- the sheet of a refused joint -----------------------------------------------------------------
+
+
+def test_the_sheet_of_a_refused_joint_says_what_this_software_is_not() -> None:
+    """Below the reason, whatever its length, in the ink of quiet words."""
+    knee = np.zeros((64, 64), dtype=np.float32)
+    short, long = (
+        np.asarray(draw_refusal(knee, Side.LEFT, reason)) for reason in ("No knee.", "Word. " * 60)
+    )
+    lines = np.flatnonzero((short != short[0, 0]).any(axis=2)[:, KNEE + 60 :].any(axis=1))
+    last = slice(int(lines[-1]) - 12, int(lines[-1]) + 1)
+    assert lines[-1] > KNEE
+    expected = Image.new("L", (600, 40))
+    ImageDraw.Draw(expected).text((2, 2), NOTICE, 255, ImageFont.load_default(14), "lt")
+    box = expected.getbbox()
+    assert box is not None
+    drawn = np.flatnonzero((short[last, KNEE + 40 :] != short[0, 0]).any(axis=(0, 2)))
+    assert abs((drawn[-1] - drawn[0] + 1) - (box[2] - box[0])) <= 1
+    np.testing.assert_array_equal(long[last], short[last])
+
 
 # --- the map -------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ def test_the_index_fits_its_networks_however_they_vote(index: SimilarKnees, tmp_
     assert index.places(bundle) == (0, 1)
     members = tuple(reversed(bundle.card.members))
     another = bundle.card.model_copy(update={"name": "another vote", "members": members})
-    assert index.places(Bundle(bundle.folder, another)) == (1, 0)
+    assert index.places(Bundle(bundle.folder, another, "")) == (1, 0)
     assert index.places(make_bundle(tmp_path / "tiny")) is None
 
 

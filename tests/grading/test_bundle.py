@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
+from kellgren.cli import terminal
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError, InvalidPredictions, TrainingError
@@ -452,11 +453,16 @@ def test_runs_that_do_not_belong_together_are_refused(
 
 
 def test_knees_that_only_some_backbones_held_out_are_left_out(
-    campaign: tuple[Path, list[Knee]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    campaign: tuple[Path, list[Knee]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, knees = campaign
     labels = tmp_path / "knees.csv"
     write_manifest(knees, labels)
+    show, shown = terminal.show_choice, []
+    monkeypatch.setattr(terminal, "show_choice", lambda *seen: (shown.append(seen), show(*seen)))
     jobs = folder / "jobs"
     runs = [jobs / "weak-64-f0-abc", jobs / "strong-64-f0-abc", jobs / "strong-64-f1-abc"]
     outputs = {name: tmp_path / f"choice.{name}" for name in ("csv", "json", "png")}
@@ -477,6 +483,14 @@ def test_knees_that_only_some_backbones_held_out_are_left_out(
     best = max(float(row["qwk"]) for row in rows(outputs["csv"]))
     assert best == pytest.approx(told["naive"], abs=1e-6)
     assert outputs["png"].read_bytes().startswith(b"\x89PNG")
+
+    for width in (40, 60, 80, 120, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        show(*shown[0])
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines())) <= width
+        assert {f"{float(row['qwk']):.4f}" for row in rows(outputs["csv"])} <= set(said.split())
+        assert ("  members: " in said) == (width == 40)
 
 
 def test_the_papers_protocol_and_ours_on_the_same_test_knees(

@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +28,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from command_line import EXAMPLES, ROOT, command, environment
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
+from kellgren.pacs.spool import Spool
 
 PATIENCE = 120  # seconds: only a hang takes so long, however busy the machine
 STUDY_ROOT = "1.2.826.0.1.3680043.8.498.77"
@@ -53,13 +56,17 @@ def write_films(folder: Path, pixels: np.ndarray, number: int, **elements: Any) 
     ]
 
 
-def send(port: int, datasets: Sequence[Path | Dataset]) -> list[int]:
+def send(
+    port: int,
+    datasets: Sequence[Path | Dataset],
+    tls: tuple[ssl.SSLContext, str] | None = None,
+) -> list[int]:
     """C-STORE each; the statuses, 0xFFFF where there was no answer."""
     station = AE("SENDER")
     for path in datasets:
         made = path if isinstance(path, Dataset) else dcmread(path, stop_before_pixels=True)
         station.add_requested_context(made.SOPClassUID, made.file_meta.TransferSyntaxUID)
-    association = station.associate("127.0.0.1", port, ae_title="ANYONE")
+    association = station.associate("127.0.0.1", port, ae_title="ANYONE", tls_args=tls)
     assert association.is_established
     statuses = []
     for path in datasets:
@@ -108,10 +115,51 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Identity:
+    """A certificate and its key."""
+
+    certificate: Path
+    key: Path
+
+
+def signed(folder: Path, name: str, authority: Identity | None = None) -> Identity:
+    """A certificate for a name on this machine, signed by an authority or by itself."""
+    made = Identity(folder / f"{name}.pem", folder / f"{name}.key")
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    words += ["-keyout", str(made.key), "-out", str(made.certificate)]
+    if authority is not None:
+        words += ["-CA", str(authority.certificate), "-CAkey", str(authority.key)]
+        words += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:archive.example"]
+        words += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(words, check=True, capture_output=True)
+    return made
+
+
+class Identities:
+    """An authority, and what it signed for the station and for the archive."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.authority = signed(folder, "authority")
+        self.station = signed(folder, "station", self.authority)
+        self.archive = signed(folder, "archive", self.authority)
+
+    @property
+    def options(self) -> list[str]:
+        """Of `kellgren listen`, for TLS with certificates on both sides, both ways."""
+        certificate, key = str(self.station.certificate), str(self.station.key)
+        authority = str(self.authority.certificate)
+        incoming = ["--tls-certificate", certificate, "--tls-key", key, "--tls-clients", authority]
+        outgoing = ["--answer-certificate", certificate, "--answer-key", key]
+        return [*incoming, *outgoing, "--answer-ca", authority]
+
+
 class AnswerPeer:
     """A storage SCP that keeps what it gets: ``(film, kind, identifier, hash)`` in that order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.got: list[tuple[str, str, str, str]] = []
         self.kept: list[Dataset] = []
         self.refused: set[str] = set()
@@ -119,7 +167,10 @@ class AnswerPeer:
         station.supported_contexts = AllStoragePresentationContexts
         self._station = station
         self._server: Any = station.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+            ("127.0.0.1", 0),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._store)],
+            ssl_context=tls,
         )
         self.address = f"127.0.0.1:{self._server.server_address[1]}/ARCHIVE"
 
@@ -209,12 +260,25 @@ def documented_settings() -> dict[str, Any]:
 class Orthanc:
     """A real Orthanc with an empty archive, set up as the how-to page has it."""
 
-    def __init__(self, folder: Path, kellgren_port: int) -> None:
+    def __init__(
+        self, folder: Path, kellgren_port: int, identities: Identities | None = None
+    ) -> None:
         self.dicom_port, http_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{http_port}"
         folder.mkdir(parents=True)
         settings = documented_settings()
-        settings["DicomModalities"]["kellgren"][2] = kellgren_port
+        title, host, _ = settings["DicomModalities"]["kellgren"]
+        station = {"AET": title, "Host": host, "Port": kellgren_port}
+        settings["DicomModalities"]["kellgren"] = station
+        if identities is not None:
+            station["UseDicomTls"] = True
+            settings |= {
+                "DicomTlsEnabled": True,
+                "DicomTlsCertificate": str(identities.archive.certificate),
+                "DicomTlsPrivateKey": str(identities.archive.key),
+                "DicomTlsTrustedCertificates": str(identities.authority.certificate),
+                "DicomTlsRemoteCertificateRequired": True,
+            }
         settings |= {
             "StorageDirectory": str(folder / "archive"),
             "IndexDirectory": str(folder / "archive"),
@@ -269,8 +333,10 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, kellgren_port: int) -> Iterator[Orthanc]:
-    server = Orthanc(folder, kellgren_port)
+def orthanc(
+    folder: Path, kellgren_port: int, identities: Identities | None = None
+) -> Iterator[Orthanc]:
+    server = Orthanc(folder, kellgren_port, identities)
     try:
         yield server
     finally:
@@ -279,3 +345,10 @@ def orthanc(folder: Path, kellgren_port: int) -> Iterator[Orthanc]:
 
 def has_orthanc() -> bool:
     return shutil.which("Orthanc") is not None
+
+
+def received(spool: Spool, key: str, content: bytes) -> bool:
+    """Have a spool receive a film, as it comes in from the network; whether it is new."""
+    part = spool.new_part()
+    part.write_bytes(content)
+    return spool.receive(key, part)

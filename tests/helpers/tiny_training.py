@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ from kellgren.training.runners.team import run_together
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GRADES = (0, 1, 2, 3, 4, 0, 0, 1, 2, 0, 3, 0)  # five of one grade, for five folds
 FOLDS = Folds({f"90000{n:02}": n % 4 // 3 for n in range(12)}, 2, 0)
+KNEE_PIXELS = 100  # of a side; more would be decoded again and again
 STEPS = 3  # of an epoch: nine knees to learn from, by threes
 ONE_CYCLE = {"name": "one-cycle", "peak_rate": 0.01}
 HEAD_THEN_ALL = {
@@ -98,14 +99,15 @@ def tiny_recipe(schedule: dict[str, Any], epochs: Sequence[int] = (2, 2), **chan
 
 
 def copied_knees(folder: Path) -> list[Knee]:
-    """Twelve knees of twelve patients: the examples under other names, graded at random."""
+    """Twelve knees of twelve patients: the examples, small, under other names, graded at random."""
     sources = sorted(EXAMPLES.glob("*.png"))
     knees = []
     folder.mkdir(parents=True, exist_ok=True)
     for number, grade in enumerate(GRADES):
         source = sources[number % len(sources)]
         image = folder / f"90000{number:02}{source.stem[-1]}.png"
-        shutil.copyfile(source, image)
+        with Image.open(source) as picture:
+            picture.resize((KNEE_PIXELS, KNEE_PIXELS)).save(image)
         patient, side = patient_and_side(image)
         knees.append(Knee(image, patient, side, Grade(grade), "", "chen2018-299"))
     return knees

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield node.module.split(".")[0]
+
+
+@cache
+def imported_by_each() -> dict[str, set[str]]:
+    """What each file of the package imports."""
+    return {name: set(imports(tree)) for name, tree in TREES.items()}
 
 
 def ran(*words: str) -> None:
@@ -95,15 +102,15 @@ def test_what_is_imported_is_declared() -> None:
 def test_each_library_stays_in_its_rooms(library: str) -> None:
     strays = [
         name
-        for name, tree in TREES.items()
-        if library in imports(tree) and not name.startswith(HOMES[library])
+        for name, known in imported_by_each().items()
+        if library in known and not name.startswith(HOMES[library])
     ]
     assert strays == []
 
 
 def test_nothing_is_ever_unpickled() -> None:
     for name, tree in TREES.items():
-        assert not UNPICKLERS & set(imports(tree)), name
+        assert not UNPICKLERS & imported_by_each()[name], name
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kellgren.pacs.spool import MAX_ATTEMPTS, Spool, counts
+from kellgren.pacs.spool import MAX_FAILURES, Spool, counts, is_suspect
+from pacs_network import received
 
 MODEL = {"name": "tiny"}
 KEY = "k" * 32
@@ -43,7 +44,7 @@ def answered(spool: Spool, film: Path) -> Path:
 
 
 def test_a_film_goes_from_state_to_state(spool: Spool) -> None:
-    assert spool.receive(KEY, b"film")
+    assert received(spool, KEY, b"film")
     assert states(spool) == {"waiting": 1}
     (film,) = spool.waiting()
     assert film.read_bytes() == b"film"
@@ -60,7 +61,7 @@ def test_a_film_goes_from_state_to_state(spool: Spool) -> None:
 
 @pytest.mark.parametrize("steps", range(4))
 def test_a_film_is_known_in_every_state(spool: Spool, steps: int) -> None:
-    assert spool.receive(KEY, b"film")
+    assert received(spool, KEY, b"film")
     if steps > 0:
         film = spool.claim(*spool.waiting())
     if steps > 1:
@@ -68,15 +69,15 @@ def test_a_film_is_known_in_every_state(spool: Spool, steps: int) -> None:
     if steps > 2:
         spool.finish(answer, "answered")
     before = states(spool)
-    assert not spool.receive(KEY, b"film again")
+    assert not received(spool, KEY, b"film again")
     assert states(spool) == before
-    assert spool.receive("j" * 32, b"another film")
+    assert received(spool, "j" * 32, b"another film")
 
 
 def test_films_wait_in_the_order_of_their_arrival(spool: Spool) -> None:
     keys = [letter * 32 for letter in "cab"]
     for age, key in enumerate(keys):
-        spool.receive(key, b"film")
+        received(spool, key, b"film")
         os.utime(spool.folder / "received" / f"{key}.0.dcm", (age, age))
     assert [film.name[:32] for film in spool.waiting()] == keys
     first = spool.claim(spool.waiting()[0])
@@ -85,39 +86,72 @@ def test_films_wait_in_the_order_of_their_arrival(spool: Spool) -> None:
 
 
 def test_a_reading_that_failed_through_no_fault_of_the_film_costs_no_attempt(spool: Spool) -> None:
-    spool.receive(KEY, b"film")
-    for _ in range(3 * MAX_ATTEMPTS):
+    received(spool, KEY, b"film")
+    for _ in range(9):
         spool.release(spool.claim(*spool.waiting()))
     assert [film.name for film in spool.waiting()] == [f"{KEY}.0.dcm"]
 
 
-def test_a_film_has_so_many_attempts_and_is_then_refused_with_the_reason(spool: Spool) -> None:
-    spool.receive(KEY, b"film")
-    attempts = 0
+def test_a_film_that_fails_so_often_is_refused_with_the_reason(spool: Spool) -> None:
+    received(spool, KEY, b"film")
+    failures = 0
     while waiting := spool.waiting():
-        spool.retry(spool.claim(*waiting))
-        attempts += 1
-    assert attempts == MAX_ATTEMPTS
+        spool.retry(spool.claim(*waiting), at_fault=True)
+        failures += 1
+    assert failures == MAX_FAILURES
     assert states(spool) == {"refused": 1}
     record = json.loads((spool.folder / "done" / f"{KEY}.json").read_text("utf-8"))
-    assert f"{MAX_ATTEMPTS}" in record["reason"]
+    assert f"{MAX_FAILURES}" in record["reason"]
+
+
+def test_deaths_that_prove_nothing_cost_a_film_nothing(spool: Spool) -> None:
+    received(spool, KEY, b"film")
+    for attempt in range(20):
+        (film,) = spool.waiting()
+        assert is_suspect(film) == (attempt > 0)
+        spool.retry(spool.claim(film), at_fault=False)
+    spool.retry(spool.claim(*spool.waiting()), at_fault=True)
+    for _ in range(20):
+        claimed = spool.claim(*spool.waiting())
+        assert claimed.exists()
+        spool = restarted(spool)
+    (film,) = spool.waiting()
+    assert is_suspect(film)
+    spool.retry(spool.claim(film), at_fault=True)  # the failure before was not forgotten
+    assert states(spool) == {"refused": 1}
+    spool.close()
+
+
+def test_other_content_under_a_known_identifier_is_another_film(spool: Spool) -> None:
+    key, other = spool.key("1.2.3", "0" * 64), spool.key("1.2.3", "1" * 64)
+    assert not spool.knows_identity(key)
+    assert received(spool, key, b"film")
+    spool.finish(spool.claim(*spool.waiting()), "answered")
+    again = restarted(spool)
+    assert again.knows_identity(other)
+    assert not received(again, key, b"film")
+    assert received(again, other, b"other")
+    assert not again.knows_identity(again.key("1.2.4", "0" * 64))
+    assert states(again) == {"answered": 1, "waiting": 1}
+    again.close()
 
 
 @pytest.mark.parametrize("stage", ["received", "reading", "outbox", "done"])
 def test_a_write_that_was_interrupted_leaves_nothing(spool: Spool, stage: str) -> None:
-    spool.receive(KEY, b"film")
+    received(spool, KEY, b"film")
     half = spool.folder / stage / f".{'j' * 32}.0.1a2b3c4d.dcm"
     half.write_bytes(b"half a fi")
+    spool.new_part().write_bytes(b"half a fi")
     assert states(spool) == {"waiting": 1}
     again = restarted(spool)
     assert not half.exists()
     assert states(again) == {"waiting": 1}
-    assert again.receive("j" * 32, b"the whole film")
+    assert received(again, "j" * 32, b"the whole film")
     again.close()
 
 
 def test_an_answer_that_was_interrupted_is_begun_anew(spool: Spool) -> None:
-    spool.receive(KEY, b"film")
+    received(spool, KEY, b"film")
     film = spool.claim(*spool.waiting())
     (spool.new_result_folder(film) / "01.dcm").write_bytes(b"half an ans")
     again = restarted(spool)
@@ -136,12 +170,12 @@ def test_whatever_happens_a_film_is_in_one_state(
     tmp_path_factory: pytest.TempPathFactory, events: list[str]
 ) -> None:
     spool = Spool(tmp_path_factory.mktemp("spool"), MODEL)
-    received = False
+    is_there = False
     for event in events:
         reading = [*(spool.folder / "reading").glob("*.dcm")]
         if event == "receive":
-            assert spool.receive(KEY, b"film") != received
-            received = True
+            assert received(spool, KEY, b"film") != is_there
+            is_there = True
         elif event == "claim" and spool.waiting():
             spool.claim(*spool.waiting())
         elif event == "post" and reading:
@@ -150,7 +184,7 @@ def test_whatever_happens_a_film_is_in_one_state(
             spool.finish(*spool.outgoing(), "answered")
         elif event == "crash":
             spool = restarted(spool)
-        assert sum(states(spool).values()) == received
+        assert sum(states(spool).values()) == is_there
     spool.close()
 
 

@@ -23,6 +23,7 @@ from kellgren.archives.contents import (
     is_safe_name,
 )
 from kellgren.archives.hashed import Hashed
+from kellgren.artefacts import file_checksum
 from kellgren.errors import InvalidPack
 
 MEGABYTE = 1_000_000
@@ -37,9 +38,7 @@ def describe(name: str, path: Path) -> PackedFile:
     """
     if not is_safe_name(name):
         raise InvalidPack(path, "has a name that cannot be packed", "Rename the file")
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return PackedFile(name=name, bytes=stream.tell(), sha256=digest)
+    return PackedFile(name=name, bytes=path.stat().st_size, sha256=file_checksum(path))
 
 
 def archive_bytes(files: Iterable[PackedFile]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tarfile
 import tempfile
@@ -16,7 +15,9 @@ from pydantic import ValidationError
 
 from kellgren.archives.contents import MANIFEST, PIECE, Advance, Contents, Kind, PackedFile
 from kellgren.archives.hashed import Hashed
+from kellgren.artefacts import file_checksum
 from kellgren.errors import InvalidPack
+from kellgren.model_files.regular import read_regular
 
 _MOST_MANIFEST_BYTES = 64_000_000
 _CHUNK = 1 << 20
@@ -76,9 +77,8 @@ def verify(pack: Pack) -> None:
     """
     damaged = []
     for piece, path in zip(pack.contents.pieces, pack.pieces, strict=True):
-        with path.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != piece.sha256:
-                damaged.append(piece.name)
+        if file_checksum(path) != piece.sha256:
+            damaged.append(piece.name)
     if damaged:
         raise InvalidPack(pack.path, f"damaged: {', '.join(damaged)}", "Fetch these once more")
 
@@ -186,9 +186,7 @@ def read_contents(path: Path) -> Contents:
         InvalidPack: it cannot be read, or a name in it would not stay inside a folder.
     """
     try:
-        if path.stat().st_size > _MOST_MANIFEST_BYTES:
-            raise InvalidPack(path, "is too large for a manifest", _PACK_AGAIN)
-        return Contents.model_validate_json(path.read_bytes())
+        return Contents.model_validate_json(read_regular(path, _MOST_MANIFEST_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"is not a pack's manifest ({first['msg']})"
@@ -196,6 +194,8 @@ def read_contents(path: Path) -> Contents:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InvalidPack(path, f"cannot be read ({reason})", "Fetch it once more") from None
+    except ValueError:
+        raise InvalidPack(path, "is too large for a manifest", _PACK_AGAIN) from None
 
 
 class _Joined:

@@ -87,13 +87,15 @@ def evaluate(
     """Score predicted grades against true ones, each metric with its 95 % interval."""
     from kellgren.cli import terminal
     from kellgren.cli.inputs import refuse_inputs
+    from kellgren.cli.manners.narrow import all_fitted
     from kellgren.cli.score_tables import render
 
     refuse_inputs((json, html), (predictions, labels, against), tables=False)
     ensemble = None if html is None else _ensemble(model)
     truth = _labels(labels)
     evaluated = _evaluated(predictions, against, truth, _Resampling(resamples, seed))
-    terminal.out.print(render(evaluated.scores, evaluated.matched.coverage, evaluated.comparison))
+    tables = render(evaluated.scores, evaluated.matched.coverage, evaluated.comparison)
+    terminal.out.print(all_fitted(tables, terminal.out))
     if json is not None:
         _write(dumps(evaluated.to_dict(), indent=2, allow_nan=False) + "\n", json)
     if html is not None and ensemble is not None:

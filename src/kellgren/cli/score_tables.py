@@ -27,7 +27,7 @@ _WHITE_TEXT_FROM = 0.40
 
 def render(
     scores: Scores, coverage: Coverage | None = None, comparison: Comparison | None = None
-) -> RenderableType:
+) -> Group:
     """Headline metrics, one line per grade and the confusion matrix.
 
     Args:

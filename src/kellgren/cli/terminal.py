@@ -286,7 +286,7 @@ def show_choice(choice: Choice, tested: ScoredProtocols | None, most: int) -> No
     for row in rows[:most]:
         cells = (f"{row[key]:.4f}" for key in _MEASURED)
         table.add_row(row["rule"], Text(row["members"]), *cells)
-    out.print(table)
+    out.print(fitted(table, out))
     left = (
         f", {choice.predictions.left_out} held out by some only"
         if choice.predictions.left_out

@@ -17,6 +17,7 @@ from kellgren.knee import Plane
 Colour = tuple[int, int, int]
 
 KNEE = 440  # height and width of a knee on the sheet, pixels
+NOTICE = "Research software, not a medical device."
 _MARGIN, _GAP, _BAR = 28, 18, 14
 _TOP, _BOTTOM = 104, 168
 _PAPER: Colour = (16, 19, 24)
@@ -113,6 +114,7 @@ def draw_refusal(pixels: Plane, side: Side, reason: str) -> Image.Image:
     _side_marker(pen, _MARGIN, side)
     left = _MARGIN + KNEE + _GAP
     pen.multiline_text((left, _TOP), "\n".join(wrap(reason, 52)), _INK, _font(18), spacing=8)
+    pen.text((left, _TOP + KNEE), NOTICE, _QUIET, _font(14), "ld")
     return sheet
 
 
@@ -190,7 +192,7 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
     )
     pen.text(
         (_MARGIN, top + 98),
-        f"Research software, not a medical device.  Model {caption.model}",
+        f"{NOTICE}  Model {caption.model}",
         _QUIET,
         _font(14),
         "lt",

@@ -8,13 +8,11 @@ It fits only the networks it was made with, and names them by their checksums.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,10 +21,13 @@ from kellgren.arrays import Float32Array, GradeArray
 from kellgren.artefacts import ArtefactKind, file_checksum
 from kellgren.atomic_files import replaced_whole, written_whole
 from kellgren.file_names import patient_and_side
-from kellgren.grades import Grade, Side
+from kellgren.grades import GRADE_COUNT, Grade, Side
 from kellgren.grading.bundle import Bundle
+from kellgren.model_files.npz import Array, npz_arrays
 
 CARD, CODES, PICTURES = "similar.json", "codes.npz", "pictures.bin"
+_ARRAYS = ("files", "grades", "sizes", "centre", "axes", "codes")
+_MOST_CODES_BYTES = 1 * 2**30  # of a million knees
 # Two files of one film, in whatever format, lie closer than this: PNG and JPEG of an example up to
 # 0.064 apart. So do 4 of the 1 319 knees and their nearest, which are then left out: no loss.
 SAME_FILM = 0.075
@@ -143,24 +144,22 @@ class SimilarKnees:
         files = KIND.files(folder, card.files)
         parts = {name: files.read(name) for name in (CODES, PICTURES)}
         try:
-            with np.load(io.BytesIO(parts[CODES]), allow_pickle=False) as arrays:
-                ends = np.cumsum(arrays["sizes"])
-                return cls(
-                    source=card.source,
-                    networks=card.networks,
-                    files=[str(name) for name in arrays["files"]],
-                    grades=arrays["grades"],
-                    **{
-                        name: arrays[name].astype(np.float32)
-                        for name in ("centre", "axes", "codes")
-                    },
-                    pictures=[
-                        parts[PICTURES][end - size : end]
-                        for end, size in zip(ends, arrays["sizes"], strict=True)
-                    ],
-                )
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise KIND.damaged(folder / CODES, type(error).__name__) from None
+            arrays = npz_arrays(parts[CODES], _ARRAYS, _MOST_CODES_BYTES)
+            _check_codes(arrays, len(parts[PICTURES]))
+        except ValueError as error:
+            raise KIND.damaged(folder / CODES, str(error)) from None
+        ends = np.cumsum(arrays["sizes"], dtype=np.int64)
+        return cls(
+            source=card.source,
+            networks=card.networks,
+            files=[str(name) for name in arrays["files"]],
+            grades=arrays["grades"],
+            **{name: arrays[name].astype(np.float32) for name in ("centre", "axes", "codes")},
+            pictures=[
+                parts[PICTURES][end - int(size) : end]
+                for end, size in zip(ends.tolist(), arrays["sizes"], strict=True)
+            ],
+        )
 
     def write(self, folder: Path) -> None:
         """Lay the index down; its card, with the checksums, last."""
@@ -243,6 +242,26 @@ class SimilarKnees:
             IndexError: the index holds fewer.
         """
         return self._pictures[number]
+
+
+def _check_codes(arrays: dict[str, Array], picture_bytes: int) -> None:
+    """Raise a ValueError where the arrays of an index do not fit each other or its pictures."""
+    knees, codes = arrays["files"].shape, arrays["axes"].shape[-1:]
+    shapes = {
+        "grades": knees,
+        "sizes": knees,
+        "axes": (*arrays["centre"].shape, *codes),
+        "codes": (*knees, *codes),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or arrays[name].dtype.kind not in "uf":
+            raise ValueError(f"its array {name} has the shape {arrays[name].shape}, not {shape}")
+    if len(knees) != 1 or arrays["grades"].max(initial=0) >= GRADE_COUNT:
+        raise ValueError("its grades are none, or not of one knee each")
+    if sum(arrays["sizes"].tolist()) != picture_bytes:
+        raise ValueError("its pictures do not have the sizes that it states")
+    if not all(np.isfinite(arrays[name]).all() for name in ("centre", "axes", "codes")):
+        raise ValueError("its codes are not finite numbers")
 
 
 def network_checksums(bundle: Bundle) -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from kellgren.artefacts import ArtefactKind, file_checksum
 from kellgren.atomic_files import written_whole
@@ -27,17 +28,15 @@ class Bundle:
     Attributes:
         folder: where it lies.
         card: what is known of it.
+        checksum: SHA-256 of the card's text as it was read; the card holds the checksums of all
+            else, so this is one name for the whole.
     """
 
-    def __init__(self, folder: Path, card: Card) -> None:
+    def __init__(self, folder: Path, card: Card, checksum: str) -> None:
         self.folder = folder
         self.card = card
+        self.checksum = checksum
         self._files = KIND.files(folder, card.files)
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 over the card, which holds the checksums of all else: one name for the whole."""
-        return hashlib.sha256((self.folder / CARD).read_bytes()).hexdigest()
 
     def path(self, name: str) -> Path:
         """Where one of the bundle's files lies."""
@@ -63,13 +62,14 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: missing, damaged, incomplete, or written in a newer format.
     """
-    card = _read_card(folder)
+    text, content = KIND.content(folder)
+    card = _parsed_card(folder, text, content)
     KIND.files(folder, card.files).verify()
     for member in card.members:
         for name in (member.model, member.head):
             if name not in card.files:
                 raise BundleError(folder, f"has no checksum for {name}", KIND.remedy)
-    return Bundle(folder, card)
+    return Bundle(folder, card, hashlib.sha256(text.encode()).hexdigest())
 
 
 def write_bundle(card: Card, files: dict[str, Path], folder: Path) -> Bundle:
@@ -103,8 +103,7 @@ def _seal(text: str, seal: str) -> str:
     return hashlib.sha256(text.replace(seal, "").encode()).hexdigest()
 
 
-def _read_card(folder: Path) -> Card:
-    text, content = KIND.content(folder)
+def _parsed_card(folder: Path, text: str, content: dict[str, Any]) -> Card:
     try:
         newer = int(content["format"]) > FORMAT
     except (ValueError, KeyError, TypeError, OverflowError) as error:

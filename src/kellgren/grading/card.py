@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kellgren.grades import Grade
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.preprocess import Preprocess
@@ -15,7 +16,7 @@ Weights = Literal["fp16", "int8"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MemberCard(_Part):
@@ -205,6 +206,15 @@ class Card(_Part):
         kept = {k: v for k, v in content.items() if k not in ("voting", "temperature", "bias")}
         current = {"format": FORMAT, "combiner": combiner}
         return kept | current | {"members": [{"backbone": name, **members[0]}]}
+
+    @field_validator("grades")
+    @classmethod
+    def _in_order(cls, grades: tuple[str, ...]) -> tuple[str, ...]:
+        """The outputs of another order, or of another scale, would be shown as these grades."""
+        expected = tuple(grade.label for grade in Grade)
+        if grades != expected:
+            raise ValueError(f"the grades must be {', '.join(expected)}, in this order")
+        return grades
 
     @model_validator(mode="after")
     def _backbones_vote(self) -> Self:

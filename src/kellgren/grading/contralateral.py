@@ -31,7 +31,7 @@ class BothKnees(BaseModel):
         bias: of each grade.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sharpness: float = Field(gt=0.05, lt=20.0)
     agreement: float = Field(gt=-20.0, lt=20.0)

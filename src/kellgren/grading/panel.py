@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kellgren.arrays import Distributions
-from kellgren.grading.bundle import Bundle
+from kellgren.grading.bundle import Bundle, default_bundle
 from kellgren.grading.runtime import Engine, MemberOutput, MemberRuntime, Precision
 from kellgren.grading.voting import softmax
 from kellgren.knee import KneeCrop
@@ -62,6 +62,7 @@ class Panel:
                 precision=precision,
                 threads=threads,
                 read=lambda path: bundle.read(path.name),
+                trial=bundle.folder != default_bundle(),
             )
             for member in bundle.card.members
         ]

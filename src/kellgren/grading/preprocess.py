@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from kellgren.grades import Side
 from kellgren.knee import KneeCrop, Plane
 
+_Mean = Annotated[float, Field(ge=0, le=1)]
+_Std = Annotated[float, Field(ge=0.001, le=10)]
 _PERCENTILES = (1, 50, 99)
 _DARK, _BRIGHT = 0.05, 0.95  # where the first and the last of them come to lie
 _MIDDLE = 0.7  # how far from dark to bright the median lies on a usual knee
@@ -23,17 +26,17 @@ class Preprocess(BaseModel):
 
     Attributes:
         size: width and height of the input, in pixels.
-        mean: per channel, of the network's pretraining, for pixels in 0..1.
-        std: per channel, likewise.
+        mean: per channel, 0 to 1, of the network's pretraining, for pixels in 0..1.
+        std: per channel, 0.001 to 10, likewise.
         mirror_left: left knees are mirrored, so that the medial side lies on one side always.
         level: the exposure is taken out, see `levelled`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size: int = Field(ge=32, le=2048)
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[_Mean, _Mean, _Mean]
+    std: tuple[_Std, _Std, _Std]
     mirror_left: bool = True
     level: bool = False
 

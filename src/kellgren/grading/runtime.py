@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
-from zipfile import BadZipFile
+from typing import get_args
 
 import numpy as np
 
 from kellgren.arrays import Float32Array
-from kellgren.errors import BundleError, InvalidOption, MissingExtra, check_choice
+from kellgren.artefacts import MOST_FILE_BYTES
+from kellgren.errors import BundleError, InvalidOption, KellgrenError, MissingExtra, check_choice
+from kellgren.grades import GRADE_COUNT
+from kellgren.grading.engines import Engine as Engine
+from kellgren.grading.engines import Precision as Precision
+from kellgren.grading.engines import onnxruntime_providers as onnxruntime_providers
+from kellgren.grading.engines import open_network
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
-from kellgren.library_messages import import_onnxruntime, import_openvino
+from kellgren.model_files.memory import bounded_memory, reason
+from kellgren.model_files.npz import npz_arrays
+from kellgren.model_files.onnx_graph import check_graph
+from kellgren.model_files.regular import read_regular
 
-Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array | None]]
-Engine = Literal["onnxruntime", "openvino"]
-Precision = Literal["fp32", "bf16"]
+_MOST_HEAD_BYTES = 16 * 2**20
+_CLOSE, _LOOSE = 1e-3, 0.05  # of fp32, of bf16: a logit from what the head gives, in its terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class MemberOutput:
     grad_cam_features: Float32Array | None = None
 
 
+def _read(path: Path) -> bytes:
+    """The content of a file that no card lists."""
+    return read_regular(path, MOST_FILE_BYTES)
+
+
 class MemberRuntime:
     """One trained network, ready to run.
 
@@ -56,9 +67,13 @@ class MemberRuntime:
         precision: ``fp32``; ``bf16`` with openvino only. Never chosen silently.
         threads: of the engine; 0 leaves the choice to it.
         read: gives the content of both files; a bundle checks it against its card.
+        trial: run the network once, to see that its outputs are what they should be. Left out
+            for the package's own bundle, whose networks the package's tests run.
 
     Raises:
-        BundleError: the files are not such a network.
+        BundleError: the files are not such a network: not read in full, made of what networks
+            of this package are not made of, of other inputs or outputs, or with a head that does
+            not give its logits.
         InvalidOption: an engine, precision or number of threads that there is not.
         MissingExtra: openvino is asked for and not installed.
     """
@@ -72,28 +87,54 @@ class MemberRuntime:
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
         threads: int = 0,
-        read: Callable[[Path], bytes] = Path.read_bytes,
+        read: Callable[[Path], bytes] = _read,
+        trial: bool = True,
     ) -> None:
         _check_options(engine, precision, threads)
-        self.preprocess = preprocess
-        try:
-            with np.load(io.BytesIO(read(head)), allow_pickle=False) as arrays:
-                self.head: Float32Array = arrays["weight"].astype(np.float32)
-                self.bias: Float32Array = arrays["bias"].astype(np.float32)
-        except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
-            raise BundleError(
-                head, f"is not a member's head ({type(error).__name__})", "Restore the bundle"
-            ) from None
-        if engine == "openvino":
-            self._infer = _openvino(model, read, precision, threads)
-        elif precision == "bf16":
+        if precision == "bf16" and engine != "openvino":
             raise MissingExtra(
                 "precision bf16",
                 "ONNX Runtime computes in fp32 here",
                 "Add --engine openvino, or leave the precision at fp32",
             )
-        else:
-            self._infer = _onnxruntime(model, read, threads)
+        self.preprocess = preprocess
+        self.head, self.bias = _head(head, read)
+        with _unusable_where_it_fails(model):
+            content = read(model)
+            check_graph(content)
+            with bounded_memory():
+                self._infer = open_network(content, preprocess.size, engine, precision, threads)
+                if trial:
+                    self._try(_LOOSE if precision == "bf16" else _CLOSE)
+
+    def _try(self, tolerance: float) -> None:
+        """Run the network on a drawn knee.
+
+        Args:
+            tolerance: how far a logit may lie from what the head gives, in parts of its terms.
+
+        Raises:
+            ValueError: an output is not as it should be; the message says which.
+        """
+        size = self.preprocess.size
+        across = np.linspace(0, 1, size, dtype=np.float32)
+        plane = across[None, :, None] * across[None, None, :]
+        logits, features, unactivated = self._infer(self.preprocess.normalise(plane))
+        grades, channels = self.head.shape
+        if logits.shape != (1, grades):
+            raise ValueError(f"its logits have the shape {logits.shape}, not (1, {grades})")
+        for name, maps in (("features", features), ("unactivated", unactivated)):
+            if maps is not None and (maps.ndim != 4 or maps.shape[:2] != (1, channels)):
+                raise ValueError(
+                    f"its {name} have the shape {maps.shape}, not (1, {channels}, ...)"
+                )
+        if not (np.isfinite(logits).all() and np.isfinite(features).all()):
+            raise ValueError("its outputs are not finite numbers")
+        means = features[0].mean(axis=(1, 2))
+        terms = np.abs(self.head) @ np.abs(means) + np.abs(self.bias) + 1
+        apart = np.abs(self.head @ means + self.bias - logits[0])
+        if not (apart <= tolerance * terms).all():
+            raise ValueError("its logits are not those that its head gives of its features")
 
     def logits(self, planes: Float32Array) -> Float32Array:
         """Of planes ``(N, size, size)`` in 0..1, as `Preprocess.plane` makes them."""
@@ -157,81 +198,40 @@ def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
         )
 
 
-def onnxruntime_providers() -> list[str]:
-    """What ONNX Runtime can compute on, such as ``CPUExecutionProvider``, best first.
+def _head(path: Path, read: Callable[[Path], bytes]) -> tuple[Float32Array, Float32Array]:
+    """``(5, C)`` weights and ``(5,)`` bias.
 
     Raises:
-        Exception: whatever its native library raises where it does not fit the system.
+        BundleError: the file does not hold these.
     """
-    return [str(name) for name in import_onnxruntime().get_available_providers()]
-
-
-def _onnxruntime(model: Path, read: Callable[[Path], bytes], threads: int) -> Infer:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    # idle threads that spin rob each other, and whatever else runs, of the few cores there are
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(
-            read(model), options, providers=["CPUExecutionProvider"]
-        )
-        source = session.get_inputs()[0].name
-        given = {output.name for output in session.get_outputs()}
-        if not {"logits", "features"} <= given:
-            raise ValueError("outputs are missing")
-    except BundleError:
-        raise
-    except Exception as error:  # the C++ library has no exception tree of its own
-        raise _unusable(model, error) from None
-
-    wanted = [name for name in ("logits", "features", "unactivated") if name in given]
-
-    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array | None]:
-        logits, features, *rest = session.run(wanted, {source: images})
-        return logits, features, rest[0] if rest else None
-
-    return infer
-
-
-def _openvino(
-    model: Path, read: Callable[[Path], bytes], precision: Precision, threads: int
-) -> Infer:
-    try:
-        openvino = import_openvino()
-    except ImportError:
-        raise MissingExtra(
-            "engine openvino", "is not installed", "Install it, in a clone: pip install '.[fast]'"
+        arrays = npz_arrays(read(path), ("weight", "bias"), _MOST_HEAD_BYTES)
+        weight, bias = (arrays[name].astype(np.float32) for name in ("weight", "bias"))
+        if weight.ndim != 2 or len(weight) != GRADE_COUNT or bias.shape != (GRADE_COUNT,):
+            raise ValueError(f"its weights have the shapes {weight.shape} and {bias.shape}")
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ValueError("its weights are not finite numbers")
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            path, f"is not a member's head ({_why(error)})", "Restore the bundle"
         ) from None
-    # OpenVINO would choose bf16 by itself where the processor has it
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        "INFERENCE_NUM_THREADS": threads,
-    }
+    return weight, bias
+
+
+@contextmanager
+def _unusable_where_it_fails(model: Path) -> Iterator[None]:
+    """Whatever a runtime raises becomes the error of a network that cannot be run."""
     try:
-        core = openvino.Core()
-        compiled = core.compile_model(core.read_model(read(model)), "CPU", settings)
-        for name in ("logits", "features"):
-            compiled.output(name)
-        has_unactivated = any("unactivated" in output.names for output in compiled.outputs)
-    except (OSError, RuntimeError) as error:
-        raise _unusable(model, error) from None
-    requests = threading.local()  # a request serves one caller at a time; knees are read in threads
-
-    def infer(images: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array | None]:
-        if not hasattr(requests, "own"):
-            requests.own = compiled.create_infer_request()
-        outputs = requests.own.infer(images)
-        unactivated = outputs["unactivated"] if has_unactivated else None
-        return outputs["logits"], outputs["features"], unactivated
-
-    return infer
+        yield
+    except KellgrenError:
+        raise
+    except Exception as error:  # the C++ libraries have no exception tree of their own
+        raise BundleError(
+            model,
+            f"is not a network this version can run ({_why(error)})",
+            "Restore the bundle, or make it again with kellgren bundle build",
+        ) from None
 
 
-def _unusable(model: Path, error: Exception) -> BundleError:
-    return BundleError(
-        model,
-        f"is not a network this version can run ({type(error).__name__})",
-        "Restore the bundle, or make it again with kellgren bundle build",
-    )
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or reason(error)

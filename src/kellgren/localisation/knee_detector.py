@@ -6,30 +6,30 @@ A second, smaller network estimates from the anatomy whether a knee is a left or
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import ArtefactKind
 from kellgren.knee import Plane, Region
-from kellgren.library_messages import import_onnxruntime
 from kellgren.localisation.crop import cut
+from kellgren.localisation.networks import Infer, open_network
 
 CARD, NETWORK, SIDE_NETWORK = "card.json", "localiser.onnx", "side.onnx"
 MOST_JOINTS = 9
 """Joints of one picture that are looked at; films show two, contact sheets any number."""
 _STRIDE = 8
+_HEADS = 7  # confidence, two of the centre, width, two of the angle, inverted
 _NEAR = 1.75  # width of the window around a knee, in knee widths
 CANDIDATE = 0.15
 """Least confidence of what may be a joint: below it, nothing is looked at again."""
 KIND = ArtefactKind("knee detector", CARD, "Install the package again")
-Infer = Callable[[Float32Array], list[Float32Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,30 @@ class LocaliserCard(BaseModel):
         figures: measured on what it did not train on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    size: int
-    side_size: int
+    size: int = Field(ge=_STRIDE, le=2048, multiple_of=_STRIDE)
+    side_size: int = Field(ge=_STRIDE, le=2048)
     files: dict[str, str]
-    least_confidence: float
-    most_distance: float
-    feature_mean: list[float]
+    least_confidence: float = Field(ge=0, le=1)
+    most_distance: float = Field(gt=0)
+    feature_mean: list[float] = Field(min_length=1, max_length=4096)
     feature_whitener: list[list[float]]
     training: dict[str, Any]
     figures: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        channels = len(self.feature_mean)
+        if [len(row) for row in self.feature_whitener] != [channels] * channels:
+            raise ValueError(f"the whitener is not of {channels} rows of {channels} numbers")
+        return self
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the detecting network's outputs for one picture."""
+        cells = self.size // _STRIDE
+        return (_HEADS, cells, cells), (len(self.feature_mean), cells, cells)
 
 
 def default_localiser() -> Path:
@@ -100,8 +113,15 @@ class Localiser:
         _, content = KIND.content(folder)
         self.card = KIND.parsed(folder, content, LocaliserCard)
         files = KIND.files(folder, self.card.files)
-        self._infer = network_session(files.read(NETWORK))
-        self._side = network_session(files.read(SIDE_NETWORK))
+        own = folder == default_localiser()
+
+        def opened(name: str, size: int, outputs: Sequence[tuple[int, ...]]) -> Infer:
+            content = files.read(name)
+            tried = () if own else outputs
+            return open_network(content, folder / name, KIND.remedy, size, tried)
+
+        self._infer = opened(NETWORK, self.card.size, self.card.shapes)
+        self._side = opened(SIDE_NETWORK, self.card.side_size, [()])
         self._mean = np.array(self.card.feature_mean, dtype=np.float32)
         self._whitener = np.array(self.card.feature_whitener, dtype=np.float32)
 
@@ -245,14 +265,3 @@ def _apart(one: Region, other: Region) -> float:
 
 def _sigmoid(logits: Any) -> Any:
     return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-
-
-def network_session(model: bytes) -> Infer:
-    """An ONNX network of one input on one thread: its outputs, in their order."""
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # films are read side by side
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    source = session.get_inputs()[0].name
-    return lambda pictures: list(session.run(None, {source: pictures}))

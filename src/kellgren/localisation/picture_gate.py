@@ -11,17 +11,16 @@ import functools
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import ArtefactKind
 from kellgren.knee import Plane
-from kellgren.localisation.knee_detector import network_session
-from kellgren.localisation.picture_scores import GateWeights, Scores
+from kellgren.localisation.networks import open_network
+from kellgren.localisation.picture_scores import GRID, GateWeights, Scores
 
 CARD, NETWORK, WEIGHTS = "card.json", "features.onnx", "weights.npz"
 KIND = ArtefactKind("picture gate", CARD, "Install the package again")
@@ -31,7 +30,7 @@ _STRETCHED = (0.005, 0.995)  # quantiles of the knee's grey values that become 0
 class Limits(BaseModel):
     """Scores above which a knee is refused; see `Scores`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     distance: float
     metal: float
@@ -53,9 +52,9 @@ class GateCard(BaseModel):
         figures: measured on what it did not learn from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    size: int
+    size: int = Field(ge=32, le=2048)
     files: dict[str, str]
     upright: Limits
     corrected: Limits
@@ -71,11 +70,19 @@ class FeatureNetwork:
     Args:
         model: content of the ONNX file; input ``knee`` (N, 1, S, S), output ``features``.
         size: S.
+        path: of the file, for errors.
+        channels: C of its features, seen in a trial run; ``None``: no trial.
+
+    Raises:
+        BundleError: it is not such a network.
     """
 
-    def __init__(self, model: bytes, size: int) -> None:
+    def __init__(
+        self, model: bytes, size: int, path: Path = Path(NETWORK), channels: int | None = None
+    ) -> None:
         self._size = size
-        self._infer = network_session(model)
+        outputs = () if channels is None else ((channels, GRID, GRID),)
+        self._infer = open_network(model, path, KIND.remedy, size, outputs)
 
     def features(self, knee: Plane) -> Float32Array:
         """Of an upright knee with bright bone, ``(H, W)``: ``(C, GRID, GRID)``.
@@ -108,9 +115,11 @@ class PictureGate:
         files = KIND.files(folder, self.card.files)
         try:
             self._weights = GateWeights.parsed(files.read(WEIGHTS))
-        except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
-            raise KIND.damaged(folder / WEIGHTS, type(error).__name__) from None
-        self._network = FeatureNetwork(files.read(NETWORK), self.card.size)
+        except ValueError as error:
+            raise KIND.damaged(folder / WEIGHTS, str(error)) from None
+        channels = None if folder == default_folder() else self._weights.channels
+        network = files.read(NETWORK)
+        self._network = FeatureNetwork(network, self.card.size, folder / NETWORK, channels)
 
     def scores(self, knee: Plane) -> Scores:
         """Judge an upright knee with bright bone, ``(H, W)`` 0..1, cut as for the members."""

@@ -13,7 +13,9 @@ from typing import Self
 import numpy as np
 
 from kellgren.arrays import Float32Array
+from kellgren.model_files.npz import npz_arrays
 
+_MOST_BYTES = 64 * 2**20
 GRID = 14
 """Height and width of the features' grid."""
 DEEP = 88
@@ -75,10 +77,42 @@ class GateWeights:
         """From the bytes of an npz file.
 
         Raises:
-            KeyError, ValueError, OSError, BadZipFile: it is no such file.
+            ValueError: it is no such file, or its arrays do not fit each other.
         """
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return cls(**{f.name: arrays[f.name].astype(np.float32) for f in fields(cls)})
+        names = [f.name for f in fields(cls)]
+        arrays = npz_arrays(content, names, _MOST_BYTES)
+        weights = cls(**{name: arrays[name].astype(np.float32) for name in names})
+        weights._check()
+        return weights
+
+    @property
+    def channels(self) -> int:
+        """C of the features that it judges."""
+        return len(self.place_centre) - 2
+
+    def _check(self) -> None:
+        """Raise a ValueError where a shape does not fit, or a number is not finite."""
+        means = DEEP * (GRID // 2) ** 2
+        axes, inner = self.axes.shape[-1:], self.hidden.shape[-1:]
+        places = self.place_centre.shape
+        shapes = {
+            "centre": (2 * means,),
+            "scale": (2 * means,),
+            "axes": (means, *axes),
+            "spread": axes,
+            "usual": (2,),
+            "place_scale": places,
+            "hidden": (*(length + 1 for length in places), *inner),
+            "told": (*(length + 1 for length in inner), 2),
+            "pictures": (2 * means + 1, 3),
+        }
+        for name, shape in shapes.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ValueError(f"its array {name} has the shape {found}, not {shape}")
+        for name in ("place_centre", *shapes):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"its array {name} is not of finite numbers")
 
     def content(self) -> bytes:
         """As the bytes of an npz file; what is large is stored in half precision."""

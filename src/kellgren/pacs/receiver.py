@@ -1,4 +1,4 @@
-"""The storage SCP: accepts whatever a network sends, and stores the films.
+"""The storage SCP: accepts what those who may call send, and stores the films.
 
 Success is returned when a film is on the disk, and not before. What is no film (reports, slices,
 our own answers coming back) is acknowledged and dropped, so that a router that sends whole studies
@@ -7,7 +7,7 @@ does not stall; no storage commitment is offered, for this is no archive.
 
 from __future__ import annotations
 
-import shutil
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +16,14 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from kellgren.errors import KellgrenError
+from kellgren.pacs.limits import Access, Limits
+from kellgren.pacs.objects import (
+    CANNOT_UNDERSTAND,
+    OUT_OF_RESOURCES,
+    Arrivals,
+    IncomingObject,
+)
+from kellgren.pacs.server import Server
 from kellgren.pacs.spool import Spool
 
 FILMS = frozenset(
@@ -29,13 +37,7 @@ FILMS = frozenset(
 
 Secondary captures are not: our own would come back from an eager router.
 """
-MAX_PDU_BYTES = 2**20
-"""Longest protocol data unit; ours are asked to be of 64 kB, association requests may be longer."""
-MAX_OBJECT_BYTES = 512 * 2**20
-"""Most bytes of one message, the largest file that is opened at all."""
-MAX_WAITING = 10_000
-MIN_FREE_BYTES = 512 * 2**20
-SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+SUCCESS = 0x0000
 TRANSFER_SYNTAXES = [
     uid.ExplicitVRLittleEndian,
     uid.ImplicitVRLittleEndian,
@@ -64,9 +66,12 @@ class Receiver:
     Args:
         spool: where films go.
         address: host and port; port 0 takes a free one.
-        ae_title: of this station; callers that ask for another are served too.
+        ae_title: of this station.
         on_film: called when there is a new film.
-        report: called with a line on each object, without anything of the patient.
+        report: called with a line on each object and each refusal, without anything of the patient.
+        access: who may call; everybody by default, whatever title they call this station by.
+        limits: on what callers may take.
+        tls: of this side; ``None``: without.
 
     Raises:
         CannotListen: the address is taken, or of no use.
@@ -80,18 +85,20 @@ class Receiver:
         ae_title: str,
         on_film: Callable[[], None],
         report: Callable[[str], None],
+        access: Access = Access(),  # noqa: B008 (frozen)
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._spool, self._on_film, self._report = spool, on_film, report
-        station = AE(ae_title)
-        station.maximum_pdu_size = 2**16
-        station.add_supported_context(Verification)
-        for context in AllStoragePresentationContexts:
-            station.add_supported_context(str(context.abstract_syntax), TRANSFER_SYNTAXES)
+        self._spool, self._on_film, self._report, self._limits = spool, on_film, report, limits
         try:
-            self._server: Any = station.start_server(
+            self._server = Server(
+                _station(ae_title, limits),
                 address,
-                block=False,
-                evt_handlers=[(evt.EVT_CONN_OPEN, _limit_sizes), (evt.EVT_C_STORE, self._store)],
+                arrivals=Arrivals(spool, limits, FILMS.__contains__),
+                access=access,
+                tls=tls,
+                handlers=[(evt.EVT_C_STORE, self._store)],
+                report=report,
             )
         except OSError as error:
             host, port = address
@@ -111,46 +118,44 @@ class Receiver:
         self._server.shutdown()
 
     def _store(self, event: evt.Event) -> int:
-        event.assoc.dul.socket.received_bytes = 0  # type: ignore[union-attr]
-        if event.request.AffectedSOPClassUID not in FILMS:
+        request: Any = event.request
+        if request.AffectedSOPClassUID not in FILMS:
             self._report("ignored: no film")
             return SUCCESS
+        incoming = request.DataSet
         try:
-            key = self._spool.key(str(event.request.AffectedSOPInstanceUID))  # type: ignore[union-attr]
-            film = event.encoded_dataset()
-            if not self._has_room(len(film)):
-                self._report(f"refused {key[:8]}: the spool is full")
-                return OUT_OF_RESOURCES
-            is_new = self._spool.receive(key, film)
+            if not isinstance(incoming, IncomingObject):
+                raise TypeError("no object")
+            return self._keep(str(request.AffectedSOPInstanceUID), incoming)
         except OSError as error:
             self._report(f"refused: the spool cannot be written ({type(error).__name__})")
             return OUT_OF_RESOURCES
         except Exception as error:  # pynetdicom raises anything on malformed messages
             self._report(f"refused: not understood ({type(error).__name__})")
             return CANNOT_UNDERSTAND
-        self._report(f"received {key[:8]}" + ("" if is_new else " again"))
+
+    def _keep(self, identifier: str, incoming: IncomingObject) -> int:
+        key = self._spool.key(identifier, incoming.content)
+        if not incoming.refusal and len(self._spool.waiting()) >= self._limits.waiting:
+            incoming.refuse("the spool is full")
+        if incoming.refusal:
+            self._report(f"refused {key[:8]}: {incoming.refusal}")
+            return incoming.status
+        was_known = self._spool.knows_identity(key)
+        is_new = self._spool.receive(key, incoming.take())
+        another = ", with other content than before: it gets an answer of its own"
+        self._report(f"received {key[:8]}" + (" again" * (not is_new) or another * was_known))
         self._on_film()
         return SUCCESS
 
-    def _has_room(self, size: int) -> bool:
-        free = shutil.disk_usage(self._spool.folder).free
-        return free > size + MIN_FREE_BYTES and len(self._spool.waiting()) < MAX_WAITING
 
-
-def _limit_sizes(event: evt.Event) -> None:
-    """End a connection that sends longer units or objects than any film needs.
-
-    pynetdicom collects a message in memory until it is complete, however long it is.
-    """
-    socket: Any = event.assoc.dul.socket
-    receive = socket.recv
-    socket.received_bytes = 0
-
-    def limited_recv(size: int) -> bytearray:
-        socket.received_bytes += size
-        if size > MAX_PDU_BYTES or socket.received_bytes > MAX_OBJECT_BYTES:
-            raise OSError("longer than any accepted object")
-        received: bytearray = receive(size)
-        return received
-
-    socket.recv = limited_recv
+def _station(ae_title: str, limits: Limits) -> AE:
+    station = AE(ae_title)
+    station.maximum_pdu_size = 2**16
+    station.maximum_associations = limits.associations + limits.openings  # counted by the server
+    station.acse_timeout = limits.opening_s
+    station.network_timeout = station.dimse_timeout = limits.idle_s
+    station.add_supported_context(Verification)
+    for context in AllStoragePresentationContexts:
+        station.add_supported_context(str(context.abstract_syntax), TRANSFER_SYNTAXES)
+    return station

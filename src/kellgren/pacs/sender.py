@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from kellgren.errors import KellgrenError
+from kellgren.pacs.tls import failure
 
 _RESULT_CLASSES = (
     uid.Comprehensive3DSRStorage,
@@ -46,11 +48,26 @@ def is_title(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where answers go."""
+    """Where answers go.
+
+    Attributes:
+        host: name or address.
+        port: number.
+        title: of the application entity.
+        tls: of this side; ``None``: without.
+        name: that the peer's certificate has to hold; empty: that of the host.
+    """
 
     host: str
     port: int
     title: str
+    tls: ssl.SSLContext | None = None
+    name: str = ""
+
+    @property
+    def certified_name(self) -> str:
+        """What the peer's certificate has to name."""
+        return self.name or self.host
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}/{self.title}"
@@ -99,7 +116,12 @@ def _send(waiting: list[Path], peer: Peer, ae_title: str, report: Callable[[str]
     station.connection_timeout = 10
     for sop_class in _RESULT_CLASSES:
         station.add_requested_context(sop_class, _SYNTAXES)
-    association = station.associate(peer.host, peer.port, ae_title=peer.title)
+    association = station.associate(
+        peer.host,
+        peer.port,
+        ae_title=peer.title,
+        tls_args=None if peer.tls is None else (peer.tls, peer.certified_name),
+    )
     if not association.is_established:
         raise PeerUnreachable(_association_failure(association, peer))
     try:
@@ -131,7 +153,12 @@ def _association_failure(association: Association, peer: Peer) -> str:
     if association.is_rejected and association.acceptor.primitive is not None:
         return f"it rejects us: {association.acceptor.primitive.reason_str}"
     try:
-        socket.create_connection((peer.host, peer.port), timeout=10).close()
+        with socket.create_connection((peer.host, peer.port), timeout=10) as wire:
+            if peer.tls is None:
+                return "it does not answer in DICOM"
+            peer.tls.wrap_socket(wire, server_hostname=peer.certified_name).close()
+    except ssl.SSLError as error:
+        return f"no TLS: {failure(error)}"
     except OSError as error:
         return f"no connection: {error.strerror or error}"
-    return "it does not answer in DICOM"
+    return "it does not answer in DICOM over TLS; it may want a certificate that it knows"

@@ -4,13 +4,15 @@ A film moves forward only, and by one atomic rename at a time:
 
     received/KEY.N.dcm  acknowledged to its sender; N readings were begun and not ended
     reading/KEY.N.dcm   being read, for the N-th time
+                        (KEY.N.F.dcm: F of these readings failed, and the film was the cause)
     outbox/KEY/         its answer, whole; an object that was delivered ends in .sent; its
                         reason lies beside the report of a refusal
     done/KEY.json       what became of it; the film and its answer are gone
 
-KEY is a hash of the film's identifier and the model, so no name from outside reaches a path, and
-a film that comes again is recognised wherever it is. Later states win over earlier ones: what a
-crash leaves in two places is cleaned up at the next start.
+KEY is a hash of the film's identifier and the model, and one of its content: no name from outside
+reaches a path, a film that comes again is recognised wherever it is, and other content under a
+known identifier is a film of its own. Later states win over earlier ones: what a crash leaves in
+two places is cleaned up at the next start.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import threading
 from collections import Counter
@@ -26,11 +29,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from kellgren.atomic_files import replaced_whole, taken_alone, written_whole
+from kellgren.atomic_files import taken_alone, written_whole
 from kellgren.errors import KellgrenError
 
-MAX_ATTEMPTS = 5
-"""Readings begun and not ended after which a film is given up: it may be what ends them."""
+MAX_FAILURES = 2
+"""Readings that a film itself brought to their end, after which it is given up."""
 _REASON = "refused"
 """Beside the report of a refusal: the reason, for the record."""
 _STAGES = ("received", "reading", "outbox", "done")
@@ -60,17 +63,34 @@ class Spool:
         for stage in _STAGES:
             (folder / stage).mkdir(exist_ok=True, mode=0o700)
         self._recover()
+        self._identities = {
+            _identity(place.name) for stage in _STAGES for place in (folder / stage).iterdir()
+        }
 
     def close(self) -> None:
         """Release the spool for other processes."""
         self._lock.close()
 
-    def key(self, identifier: str) -> str:
-        """The name of a film in this spool."""
-        return hashlib.sha256(f"{identifier}\n{self._model}".encode()).hexdigest()[:32]
+    def key(self, identifier: str, content: str) -> str:
+        """The name of a film in this spool.
 
-    def receive(self, key: str, film: bytes) -> bool:
+        Args:
+            identifier: of the film; anything at all.
+            content: its hash, hexadecimal.
+        """
+        identity = hashlib.sha256(f"{identifier}\n{self._model}".encode()).hexdigest()
+        return f"{identity[:32]}-{content[:32]}"
+
+    def new_part(self) -> Path:
+        """Where a film can be written while it arrives; what a crash leaves there is removed."""
+        return self.folder / "received" / f".{secrets.token_hex(8)}.part"
+
+    def receive(self, key: str, part: Path) -> bool:
         """Keep a film; when this returns it is on the disk.
+
+        Args:
+            key: of the film.
+            part: that holds all of it, from `new_part`; it is gone when this returns.
 
         Returns:
             Whether it is new: one that waits, is being read, or was answered is not kept again.
@@ -79,13 +99,22 @@ class Spool:
             OSError: the disk is full, or broken.
         """
         path = self.folder / "received" / f"{key}.0.dcm"
-        with self._receive_lock:  # one at a time: the disk is faster than the network
-            if self._knows(key):
-                return False
-            with replaced_whole(path) as temporary:
-                temporary.write_bytes(film)
+        try:
+            with part.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            with self._receive_lock:  # two senders of one film
+                if self._knows(key):
+                    return False
+                part.rename(path)
+                self._identities.add(_identity(key))
+        finally:
+            part.unlink(missing_ok=True)
         _sync(path.parent)
         return True
+
+    def knows_identity(self, key: str) -> bool:
+        """Whether a film of this identifier came before, whatever its content was."""
+        return _identity(key) in self._identities
 
     def waiting(self) -> list[Path]:
         """Films to be read, in the order of their arrival."""
@@ -93,28 +122,39 @@ class Spool:
 
     def claim(self, film: Path) -> Path:
         """Begin to read a film; its new path."""
-        key, attempts = _key(film), _attempts(film)
-        claimed = self.folder / "reading" / f"{key}.{attempts + 1}.dcm"
-        film.rename(claimed)
-        return claimed
+        return self._moved(film, "reading", readings=1)
 
-    def retry(self, film: Path) -> None:
-        """Leave a film whose reading was begun and not ended to another attempt, if any is left."""
-        if _attempts(film) < MAX_ATTEMPTS:
-            film.rename(self.folder / "received" / film.name)
+    def retry(self, film: Path, *, at_fault: bool) -> None:
+        """Leave a film whose reading was begun and not ended to another attempt.
+
+        Args:
+            film: that was being read.
+            at_fault: it was itself the cause; after `MAX_FAILURES` of these it is given up.
+        """
+        if at_fault and _failures(film) + 1 >= MAX_FAILURES:
+            self.finish(film, "refused", reason=f"reading it failed {MAX_FAILURES} times")
         else:
-            self.finish(film, "refused", reason=f"no reading of {MAX_ATTEMPTS} came to its end")
+            self._moved(film, "received", failures=int(at_fault))
 
     def release(self, film: Path) -> None:
-        """Leave a film whose reading failed through no fault of its own; it loses no attempt."""
-        film.rename(self.folder / "received" / f"{_key(film)}.{_attempts(film) - 1}.dcm")
+        """Leave a film whose reading failed through no fault of its own, as if it had not been."""
+        self._moved(film, "received", readings=-1)
+
+    def _moved(self, film: Path, stage: str, *, readings: int = 0, failures: int = 0) -> Path:
+        failed = _failures(film) + failures
+        name = f"{_key(film)}.{_readings(film) + readings}{f'.{failed}' if failed else ''}.dcm"
+        with self._receive_lock:  # a film that moves back would be missed where one looks for it
+            return film.rename(self.folder / stage / name)
 
     def new_result_folder(self, film: Path) -> Path:
         """An empty folder for the objects of a film's answer, to be posted when complete."""
-        folder = self.folder / "reading" / f"{_key(film)}.answer"
+        folder = self._answer_folder(film)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         return folder
+
+    def _answer_folder(self, film: Path) -> Path:
+        return self.folder / "reading" / f"{_key(film)}.answer"
 
     def post(self, film: Path, folder: Path, *, refused: str = "") -> None:
         """Put a whole answer into the outbox, and remove the film.
@@ -155,6 +195,7 @@ class Spool:
             json.dump({"outcome": outcome, **facts}, stream)
         _sync(self.folder / "done")
         _remove(place)
+        shutil.rmtree(self._answer_folder(place), ignore_errors=True)
 
     def _knows(self, key: str) -> bool:
         # In the order in which films move, so that none is missed between two of these checks.
@@ -180,8 +221,8 @@ class Spool:
         for film in [*self.waiting(), *(self.folder / "reading").glob("*.dcm")]:
             if _key(film) in beyond:
                 film.unlink()
-            elif film.parent.name == "reading":
-                self.retry(film)
+            elif film.parent.name == "reading":  # whatever ended the process, this proves nothing
+                self.retry(film, at_fault=False)
 
 
 def counts(folder: Path) -> dict[str, int]:
@@ -202,6 +243,11 @@ def counts(folder: Path) -> dict[str, int]:
     }
 
 
+def is_suspect(film: Path) -> bool:
+    """Whether a reading of this waiting film was begun before and did not end."""
+    return _readings(film) > 0
+
+
 def _locked(folder: Path) -> IO[bytes]:
     stream = taken_alone(folder / "lock")
     if stream is None:
@@ -213,8 +259,17 @@ def _key(place: Path) -> str:
     return place.name.partition(".")[0]
 
 
-def _attempts(film: Path) -> int:
+def _identity(name: str) -> str:
+    return name.partition(".")[0].partition("-")[0]
+
+
+def _readings(film: Path) -> int:
     return int(film.name.split(".")[1])
+
+
+def _failures(film: Path) -> int:
+    parts = film.name.split(".")
+    return int(parts[2]) if len(parts) > 3 else 0
 
 
 def _by_age(paths: Iterable[Path]) -> list[Path]:

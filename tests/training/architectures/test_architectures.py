@@ -35,6 +35,9 @@ TRUNKS = (
     "xception",
     "dinov2_vits14",
 )
+# Trained, exported and held to torch in reproduction/test_paper_networks.py; DenseNet's file has
+# one output more.
+EXPORTED_THERE = frozenset(PAPER) - {"densenet161"}
 
 
 def small_size(name: str) -> int:
@@ -80,7 +83,8 @@ def test_every_architecture_keeps_its_promises(name: str, tmp_path: Path) -> Non
     check_frozen_stem(member, batch)
     let_logits_speak(member, batch)
     check_ending(member, find(name).cam_layer, batch)
-    check_export(member, size, tmp_path / "member.onnx")
+    if name not in EXPORTED_THERE:
+        check_export(member, size, tmp_path / "member.onnx")
 
 
 def check_frozen_stem(member: Member, batch: Tensor) -> None:

@@ -44,7 +44,7 @@ print("decoded" if told else "mapped")
 """
 
 
-def stored(knees: Sequence[Knee], folder: Path, processes: int = 2) -> tuple[Store, Told]:
+def stored(knees: Sequence[Knee], folder: Path, processes: int = 1) -> tuple[Store, Told]:
     told: Told = []
     actual = cached_store(knees, SEEN, folder, lambda *at: told.append(at), processes)
     return actual, told

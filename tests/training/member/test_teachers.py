@@ -11,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from bundle_factory import SIZE, write_network
 from command_line import kellgren
+from kellgren.artefacts import file_checksum
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.splits import Folds
 from kellgren.errors import TrainingError
 from kellgren.grades import Grade
 from kellgren.grading.bundle import default_bundle, open_bundle, write_bundle
 from kellgren.grading.combiner import Combiner
+from kellgren.grading.preprocess import Preprocess
 from kellgren.training.campaign import Campaign, finished_jobs
 from kellgren.training.device import Device
 from kellgren.training.input.loading import target_table
@@ -315,3 +318,17 @@ def test_a_bundle_teaches_finals_and_folds_that_its_networks_never_saw(
     dealt = Folds({patient: 1 - fold for patient, fold in FOLDS.of_patient.items()}, 2, 1)
     with pytest.raises(TrainingError, match=dealt.hash[:8]):
         find_teacher(Teacher(source=str(source)), knees, dealt, 1)
+
+
+def test_a_teachers_file_that_was_exchanged_does_not_teach(
+    knees: list[Knee], tmp_path: Path
+) -> None:
+    """What its kept predictions are named by is what made them."""
+    write_network(tmp_path, "teacher", seed=0)
+    files = tmp_path / "teacher.onnx", tmp_path / "teacher.head.npz"
+    sees = Preprocess(size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+    looked_at = file_checksum(files[0])
+    assert len(list(exported_probabilities(*files, sees, knees[:1], looked_at))) == 1
+    write_network(tmp_path, "teacher", seed=1)
+    with pytest.raises(TrainingError, match=r"teacher\.onnx: changed since"):
+        list(exported_probabilities(*files, sees, knees[:1], looked_at))

@@ -69,14 +69,18 @@ def uid_scope(readings: Sequence[KneeReading], source: Source) -> UidScope:
     """What the identifiers of the answer to one picture follow from."""
     sides = ",".join(SIDE_LETTERS[reading.side] for reading in readings)
     model = json.dumps(readings[0].model, sort_keys=True)
-    return UidScope((str(source.reference.SOPInstanceUID), str(source.frame or 1), sides, model))
+    return UidScope((*_picture(source), sides, model))
 
 
 def uid_scope_of_refusal(model: Mapping[str, str], source: Source) -> UidScope:
     """What the identifiers of a refusal follow from: it has no knees."""
     described = json.dumps(model, sort_keys=True)
-    picture = str(source.reference.SOPInstanceUID), str(source.frame or 1)
-    return UidScope((*picture, "refused", described))
+    return UidScope((*_picture(source), "refused", described))
+
+
+def _picture(source: Source) -> tuple[str, ...]:
+    named = str(source.reference.SOPInstanceUID), str(source.frame or 1)
+    return (*named, source.content) if source.content else named
 
 
 def without_patient(source: Source) -> Dataset:

@@ -68,11 +68,14 @@ class Source:
         identity: patient and study, copied into the answer; holds names.
         reference: identifiers, size and contrast, without anything of the patient.
         frame: number of the frame that was read, from 1; ``None`` where there is one only.
+        content: a hash of the picture and its patient, where other content may come under the same
+            identifier and must get an answer of its own; empty: the identifier is trusted.
     """
 
     identity: Dataset
     reference: Dataset
     frame: int | None
+    content: str = ""
 
     @property
     def rows(self) -> int:

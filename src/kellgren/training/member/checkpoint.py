@@ -147,7 +147,7 @@ def load_checkpoint(state: RunState, path: Path) -> None:
     """Fill the state's network, average and optimiser from a file.
 
     Raises:
-        TrainingError: damaged, be it by one flipped bit, or incomplete.
+        TrainingError: damaged, be it by one flipped bit, incomplete, or without its checksum.
     """
     try:
         parts = _parts(path)
@@ -186,12 +186,16 @@ def load_learnt_weights(network: Member, path: Path, data_hash: str) -> int:
 
 
 def _parts(path: Path) -> dict[str, Tensors]:
-    """The tensors of a checkpoint by part, their checksum checked."""
+    """The tensors of a checkpoint by part.
+
+    Raises:
+        ValueError: it has no checksum of them, or another; the message says so.
+    """
     with safe_open(path, framework="pt") as stored:
         metadata = stored.metadata() or {}
         whole = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    if "sha256" in metadata and metadata.pop("sha256") != _digest(whole, metadata):
-        raise ValueError("the checksum does not fit")
+    if metadata.pop("sha256", None) != _digest(whole, metadata):
+        raise ValueError("the checksum is missing or does not fit")
     parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimiser": {}}
     for key, value in whole.items():
         part, name = key.split("/", 1)
@@ -218,8 +222,9 @@ def _slots(tensors: Tensors) -> dict[int, Tensors]:
 
 
 def _damaged(path: Path, error: Exception) -> TrainingError:
+    reason = str(error) if type(error) is ValueError else type(error).__name__
     return TrainingError(
         path,
-        f"is not a whole checkpoint ({type(error).__name__})",
+        f"is not a whole checkpoint ({reason})",
         "Delete it and start again: its epochs are lost",
     )

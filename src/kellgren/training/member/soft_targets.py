@@ -9,18 +9,20 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from kellgren.arrays import Distributions, Float32Array
+from kellgren.artefacts import MOST_FILE_BYTES
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
 from kellgren.grades import GRADE_COUNT
 from kellgren.grading.voting import softmax
+from kellgren.model_files.npz import npz_arrays
+from kellgren.model_files.regular import read_regular
 from kellgren.training.architectures import find
 from kellgren.training.input.loading import load_planes, target_table
 from kellgren.training.member.checkpoint import load_learnt_weights
@@ -110,12 +112,12 @@ def _kept(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Float32A
 def _read(path: Path, key: str) -> Float32Array | None:
     """What is kept under that key; ``None``: nothing, or nothing whole."""
     try:
-        # opened here: numpy leaves a damaged file open
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            probabilities: Float32Array = stored["probabilities"]
-            return probabilities if str(stored["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        content = read_regular(path, MOST_FILE_BYTES)
+        stored = npz_arrays(content, ("key", "probabilities"), MOST_FILE_BYTES)
+    except (OSError, ValueError):
         return None
+    probabilities = stored["probabilities"]
+    return probabilities if str(stored["key"]) == key and probabilities.dtype.kind == "f" else None
 
 
 def _names(knees: Sequence[Knee]) -> str:
@@ -128,7 +130,9 @@ def _predicted(run: MemberRun, network: TeacherNetwork, advance: Advance) -> Flo
         for name in (BEST, CHECKPOINT):
             if (network.run / name).is_file():
                 return by_checkpoint(run, network, network.run / name, advance)
-    graded = exported_probabilities(network.model, network.head, network.preprocess, run.learnt)
+    graded = exported_probabilities(
+        network.model, network.head, network.preprocess, run.learnt, network.sha256
+    )
     probabilities = np.empty((len(run.learnt), GRADE_COUNT), dtype=np.float32)
     for number, row in enumerate(graded):
         probabilities[number] = row

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kellgren.web.storage.blobs import BlobStore
@@ -135,13 +135,20 @@ class CaseStore(CaseQueries):
             for upload, (identifier, name) in zip(uploads, named, strict=True):
                 insert_case(base, identifier, name, upload)
 
-    def claim(self) -> Job | None:
-        """Take the oldest waiting case."""
+    def claim(self, last: Sequence[str] = ()) -> Job | None:
+        """Take the oldest waiting case.
+
+        Args:
+            last: identifiers of cases that are taken only where no other one waits.
+        """
+        marks = ", ".join("?" * len(last))
         with self.transaction() as base:
             row = base.execute(
                 f"UPDATE cases SET state = 'working', changed = {NEXT_REVISION} WHERE number = "
-                "(SELECT MIN(number) FROM cases WHERE state = 'waiting') "
-                "RETURNING id, content, file, image, side"
+                "(SELECT number FROM cases WHERE state = 'waiting' "
+                f"ORDER BY id IN ({marks}), number LIMIT 1) "
+                "RETURNING id, content, file, image, side",
+                tuple(last),
             ).fetchone()
         if row is None:
             return None

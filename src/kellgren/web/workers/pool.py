@@ -2,7 +2,8 @@
 
 Each grader has a thread that nothing ends but the end of the server: what cannot be stored because
 the disk is full or the database locked is kept and stored as soon as it can be. A film whose grader
-ended is tried again in a new one, until it is likely that the film itself is the cause.
+ended is tried again in a new one, after all others that wait, until it is likely that the film
+itself is the cause.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class GraderPool:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=10)
+        for grader in list(self._ready.values()):  # that were started meanwhile
+            grader.stop()
 
     def _work(self, place: int) -> None:
         pause = _FIRST_PAUSE_S
@@ -120,7 +123,7 @@ class GraderPool:
         """Grade one case, or wait for one."""
         grader = self._live_grader(place)
         calls = self._wake_calls
-        job = self._store.claim()
+        job = self._store.claim(last=list(self._blame))
         self._troubles.pop(place, None)
         if job is not None:
             try:

@@ -38,12 +38,12 @@ _FROM_OUTSIDE = frozenset(
 class Blame(IntEnum):
     """How far the failure of a grader speaks against the film it read; at `PROVEN` it fails.
 
-    A film that is not at fault is tried again; one that ends two graders is.
+    A film that is not at fault is tried again, after all others that wait; one that ends two
+    graders is.
     """
 
     NONE = 0
-    UNLIKELY = 1
-    """Somebody killed the process: an administrator, or the system for its memory."""
+    """Somebody killed the process, an administrator or the system, or the machine was at fault."""
     LIKELY = 5
     """The process crashed, or answered what is no answer."""
     PROVEN = 10
@@ -138,7 +138,7 @@ class GraderProcess:
         if code == TRY_AGAIN:
             return GraderFailed("the grader could not work on this machine now", Blame.NONE)
         if -code in _FROM_OUTSIDE:
-            return GraderFailed("the grader was killed while it read the file", Blame.UNLIKELY)
+            return GraderFailed("the grader was killed while it read the file", Blame.NONE)
         reason = "reading it ended the grader: the file is damaged or far too large"
         return GraderFailed(reason, Blame.LIKELY)
 

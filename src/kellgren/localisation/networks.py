@@ -1,0 +1,72 @@
+"""The small networks that find and judge knees, opened from bytes whose checksum was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kellgren.arrays import Float32Array
+from kellgren.errors import BundleError
+from kellgren.library_messages import import_onnxruntime
+from kellgren.model_files.memory import bounded_memory, reason
+from kellgren.model_files.onnx_graph import check_graph
+
+Infer = Callable[[Float32Array], list[Float32Array]]
+
+
+def open_network(
+    content: bytes, path: Path, remedy: str, size: int, outputs: Sequence[tuple[int, ...]] = ()
+) -> Infer:
+    """An ONNX network of one input ``(N, 1, size, size)``, on one thread.
+
+    Args:
+        content: of its file.
+        path: of its file, for errors.
+        remedy: for errors.
+        size: height and width of its input.
+        outputs: shapes that its outputs must have in a trial run, for one picture and without its
+            axis; empty: no trial, as for the package's own networks, which the package's tests run.
+
+    Returns:
+        What turns pictures into the outputs, in the network's order.
+
+    Raises:
+        BundleError: it is not such a network.
+    """
+    try:
+        check_graph(content)
+        with bounded_memory():
+            infer = _session(content)
+            if outputs:
+                _try(infer, size, outputs)
+    except Exception as error:  # the C++ library has no exception tree of its own
+        problem = f"is not a network this version can run ({reason(error)})"
+        raise BundleError(path, problem, remedy) from None
+    return infer
+
+
+def _session(content: bytes) -> Infer:
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # films are read side by side
+    options.log_severity_level = 4
+    # else the bytes could be of a format of its own, which `check_graph` does not read
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise ValueError(f"it has {len(inputs)} inputs, not one")
+    source = inputs[0].name
+    return lambda pictures: list(session.run(None, {source: pictures}))
+
+
+def _try(infer: Infer, size: int, outputs: Sequence[tuple[int, ...]]) -> None:
+    picture = np.linspace(0, 1, size * size, dtype=np.float32).reshape(1, 1, size, size)
+    given = infer(picture)
+    shapes, wanted = [array.shape for array in given], [(1, *shape) for shape in outputs]
+    if shapes != wanted:
+        raise ValueError(f"its outputs have the shapes {shapes}, not {wanted}")
+    if not all(np.isfinite(array).all() for array in given):
+        raise ValueError("its outputs are not finite numbers")
