@@ -32,6 +32,8 @@ OPTIONS = {
     "threads": ("int", 0),
     "mirror": ("bool", True),
     "pair": ("bool", True),
+    "level": ("float", 0.9),
+    "always_grade": ("bool", False),
 }
 FRAME = {"frame": ("int | None", None)}
 MAPS = {"smooth_maps": ("bool", False), "grad_cam_maps": ("bool", False)}

@@ -56,9 +56,13 @@ def test_a_reading_is_whole_and_agrees_with_itself(left: KneeReading, ensemble: 
     assert all(0 <= p <= 1 for p in record["probabilities"])
     assert record["grade"] == int(np.argmax(record["probabilities"]))
     assert record["name"] == Grade(record["grade"]).label
-    low, high = record["likely"]
-    assert low <= record["grade"] <= high
-    assert sum(record["probabilities"][low : high + 1]) >= 0.9 - 1e-5
+    held = record["grade_set"]
+    assert held["lowest"] <= record["grade"] <= held["highest"]
+    card = ensemble.bundle.card
+    assert card.grade_sets is not None
+    assert (held["level"], held["coverage"]) == (0.9, card.grade_sets.at(0.9).measured.coverage)
+    assert record["right_share"] == card.right_share(record["certainty"])
+    assert record["named"] == (not record["doubts"])
     assert record["certainty"] in ("high", "moderate", "low")
     assert record["warnings"] == []
     assert record["mm_per_pixel"] is None
@@ -84,8 +88,8 @@ def test_nothing_on_the_picture_can_name_the_patient(
     left: KneeReading, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     assert {field.name for field in dataclasses.fields(Caption)} == {
-        *("grade", "side", "probabilities", "certainty", "likely", "model"),
-        *("mapped", "with_other", "mapping", "forced"),
+        *("grade", "side", "probabilities", "certainty", "right_share", "grade_set", "model"),
+        *("named", "mapped", "with_other", "mapping", "forced"),
     }
     (renamed,) = ensemble.read(nameless(tmp_path, grey(LEFT), name="someone-else"), Side.LEFT)
 

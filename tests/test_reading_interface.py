@@ -48,7 +48,8 @@ def test_a_notebook_shows_picture_table_and_notice(reading: KneeReading) -> None
     assert [float(cells[f"p({g})"]) for g in range(5)] == [
         pytest.approx(p, abs=5e-4) for p in reading.probabilities
     ]
-    assert cells["certainty"] == reading.certainty
+    assert cells["certainty"].startswith(f"{reading.certainty}, right in ")
+    assert cells["90 % set"] == reading.grade_set.grades
     assert "<p>Research software, not a medical device.</p>" in shown
 
 

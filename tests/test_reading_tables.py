@@ -46,7 +46,12 @@ def graded_rows(draw: st.DrawFn) -> GradedRow:
     content: dict[str, Any] = {
         "image": draw(st.one_of(ANY_TEXT, st.sampled_from(ODD_NAMES))),
         "side": draw(st.sampled_from(("L", "R", ""))),
-        **{"grade": grade, "name": WORDS[grade], "likely": [low, high]},
+        **{"grade": grade, "name": WORDS[grade]},
+        "named": draw(st.booleans()),
+        "doubts": draw(st.lists(ANY_TEXT, max_size=2)),
+        "right_share": draw(st.none() | st.floats(0, 1)),
+        "disagreement": draw(st.none() | st.floats(0, 1)),
+        "grade_set": {"lowest": low, "highest": high, "level": 0.9, "coverage": 0.901},
         "probabilities": [count / 10**6 for count in counts],
         "certainty": draw(st.sampled_from(("high", "moderate", "low"))),
         "warnings": draw(st.lists(ANY_TEXT, max_size=2)),
@@ -82,16 +87,28 @@ def test_a_csv_holds_every_row_as_it_is(rows: list[ReadingRow]) -> None:
     for written, row in zip(table, rows, strict=True):
         assert tuple(written) == COLUMNS
         cells = {name: unguarded(cell) for name, cell in written.items()}
-        for name in ("image", "side", "grade", "note", "patient"):
+        for name in ("image", "side", "patient"):
             assert cells[name] == shown(getattr(row, name))
         if isinstance(row, GradedRow):
             assert tuple(float(cells[f"p{n}"]) for n in range(5)) == row.probabilities
-            assert (int(cells["likely_low"]), int(cells["likely_high"])) == row.likely
-            assert (cells["name"], cells["certainty"]) == (row.name, row.certainty)
+            held = row.grade_set
+            assert (int(cells["set_low"]), int(cells["set_high"])) == (held.lowest, held.highest)
+            assert (cells["set_level"], cells["certainty"]) == ("0.9", row.certainty)
+            assert int(cells["most_probable"]) == row.grade
+            named = (str(row.grade), row.name, "")
+            unnamed = ("", "", "not sure enough to name a grade")
+            said = (cells["grade"], cells["name"], cells["note"])
+            assert said == (named if row.named else unnamed)
+            assert cells["doubts"] == "; ".join(row.doubts)
+            for name in ("right_share", "disagreement"):
+                number = getattr(row, name)
+                assert cells[name] == ("" if number is None else f"{number:.4f}")
             assert cells["warnings"] == "; ".join(row.warnings)
             assert cells["read_with"] == shown(row.read_with)
         else:
-            assert {cells[name] for name in ("p0", "p4", "name", "likely_low", "warnings")} == {""}
+            assert (cells["grade"], cells["note"]) == ("", row.note)
+            empty = ("p0", "p4", "name", "set_low", "most_probable", "warnings")
+            assert {cells[name] for name in empty} == {""}
 
 
 @settings(deadline=None, max_examples=40)

@@ -6,12 +6,13 @@ import threading
 
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
+from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.reading import FilmReadings
 
 _lock = threading.Lock()
-_loaded: dict[tuple[Engine, Precision, int, bool, bool], Ensemble] = {}
+_loaded: dict[tuple[Engine, Precision, int, bool, bool, float, bool], Ensemble] = {}
 
 
 def read(
@@ -27,11 +28,13 @@ def read(
     threads: int = 0,
     mirror: bool = True,
     pair: bool = True,
+    level: float = DEFAULT_LEVEL,
+    always_grade: bool = False,
 ) -> FilmReadings:
     """Grade every knee of a radiograph with the bundle that comes with the package.
 
-    The bundle is loaded by the first call with an engine, precision, number of threads, mirror and
-    pair, and kept for later ones. Calls from several threads may overlap.
+    The bundle is loaded by the first call with an engine, precision, number of threads, mirror,
+    pair, level and always_grade, and kept for later ones. Calls from several threads may overlap.
 
     Args:
         source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open in
@@ -49,6 +52,8 @@ def read(
         threads: of the engine, for one knee; 0 leaves the choice to it.
         mirror: average the outputs for the knee and for its mirror image.
         pair: take the contralateral knee into account where the radiograph shows both.
+        level: of the grade sets: share of labels that they are to hold, 0.8, 0.9 or 0.95.
+        always_grade: name a grade whatever the doubts.
 
     Returns:
         One reading a knee, from the left of the picture to its right: a list, whose ``refused``
@@ -61,19 +66,31 @@ def read(
         NotAKneeFilm: the picture shows no knee that may be graded.
         UnreadableRadiograph: the file or array cannot be read.
     """
-    ensemble = _ensemble(engine, precision, threads, mirror, pair)
+    ensemble = _ensemble(engine, precision, threads, mirror, pair, level, always_grade)
     return ensemble.read(
         source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
     )
 
 
 def _ensemble(
-    engine: Engine, precision: Precision, threads: int, mirror: bool, pair: bool
+    engine: Engine,
+    precision: Precision,
+    threads: int,
+    mirror: bool,
+    pair: bool,
+    level: float,
+    always_grade: bool,
 ) -> Ensemble:
-    options = (engine, precision, threads, bool(mirror), bool(pair))
+    options = (engine, precision, threads, bool(mirror), bool(pair), level, bool(always_grade))
     with _lock:  # two threads must not load the same networks
         if options not in _loaded:
             _loaded[options] = Ensemble.default(
-                engine=engine, precision=precision, threads=threads, mirror=mirror, pair=pair
+                engine=engine,
+                precision=precision,
+                threads=threads,
+                mirror=mirror,
+                pair=pair,
+                level=level,
+                always_grade=always_grade,
             )
         return _loaded[options]

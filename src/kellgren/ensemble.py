@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from kellgren.arrays import Distributions, Float32Array
+from kellgren.arrays import Float32Array
 from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
-from kellgren.grades import Grade, Side
+from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
-from kellgren.grading.calibration import certainty, likely_grades
+from kellgren.grading.grade_sets import DEFAULT_LEVEL
+from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
@@ -42,13 +43,16 @@ class Ensemble:
         frame: which one to read, from 1, of DICOM files that hold several.
         smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
         grad_cam_maps: Grad-CAM before the last activation where a network has it so.
+        level: of the grade sets: share of labels that they are to hold, one that the bundle's
+            card was fitted for.
+        always_grade: name a grade whatever the doubts; each reading states them all the same.
 
     Attributes:
         bundle: what was opened.
         model: name, checksum, engine, precision and mirroring, as every reading records them.
 
     Raises:
-        InvalidOption: an engine, precision or number of threads that there is not.
+        InvalidOption: an engine, precision, number of threads or level that there is not.
         MissingExtra: openvino is chosen and not installed, or bf16 without it.
     """
 
@@ -64,11 +68,14 @@ class Ensemble:
         frame: int | None = None,
         smooth_maps: bool = False,
         grad_cam_maps: bool = False,
+        level: float = DEFAULT_LEVEL,
+        always_grade: bool = False,
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
         self._frame = frame
         self._map_style = MapStyle(smooth_maps, grad_cam_maps)
+        self._judge = Judge(bundle.card, level=level, always_grade=always_grade)
         self.panel = Panel(
             bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
         )
@@ -81,6 +88,9 @@ class Ensemble:
             "precision": precision,
             "mirror": "averaged" if mirror else "off",
             "other_knee": "off" if self.both_knees is None else "used",
+            "level": f"{level:g}",
+            "naming": "always" if always_grade else "when sure",
+            "scale": "OAI" if "Osteoarthritis Initiative" in bundle.card.scale else "not stated",
         }
 
     @classmethod
@@ -95,22 +105,14 @@ class Ensemble:
         frame: int | None = None,
         smooth_maps: bool = False,
         grad_cam_maps: bool = False,
+        level: float = DEFAULT_LEVEL,
+        always_grade: bool = False,
     ) -> Self:
-        """Open the bundle that comes with the package.
-
-        Args:
-            engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
-            precision: ``"fp32"``, or ``"bf16"`` with openvino; recorded in every reading.
-            threads: of the engine, for one knee; 0 leaves the choice to it.
-            mirror: average the outputs for the knee and for its mirror image.
-            pair: take the contralateral knee into account.
-            frame: which one to read, from 1, of DICOM files that hold several.
-            smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
-            grad_cam_maps: Grad-CAM before the last activation where a network has it so.
+        """Open the bundle that comes with the package; arguments as of `Ensemble`.
 
         Raises:
             BundleError: it is damaged or missing.
-            InvalidOption: an engine, precision or number of threads that there is not.
+            InvalidOption: an engine, precision, number of threads or level that there is not.
             MissingExtra: openvino is chosen and not installed, or bf16 without it.
         """
         return cls.open(
@@ -123,6 +125,8 @@ class Ensemble:
             frame=frame,
             smooth_maps=smooth_maps,
             grad_cam_maps=grad_cam_maps,
+            level=level,
+            always_grade=always_grade,
         )
 
     @classmethod
@@ -138,6 +142,8 @@ class Ensemble:
         frame: int | None = None,
         smooth_maps: bool = False,
         grad_cam_maps: bool = False,
+        level: float = DEFAULT_LEVEL,
+        always_grade: bool = False,
     ) -> Self:
         """Open a bundle of your own.
 
@@ -151,10 +157,12 @@ class Ensemble:
             frame: which one to read, from 1, of DICOM files that hold several.
             smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
             grad_cam_maps: Grad-CAM before the last activation where a network has it so.
+            level: of the grade sets: share of labels that they are to hold.
+            always_grade: name a grade whatever the doubts.
 
         Raises:
             BundleError: it is missing, damaged, incomplete, or in a newer format.
-            InvalidOption: an engine, precision or number of threads that there is not.
+            InvalidOption: an engine, precision, number of threads or level that there is not.
             MissingExtra: openvino is chosen and not installed, or bf16 without it.
         """
         return cls(
@@ -167,6 +175,8 @@ class Ensemble:
             frame=frame,
             smooth_maps=smooth_maps,
             grad_cam_maps=grad_cam_maps,
+            level=level,
+            always_grade=always_grade,
         )
 
     def read(
@@ -266,15 +276,19 @@ class Ensemble:
     def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
         assert self.both_knees is not None
         combined = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
-        return replace(own, read_with=other.image, **_graded(combined))
+        judged = self._judge.of(combined, own.disagreement, refused=own.forced, paired=True)
+        return replace(own, read_with=other.image, **_fields(judged))
 
     def _reading(
         self, image: str, knee: DetectedKnee, panel: PanelOutput, warnings: tuple[str, ...]
     ) -> KneeReading:
+        refused = any(check.verdict == "refused" for check in knee.checks)
+        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=refused)
         return KneeReading(
             image=image,
             side=knee.crop.side,
-            **_graded(panel.probabilities),
+            **_fields(judged),
+            disagreement=panel.disagreement,
             warnings=(*film_warnings(warnings, knee.checks), *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
@@ -295,12 +309,6 @@ class Ensemble:
         return ensemble_maps(outputs, panel.map_weights, grad_cam=self._map_style.grad_cam)
 
 
-def _graded(probabilities: Distributions) -> dict[str, Any]:
-    """The fields of a reading that follow from its ``(5,)`` probabilities."""
-    low, high = likely_grades(probabilities)
-    return {
-        "grade": Grade(int(probabilities.argmax())),
-        "probabilities": tuple(float(p) for p in probabilities),
-        "certainty": certainty(probabilities),
-        "likely": (Grade(low), Grade(high)),
-    }
+def _fields(judged: Judgement) -> dict[str, Any]:
+    """The fields of a reading that follow from its probabilities."""
+    return {field.name: getattr(judged, field.name) for field in fields(judged)}

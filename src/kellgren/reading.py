@@ -6,7 +6,7 @@ import base64
 import html
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -18,6 +18,7 @@ from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
 from kellgren.grades import Grade, Side
+from kellgren.grading.judgement import NOT_NAMED, GradeSet, right_in, set_name
 from kellgren.imaging.evidence import SideStatement
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
@@ -40,7 +41,11 @@ class KneeReading:
         grade: the most probable Kellgren-Lawrence grade.
         probabilities: of the grades 0 to 4: five values in 0..1 that sum to 1, calibrated.
         certainty: ``high``, ``moderate`` or ``low``, from the largest probability.
-        likely: lowest and highest of the neighbouring grades that hold 90 % of the probability.
+        right_share: share of right grades among the out-of-fold knees of that certainty, 0..1;
+            ``None``: not measured.
+        grade_set: neighbouring grades that hold the label at the ensemble's level.
+        named: whether it is sure enough to name the grade; if not, `grade` is only a candidate.
+        doubts: why the grade should not be named; empty where nothing speaks against it.
         warnings: what a reader should know of the file or the side.
         mm_per_pixel: pixel spacing of the crop in millimetres; ``None``: not known.
         model: name, software, checksum, engine, precision, mirror and other_knee of the
@@ -53,6 +58,8 @@ class KneeReading:
             the bundle's order; similar knees lie close together in them.
         read_with: image of the contralateral knee, if that was taken into account, or ``None``.
         checks: of the radiograph and the knee, each with its evidence.
+        disagreement: of the bundle's members, in nats: mutual information of grade and member;
+            ``None``: one member.
         mapping: how the maps were made, as the picture says it.
         side_evidence: all that tells, or might tell, the side: source, value and side of each.
     """
@@ -62,7 +69,10 @@ class KneeReading:
     grade: Grade
     probabilities: tuple[float, ...]
     certainty: str
-    likely: tuple[Grade, Grade]
+    right_share: float | None
+    grade_set: GradeSet
+    named: bool
+    doubts: tuple[str, ...]
     warnings: tuple[str, ...]
     mm_per_pixel: float | None
     model: dict[str, str]
@@ -72,6 +82,7 @@ class KneeReading:
     features: tuple[Float32Array, ...]
     read_with: str | None = None
     checks: tuple[Check, ...] = ()
+    disagreement: float | None = None
     mapping: str = "class-activation mapping"
     side_evidence: tuple[SideStatement, ...] = ()
 
@@ -99,7 +110,11 @@ class KneeReading:
                 "name": self.grade.label,
                 "probabilities": [round(p, 6) for p in self.probabilities],
                 "certainty": self.certainty,
-                "likely": [int(grade) for grade in self.likely],
+                "right_share": self.right_share,
+                "grade_set": asdict(self.grade_set),
+                "named": self.named,
+                "doubts": self.doubts,
+                "disagreement": None if self.disagreement is None else round(self.disagreement, 6),
                 "warnings": self.warnings,
                 "mm_per_pixel": self.mm_per_pixel,
                 "region": None if self.crop.region is None else self.crop.region.to_dict(),
@@ -125,7 +140,9 @@ class KneeReading:
             side=self.side,
             probabilities=self.probabilities,
             certainty=self.certainty,
-            likely=self.likely,
+            right_share=self.right_share,
+            grade_set=self.grade_set,
+            named=self.named,
             model=f"{self.model['name']} {self.model['checksum'][:8]}",
             mapped=mapped,
             with_other=self.read_with is not None,
@@ -177,6 +194,7 @@ class KneeReading:
         name = PurePath(self.image).name or self.image
         side = self.side.label if self.side is not Side.UNKNOWN else "side unknown"
         grade = f"grade {int(self.grade)} {self.grade.label}"
+        grade = grade if self.named else f"{NOT_NAMED}, most probable {grade}"
         return f"KneeReading({name}, {side}, {grade}, {self.certainty} certainty)"
 
     def _repr_png_(self) -> bytes:
@@ -195,15 +213,16 @@ class KneeReading:
 
     def _facts(self) -> list[tuple[str, str]]:
         """Names and values of the table in a notebook."""
-        low, high = (int(grade) for grade in self.likely)
+        sure = f"{self.certainty}{right_in(self.right_share)}"
         facts = [
             ("image", self.image),
             ("side", self.side.label),
-            ("grade", f"{int(self.grade)} {self.grade.label}"),
+            ("grade" if self.named else "most probable", f"{int(self.grade)} {self.grade.label}"),
             *((f"p({g})", f"{p:.3f}") for g, p in enumerate(self.probabilities)),
-            ("certainty", self.certainty),
-            ("90 % within", str(low) if low == high else f"{low} to {high}"),
+            ("certainty", sure),
+            (set_name(self.grade_set.level), self.grade_set.grades),
         ]
+        facts += [(NOT_NAMED if not self.named else "doubt", doubt) for doubt in self.doubts]
         facts += [("warning", warning) for warning in self.warnings]
         if self.read_with is not None:
             facts.append(("contralateral knee", self.read_with))

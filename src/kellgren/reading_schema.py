@@ -19,6 +19,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     TypeAdapter,
+    model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 
@@ -31,7 +32,6 @@ SideLetter = Literal["L", "R", ""]
 """The patient's left or right knee; empty: unknown."""
 CertaintyLevel = Literal["high", "moderate", "low"]
 GradeNumber = Annotated[int, Field(ge=0, le=4)]
-"""A Kellgren-Lawrence grade, 0 to 4."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -112,6 +112,25 @@ class ModelRecord(Record):
     """Whether outputs for the crop and for its mirror image were averaged."""
     other_knee: Literal["used", "off"]
     """Whether the grade of the contralateral knee may be taken into account."""
+    level: Annotated[str | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Level of the grade sets as text, such as 0.9; left out in readings of version 0.1."""
+    naming: Annotated[Literal["when sure", "always"] | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Whether a grade is named whatever the doubts; left out in readings of version 0.1."""
+    scale: Annotated[Literal["OAI", "not stated"] | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Reading protocol that the labels followed; left out in readings of version 0.1."""
+
+
+class GradeSetRecord(Record):
+    """Neighbouring grades that hold the label at a stated rate."""
+
+    lowest: GradeNumber
+    """Lowest grade of the set."""
+    highest: GradeNumber
+    """Highest grade of the set."""
+    level: Annotated[float, Field(gt=0, lt=1)]
+    """Share of labels that such sets are to hold, of every true grade."""
+    coverage: Probability | None
+    """Share held out of fold; null: not fitted, the set holds `level` of the probability."""
 
 
 class KneeRecord(Record):
@@ -122,15 +141,23 @@ class KneeRecord(Record):
     side: SideLetter
     """Whether it is the patient's left or right knee; empty: unknown."""
     grade: GradeNumber
-    """The most probable Kellgren-Lawrence grade."""
+    """The most probable Kellgren-Lawrence grade; only a candidate where `named` is false."""
+    named: bool
+    """False: not sure enough to name a grade, for the reasons in `doubts`."""
+    doubts: tuple[str, ...]
+    """Why the grade should not be named; empty where nothing speaks against it."""
     name: Literal["none", "doubtful", "minimal", "moderate", "severe"]
     """The word for the grade."""
     probabilities: tuple[Probability, Probability, Probability, Probability, Probability]
     """Probabilities of the grades 0 to 4, six decimal places; they sum to 1 but for rounding."""
     certainty: CertaintyLevel
     """From the largest probability: high from 0.75, moderate from 0.5, else low."""
-    likely: tuple[GradeNumber, GradeNumber]
-    """Lowest and highest of the neighbouring grades that hold 90 % of the probability."""
+    right_share: Probability | None
+    """Share of right grades among the out-of-fold knees of that certainty; null: not measured."""
+    grade_set: GradeSetRecord
+    """Neighbouring grades that hold the label at the level that was asked for."""
+    disagreement: Annotated[float, Field(ge=0)] | None
+    """Of the members, in nats: mutual information of grade and member; null: one member."""
     warnings: tuple[str, ...]
     """What a reader should know of the file or the side."""
     mm_per_pixel: PositiveFloat | None
@@ -144,6 +171,18 @@ class KneeRecord(Record):
     side_evidence: SideEvidence = ()
     """All that tells, or might tell, the side; left out in readings of version 0.1."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0_1(cls, content: Any) -> Any:
+        """Its `likely` grades held 90 % of the probability: a set whose coverage none measured."""
+        if not isinstance(content, dict) or "likely" not in content:
+            return content
+        lowest, highest = content["likely"]
+        held = {"lowest": lowest, "highest": highest, "level": 0.9, "coverage": None}
+        unknown = {"named": True, "doubts": (), "right_share": None, "disagreement": None}
+        kept = {key: value for key, value in content.items() if key != "likely"}
+        return unknown | kept | {"grade_set": held}
+
 
 class ReadingRecord(KneeRecord):
     """The reading of one knee, without pictures: what `KneeReading.to_dict()` gives."""
@@ -152,22 +191,24 @@ class ReadingRecord(KneeRecord):
     """The bundle that graded the knee, with its engine and precision."""
 
 
-PatientName = Annotated[str | SkipJsonSchema[None], _LEFT_OUT]
-"""Of the patient; `None`, and left out of what is written, where none is known or asked for."""
+_PATIENT = Field(
+    description="Of the file's patient, as the manifest names it; with `--pseudonym` its "
+    "pseudonym, empty where the file states none."
+)
+PatientName = Annotated[str | SkipJsonSchema[None], _LEFT_OUT, _PATIENT]
 PictureName = Annotated[ImageName | SkipJsonSchema[None], _LEFT_OUT]
-"""Path of a picture; `None`, and left out of what is written, where none was drawn."""
 
 
-class GradedRow(ReadingRecord):
-    """A reading as a row of a table: in the journal of a batch, and in the server's database."""
-
+class _OfGraded(Record):
     note: Literal[""]
     """Always empty: for a file without a grade, the reason stands here."""
     patient: PatientName = None
-    """Of the file's patient, as the manifest names it; with `--pseudonym` its pseudonym, empty
-    where the file states none."""
     overlay: PictureName = None
     """Path of the knee's picture; only with `--overlay`."""
+
+
+class GradedRow(_OfGraded, ReadingRecord):
+    """A reading as a row of a table: in the journal of a batch, and in the server's database."""
 
     @classmethod
     def of(cls, reading: ReadingRecord) -> Self:
@@ -196,29 +237,18 @@ class UngradedRow(Record):
     checks: Annotated[tuple[CheckRecord, ...], _LEFT_OUT] = ()
     """All checks of the joint, in their order; left out in the row of a file."""
     patient: PatientName = None
-    """Of the file's patient, as the manifest names it; with `--pseudonym` its pseudonym, empty
-    where the file states none."""
     overlay: PictureName = None
     """Path of the joint's picture; only with `--overlay`."""
 
 
 ReadingRow = GradedRow | UngradedRow
 READING_ROW: TypeAdapter[ReadingRow] = TypeAdapter(ReadingRow)
-"""Validates a row of a file."""
 ROW_LIST: TypeAdapter[tuple[ReadingRow, ...]] = TypeAdapter(tuple[ReadingRow, ...])
-"""Validates and dumps the rows of a file."""
+"""They validate and dump a row of a file, and all of them."""
 
 
-class ListedReading(KneeRecord):
+class ListedReading(_OfGraded, KneeRecord):
     """A reading in a document that names the model once for all of them."""
-
-    note: Literal[""]
-    """Always empty: for a file without a grade, the reason stands here."""
-    patient: PatientName = None
-    """Of the file's patient, as the manifest names it; with `--pseudonym` its pseudonym, empty
-    where the file states none."""
-    overlay: PictureName = None
-    """Path of the knee's picture; only with `--overlay`."""
 
 
 class NoModel(Record):
@@ -280,7 +310,7 @@ def readings_schema() -> dict[str, JsonValue]:
     """JSON Schema (draft 2020-12) of the documents of `kellgren grade --json`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:kellgren:readings:1",
+        "$id": "urn:kellgren:readings:2",
         **ReadingsDocument.model_json_schema(),
     }
 

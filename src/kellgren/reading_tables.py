@@ -9,13 +9,15 @@ from pathlib import Path
 
 from kellgren.atomic_files import written_whole
 from kellgren.exchange.csv_text import table_text
+from kellgren.grading.judgement import NOT_NAMED
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow, ReadingsDocument
 
 COLUMNS = (
     *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
-    *("name", "certainty", "likely_low", "likely_high", "warnings", "note", "read_with", "patient"),
+    *("name", "certainty", "right_share", "set_low", "set_high", "set_level", "most_probable"),
+    *("disagreement", "doubts", "warnings", "note", "read_with", "patient"),
 )
-"""Of a table of readings."""
+"""Of a table of readings. ``grade`` is empty where it is not named; ``most_probable`` never is."""
 OVERLAY = "overlay"
 """One more column, of a table of readings whose pictures were drawn."""
 
@@ -59,11 +61,29 @@ def _cells(row: ReadingRow) -> dict[str, str | int | None]:
     if row.overlay is not None:
         cells[OVERLAY] = row.overlay
     if isinstance(row, GradedRow):
-        low, high = row.likely
-        cells |= {f"p{grade}": f"{share:.6f}" for grade, share in enumerate(row.probabilities)}
-        cells |= {"name": row.name, "certainty": row.certainty, "likely_low": low}
-        cells |= {"likely_high": high, "warnings": "; ".join(row.warnings)}
-        cells |= {"read_with": row.read_with}
+        cells |= _graded_cells(row)
+    return cells
+
+
+def _graded_cells(row: GradedRow) -> dict[str, str | int | None]:
+    """What a row has more where a knee was graded; the grade and its name only where named."""
+    held = row.grade_set
+    cells: dict[str, str | int | None] = {
+        **{f"p{grade}": f"{share:.6f}" for grade, share in enumerate(row.probabilities)},
+        "grade": row.grade if row.named else None,
+        "name": row.name if row.named else None,
+        "note": "" if row.named else NOT_NAMED,
+        "certainty": row.certainty,
+        "set_low": held.lowest,
+        "set_high": held.highest,
+        "set_level": f"{held.level:g}",
+        "most_probable": row.grade,
+        "doubts": "; ".join(row.doubts),
+        "warnings": "; ".join(row.warnings),
+        "read_with": row.read_with,
+    }
+    for column, number in (("right_share", row.right_share), ("disagreement", row.disagreement)):
+        cells[column] = None if number is None else f"{number:.4f}"
     return cells
 
 

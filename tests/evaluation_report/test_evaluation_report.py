@@ -109,13 +109,14 @@ def test_the_page_is_whole_asks_for_nothing_and_runs_nothing(tmp_path, tiny, cap
         "Grade by grade",
         "certainty hold",
         "apart",
+        "no grade is named",
         "Against",
         "Worst",
         "maps matter",
     )
     for part in parts:
         assert part in page.words
-    assert page.tags.count("svg") == 7
+    assert page.tags.count("svg") == 8
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert "written: " in capsys.readouterr().err

@@ -26,6 +26,7 @@ from kellgren.explanation.overlay import (
 )
 from kellgren.explanation.similar import SAME_FILM, SimilarKnees, Source, joined
 from kellgren.grades import Grade, Side
+from kellgren.grading.judgement import GradeSet
 from kellgren.knee import KneeCrop, Region
 
 # --- the sheet of a refused joint -----------------------------------------------------------------
@@ -97,7 +98,8 @@ def caption(**changes: object) -> Caption:
         "side": Side.LEFT,
         "probabilities": PROBABILITIES,
         "certainty": "low",
-        "likely": (Grade.DOUBTFUL, Grade.MODERATE),
+        "right_share": 0.49,
+        "grade_set": GradeSet(Grade.DOUBTFUL, Grade.MODERATE, 0.9, 0.901),
         "model": "tiny",
     }
     return Caption(**(words | changes))  # type: ignore[arg-type]
@@ -134,7 +136,12 @@ def test_bars_are_as_long_as_probabilities(grade: Grade) -> None:
     [
         {"side": Side.UNKNOWN},
         {"side": Side.RIGHT},
-        {"likely": (Grade.MINIMAL, Grade.MINIMAL)},
+        {"grade_set": GradeSet(Grade.MINIMAL, Grade.MINIMAL, 0.9, 0.901)},
+        {"grade_set": GradeSet(Grade.DOUBTFUL, Grade.MODERATE, 0.95, 0.901)},
+        {"grade_set": GradeSet(Grade.DOUBTFUL, Grade.MODERATE, 0.9, 0.88)},
+        {"grade_set": GradeSet(Grade.DOUBTFUL, Grade.MODERATE, 0.9, None)},
+        {"named": False},
+        {"right_share": 0.6},
         {"certainty": "high"},
         {"model": "other"},
         {"mapped": Grade.SEVERE},

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
 from kellgren.cli import terminal
+from kellgren.cli.bundle import unstated
+from kellgren.data.audit import published_files
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError, InvalidPredictions, TrainingError
@@ -27,6 +29,7 @@ from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.voting import softmax
 from kellgren.reading_tables import COLUMNS
 from kellgren.training.selection.assemble import build_bundle
+from kellgren.training.selection.cards.data_facts import StatedData
 
 MODEL, HEAD = "member.onnx", "member.head.npz"
 Change = Callable[[dict[str, Any]], object]
@@ -253,9 +256,21 @@ def test_an_empty_folder_will_do(intact: Bundle, tmp_path: Path) -> None:
 # --- building ------------------------------------------------------------------------------------
 
 
-def finished_run(folder: Path, intact: Bundle, **facts: object) -> list[Knee]:
+def published_names() -> list[str]:
+    """Twenty knees of the published set, of the grades 0, 1, 2, 3, 4, 0 and so on."""
+    named: dict[int, list[str]] = {}
+    for (width, path), (grade, *_) in published_files().items():
+        if width == "299" and not path.startswith(("test", "auto")):
+            named.setdefault(grade, []).append(Path(path).stem)
+    return [named[number % 5][number] for number in range(20)]
+
+
+def finished_run(
+    folder: Path, intact: Bundle, *, names: Sequence[str] = (), **facts: object
+) -> list[Knee]:
     """Lay a finished run's files down, and return the knees it held out."""
     folder.mkdir()
+    names = names or [f"90000{number:02}L" for number in range(20)]
     for name in (MODEL, HEAD):
         shutil.copy(intact.path(name), folder / name)
     preprocess = Preprocess(size=64, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -269,17 +284,18 @@ def finished_run(folder: Path, intact: Bundle, **facts: object) -> list[Knee]:
     lines = ["image,side,grade,p0,p1,p2,p3,p4,fold"]
     knees = []
     for number in range(20):
-        image, truth = folder / f"90000{number:02}L.png", number % 5
+        image, truth = folder / f"{names[number]}.png", number % 5
         seen = truth if number % 4 else (truth + 1) % 5  # three of four are right
         row = 0.02 + 0.9 * np.eye(5)[seen]
-        lines.append(f"{image},L,{seen},{','.join(f'{p:.6f}' for p in row)},1")
-        knees.append(Knee(image, f"90000{number:02}", Side.LEFT, Grade(truth), "", "x"))
+        side = image.stem[-1]
+        lines.append(f"{image},{side},{seen},{','.join(f'{p:.6f}' for p in row)},1")
+        knees.append(Knee(image, image.stem[:-1], Side(side), Grade(truth), "", "x"))
     (folder / "oof.csv").write_text(os.linesep.join(lines))
     return knees
 
 
 def test_what_is_built_says_whence_it_comes(intact: Bundle, tmp_path: Path) -> None:
-    knees = finished_run(tmp_path / "run", intact)
+    knees = finished_run(tmp_path / "run", intact, names=published_names())
     card = build_bundle([tmp_path / "run"], knees, tmp_path / "model", "ours").card
 
     assert card.name == "ours"
@@ -290,6 +306,7 @@ def test_what_is_built_says_whence_it_comes(intact: Bundle, tmp_path: Path) -> N
     assert card.members[0].trained_folds == (0, 2, 3, 4)
     assert card.members[0].started_from == "random weights"
     assert "Not a medical device" in card.intended_use
+    assert "Osteoarthritis Initiative" in card.data.population
     stored = {
         name: card.files[f"tiny-64-f1{name.removeprefix('member')}"] for name in (MODEL, HEAD)
     }
@@ -306,6 +323,40 @@ def test_other_data_get_no_credit_that_is_not_theirs(intact: Bundle, tmp_path: P
     data = build_bundle([tmp_path / "run"], knees, tmp_path / "model", "ours").card.data
     assert data.name == "chen2018-299, clinic"
     assert data.licence == data.credit == "not stated"
+
+
+def test_knees_in_folders_like_the_published_ones_are_not_the_published_ones(
+    intact: Bundle, tmp_path: Path
+) -> None:
+    """A layout proves nothing: a hospital's knees may lie in train/0 to train/4 too."""
+    knees = finished_run(tmp_path / "run", intact)
+    card = build_bundle([tmp_path / "run"], knees, tmp_path / "model", "ours").card
+    assert card.data.name == "chen2018-299"
+    said = (card.data.licence, card.data.credit, card.data.population, card.data.limits)
+    assert said == ("not stated",) * 4
+    text = card.model_dump_json()
+    assert not any(word in text for word in ("Osteoarthritis", "Initiative", "OAI", "Chen P"))
+
+
+def test_published_names_with_other_grades_are_other_data(intact: Bundle, tmp_path: Path) -> None:
+    names = published_names()
+    knees = finished_run(tmp_path / "run", intact, names=names[1:] + names[:1])
+    card = build_bundle([tmp_path / "run"], knees, tmp_path / "model", "ours").card
+    assert card.data.licence == "not stated"
+
+
+def test_what_the_owner_states_stands_in_the_card(intact: Bundle, tmp_path: Path) -> None:
+    knees = finished_run(tmp_path / "run", intact, sources=["clinic"])
+    stated = StatedData("Knees of a clinic", "", "A. Reader", "adults, one town", "no implants")
+    card = build_bundle([tmp_path / "run"], knees, tmp_path / "model", "ours", stated=stated).card
+    data = card.data
+    assert (data.name, data.credit) == ("Knees of a clinic", "A. Reader")
+    assert (data.population, data.limits) == ("adults, one town", "no implants")
+    assert data.licence == "not stated"
+    assert "adults, one town" in card.intended_use
+    assert "no implants" in card.intended_use
+    assert "which reading protocol the labels follow is not stated" in card.scale
+    assert unstated(card).endswith("state it with --licence")
 
 
 def test_calibration_is_honest(intact: Bundle, tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ ROW: dict[str, Any] = {
     "name": "moderate",
     "probabilities": [0.01, 0.02, 0.27, 0.6, 0.1],
     "certainty": "moderate",
-    "likely": [2, 3],
+    "named": True,
+    "doubts": [],
+    "right_share": 0.6,
+    "grade_set": {"lowest": 2, "highest": 3, "level": 0.9, "coverage": 0.901},
+    "disagreement": 0.02,
     "warnings": ["the file names no side"],
     "mm_per_pixel": None,
     "region": None,
@@ -168,13 +172,41 @@ def test_no_subject_without_a_pseudonym_and_no_path_in_any_element() -> None:
 
 
 @pytest.mark.parametrize("grade", range(5))
-def test_grade_and_likely_grades_are_coded(grade: int) -> None:
+def test_grade_and_set_are_coded(grade: int) -> None:
     names = ("none", "doubtful", "minimal", "moderate", "severe")
-    content = {"grade": grade, "name": names[grade], "likely": [0, grade]}
+    held = {"lowest": 0, "highest": grade, "level": 0.9, "coverage": 0.901}
+    content = {"grade": grade, "name": names[grade], "grade_set": held}
     made = observation(GradedRow.model_validate(ROW | content))
     assert made["valueCodeableConcept"]["text"].endswith(f" {grade}: {names[grade]}")
     coded = {
         part["code"]["coding"][0]["code"]: part["valueCodeableConcept"]["coding"][0]["code"]
-        for part in made["component"][5:]
+        for part in made["component"]
+        if "valueCodeableConcept" in part
     }
-    assert coded == {"CERTAINTY": "C-MODERATE", "KL-LOW": "KL0", "KL-HIGH": f"KL{grade}"}
+    of_set = {"KL-LOW": "KL0", "KL-HIGH": f"KL{grade}"}
+    assert coded == {"CERTAINTY": "C-MODERATE", **of_set, "KL-MOST": f"KL{grade}"}
+    numbers = {
+        part["code"]["coding"][0]["code"]: part["valueQuantity"]["value"]
+        for part in made["component"][5:]
+        if "valueQuantity" in part
+    }
+    measured = {"SET-LEVEL": 0.9, "SET-COVERAGE": 0.901}
+    assert numbers == {**measured, "RIGHT-SHARE": 0.6, "DISAGREEMENT": 0.02}
+
+
+def test_a_grade_that_is_not_named_is_absent_with_its_reason() -> None:
+    doubts = ["the 90 % set holds 3 grades"]
+    made = observation(GradedRow.model_validate(ROW | {"named": False, "doubts": doubts}))
+    assert "valueCodeableConcept" not in made
+    assert made["dataAbsentReason"]["text"] == "Not sure enough to name a grade"
+    assert "Doubt: the 90 % set holds 3 grades." in [note["text"] for note in made["note"]]
+    assert made["component"][-1]["valueCodeableConcept"]["coding"][0]["code"] == "KL3"
+
+
+def test_what_nobody_measured_is_left_out() -> None:
+    held = ROW["grade_set"] | {"coverage": None}  # type: ignore[operator]
+    unmeasured = {"grade_set": held, "right_share": None, "disagreement": None}
+    made = observation(GradedRow.model_validate(ROW | unmeasured))
+    codes = [part["code"]["coding"][0]["code"] for part in made["component"]]
+    assert not {"SET-COVERAGE", "RIGHT-SHARE", "DISAGREEMENT"} & set(codes)
+    assert not any("held-out" in note["text"] for note in made["note"])

@@ -99,7 +99,7 @@ def test_the_example_is_the_reading_of_the_example(answers: dict[str, Any]) -> N
     example, reading = (one["Case"]["knees"][0]["reading"] for one in (stored, answers))
     assert example["probabilities"] == pytest.approx(reading["probabilities"], abs=1e-4)
     assert example["image"] == KNEE.name
-    for key in ("side", "grade", "name", "certainty", "likely", "model"):
+    for key in ("side", "grade", "name", "certainty", "grade_set", "named", "model"):
         assert example[key] == reading[key], key
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kellgren.cli.inputs import Credit, DataLimits, DataName, Licence, Population
+
+if TYPE_CHECKING:
+    from kellgren.grading.card import Card
+
 app = typer.Typer(
-    no_args_is_help=True, help="Model bundles: build one from finished runs, show its card."
+    no_args_is_help=True,
+    help="Model bundles: build one from finished runs, fit its sets, show its card.",
 )
+
+
+Fold = Annotated[
+    list[int] | None,
+    typer.Option(help="Fold whose networks go in; default: final ones, else the lowest fold's."),
+]
 
 
 @app.command(epilog="kellgren bundle build campaign --labels knees.csv -o my-bundle")
@@ -28,18 +40,18 @@ def build(
         Literal["best", "soft", "weighted", "stacked"],
         typer.Option(help="Rule that combines the backbones; best: the best of the three by --by."),
     ] = "best",
-    fold: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="Fold whose networks go in; default: final ones, else the lowest fold's."
-        ),
-    ] = None,
+    fold: Fold = None,
     weights: Annotated[
         Literal["fp16", "int8"],
         typer.Option(
             help="Format they are stored in; int8 only if 99.8 % of knees keep their grade."
         ),
     ] = "fp16",
+    data_name: DataName = "",
+    licence: Licence = "",
+    credit: Credit = "",
+    population: Population = "",
+    limits: DataLimits = "",
 ) -> None:
     """Build a bundle from runs: chosen, calibrated and scored on their out-of-fold predictions.
 
@@ -57,6 +69,7 @@ def build(
         )
     with needs_train_extra():
         from kellgren.training.selection.assemble import build_bundle
+        from kellgren.training.selection.cards.data_facts import StatedData
 
         knees = for_training(index(labels), labels)
         rules = RULES if rule == "best" else (rule,)
@@ -66,8 +79,41 @@ def build(
             rules=rules,
             fold=fold[0] if fold else None,
             weights=weights,
+            stated=StatedData(data_name, licence, credit, population, limits),
         )
     terminal.show_card(built.card, built.checksum)
+    terminal.warn(unstated(built.card))
+
+
+@app.command(
+    epilog="kellgren bundle sets my-bundle --labels knees.csv --members results/oof -o with-sets"
+)
+def sets(
+    folder: Annotated[Path, typer.Argument(help="Bundle with its predictions out of fold.")],
+    labels: Annotated[Path, typer.Option(help="Data it was trained on: manifest or folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
+    members: Annotated[
+        Path | None,
+        typer.Option(help="Folder with each backbone's table out of fold, BACKBONE.csv.gz."),
+    ] = None,
+) -> None:
+    """Fit grade sets, and when a grade is named, for a bundle that is there; networks stay."""
+    from kellgren.cli import terminal
+    from kellgren.data.manifest import index
+    from kellgren.data.matching import Label, Labels
+    from kellgren.grading.bundle import open_bundle
+    from kellgren.training.selection.cards.refit import refitted
+
+    bundle = open_bundle(folder)
+    truth = Labels(
+        [
+            Label(str(knee.image), knee.patient, int(knee.grade), knee.side)
+            for knee in index(labels)
+            if knee.grade is not None
+        ]
+    )
+    fitted = refitted(bundle, truth, members, output)
+    terminal.show_card(fitted.card, fitted.checksum)
 
 
 @app.command(epilog="kellgren bundle show")
@@ -86,3 +132,13 @@ def show(
         typer.echo(bundle.card.model_dump_json(indent=2))
     else:
         terminal.show_card(bundle.card, bundle.checksum)
+
+
+def unstated(card: Card) -> str:
+    """What the card says "not stated" of, and how to state it; empty where all is stated."""
+    facts = ("licence", "credit", "population", "limits")
+    missing = [name for name in facts if getattr(card.data, name) == "not stated"]
+    if not missing:
+        return ""
+    options = ", ".join(f"--{name}" for name in missing)
+    return f"the card says 'not stated' of the data's {', '.join(missing)}; state it with {options}"

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from kellgren.data.matching import Label
     from kellgren.ensemble import Ensemble
-    from kellgren.evaluation import BandScore, Comparison, MatchedKnees, Scores
+    from kellgren.evaluation import BandScore, Comparison, MatchedKnees, Scores, Selective
     from kellgren.evaluation_report import Case, MapTest
     from kellgren.imaging.search import Skipped
 
@@ -43,12 +43,14 @@ class _Evaluated:
     matched: MatchedKnees
     scores: Scores
     certainty_scores: tuple[BandScore, ...]
+    selective: Selective
     comparison: Comparison | None
 
     def to_dict(self) -> dict[str, object]:
         return {
             **self.scores.to_dict(),
             "certainty": [band.to_dict() for band in self.certainty_scores],
+            "naming": self.selective.to_dict(),
             "coverage": self.matched.coverage.to_dict(),
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
         }
@@ -94,7 +96,12 @@ def evaluate(
     ensemble = None if html is None else _ensemble(model)
     truth = _labels(labels)
     evaluated = _evaluated(predictions, against, truth, _Resampling(resamples, seed))
-    tables = render(evaluated.scores, evaluated.matched.coverage, evaluated.comparison)
+    tables = render(
+        evaluated.scores,
+        evaluated.matched.coverage,
+        evaluated.comparison,
+        evaluated.selective,
+    )
     terminal.out.print(all_fitted(tables, terminal.out))
     if json is not None:
         _write(dumps(evaluated.to_dict(), indent=2, allow_nan=False) + "\n", json)
@@ -121,8 +128,9 @@ def _evaluated(
         )
     name, other_name = predictions.name, "" if against is None else against.name
     scores = _scores(matched, resampling)
+    words = _certainty_scores(matched, resampling)
     return _Evaluated(
-        name, other_name, matched, scores, _certainty_scores(matched, resampling), comparison
+        name, other_name, matched, scores, words, _selective(matched, resampling), comparison
     )
 
 
@@ -174,6 +182,7 @@ def _page(evaluated: _Evaluated, cases: list[Case], maps: MapTest | None, model:
             matched.truth, matched.predicted, matched.probabilities, matched.patients
         ),
         words=evaluated.certainty_scores,
+        selective=evaluated.selective,
         cases=cases,
         model=f"model {model}",
         map_test=maps,
@@ -214,6 +223,23 @@ def _scores(matched: MatchedKnees, resampling: _Resampling) -> Scores:
         matched.truth,
         matched.predicted,
         matched.probabilities,
+        matched.patients,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
+    )
+
+
+def _selective(matched: MatchedKnees, resampling: _Resampling) -> Selective:
+    """How right the named grades are, and what the doubt about the others is worth."""
+    import numpy as np
+
+    from kellgren.evaluation import selective
+
+    return selective(
+        matched.truth,
+        matched.predicted,
+        matched.probabilities,
+        np.ones(len(matched.truth), np.bool_) if matched.named is None else matched.named,
         matched.patients,
         resamples=resampling.resamples,
         seed=resampling.seed,

@@ -81,6 +81,15 @@ Force = Annotated[bool, typer.Option("--force", help="Grade what a check refuses
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume an interrupted --csv or --json batch.")
 ]
+SetLevel = Annotated[
+    float,
+    typer.Option(
+        "--level", min=0.5, max=0.99, help="Share of labels that the grade sets are to hold."
+    ),
+]
+AlwaysGrade = Annotated[
+    bool, typer.Option("--always-grade", help="Name a grade whatever the doubts.")
+]
 Single = Annotated[
     bool, typer.Option("--single", help="Grade every knee without the patient's other knee.")
 ]
@@ -140,6 +149,8 @@ def grade(
     precision: PrecisionName = "fp32",
     mirror: Mirror = True,
     single: Single = False,
+    level: SetLevel = 0.9,
+    always_grade: AlwaysGrade = False,
     mapped: MappedGrade = None,
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
@@ -170,6 +181,8 @@ def grade(
         frame=frame,
         smooth_maps=smooth_maps,
         grad_cam_maps=grad_cam_maps,
+        level=level,
+        always_grade=always_grade,
     )
     folders = _folders(collected.places, overlay, dicom_out, mapped, frame)
     images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)

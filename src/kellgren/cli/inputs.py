@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from kellgren.batch.pairing import Known
     from kellgren.data.manifest import Knee
     from kellgren.grades import Side
+
+
+DataName = Annotated[str, typer.Option(help="Name of your data, for the card.")]
+Licence = Annotated[str, typer.Option(help="Licence of your data.")]
+Credit = Annotated[str, typer.Option(help="Whom to cite for your data.")]
+Population = Annotated[str, typer.Option(help="Whose knees they are: cohort, ages, place.")]
+DataLimits = Annotated[str, typer.Option(help="Which knees or pictures your data do not hold.")]
 
 
 def expanded(paths: list[str], *written: Path | None) -> tuple[list[str], Known, dict[str, str]]:

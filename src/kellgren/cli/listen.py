@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from kellgren.ensemble import Ensemble
     from kellgren.pacs.limits import Access
     from kellgren.pacs.sender import Peer
 
@@ -27,6 +28,24 @@ EXAMPLES = (
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+Spool = Annotated[
+    Path | None, typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]")
+]
+ModelFolder = Annotated[
+    Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
+]
+Status = Annotated[
+    bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
+]
+SetLevel = Annotated[
+    float,
+    typer.Option(
+        "--level", min=0.5, max=0.99, help="Share of labels that the grade sets are to hold."
+    ),
+]
+AlwaysGrade = Annotated[
+    bool, typer.Option("--always-grade", help="Name a grade whatever the doubts.")
+]
 Refusals = Annotated[
     bool,
     typer.Option(
@@ -110,13 +129,8 @@ def listen(
         str, typer.Option(help="Address to listen on; no other machine reaches the default.")
     ] = "127.0.0.1",
     ae_title: Annotated[str, typer.Option(help="AE title of this station.")] = "KELLGREN",
-    spool: Annotated[
-        Path | None,
-        typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]"),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
-    ] = None,
+    spool: Spool = None,
+    model: ModelFolder = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
     refusals: Refusals = False,
     allow_calling: Calling = None,
@@ -129,9 +143,9 @@ def listen(
     answer_certificate: AnswerCertificate = None,
     answer_key: AnswerKey = None,
     answer_name: AnswerName = "",
-    status: Annotated[
-        bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
-    ] = False,
+    level: SetLevel = 0.9,
+    always_grade: AlwaysGrade = False,
+    status: Status = False,
 ) -> None:
     """Grade the CR and DX films that a picture archive sends, and send it the answers.
 
@@ -149,12 +163,23 @@ def listen(
     tls = _tls(tls_certificate, tls_key, tls_clients)
     peer = _peer(answer_to, answer_ca, answer_certificate, answer_key, answer_name)
     _warn(host, access, tls)
-    _run(folder, model, peer, (host, port), ae_title, workers, refusals, access, tls)
+    ensemble = _ensemble(model, workers, level, always_grade)
+    _run(ensemble, folder, peer, (host, port), ae_title, workers, refusals, access, tls)
+
+
+def _ensemble(model: Path | None, workers: int, level: float, always_grade: bool) -> Ensemble:
+    from kellgren.ensemble import Ensemble
+    from kellgren.grading.bundle import default_bundle
+
+    threads = 1 if workers > 1 else 0
+    return Ensemble.open(
+        model or default_bundle(), threads=threads, level=level, always_grade=always_grade
+    )
 
 
 def _run(
+    ensemble: Ensemble,
     folder: Path,
-    model: Path | None,
     peer: Peer,
     address: tuple[str, int],
     ae_title: str,
@@ -163,13 +188,10 @@ def _run(
     access: Access,
     tls: ssl.SSLContext | None,
 ) -> None:
-    from kellgren.ensemble import Ensemble
-    from kellgren.grading.bundle import default_bundle
     from kellgren.pacs.station import Station
 
     # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
-    ensemble = Ensemble.open(model or default_bundle(), threads=1 if workers > 1 else 0)
     stopped = threading.Event()
     with Station(
         ensemble,

@@ -16,6 +16,7 @@ from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, PROBABILITIES,
 from kellgren.evaluation.comparison import Comparison
 from kellgren.evaluation.matched import Coverage, spaced
 from kellgren.evaluation.scores import GradeScore, Scores
+from kellgren.evaluation.selective import Selective
 from kellgren.grades import Grade
 
 # Share of a row from which a cell is shaded, with its background; light to strong, so that black
@@ -26,7 +27,10 @@ _WHITE_TEXT_FROM = 0.40
 
 
 def render(
-    scores: Scores, coverage: Coverage | None = None, comparison: Comparison | None = None
+    scores: Scores,
+    coverage: Coverage | None = None,
+    comparison: Comparison | None = None,
+    selective: Selective | None = None,
 ) -> Group:
     """Headline metrics, one line per grade and the confusion matrix.
 
@@ -34,6 +38,7 @@ def render(
         scores: of a table.
         coverage: how many labelled knees were scored; shown first when given.
         comparison: with another grader; shown after the scores when given.
+        selective: what naming some of the grades only is worth; shown with the scores when given.
     """
     parts: list[RenderableType] = []
     if coverage is not None:
@@ -43,10 +48,31 @@ def render(
     parts += [_headline(scores), _confusion(scores), _grades(scores)]
     if scores.auc_grade2 is not None:
         parts.append(_findings(scores))
+    if selective is not None:
+        parts.append(Text(_named(selective)))
     parts.append(_footnote(scores))
     if comparison is not None:
         parts += [_comparison(comparison), _outcomes(comparison)]
     return Group(*parts)
+
+
+def _named(selective: Selective) -> str:
+    """Of knees without a named grade, and the area under the risk-coverage curve."""
+    lines = []
+    if selective.unnamed:
+        lines = [
+            f"\n{spaced(selective.unnamed)} of {spaced(selective.knees)} knees without a named "
+            "grade: all scores above are of the most probable one.",
+            f"right, of those named      {selective.right_named}",
+            f"right, of the others       {selective.right_unnamed}",
+            f"named over all             {selective.gain}",
+        ]
+    if selective.area is not None:
+        lines.append(
+            f"{'' if lines else chr(10)}area under risk-coverage   {selective.area}; the surest"
+            " knees first, smaller is better"
+        )
+    return "\n".join(lines)
 
 
 def _headline(scores: Scores) -> Table:

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.measured import meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
@@ -27,19 +28,18 @@ from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card
+from kellgren.grading.judgement import NOT_NAMED, set_name
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
     from kellgren.imaging.search import Skipped
-    from kellgren.training.selection.choice import Choice, ScoredProtocols
 
 NOTICE = "Research software, not a medical device."
 MOST_ROWS = 60
 _NAMED = 5  # files of a kind that are skipped
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
-_MEASURED = ("qwk", "accuracy", "macro_f1")
 _SIDES = {"L": "left", "R": "right", "": "unknown"}
 
 _OFF_A_TERMINAL = 200  # columns: a file or pipe has no width, and file names are not broken
@@ -100,26 +100,28 @@ def probability_bar(probabilities: Sequence[float]) -> Text:
 
 
 def readings_table(rows: Sequence[GradedRow]) -> Table:
-    """One line per knee: file, side, grade with its name, probabilities, certainty."""
+    """One line per knee: file, side, grade with its name, probabilities, set, certainty."""
+    levels = sorted({row.grade_set.level for row in rows})
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("knee", overflow="fold")
     table.add_column("side")
     table.add_column("grade")
     table.add_column("0  1  2  3  4")
     table.add_column("p", justify="right")
-    table.add_column("90 % within", justify="center")
+    table.add_column(", ".join(map(set_name, levels)), justify="center")
     table.add_column("certainty")
     for row in rows[:MOST_ROWS]:
         grade = Grade(row.grade)
-        low, high = row.likely
+        low, high = row.grade_set.lowest, row.grade_set.highest
+        name = f"{int(grade)} {grade.label}" if row.named else f"not sure ({int(grade)}?)"
         table.add_row(
             Text(row.image),
             _SIDES[row.side],
-            Text(f"{int(grade)} {grade.label}", style=f"bold {colour_of(grade)}"),
+            Text(name, style=f"bold {colour_of(grade)}" if row.named else "dim"),
             probability_bar(row.probabilities),
             f"{row.probabilities[grade]:.0%}",
             str(low) if low == high else f"{low}-{high}",
-            row.certainty,
+            row.certainty if row.right_share is None else f"{row.certainty}, {row.right_share:.0%}",
         )
     return table
 
@@ -176,10 +178,20 @@ def _show_graded(graded: Sequence[GradedRow]) -> None:
     out.print(fitted(readings_table(graded), out))
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
-    counted = Counter(row.grade for row in graded)
-    by_grade = ", ".join(f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g])
+    counted = Counter(row.grade for row in graded if row.named)
+    parts = [f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g]]
+    unnamed = [row for row in graded if not row.named]
+    if unnamed:
+        parts.append(f"{len(unnamed)} not sure enough to name a grade")
     if len(graded) > 1:
-        out.print(f"\n{len(graded)} knees: {by_grade}", style="dim")
+        out.print(f"\n{len(graded)} knees: {', '.join(parts)}", style="dim")
+    for line in meanings(graded):
+        out.print(line, style="dim")
+    for row in unnamed[:_NAMED]:
+        words = f"{row.image}: {NOT_NAMED}: {'; '.join(row.doubts)}"
+        err.print(Text(words, style="yellow"), soft_wrap=True)
+    if len(unnamed) > _NAMED:
+        err.print(f"and {len(unnamed) - _NAMED} more; --csv FILE gives the reasons", style="yellow")
 
 
 def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
@@ -234,6 +246,9 @@ def show_card(card: Card, checksum: str) -> None:
     table.add_row("data", f"{data.knees} knees of {data.patients} patients: {data.name}")
     for pictures in data.pictures:
         table.add_row("pictures", pictures.words)
+    if data.population:
+        table.add_row("population", data.population)
+        table.add_row("limits of the data", data.limits)
     table.add_row("credit", f"{data.credit}, {data.licence}")
     for note in data.notes:
         table.add_row("note", note)
@@ -247,6 +262,8 @@ def show_card(card: Card, checksum: str) -> None:
             if score is not None:
                 interval = f"(95 % CI {score['low']:.3f} to {score['high']:.3f})"
                 table.add_row(f"out of fold{where}: {name}", f"{score['value']:.3f} {interval}")
+    for row in promises(card):
+        table.add_row(*row)
     table.add_row("other knee", "is used" if card.both_knees else "is not used")
     table.add_row("grades", card.scale)
     table.add_row("use", card.intended_use)
@@ -275,41 +292,3 @@ def show_audit(audit: Audit) -> None:
         out.print(Text.assemble((mark, style), " ", finding.title))
         for example in finding.examples:
             out.print(Text(f"    {example}", style="dim"))
-
-
-def show_choice(choice: Choice, tested: ScoredProtocols | None, most: int) -> None:
-    """Print the best candidates, the nested estimate of the choice, and the scores of a bundle."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rule", "members", *_MEASURED):
-        table.add_column(name, overflow="fold")
-    rows = choice.rows()
-    for row in rows[:most]:
-        cells = (f"{row[key]:.4f}" for key in _MEASURED)
-        table.add_row(row["rule"], Text(row["members"]), *cells)
-    out.print(fitted(table, out))
-    left = (
-        f", {choice.predictions.left_out} held out by some only"
-        if choice.predictions.left_out
-        else ""
-    )
-    out.print(f"\n{len(rows)} candidates, {len(choice.predictions.knees)} knees{left}", style="dim")
-    out.print(f"{choice.measure} of the best, where it was chosen  {choice.naive:.4f}")
-    out.print(f"nested estimate of the choice          {choice.chosen}")
-    out.print(f"optimism                               {choice.optimism:+.4f}")
-    rule = choice.estimated.combiner.rule
-    for name, scores in (("alone", choice.single), ("with the other knee", choice.paired)):
-        out.print(f"\nfor a bundle ({rule}, calibrated), each knee {name}, nested:", style="bold")
-        for key in _MEASURED:
-            out.print(f"  {key:<10} {getattr(scores, key)}")
-    out.print("\ngain of the other knee:", style="bold")
-    for key, gain in choice.estimated.gain.items():
-        out.print(f"  {key:<10} {gain}")
-    if tested is not None:
-        for warning in tested.unseen.warnings:
-            err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-        optimism = tested.paper - tested.honest
-        out.print(
-            f"\n{len(tested.unseen.knees)} test knees, {tested.measure}: chosen on them "
-            f"{tested.paper:.4f}, chosen out of fold {tested.honest:.4f}, optimism {optimism:+.4f};"
-            f" the latter with all folds' networks {tested.all_folds:.4f}"
-        )

@@ -119,6 +119,7 @@ def match(predictions: Predictions, labels: Sequence[Label] | Labels) -> Matched
             unlabelled=len(predictions.images) - len(scored),
         ),
         labels=np.array(order, dtype=np.int64),
+        named=np.array(predictions.named, dtype=np.bool_)[chosen],
     )
 
 

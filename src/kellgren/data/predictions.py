@@ -1,7 +1,8 @@
 """Reading a table of predictions: ``image,side,grade,p0,p1,p2,p3,p4`` and possibly more columns.
 
 ``side`` and the five probabilities may be missing. A row without a grade is a knee that was
-refused or failed: it is kept with its ``note``, and never scored.
+refused or failed: it is kept with its ``note``, and never scored. Where a grade is not named, but
+the column ``most_probable`` has one, that is what is scored, and the row counts as not named.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from kellgren.exchange.csv_text import decoded, delimiter, unguarded
 from kellgren.grades import GRADE_COUNT, Side
 
 _PROBABILITIES = tuple(f"p{grade}" for grade in range(GRADE_COUNT))
+_MOST_PROBABLE = "most_probable"
 # Spreadsheets and data frames turn a column of integers with gaps into 2.0.
 _GRADE = re.compile(r"[0-4](\.0*)?", re.ASCII)
 _SIDES = {name: side for side in Side for name in (side.value.lower(), side.label)}
@@ -54,6 +56,7 @@ class Predictions:
     probabilities: Float64Array | None  # (N, 5), 0..1, each row sums to 1 within 0.01
     rows: tuple[int, ...]
     refused: tuple[Refusal, ...]
+    named: tuple[bool, ...]  # N: whether the row names its grade, or it is the most probable one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class _Row:
     grade: int | None
     probabilities: tuple[float, ...] | None
     note: str
+    named: bool
 
 
 def read_predictions(path: Path | str) -> Predictions:
@@ -172,6 +176,9 @@ def _parse(number: int, fields: list[str], header: list[str]) -> _Row:
         raise ValueError(f"side is {side!r}, expected L, R or nothing")
     if grade and not _GRADE.fullmatch(grade):
         raise ValueError(f"grade is {grade!r}, expected 0 to 4, or nothing for a refused knee")
+    named, grade = bool(grade), grade or cells.get(_MOST_PROBABLE, "")
+    if grade and not _GRADE.fullmatch(grade):
+        raise ValueError(f"{_MOST_PROBABLE} is {grade!r}, expected 0 to 4, or nothing")
     return _Row(
         number=number,
         image=image,
@@ -179,6 +186,7 @@ def _parse(number: int, fields: list[str], header: list[str]) -> _Row:
         grade=int(grade[0]) if grade else None,
         probabilities=_parse_probabilities(cells) if grade else None,
         note=cells.get("note", ""),
+        named=named,
     )
 
 
@@ -224,4 +232,5 @@ def _collect(source: str, rows: list[_Row]) -> Predictions:
         refused=tuple(
             Refusal(row.image, row.side, row.note, row.number) for row in rows if row.grade is None
         ),
+        named=tuple(row.named for row, _ in graded),
     )

@@ -8,6 +8,7 @@ from kellgren.evaluation.comparison import Comparison, Difference, Grades, compa
 from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matched import Coverage, MatchedKnees
 from kellgren.evaluation.scores import BandScore, GradeScore, Scores, score, score_words
+from kellgren.evaluation.selective import Selective, selective
 
 __all__ = [
     "BandScore",
@@ -20,9 +21,11 @@ __all__ = [
     "Grades",
     "MatchedKnees",
     "Scores",
+    "Selective",
     "compare",
     "compare_matched",
     "metrics",
     "score",
     "score_words",
+    "selective",
 ]

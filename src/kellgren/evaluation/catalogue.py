@@ -14,9 +14,8 @@ from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import confusion, difference_intervals, intervals, reliability
 from kellgren.evaluation.difference_intervals import DifferenceInterval
-from kellgren.evaluation.draws import Source
+from kellgren.evaluation.draws import Loss, Source, Tallies
 from kellgren.evaluation.intervals import Interval
-from kellgren.evaluation.tallies import Loss, Tallies
 
 
 def from_confusion(function: Callable[[Float64Array], Float64Array]) -> Source:

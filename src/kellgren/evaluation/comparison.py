@@ -19,10 +19,9 @@ from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, samples_at_once
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
-from kellgren.evaluation.draws import Draws
+from kellgren.evaluation.draws import Draws, Tallies
 from kellgren.evaluation.knees import GradedKnees, Tally
 from kellgren.evaluation.matched import MatchedKnees
-from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import Grade
 
 # Differences closer than this are equal: sums in another order differ in the last digits.

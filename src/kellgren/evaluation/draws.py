@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from kellgren.arrays import Float64Array
+from kellgren.arrays import Float64Array, IntArray
 from kellgren.evaluation import confusion
 from kellgren.evaluation.beta import student_factor, wilson
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
-from kellgren.evaluation.tallies import Tallies
+
+Loss = Callable[[IntArray, Float64Array], Float64Array]
+"""Of each knee: from true grades (N,) and probabilities (N, 5) to (N,) numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tallies:
+    """What was counted in R samples of the same knees; None, or empty, without probabilities."""
+
+    confusion: Float64Array  # (R, 5, 5) knees, rows true grades
+    bins: Float64Array | None  # (R, 15, 3), see reliability
+    losses: Mapping[Loss, Float64Array]  # (R,) the mean over the knees of each loss
+    areas: Float64Array | None  # (R, 6, 2) AUC, average precision of each grade and of grade >= 2
+
 
 Source = Callable[[Tallies], Float64Array | None]
 """The metric in every sample: (R,), or (R, 5) of each grade; None without probabilities."""

@@ -23,8 +23,15 @@ from kellgren.arrays import Float64Array
 from kellgren.evaluation import confusion, reliability
 from kellgren.evaluation.beta import Z, beta_quantile, student_factor, wilson
 from kellgren.evaluation.bootstrap import Estimate
-from kellgren.evaluation.draws import Draws, Knees, around, bounds_around, least_number, variance_of
-from kellgren.evaluation.tallies import Tallies
+from kellgren.evaluation.draws import (
+    Draws,
+    Knees,
+    Tallies,
+    around,
+    bounds_around,
+    least_number,
+    variance_of,
+)
 
 Interval = Callable[[Draws], Estimate]
 

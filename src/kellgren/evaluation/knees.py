@@ -14,8 +14,8 @@ from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import patient_indices
 from kellgren.evaluation.catalogue import losses
 from kellgren.evaluation.confusion import checked_pair, ratio
+from kellgren.evaluation.draws import Tallies
 from kellgren.evaluation.ranking import RankedKnees, at_least, checked_probabilities
-from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import GRADE_COUNT, Grade
 
 _CELLS = GRADE_COUNT**2

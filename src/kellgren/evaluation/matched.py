@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kellgren.arrays import Float64Array, IntArray
+from kellgren.arrays import Float64Array, IntArray, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class MatchedKnees:
     probabilities: Float64Array | None  # (N, 5)
     coverage: Coverage
     labels: IntArray  # (N,) which of the labels each knee has
+    named: Mask | None = None  # (N,) whether the grade is named; None: all are
 
     def among(self, labels: IntArray) -> MatchedKnees:
         """Only the knees of these labels; the coverage stays that of the whole table."""
@@ -68,6 +69,7 @@ class MatchedKnees:
             probabilities=None if self.probabilities is None else self.probabilities[kept],
             coverage=self.coverage,
             labels=self.labels[kept],
+            named=None if self.named is None else self.named[kept],
         )
 
 

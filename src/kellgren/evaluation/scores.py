@@ -15,10 +15,9 @@ from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
 from kellgren.evaluation.confusion import error_counts, ratio, support
-from kellgren.evaluation.draws import Draws
+from kellgren.evaluation.draws import Draws, Tallies
 from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees, Tally
-from kellgren.evaluation.tallies import Tallies
 from kellgren.grades import Grade
 
 

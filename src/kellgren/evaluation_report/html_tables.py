@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Scores
+from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Scores, Selective
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS
 from kellgren.evaluation.matched import spaced
 from kellgren.evaluation_report.map_test import MapTest
@@ -107,6 +107,17 @@ def words(bands: Sequence[BandScore]) -> str:
     """How often the grade is right by the word for its certainty."""
     rows = [[escape(band.word), spaced(band.knees), stacked(band.accuracy)] for band in bands]
     return table(["certainty", "knees", "accuracy"], rows, "words")
+
+
+def named(it: Selective) -> str:
+    """How right the most probable grade is, by whether it is named."""
+    rows = [
+        ["all", spaced(it.knees), stacked(it.right)],
+        ["named", spaced(it.knees - it.unnamed), stacked(it.right_named)],
+        ["not named", spaced(it.unnamed), stacked(it.right_unnamed)],
+        ["named over all", "", stacked(it.gain)],
+    ]
+    return table(["grade", "knees", "accuracy"], rows, "words")
 
 
 def coverage(known: Coverage) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-from kellgren.evaluation import BandScore, Comparison, Coverage, Scores
+from kellgren.evaluation import BandScore, Comparison, Coverage, Scores, Selective
 from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matched import spaced
 from kellgren.evaluation.ranking import curves
@@ -31,6 +31,7 @@ class Report:
         coverage: how many of the labelled knees were scored.
         knees: the same knees as arrays, for the curves.
         words: accuracy by the word for certainty; empty without probabilities.
+        selective: what naming some of the grades only is worth.
         cases: the worst knees.
         model: what drew the maps of the worst knees.
         map_test: whether its maps matter to its grades, on some of the knees.
@@ -45,6 +46,7 @@ class Report:
     words: Sequence[BandScore]
     cases: Sequence[Case]
     model: str
+    selective: Selective | None = None
     map_test: MapTest | None = None
     comparison: Comparison | None = None
     other: str = ""
@@ -56,6 +58,7 @@ def html_page(report: Report) -> str:
         _headline(report),
         _confusion(report),
         _probabilities(report),
+        _named(report),
         _comparison(report),
         _worst(report),
         _maps(report),
@@ -153,6 +156,29 @@ def _probabilities(report: Report) -> str:
             finding_curves, [html_tables.number(i.value) if i else "" for i in precisions]
         ),
         lead="Each grade against all others by its probability; thick: grade 2 or higher.",
+    )
+
+
+def _named(report: Report) -> str:
+    it = report.selective
+    if it is None or it.area is None:
+        return ""
+    named = (
+        f"{spaced(it.unnamed)} of {spaced(it.knees)} knees have no named grade; every other section"
+        " scores their most probable one. "
+        if it.unnamed
+        else "Every grade is named. "
+    )
+    lead = (
+        f"{named}The curve orders knees from the surest to the least sure: of each share that is"
+        f" kept, how many grades are wrong. Area {it.area.value:.3f}"
+        f" (95 % interval {html_tables.interval(it.area)})."
+    )
+    return section(
+        "What is gained where no grade is named",
+        plots.risk_coverage(it),
+        html_tables.named(it),
+        lead=lead,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kellgren.evaluation import Comparison, Estimate, Scores
+from kellgren.evaluation import Comparison, Estimate, Scores, Selective
 from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.ranking import Curves
 from kellgren.evaluation_report.map_test import MapTest
@@ -237,6 +237,22 @@ def precision_recall(
         _lines(axis, [c and (c.recall, c.precision) for c in findings], areas)
         axis.set(xlabel="recall (sensitivity)", ylabel="precision")
         axis.legend(loc="lower left", fontsize=8, title="average precision", title_fontsize=8)
+    return drawn.svg
+
+
+def risk_coverage(it: Selective) -> str:
+    """Share of wrong grades among the surest knees, by the share that is kept."""
+    with drawing("Risk-coverage curve", 4.3) as drawn:
+        axis = drawn.figure.subplots()
+        points = np.unique(np.linspace(0, len(it.kept) - 1, 400).astype(int))
+        axis.plot(it.kept[points], it.wrong[points], color=ACCENT)
+        if it.unnamed:
+            kept, wrong = it.named_share.value, 1 - it.right_named.value
+            axis.plot(kept, wrong, "o", color=INK, label="named grades")
+            axis.legend(loc="upper left", fontsize=8)
+        axis.set(xlabel="share of knees kept", ylabel="share of wrong grades", xlim=(0, 1))
+        axis.set_ylim(0)
+        axis.grid()
     return drawn.svg
 
 

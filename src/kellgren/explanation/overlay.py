@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from kellgren.exchange.own_output import PNG_KEYWORD, PNG_TEXT
 from kellgren.grades import Grade, Side
+from kellgren.grading.judgement import NOT_NAMED, GradeSet, right_in, set_name
 from kellgren.knee import Plane
 
 Colour = tuple[int, int, int]
@@ -46,8 +47,12 @@ class Caption:
     side: Side
     probabilities: tuple[float, ...]
     certainty: str
-    likely: tuple[Grade, Grade]
+    right_share: float | None
+    """Of right grades among the held-out knees of that certainty."""
+    grade_set: GradeSet
     model: str
+    named: bool = True
+    """Whether the reading names its grade, or only says that it is the most probable one."""
     mapped: Grade | None = None
     """The grade whose map is shown; without it, the grade itself."""
     with_other: bool = False
@@ -143,15 +148,19 @@ def _fit(picture: Image.Image) -> Image.Image:
 
 
 def _title(pen: ImageDraw.ImageDraw, caption: Caption) -> None:
-    colour = GRADE_COLOURS[caption.grade]
+    colour = GRADE_COLOURS[caption.grade] if caption.named else _QUIET
     pen.rounded_rectangle((_MARGIN, 24, _MARGIN + 60, 84), 10, fill=colour)
-    pen.text((_MARGIN + 30, 54), str(int(caption.grade)), _PAPER, _font(40), "mm")
+    sign = str(int(caption.grade)) if caption.named else "?"
+    pen.text((_MARGIN + 30, 54), sign, _PAPER, _font(40), "mm")
     left = _MARGIN + 80
-    name = f"Kellgren-Lawrence {int(caption.grade)}, {caption.grade.label}"
+    grade = f"{int(caption.grade)}, {caption.grade.label}"
+    name = f"Kellgren-Lawrence {grade}"
+    if not caption.named:
+        name = f"{NOT_NAMED[:1].upper()}{NOT_NAMED[1:]}: most probable {grade}"
     pen.text((left, 40), name, _INK, _font(25), "lm")
-    low, high = caption.likely
-    likely = f"grade {int(low)}" if low == high else f"grades {int(low)} to {int(high)}"
-    line = f"{caption.grade.finding}  ·  certainty {caption.certainty}, 90 % within {likely}"
+    held = caption.grade_set
+    found = f"{caption.grade.finding}  ·  " if caption.named else ""
+    line = f"{found}certainty {caption.certainty}, {set_name(held.level)}: grade {held.grades}"
     pen.text((left, 71), line, _QUIET, _font(15), "lm")
 
 
@@ -183,23 +192,23 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
         if share * full >= 3:
             box = (left, top + 26, left + max(8.0, share * full), top + 38)
             pen.rounded_rectangle(box, 6, fill=GRADE_COLOURS[grade])
-    pen.text(
-        (_MARGIN, top + 74),
+    lines = (
         _legend(caption),
-        _QUIET,
-        _font(14),
-        "lt",
-    )
-    pen.text(
-        (_MARGIN, top + 98),
+        _measured(caption),
         f"{NOTICE}  Model {caption.model}",
-        _QUIET,
-        _font(14),
-        "lt",
     )
+    for row, words in enumerate(filter(None, lines)):
+        pen.text((_MARGIN, top + 60 + 22 * row), words, _QUIET, _font(14), "lt")
     if caption.forced:
         words = "Refused by a check, graded only because that was forced."
-        pen.text((_MARGIN, top + 120), words, GRADE_COLOURS[-1], _font(14), "lt")
+        pen.text((_MARGIN, top + 126), words, GRADE_COLOURS[-1], _font(14), "lt")
+
+
+def _measured(caption: Caption) -> str:
+    """How set and certainty held on held-out knees; empty where none measured that."""
+    held = caption.grade_set.measured
+    certainty = f"Certainty {caption.certainty}{right_in(caption.right_share)}."
+    return f"The set {held}.  {certainty}" if held else ""
 
 
 def _legend(caption: Caption) -> str:

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kellgren.grades import Grade
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
+from kellgren.grading.grade_sets import GradeSets
+from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
 
-FORMAT = 4
+FORMAT = 5
 Weights = Literal["fp16", "int8"]
 
 
@@ -109,6 +111,8 @@ class TrainingData(_Part):
         patients: whose knees these are.
         folds_hash: of the assignment of patients to folds.
         folds: how many.
+        population: whose knees: cohort, ages, place; empty in a card from before format 5.
+        limits: which knees or pictures the data do not hold; empty likewise.
         pictures: what the files were; empty where the card does not state it.
         notes: what else a user of the data or of the starting weights must know.
     """
@@ -120,6 +124,8 @@ class TrainingData(_Part):
     patients: int
     folds_hash: str
     folds: int
+    population: str = ""
+    limits: str = ""
     pictures: tuple[Pictures, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -161,6 +167,9 @@ class Card(_Part):
         members: the networks.
         combiner: how the backbones' distributions become one, fitted out of fold.
         both_knees: the model of the contralateral knee; ``None`` where no gain was shown.
+        grade_sets: of knees read alone; ``None`` in a card from before format 5.
+        grade_sets_paired: of knees read with the contralateral one; ``None`` where it is not used.
+        naming: when a grade is named; ``None``: always.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
@@ -180,6 +189,9 @@ class Card(_Part):
     members: tuple[MemberCard, ...] = Field(min_length=1)
     combiner: Combiner
     both_knees: BothKnees | None = None
+    grade_sets: GradeSets | None = None
+    grade_sets_paired: GradeSets | None = None
+    naming: NamingRule | None = None
     data: TrainingData
     storage: StorageCheck | None = None
     out_of_fold: dict[str, Any]
@@ -188,6 +200,15 @@ class Card(_Part):
     files: dict[str, str]
     intended_use: str
     seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    def right_share(self, certainty: str) -> float | None:
+        """Share of right grades among the out-of-fold knees of a word for certainty, if measured.
+
+        Args:
+            certainty: ``high``, ``moderate`` or ``low``.
+        """
+        measured = self.out_of_fold.get("certainty", {}).get(certainty, {}).get("accuracy")
+        return None if measured is None else float(measured)
 
     @model_validator(mode="before")
     @classmethod

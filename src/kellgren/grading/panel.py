@@ -9,6 +9,7 @@ import numpy as np
 
 from kellgren.arrays import Distributions
 from kellgren.grading.bundle import Bundle, default_bundle
+from kellgren.grading.naming import disagreement
 from kellgren.grading.runtime import Engine, MemberOutput, MemberRuntime, Precision
 from kellgren.grading.voting import softmax
 from kellgren.knee import KneeCrop
@@ -29,6 +30,11 @@ class PanelOutput:
     outputs: tuple[MemberOutput, ...]
     map_weights: tuple[float, ...]
     votes: Distributions
+
+    @property
+    def disagreement(self) -> float | None:
+        """Of the backbones, in nats; ``None`` where there is one only."""
+        return float(disagreement(self.votes)) if len(self.votes) > 1 else None
 
 
 class Panel:

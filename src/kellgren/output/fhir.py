@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 from kellgren.atomic_files import written_whole
 from kellgren.grades import Grade
+from kellgren.grading.judgement import NOT_NAMED, certainty_words, set_name
 from kellgren.reading_schema import GradedRow, ReadingRow
 
 SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
@@ -17,6 +18,10 @@ SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 NOTICE = "Research software, not a medical device. No reader has confirmed this."
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
 _SNOMED, _UCUM = "http://snomed.info/sct", "http://unitsofmeasure.org"
+_SCALES = {
+    "OAI": ("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
+    "not stated": ("KL-UNSTATED", "Kellgren-Lawrence scale, reading protocol not stated"),
+}
 _SITES = {
     "L": ("82169009", "Left knee"),
     "R": ("6757004", "Right knee"),
@@ -90,7 +95,8 @@ class Observation(TypedDict):
     status: Literal["preliminary"]
     category: list[CodeableConcept]
     code: CodeableConcept
-    valueCodeableConcept: CodeableConcept
+    valueCodeableConcept: NotRequired[CodeableConcept]
+    dataAbsentReason: NotRequired[CodeableConcept]
     bodySite: CodeableConcept
     method: CodeableConcept
     device: Device
@@ -121,7 +127,7 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
         row: of a batch; its pseudonym, where it has one, is the subject's identifier.
         knee: its number in the file, from 1.
     """
-    model, grade = row.model, Grade(row.grade)
+    model = row.model
     identity = json.dumps([row.image, knee, row.side, model.model_dump()], sort_keys=True)
     resource: Observation = {
         "resourceType": "Observation",
@@ -133,13 +139,16 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
             )
         ],
         "code": _concept(SYSTEM, "KL", "Kellgren-Lawrence grade"),
-        "valueCodeableConcept": _grade(grade),
         "bodySite": _concept(_SNOMED, *_SITES[row.side]),
-        "method": _concept(SYSTEM, "KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
+        "method": _concept(SYSTEM, *_SCALES[model.scale or "OAI"]),
         "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
-        "note": [{"text": text} for text in (NOTICE, *row.warnings)],
+        "note": [{"text": text} for text in (NOTICE, *_remarks(row), *row.warnings)],
         "component": _components(row),
     }
+    if row.named:
+        resource["valueCodeableConcept"] = _grade(Grade(row.grade))
+    else:
+        resource["dataAbsentReason"] = _concept(SYSTEM, "NOT-NAMED", NOT_NAMED.capitalize())
     if row.patient:
         resource["subject"] = {
             "type": "Patient",
@@ -177,9 +186,21 @@ def _write(resource: Observation | Collection, path: Path) -> None:
         stream.write("\n")
 
 
+def _remarks(row: GradedRow) -> list[str]:
+    """How set and certainty held on held-out knees, and what speaks against the grade."""
+    held = row.grade_set
+    remarks = []
+    if held.coverage is not None:
+        remarks.append(
+            f"The {set_name(held.level)} of grades holds the label of {held.coverage:.1%} of "
+            f"held-out knees.{certainty_words(row.certainty, row.right_share)}"
+        )
+    return remarks + [f"Doubt: {doubt}." for doubt in row.doubts]
+
+
 def _components(row: GradedRow) -> list[Component]:
-    """Five probabilities, the certainty, and the lowest and highest likely grade."""
-    low, high = row.likely
+    """Probabilities, certainty, ends of the set, the most probable grade where none is named."""
+    low, high = row.grade_set.lowest, row.grade_set.highest
     certainty = _concept(SYSTEM, f"C-{row.certainty.upper()}", f"{row.certainty} certainty")
     return [
         *(_probability(grade, p) for grade, p in zip(Grade, row.probabilities, strict=True)),
@@ -188,12 +209,20 @@ def _components(row: GradedRow) -> list[Component]:
             "valueCodeableConcept": certainty,
         },
         {
-            "code": _concept(SYSTEM, "KL-LOW", "Lowest likely Kellgren-Lawrence grade"),
+            "code": _concept(SYSTEM, "KL-LOW", "Lowest grade of the set"),
             "valueCodeableConcept": _grade(Grade(low)),
         },
         {
-            "code": _concept(SYSTEM, "KL-HIGH", "Highest likely Kellgren-Lawrence grade"),
+            "code": _concept(SYSTEM, "KL-HIGH", "Highest grade of the set"),
             "valueCodeableConcept": _grade(Grade(high)),
+        },
+        _number("SET-LEVEL", "Level of the set of grades", row.grade_set.level),
+        *_known("SET-COVERAGE", "Share of labels in such sets", row.grade_set.coverage),
+        *_known("RIGHT-SHARE", "Share of right grades of that certainty", row.right_share),
+        *_known("DISAGREEMENT", "Disagreement of the members, nats", row.disagreement),
+        {
+            "code": _concept(SYSTEM, "KL-MOST", "Most probable Kellgren-Lawrence grade"),
+            "valueCodeableConcept": _grade(Grade(row.grade)),
         },
     ]
 
@@ -209,9 +238,16 @@ def _grade(grade: Grade) -> CodeableConcept:
 
 
 def _probability(grade: Grade, share: float) -> Component:
+    words = f"Probability of Kellgren-Lawrence grade {int(grade)}"
+    return _number(f"P{int(grade)}", words, share)
+
+
+def _known(code: str, display: str, value: float | None) -> list[Component]:
+    return [] if value is None else [_number(code, display, value)]
+
+
+def _number(code: str, display: str, value: float) -> Component:
     return {
-        "code": _concept(
-            SYSTEM, f"P{int(grade)}", f"Probability of Kellgren-Lawrence grade {int(grade)}"
-        ),
-        "valueQuantity": {"value": round(share, 6), "unit": "1", "system": _UCUM, "code": "1"},
+        "code": _concept(SYSTEM, code, display),
+        "valueQuantity": {"value": round(value, 6), "unit": "1", "system": _UCUM, "code": "1"},
     }

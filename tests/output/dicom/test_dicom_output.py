@@ -129,11 +129,15 @@ def test_the_report_says_what_was_read(read: Read, header: Callable[[str], Any])
     for reading, group in zip(readings, groups, strict=True):
         said = {item.name.value: item.value for item in group.get_qualitative_evaluations()}
         assert said["KL"] == vocabulary.grade_code(reading.grade)
-        assert [said["KL-LOW"].value, said["KL-HIGH"].value] == [f"KL{g}" for g in reading.likely]
+        held = reading.grade_set
+        ends = [f"KL{int(held.lowest)}", f"KL{int(held.highest)}"]
+        assert [said["KL-LOW"].value, said["KL-HIGH"].value] == ends
+        assert said["KL-MOST"] == vocabulary.grade_code(reading.grade)
         assert said["CERTAINTY"].meaning == f"{reading.certainty} certainty"
         assert said["STATUS"].meaning == "Research software, not a medical device"
         measured = {item.name.value: item.value for item in group.get_measurements()}
         assert [measured[f"P{g}"] for g in Grade] == pytest.approx(reading.probabilities, abs=1e-6)
+        assert measured["SET-LEVEL"] == held.level
         (site,) = group.finding_sites
         laterality = codes.SCT.Right if reading.side is Side.RIGHT else codes.SCT.Left
         assert site.ContentSequence[0].value == laterality

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bundle_factory import write_network
 from command_line import EXAMPLES, kellgren
+from kellgren.data.audit import published_files
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.errors import TrainingError
 from kellgren.evaluation import metrics
@@ -23,8 +24,13 @@ from kellgren.grading.combiner import fit_combiner
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.voting import softmax
 from kellgren.training.selection.assemble import build_bundle
-from kellgren.training.selection.bundle_card import pictures_of
-from kellgren.training.selection.out_of_fold import find_finals, find_runs
+from kellgren.training.selection.cards.data_facts import (
+    intended_use,
+    pictures_of,
+    scale_of,
+    training_data,
+)
+from kellgren.training.selection.out_of_fold import Run, find_finals, find_runs
 
 KNEES, FOLDS = 80, 2
 Campaign = tuple[Path, list[Knee]]
@@ -235,12 +241,31 @@ def test_the_card_owns_up_to_copies_and_to_imagenet(campaign: Campaign, tmp_path
         Image.new("L", (299, 299)).save(knee.image, "JPEG")
     card = build_bundle([folder], knees, tmp_path / "model", "ours").card
     assert [actual.words for actual in card.data.pictures] == ["80 JPEG of 299 x 299 pixels"]
-    notes = " ".join(card.data.notes)
+    assert "ImageNet" in " ".join(card.data.notes)
+    assert card.members[0].started_from.endswith("(MIT)")
+
+
+def test_the_published_knees_bring_their_credit_and_own_up_to_copies(tmp_path: Path) -> None:
+    published = [
+        (Path(path).stem, grade)
+        for (width, path), (grade, *_) in published_files().items()
+        if width == "299" and path.startswith("train")
+    ][::600]
+    knees = [
+        Knee(tmp_path / f"{stem}.jpg", stem[:-1], Side(stem[-1]), Grade(grade), "train", "chen2018")
+        for stem, grade in published
+    ]
+    for knee in knees:
+        Image.new("L", (299, 299)).save(knee.image, "JPEG")
+    facts = {"knees": 9, "patients": 9, "folds": 5, "folds_hash": "2", "started_from": "chance"}
+    data = training_data([Run(tmp_path, facts | {"sources": ["chen2018-299"]}, "tiny", 1)], knees)
+    notes = " ".join(data.notes)
     assert "were JPEG copies; the data set publishes PNG" in notes
     assert "Osteoarthritis Initiative" in notes
-    assert "ImageNet" in notes
-    assert card.members[0].started_from.endswith("(MIT)")
-    assert "Osteoarthritis Initiative" in card.scale + card.intended_use
+    assert "ImageNet" not in notes
+    assert data.licence == "CC BY 4.0"
+    assert "Osteoarthritis Initiative" in scale_of(data)
+    assert "Osteoarthritis Initiative" in intended_use(data)
 
 
 def test_other_data_are_not_said_to_come_from_the_initiative(

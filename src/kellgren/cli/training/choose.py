@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from kellgren.cli.inputs import Credit, DataLimits, DataName, Licence, Population
+
 EXAMPLES = "kellgren train choose campaign --labels kneeKL299 --picture choice.png"
 PUBLISHING = "kellgren train publish campaign --labels kneeKL299 --out my-results"
 
@@ -40,7 +42,6 @@ def choose(
 
     Needs the extra train.
     """
-    from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
     from kellgren.cli.inputs import refuse_inputs
     from kellgren.data.manifest import for_training, index
@@ -49,6 +50,7 @@ def choose(
     if test is None and test_labels is not None:
         raise typer.BadParameter("is of no use without --test", param_hint="--test-labels")
     with needs_train_extra():
+        from kellgren.cli.training.choice_shown import show_choice
         from kellgren.training.selection import choice
         from kellgren.training.selection.choice_plot import draw_choice
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
@@ -60,7 +62,7 @@ def choose(
             unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)
         made = choice.choose(read_out_of_fold(finished, learnt), by)
         tested = None if unseen is None else choice.compare_protocols(made, unseen)
-        terminal.show_choice(made, tested, rows)
+        show_choice(made, tested, rows)
         if csv is not None:
             choice.write_candidates(made, csv)
         if json is not None:
@@ -82,6 +84,11 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the results that lie in the folder.")
     ] = False,
+    data_name: DataName = "",
+    licence: Licence = "",
+    credit: Credit = "",
+    population: Population = "",
+    limits: DataLimits = "",
 ) -> None:
     """Write out-of-fold predictions of members and ensemble, folds and model card.
 
@@ -97,8 +104,11 @@ def publish(
             "--force"
         )
     with needs_train_extra():
+        from kellgren.training.selection.cards.data_facts import StatedData
         from kellgren.training.selection.publish import publish_results
 
-        written = publish_results(runs, for_training(index(labels), labels), out, name, by)
+        stated = StatedData(data_name, licence, credit, population, limits)
+        knees = for_training(index(labels), labels)
+        written = publish_results(runs, knees, out, name, by, stated)
     for path in written:
         terminal.err.print(f"written: {path}", style="dim", markup=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from pydicom import Dataset
 
 from kellgren.exchange.own_output import MANUFACTURER as MANUFACTURER
 from kellgren.grades import Side
+from kellgren.grading.judgement import set_name
 from kellgren.knee import KneeCrop
 from kellgren.output.dicom.source import Source
 from kellgren.output.dicom.vocabulary import unique_id
@@ -168,8 +169,9 @@ def _clipped(
 
 def summary_line(reading: KneeReading) -> str:
     """The reading in one line, for text on pictures."""
-    low, high = (int(grade) for grade in reading.likely)
-    likely = f"likely {low}" if low == high else f"likely {low}-{high}"
+    held = f"{set_name(reading.grade_set.level)} {reading.grade_set.grades}"
     share = reading.probabilities[reading.grade]
     side = SIDE_LETTERS[reading.side] or "side unknown"
-    return f"{side}: KL {int(reading.grade)} {reading.grade.label} ({share:.0%}), {likely}"
+    grade = f"KL {int(reading.grade)} {reading.grade.label} ({share:.0%})"
+    grade = grade if reading.named else f"no grade named, most probable {grade}"
+    return f"{side}: {grade}, {held}"

@@ -82,7 +82,7 @@ def refusal_report(reason: str, source: Source, model: Mapping[str, str]) -> Dat
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=scope.uid("refusal"), identifier="Refusal"),
         source_images=[picture],
-        method=vocabulary.SCALE,
+        method=vocabulary.scale_code(model),
         algorithm_id=_algorithm(model, ()),
         qualitative_evaluations=[
             sr.QualitativeEvaluation(vocabulary.GRADE, vocabulary.NOT_GRADED),
@@ -136,27 +136,42 @@ def _measurement_group(
         referenced_region=sr.ImageRegion("POLYLINE", outline(reading.crop, source), picture),
         finding_type=codes.SCT.KneeJoint,
         finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=_LATERALITY[reading.side])],
-        method=vocabulary.SCALE,
-        algorithm_id=_algorithm(reading.model, reading.warnings),
+        method=vocabulary.scale_code(reading.model),
+        algorithm_id=_algorithm(reading.model, (*reading.doubts, *reading.warnings)),
         measurements=[
-            sr.Measurement(
-                name=vocabulary.probability_code(grade),
-                value=round(reading.probabilities[grade], 6),
-                unit=codes.UCUM.NoUnits,
-            )
-            for grade in Grade
+            sr.Measurement(name=name, value=round(value, 6), unit=codes.UCUM.NoUnits)
+            for name, value in _numbers(reading)
         ],
         qualitative_evaluations=[
-            sr.QualitativeEvaluation(name, value)
-            for name, value in (
-                (vocabulary.GRADE, vocabulary.grade_code(reading.grade)),
-                (vocabulary.CERTAINTY, vocabulary.certainty_code(reading.certainty)),
-                (vocabulary.LIKELY_LOW, vocabulary.grade_code(reading.likely[0])),
-                (vocabulary.LIKELY_HIGH, vocabulary.grade_code(reading.likely[1])),
-                (vocabulary.STATUS, vocabulary.RESEARCH),
-            )
+            sr.QualitativeEvaluation(name, value) for name, value in _evaluations(reading)
         ],
     )
+
+
+def _numbers(reading: KneeReading) -> list[tuple[sr.CodedConcept, float]]:
+    """Probabilities, and what the reading's certainty and set are worth, as far as measured."""
+    held = reading.grade_set
+    numbers = [
+        *((vocabulary.probability_code(grade), reading.probabilities[grade]) for grade in Grade),
+        (vocabulary.SET_LEVEL, held.level),
+        (vocabulary.SET_COVERAGE, held.coverage),
+        (vocabulary.RIGHT_SHARE, reading.right_share),
+        (vocabulary.DISAGREEMENT, reading.disagreement),
+    ]
+    return [(name, value) for name, value in numbers if value is not None]
+
+
+def _evaluations(reading: KneeReading) -> list[tuple[sr.CodedConcept, sr.CodedConcept]]:
+    """The grade, or that none is named; certainty, and the ends of the set."""
+    grade = vocabulary.grade_code(reading.grade)
+    return [
+        (vocabulary.GRADE, grade if reading.named else vocabulary.NOT_NAMED),
+        (vocabulary.MOST_PROBABLE, grade),
+        (vocabulary.CERTAINTY, vocabulary.certainty_code(reading.certainty)),
+        (vocabulary.SET_LOW, vocabulary.grade_code(reading.grade_set.lowest)),
+        (vocabulary.SET_HIGH, vocabulary.grade_code(reading.grade_set.highest)),
+        (vocabulary.STATUS, vocabulary.RESEARCH),
+    ]
 
 
 def _algorithm(model: Mapping[str, str], warnings: Sequence[str]) -> sr.AlgorithmIdentification:

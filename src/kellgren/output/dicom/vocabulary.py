@@ -5,6 +5,7 @@ No standard code exists for a Kellgren-Lawrence grade. docs/reference/dicom.md l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID, uuid5
 
 from highdicom import UID
@@ -47,14 +48,26 @@ def _code(value: str, meaning: str) -> CodedConcept:
 
 
 GRADE = _code("KL", "Kellgren-Lawrence grade")
-LIKELY_LOW = _code("KL-LOW", "Lowest likely Kellgren-Lawrence grade")
-LIKELY_HIGH = _code("KL-HIGH", "Highest likely Kellgren-Lawrence grade")
+MOST_PROBABLE = _code("KL-MOST", "Most probable Kellgren-Lawrence grade")
+NOT_NAMED = _code("NOT-NAMED", "Not sure enough to name a grade")
+SET_LOW = _code("KL-LOW", "Lowest grade of the set")
+SET_HIGH = _code("KL-HIGH", "Highest grade of the set")
+SET_LEVEL = _code("SET-LEVEL", "Level of the set of grades")
+SET_COVERAGE = _code("SET-COVERAGE", "Share of labels in such sets")
+RIGHT_SHARE = _code("RIGHT-SHARE", "Share of right grades of that certainty")
+DISAGREEMENT = _code("DISAGREEMENT", "Disagreement of the members, nats")
 CERTAINTY = _code("CERTAINTY", "Certainty of the grade")
 STATUS = _code("STATUS", "Status of the software")
 RESEARCH = _code("RESEARCH", RESEARCH_NOTICE)
 NOT_GRADED = _code("NOT-GRADED", "Not graded: the picture was refused")
 SCALE = _code("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol")
+OTHER_SCALE = _code("KL-UNSTATED", "Kellgren-Lawrence scale, reading protocol not stated")
 EVIDENCE = _code("EVIDENCE", "Half or more of the strongest evidence for the grade")
+
+
+def scale_code(model: Mapping[str, str]) -> CodedConcept:
+    """``KL-OAI``, or ``KL-UNSTATED`` where the model's labels follow another protocol."""
+    return OTHER_SCALE if model.get("scale") == "not stated" else SCALE
 
 
 def grade_code(grade: Grade) -> CodedConcept:

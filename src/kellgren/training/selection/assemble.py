@@ -12,7 +12,9 @@ from kellgren.grading.bundle import Bundle, write_bundle
 from kellgren.grading.card import Weights
 from kellgren.grading.combiner import RULES, Rule
 from kellgren.training.run_folder import HEAD, MODEL, OUT_OF_FOLD
-from kellgren.training.selection.bundle_card import file_name, make_card, training_data
+from kellgren.training.selection.bundle_card import file_name, make_card
+from kellgren.training.selection.cards.data_facts import StatedData, training_data
+from kellgren.training.selection.cards.refit import PAIRED, PREDICTIONS
 from kellgren.training.selection.nested import Estimated, estimate
 from kellgren.training.selection.out_of_fold import (
     OutOfFold,
@@ -25,8 +27,6 @@ from kellgren.training.selection.out_of_fold import (
 from kellgren.training.selection.prediction_table import write_readings
 from kellgren.training.selection.subsets import Measure
 
-PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
-
 
 def build_bundle(
     paths: Sequence[Path],
@@ -38,6 +38,7 @@ def build_bundle(
     rules: Sequence[Rule] = RULES,
     fold: int | None = None,
     weights: Weights = "fp16",
+    stated: StatedData | None = None,
 ) -> Bundle:
     """Make a bundle of finished runs: one network of each chosen backbone, and their vote.
 
@@ -51,6 +52,7 @@ def build_bundle(
         fold: whose networks go in. Without it: finals, and of a backbone that has none, the
             network of its lowest fold. Combiner and scores come from all folds, whichever go in.
         weights: how the large ones are stored.
+        stated: what the owner of the data says of them.
 
     Raises:
         TrainingError: a run is not finished or does not fit the others, none held a fold out, a
@@ -61,7 +63,7 @@ def build_bundle(
     predictions = read_out_of_fold(runs, knees)
     estimated = estimate_of(predictions, measure, rules)
     chosen = chosen_runs(runs, find_finals(paths), estimated, fold)
-    learnt = training_data(chosen, knees)
+    learnt = training_data(chosen, knees, stated)
     card = make_card(name, runs, chosen, learnt, predictions, estimated, measure)
     files = {file_name(run, part): run.folder / part for run in chosen for part in (MODEL, HEAD)}
     with TemporaryDirectory() as temporary:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.grades import Grade
-from kellgren.grading.calibration import certainty, likely_grades
+from kellgren.grading.calibration import certainty
 from kellgren.reading_tables import COLUMNS
 
 
@@ -41,7 +41,7 @@ def write_readings(
     for knee, row, contralateral in zip(
         knees, probabilities, read_with or [""] * len(knees), strict=True
     ):
-        grade, (low, high) = Grade(int(row.argmax())), likely_grades(row)
+        grade = Grade(int(row.argmax()))
         writer.writerow(
             {
                 "image": knee.image.name,
@@ -50,8 +50,7 @@ def write_readings(
                 **{f"p{number}": f"{share:.6f}" for number, share in enumerate(row)},
                 "name": grade.label,
                 "certainty": certainty(row),
-                "likely_low": int(low),
-                "likely_high": int(high),
+                "most_probable": int(grade),
                 "read_with": contralateral,
             }
         )

@@ -12,7 +12,8 @@ from kellgren.atomic_files import replaced_whole, written_whole
 from kellgren.data.manifest import Knee
 from kellgren.grading.bundle import Card
 from kellgren.training.selection.assemble import chosen_runs, estimate_of
-from kellgren.training.selection.bundle_card import make_card, training_data
+from kellgren.training.selection.bundle_card import make_card
+from kellgren.training.selection.cards.data_facts import StatedData, training_data
 from kellgren.training.selection.out_of_fold import find_finals, find_runs, read_out_of_fold
 from kellgren.training.selection.prediction_table import write_readings
 from kellgren.training.selection.subsets import Measure
@@ -26,6 +27,7 @@ def publish_results(
     out: Path,
     name: str,
     measure: Measure = "qwk",
+    stated: StatedData | None = None,
 ) -> list[Path]:
     """Write ``campaign.json``, ``folds.json``, ``oof/*.csv.gz`` and ``model_card.md``.
 
@@ -38,6 +40,7 @@ def publish_results(
         out: folder; what lies there under the same names is replaced.
         name: of the ensemble.
         measure: that chooses.
+        stated: what the owner of the data says of them.
 
     Returns:
         The files.
@@ -46,9 +49,8 @@ def publish_results(
     predictions = read_out_of_fold(runs, knees)
     estimated = estimate_of(predictions, measure)
     chosen = chosen_runs(runs, find_finals(paths), estimated)
-    card = make_card(
-        name, runs, chosen, training_data(chosen, knees), predictions, estimated, measure
-    )
+    learnt = training_data(chosen, knees, stated)
+    card = make_card(name, runs, chosen, learnt, predictions, estimated, measure)
     images = [knee.image.name for knee in predictions.knees]
     contralateral = [
         images[at] if at >= 0 and estimated.both_knees else "" for at in predictions.other
@@ -120,6 +122,7 @@ def model_card(card: Card) -> str:
         "",
         f"{data.name}: {data.knees} knees of {data.patients} patients. {data.credit}. "
         f"Licence: {data.licence}. Folds {data.folds_hash[:12]}.",
+        *([f"Population: {data.population}."] if data.population else []),
         *(f"Pictures: {pictures.words}." for pictures in data.pictures),
         *data.notes,
         "",

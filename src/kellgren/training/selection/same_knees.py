@@ -11,8 +11,7 @@ from kellgren.arrays import Distributions, Mask
 from kellgren.evaluation import Estimate
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
 from kellgren.evaluation.catalogue import METRICS
-from kellgren.evaluation.draws import Draws, around
-from kellgren.evaluation.tallies import Tallies
+from kellgren.evaluation.draws import Draws, Tallies, around
 from kellgren.training.selection.subsets import MEASURES, Measure
 
 RESAMPLES, SEED = 2000, 42

@@ -2,11 +2,12 @@
 
 import * as api from "./api.js";
 import { ReferenceKnees } from "./beside.js";
-import { SIDES, h, icon, reasonOf, announce, wordOf } from "./dom.js";
+import { SIDES, h, icon, reasonOf, announce } from "./dom.js";
 import { confirmSheet } from "./keys.js";
 import { nameOf } from "./names.js";
 import { ROOT } from "./root.js";
 import { isOpen, newestFirst, remove, appState } from "./state.js";
+import { certaintySection, verdict } from "./verdict.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
@@ -207,16 +208,8 @@ class CaseScreen {
     }
     const parts = [
       tabs,
-      h("section", { class: "verdict", "aria-live": "polite" },
-        h("p", { class: "over" }, this.knees.length > 1 ? "Kellgren-Lawrence" : reading.side ? `${SIDES[reading.side]} knee` : "Knee, side unknown"),
-        h("p", { class: `numeral grade-${reading.grade}` }, h("span", { class: "unseen" }, "Kellgren-Lawrence grade "), String(reading.grade)),
-        h("h2", {}, wordOf(reading.grade, grades)),
-        h("p", {}, sentence(grades[reading.grade].finding))),
-      h("section", { class: `certainty ${reading.certainty}` },
-        h("h3", {}, `${sentence(reading.certainty)} certainty`),
-        h("p", {}, reading.likely[0] === reading.likely[1]
-          ? `Grade ${reading.likely[0]} alone holds 90 % of the probability.`
-          : `Grades ${reading.likely[0]} to ${reading.likely[1]} hold 90 % of the probability.`)),
+      verdict(reading, grades, this.knees.length > 1),
+      certaintySection(reading),
       table(reading, grades),
       reading.warnings.length ? h("section", {}, h("h3", {}, "Look again"), h("ul", { class: "warnings" }, reading.warnings.map((one) => h("li", {}, icon("warning"), h("span", {}, sentence(one)))))) : null,
       checklist(reading.checks),

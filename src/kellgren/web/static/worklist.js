@@ -2,16 +2,17 @@
 
 import { exampleFile } from "./atlas.js";
 import { looksLikeFilm } from "./api.js";
-import { SIDES, ago, h, icon, reasonOf, wordOf } from "./dom.js";
+import { SIDES, ago, h, icon, reasonOf } from "./dom.js";
 import { nameOf } from "./names.js";
 import { ROOT } from "./root.js";
+import { gradeWords } from "./verdict.js";
 import { dismiss, subscribe, newestFirst, appState, send, show } from "./state.js";
 
 const NOT_GRADED = new Set(["refused", "failed"]);
 const FILTERS = [
   ["all", "All", () => true],
   ...[0, 1, 2, 3, 4].map((grade) => [`grade-${grade}`, String(grade), (one) => one.knees.some((knee) => knee.reading.grade === grade)]),
-  ["doubt", "In doubt", (one) => one.knees.some((knee) => knee.reading.certainty === "low")],
+  ["doubt", "In doubt", (one) => one.knees.some((knee) => knee.reading.certainty === "low" || !knee.reading.named)],
   ["refused", "Not graded", (one) => NOT_GRADED.has(one.state)],
 ];
 
@@ -22,6 +23,10 @@ export function filtered() {
 
 export function gradeChip(grade) {
   return h("span", { class: `chip grade-${grade}` }, h("span", { class: "unseen" }, "grade "), String(grade));
+}
+
+function openChip() {
+  return h("span", { class: "chip" }, h("span", { class: "unseen" }, "no grade named "), "?");
 }
 
 export function workList(go) {
@@ -107,7 +112,7 @@ function row(one) {
     h("span", { class: "grades" }, one.knees.map((knee) => h("span", { class: "knee" },
       bars(knee.reading.probabilities),
       h("span", { class: "side", title: SIDES[knee.reading.side] }, knee.reading.side || "?"),
-      gradeChip(knee.reading.grade)))),
+      knee.reading.named ? gradeChip(knee.reading.grade) : openChip()))),
     h("time", { datetime: one.created }, ago(one.created))));
 }
 
@@ -116,7 +121,7 @@ function words(one) {
   if (one.state === "working") return "Being read";
   if (NOT_GRADED.has(one.state)) return `Not graded. ${reasonOf(one)}`;
   return one.knees
-    .map(({ reading }) => `${reading.side ? `${SIDES[reading.side]}: ` : ""}${wordOf(reading.grade, appState.about.grades).toLowerCase()}, ${reading.certainty} certainty`)
+    .map(({ reading }) => `${reading.side ? `${SIDES[reading.side]}: ` : ""}${gradeWords(reading, appState.about.grades)}, ${reading.certainty} certainty`)
     .join(" · ");
 }
 

@@ -1,0 +1,151 @@
+"""What a card lets a reading say of a knee: grade, set, certainty, whether the grade is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kellgren.arrays import Distributions
+from kellgren.errors import InvalidOption
+from kellgren.grades import Grade
+from kellgren.grading.calibration import certainty, likely_grades
+from kellgren.grading.card import Card
+from kellgren.grading.grade_sets import DEFAULT_LEVEL
+
+NOT_NAMED = "not sure enough to name a grade"
+"""What stands where a grade would, in every interface."""
+
+
+def set_name(level: float) -> str:
+    """Such as ``90 % set``."""
+    return f"{100 * level:g} % set"
+
+
+def right_in(share: float | None) -> str:
+    """Such as ``, right in 88 % of held-out knees``; empty where not measured."""
+    return "" if share is None else f", right in {share:.0%} of held-out knees"
+
+
+def certainty_words(certainty: str, share: float | None) -> str:
+    """Such as `` Certainty high, right in 88 % of held-out knees.``; empty where not measured."""
+    return "" if share is None else f" Certainty {certainty}{right_in(share)}."
+
+
+@dataclass(frozen=True, slots=True)
+class GradeSet:
+    """Neighbouring grades that hold the label at a stated rate.
+
+    Attributes:
+        lowest: grade of the set.
+        highest: grade of the set.
+        level: share of labels that such sets are to hold, 0..1.
+        coverage: share that they held out of fold; ``None`` where the bundle has no fitted sets:
+            then these are the grades that hold this share of the probability.
+    """
+
+    lowest: Grade
+    highest: Grade
+    level: float
+    coverage: float | None = None
+
+    @property
+    def grades(self) -> str:
+        """Such as ``2`` or ``1 to 3``."""
+        low, high = int(self.lowest), int(self.highest)
+        return str(low) if low == high else f"{low} to {high}"
+
+    @property
+    def measured(self) -> str:
+        """Such as ``holds the label of 90.1 % of held-out knees``; empty where not measured."""
+        if self.coverage is None:
+            return ""
+        return f"holds the label of {100 * self.coverage:.1f} % of held-out knees"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What follows from the probabilities of one knee.
+
+    Attributes:
+        grade: the most probable one.
+        probabilities: of the grades 0 to 4.
+        certainty: ``high``, ``moderate`` or ``low``.
+        right_share: of right grades among the out-of-fold knees of that certainty; ``None`` where
+            the card does not say.
+        grade_set: at the level that was asked for.
+        doubts: why the grade should not be named; empty where it may be.
+        named: whether it is.
+    """
+
+    grade: Grade
+    probabilities: tuple[float, ...]
+    certainty: str
+    right_share: float | None
+    grade_set: GradeSet
+    doubts: tuple[str, ...]
+    named: bool
+
+
+class Judge:
+    """Judges knees by a card.
+
+    Args:
+        card: of the bundle.
+        level: of the sets, one that the card has, or 0.5 to 0.99 where it has none.
+        always_grade: name a grade whatever the doubts; they are stated all the same.
+
+    Raises:
+        InvalidOption: the card has no sets of that level.
+    """
+
+    def __init__(
+        self, card: Card, *, level: float = DEFAULT_LEVEL, always_grade: bool = False
+    ) -> None:
+        self._card, self._level, self._always = card, level, always_grade
+        if card.grade_sets is not None:
+            card.grade_sets.at(level)
+        elif not 0.5 <= level <= 0.99:
+            raise InvalidOption("level", f"is {level:g}", "Choose 0.5 to 0.99")
+
+    def of(
+        self,
+        probabilities: Distributions,
+        disagreement: float | None,
+        *,
+        refused: bool = False,
+        paired: bool = False,
+    ) -> Judgement:
+        """Judge one knee.
+
+        Args:
+            probabilities: ``(5,)``, calibrated.
+            disagreement: of the members, in nats; ``None`` where there is one only.
+            refused: whether a check refused the picture, which was graded all the same.
+            paired: whether the contralateral knee was taken into account.
+        """
+        word, top = certainty(probabilities), int(np.argmax(probabilities))
+        rule = self._card.naming
+        doubts: tuple[str, ...] = ()
+        if rule is not None:
+            low, high = self._ends(probabilities, rule.level, paired=paired)[:2]
+            top_share = float(probabilities[top])
+            doubts = rule.doubts(top_share, high - low + 1, disagreement, refused)
+        lowest, highest, coverage = self._ends(probabilities, self._level, paired=paired)
+        return Judgement(
+            grade=Grade(top),
+            probabilities=tuple(float(share) for share in probabilities),
+            certainty=word,
+            right_share=self._card.right_share(word),
+            grade_set=GradeSet(Grade(lowest), Grade(highest), self._level, coverage),
+            doubts=doubts,
+            named=self._always or not doubts,
+        )
+
+    def _ends(
+        self, probabilities: Distributions, level: float, *, paired: bool
+    ) -> tuple[int, int, float | None]:
+        fitted = (self._card.grade_sets_paired if paired else None) or self._card.grade_sets
+        if fitted is None:
+            return *likely_grades(probabilities, level), None
+        return *fitted.set_of(probabilities, level), fitted.at(level).measured.coverage
