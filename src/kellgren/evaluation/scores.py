@@ -14,7 +14,7 @@ from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, reasons
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
-from kellgren.evaluation.confusion import ratio, support
+from kellgren.evaluation.confusion import errors, ratio, support
 from kellgren.evaluation.draws import Draws, Tallies
 from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees, Tally
@@ -197,7 +197,7 @@ def score(
         confusion=tuple(tuple(int(knees) for knees in row) for row in tallies.confusion[0]),
         errors=tuple(
             Estimate.without_interval(float(part), "see accuracy and within one grade")
-            for part in error_counts(tallies.confusion[0])
+            for part in errors(tallies.confusion[0])
         ),
         reliability=_reliability(bootstrap, tallies),
         knees=len(knees.truth),
