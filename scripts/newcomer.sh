@@ -119,7 +119,9 @@ interrupted() {
   done
   trials=$((trials + 1))
   set -m # so that the batch hears Ctrl-C, which a shell's background jobs ignore otherwise
-  "${KELLGREN[@]}" grade many --csv many.csv --workers 1 >"$WORK/out" 2>"$WORK/err" &
+  # and so it does where this script was itself started in the background
+  local heard='import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])'
+  "$PYTHON" -c "$heard" "${KELLGREN[@]}" grade many --csv many.csv --workers 1 >"$WORK/out" 2>"$WORK/err" &
   local batch=$! code
   while [ ! -s .many.csv.journal ] && kill -0 $batch 2>/dev/null; do sleep 0.05; done
   kill -INT $batch

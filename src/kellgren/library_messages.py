@@ -37,10 +37,17 @@ class _ReadingThreadFilter(threading.local, logging.Filter):
     It stands in `warnings.filters` where a compiled pattern does, and among a logger's filters.
     """
 
-    depth = 0
+    dropped: tuple[list[str], ...] = ()  # texts of warnings, one list for each open block
+
+    @property
+    def depth(self) -> int:
+        """How many blocks the thread is inside of."""
+        return len(self.dropped)
 
     def match(self, text: str) -> bool:
         """Whether a warning is issued by a thread inside a block."""
+        for texts in self.dropped:
+            texts.append(text)
         return self.depth > 0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -53,21 +60,25 @@ _WARNINGS_ENTRY: Any = ("ignore", _filter, Warning, None, 0)
 
 
 @contextmanager
-def library_messages_dropped() -> Iterator[None]:
+def library_messages_dropped() -> Iterator[list[str]]:
     """Drop all warnings, and pydicom's log records, that the current thread issues in this block.
 
     Warnings and logging of other threads are as before, and so are the filters of `warnings` and
     `logging` once no thread is in such a block. Blocks may be nested.
+
+    Yields:
+        The texts of the warnings that were dropped so far: they may hold header values.
     """
     global _active_blocks
     with _lock:
         _active_blocks += 1
         _attach()
-    _filter.depth += 1
+    dropped: list[str] = []
+    _filter.dropped = (*_filter.dropped, dropped)
     try:
-        yield
+        yield dropped
     finally:
-        _filter.depth -= 1
+        _filter.dropped = _filter.dropped[:-1]
         with _lock:
             _active_blocks -= 1
             if not _active_blocks:

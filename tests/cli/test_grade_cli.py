@@ -17,7 +17,7 @@ from PIL import Image
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, finished, kellgren, rows
-from kellgren.grading.bundle import Bundle
+from kellgren.grading.bundle import Bundle, default_bundle
 from kellgren.imaging.picture import SUFFIXES
 
 KNEE = EXAMPLES / "9177337L.png"
@@ -255,3 +255,41 @@ def test_a_reader_who_leaves_early_is_no_crash(bundle: Bundle) -> None:
 
     assert process.wait(PATIENCE) in (0, 1)
     assert "Traceback" not in said
+
+
+def test_a_grade_that_is_not_named_is_seen_everywhere(tmp_path: Path, capsys) -> None:
+    """One of the examples is in doubt: never silently, never without its probabilities."""
+    picture, table = EXAMPLES / "9637958L.png", tmp_path / "grades.csv"
+    command = ("grade", picture, "--csv", table, "--json", tmp_path / "grades.json")
+    assert kellgren(*command, "--model", default_bundle()) == 0
+    told = capsys.readouterr()
+    assert "not sure (2?)" in told.out
+    assert "not sure enough to name a grade: the 90 % set holds 3 grades" in " ".join(
+        told.err.split()
+    )
+    [row] = rows(table)
+    assert (row["grade"], row["most_probable"], row["name"]) == ("", "2", "")
+    assert (row["set_low"], row["set_high"]) == ("1", "3")
+    assert float(row["p2"]) > 0.5
+    [reading] = json.loads((tmp_path / "grades.json").read_text())["readings"]
+    assert (reading["grade"], reading["named"]) == (2, False)
+
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"image,patient,grade\n{picture},9637958,2\n")
+    scores = tmp_path / "scores.json"
+    assert kellgren("evaluate", table, "--labels", labels, "--json", scores) == 0
+    scored = json.loads(scores.read_text())
+    assert scored["accuracy"]["value"] == 1.0
+    assert (scored["naming"]["unnamed"], scored["coverage"]["refused"]) == (1, 0)
+
+
+def test_a_grade_can_be_asked_for_whatever_the_doubts(tmp_path: Path) -> None:
+    table = tmp_path / "grades.csv"
+    picture = EXAMPLES / "9637958L.png"
+    command = ("grade", picture, "--csv", table, "--model", default_bundle())
+    assert kellgren(*command, "--always-grade", "--level", "0.8") == 0
+    [row] = rows(table)
+    assert (row["grade"], row["note"], row["set_level"]) == ("2", "", "0.8")
+    assert row["doubts"] == "the 90 % set holds 3 grades"
+    assert int(row["set_high"]) - int(row["set_low"]) < 2
+    assert kellgren(*command, "--level", "0.85") != 0

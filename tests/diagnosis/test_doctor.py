@@ -17,7 +17,7 @@ from command_line import kellgren
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.diagnosis import machine, packages, parts
 from kellgren.diagnosis.diagnose import diagnose
-from kellgren.imaging.dicom.reader import codecs
+from kellgren.imaging.dicom.stored_values import codecs
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -103,12 +103,12 @@ def test_an_engine_that_cannot_be_imported_is_broken(monkeypatch: pytest.MonkeyP
 
 def test_a_missing_decoder_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(codec.available for codec in codecs())
-    assert {codec.decoder for codec in codecs()} == {"pydicom", "pillow", "gdcm"}
-    without = [c for c in codecs() if c.decoder != "gdcm"]
-    missing = [replace(c, available=False) for c in codecs() if c.decoder == "gdcm"]
+    assert {codec.decoder for codec in codecs()} == {"pydicom", "pillow", "imagecodecs"}
+    without = [c for c in codecs() if c.decoder != "imagecodecs"]
+    missing = [replace(c, available=False) for c in codecs() if c.decoder == "imagecodecs"]
     monkeypatch.setattr(parts, "codecs", lambda: [*without, *missing])
     broken = [fact for fact in parts.codec_facts() if fact.broken]
-    assert [fact.name for fact in broken] == ["gdcm"]
+    assert [fact.name for fact in broken] == ["imagecodecs"]
     assert broken[0].words.endswith(": not decoded, the library is missing")
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
-from kellgren.cli import terminal
 from kellgren.cli.bundle import unstated
+from kellgren.cli.training import choice_shown
 from kellgren.data.audit import published_files
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.ensemble import Ensemble
@@ -512,8 +512,10 @@ def test_knees_that_only_some_backbones_held_out_are_left_out(
     folder, knees = campaign
     labels = tmp_path / "knees.csv"
     write_manifest(knees, labels)
-    show, shown = terminal.show_choice, []
-    monkeypatch.setattr(terminal, "show_choice", lambda *seen: (shown.append(seen), show(*seen)))
+    show, shown = choice_shown.show_choice, []
+    monkeypatch.setattr(
+        choice_shown, "show_choice", lambda *seen: (shown.append(seen), show(*seen))
+    )
     jobs = folder / "jobs"
     runs = [jobs / "weak-64-f0-abc", jobs / "strong-64-f0-abc", jobs / "strong-64-f1-abc"]
     outputs = {name: tmp_path / f"choice.{name}" for name in ("csv", "json", "png")}

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import gdcm
+import imagecodecs
 import numpy as np
 from openjpeg.utils import encode_array
 from PIL import Image
-from pydicom import dcmread, uid
+from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
 
 DIGITAL_XRAY = "1.2.840.10008.5.1.4.1.1.1.1"
 CANARY = "CANARY^Patient"
-CODECS = {
-    uid.JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
-    uid.JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
-    uid.JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
-    uid.JPEGLSLossless: gdcm.TransferSyntax.JPEGLSLossless,
-    uid.JPEGLSNearLossless: gdcm.TransferSyntax.JPEGLSNearLossless,
-}
 NEAR = 2
 """How far a near-lossless value may lie from the one it stands for."""
 
@@ -121,8 +113,26 @@ def codestream(pixels: np.ndarray, bits: int, transfer_syntax: uid.UID) -> bytes
             return stream.getvalue()
         case uid.RLELossless:
             return _run_length_encoded(pixels, bits)
-        case _:
-            return _encoded_by_gdcm(pixels, bits, CODECS[transfer_syntax])
+        case uid.JPEGExtended12Bit:
+            return bytes(imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=bits))
+        case uid.JPEGLosslessSV1 | uid.JPEGLossless:
+            predictor = 1 if transfer_syntax == uid.JPEGLosslessSV1 else 4
+            # Lossless JPEG knows no signs: the values' bits are what is kept.
+            words = pixels.view(f"u{pixels.itemsize}") & np.array(
+                2**bits - 1, f"u{pixels.itemsize}"
+            )
+            return bytes(
+                imagecodecs.jpeg8_encode(
+                    words, lossless=True, predictor=predictor, bitspersample=bits
+                )
+            )
+        case uid.JPEGLSLossless | uid.JPEGLSNearLossless:
+            words = pixels.view(f"u{pixels.itemsize}")
+            near = NEAR if transfer_syntax == uid.JPEGLSNearLossless else 0
+            return bytes(imagecodecs.jpegls_encode(words, level=near))
+        case _:  # high-throughput JPEG 2000
+            is_lossless = transfer_syntax != uid.HTJ2K
+            return bytes(imagecodecs.htj2k_encode(pixels, reversible=is_lossless))
 
 
 def _run_length_encoded(pixels: np.ndarray, bits: int) -> bytes:
@@ -138,28 +148,3 @@ def _run_length_encoded(pixels: np.ndarray, bits: int) -> bytes:
         pixel_representation=0,
         photometric_interpretation="MONOCHROME2",
     )
-
-
-def _encoded_by_gdcm(pixels: np.ndarray, bits: int, codec: int) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        plain, packed = Path(folder, "plain.dcm"), Path(folder, "packed.dcm")
-        write_dicom(plain, pixels, bits=bits)
-        reader = gdcm.ImageReader()
-        reader.SetFileName(str(plain))
-        change = gdcm.ImageChangeTransferSyntax()
-        change.SetTransferSyntax(gdcm.TransferSyntax(codec))
-        near = gdcm.JPEGLSCodec()
-        if codec == gdcm.TransferSyntax.JPEGLSNearLossless:
-            near.SetLossless(False)
-            near.SetLossyError(NEAR)
-            change.SetUserCodec(near)
-        writer = gdcm.ImageWriter()
-        writer.SetFileName(str(packed))
-        done = reader.Read()
-        change.SetInput(reader.GetImage())
-        done = done and change.Change()
-        writer.SetFile(reader.GetFile())
-        writer.SetImage(change.GetOutput())
-        if not (done and writer.Write()):
-            raise RuntimeError("gdcm cannot encode this picture")
-        return get_frame(dcmread(packed).PixelData, 0, number_of_frames=1)

@@ -20,7 +20,7 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from kellgren.pacs.limits import Limits
+from kellgren.pacs.callers import Limits
 from kellgren.pacs.receiver import Receiver
 from kellgren.pacs.spool import Spool
 from pacs_network import eventually, send

@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from command_line import kellgren
-from kellgren.pacs.limits import Access, InvalidNetwork, Limits, parse_networks
+from kellgren.pacs.callers import Access, InvalidNetwork, Limits, parse_networks
 from kellgren.pacs.receiver import Receiver
 from kellgren.pacs.spool import Spool
 from pacs_network import eventually

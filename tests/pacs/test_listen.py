@@ -34,7 +34,7 @@ from kellgren.errors import KellgrenError
 from kellgren.grading.bundle import Bundle
 from kellgren.imaging.dicom import reader
 from kellgren.output.dicom.answer import write_object
-from kellgren.pacs import reading, receiver
+from kellgren.pacs import answering, receiver
 from kellgren.pacs import station as station_module
 from kellgren.pacs.sender import InvalidPeer, Peer
 from kellgren.pacs.spool import Spool, SpoolInUse, counts
@@ -246,7 +246,7 @@ def test_a_full_disk_costs_no_film_an_attempt(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write_object(made, path)
 
-    monkeypatch.setattr(reading, "write_object", write_if_there_is_room)
+    monkeypatch.setattr(answering, "write_object", write_if_there_is_room)
     send(station.port, write_films(tmp_path / "films", knee, 1))
     full = "the spool cannot be used (No space left on device): next try in a minute"
     assert eventually(lambda: events.count(full) > 5)

@@ -20,7 +20,7 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from kellgren.ensemble import Ensemble
-from kellgren.pacs.limits import Limits
+from kellgren.pacs.callers import Limits
 from kellgren.pacs.sender import Peer
 from kellgren.pacs.spool import counts
 from kellgren.pacs.station import Station
@@ -252,6 +252,7 @@ def test_files_that_are_no_certificates_are_named(
         (["--tls-certificate", text, "--tls-key", key], "text.pem"),
         (["--tls-certificate", certificate, "--tls-key", key, "--tls-clients", text], "text.pem"),
         (["--answer-ca", text], "text.pem"),
+        (["--answer-ca", tmp_path / "missing.pem"], "missing.pem"),
         (["--tls-certificate", certificate], "--tls-key"),
         (["--answer-certificate", certificate], "--answer-ca"),
     ):

@@ -176,7 +176,7 @@ def test_no_exception_ends_a_graders_thread(
 ) -> None:
     calls = []
 
-    def failing() -> None:
+    def failing(**_: object) -> None:
         calls.append(1)
         raise RuntimeError("of no known kind")
 
@@ -191,7 +191,7 @@ def test_a_film_that_was_changed_on_the_disk_is_not_graded(
     client: TestClient, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(app.store, "claim", lambda: None)
+        patch.setattr(app.store, "claim", lambda **_: None)
         [case] = hand_in(client, ("film.png", KNEE.read_bytes() + b"once more"), wait=0)
         [(digest,)] = app.store.select("SELECT content FROM cases WHERE id = ?", (case["id"],))
         app.store.blobs.path(digest).write_bytes(b"another film")

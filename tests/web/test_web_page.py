@@ -282,6 +282,23 @@ def test_a_film_of_both_knees_is_one_case(page: Page) -> None:
     no_barriers(page)
 
 
+def test_a_reading_without_a_named_grade_says_so_and_why(page: Page, room: RunningServer) -> None:
+    with room.client() as client:
+        [case] = hand_in(client, EXAMPLES / "9637958L.png")
+    reading = case["knees"][0]["reading"]
+    assert not reading["named"]
+    page.goto(case["page"])
+    expect(page.locator(".numeral")).to_have_text("?")
+    expect(page.locator(".verdict h2")).to_have_text("Not sure enough to name a grade")
+    expect(page.locator(".verdict")).to_contain_text(f"Most probable: {reading['grade']}, ")
+    expect(page.locator(".doubts li")).to_have_text([reading["doubts"][0].capitalize()])
+    coverage = f"{100 * reading['grade_set']['coverage']:.1f} %"
+    expect(page.locator(".certainty p")).to_contain_text(f"the label of {coverage} of held-out")
+    expect(page.locator(".certainty h3")).to_contain_text(", right in ")
+    assert page.locator(".probabilities tr").count() == 5
+    no_barriers(page)
+
+
 def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:
     with room.client() as client:
         hand_in(client, EXAMPLES / "9177337R.png")

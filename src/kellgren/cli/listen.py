@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from kellgren.ensemble import Ensemble
-    from kellgren.pacs.limits import Access
+    from kellgren.pacs.callers import Access
     from kellgren.pacs.sender import Peer
 
 EXAMPLES = (
@@ -81,9 +81,7 @@ Addresses = Annotated[
 
 
 def _pem(name: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        name, metavar="PEM", exists=True, dir_okay=False, help=text
-    )
+    option: typer.models.OptionInfo = typer.Option(name, metavar="PEM", help=text)
     return option
 
 
@@ -168,9 +166,12 @@ def listen(
 
 
 def _ensemble(model: Path | None, workers: int, level: float, always_grade: bool) -> Ensemble:
+    """The model, in a process that from now on decodes strangers' films in children only."""
     from kellgren.ensemble import Ensemble
     from kellgren.grading.bundle import default_bundle
+    from kellgren.imaging.decoding_child import decode_in_child
 
+    decode_in_child()
     threads = 1 if workers > 1 else 0
     return Ensemble.open(
         model or default_bundle(), threads=threads, level=level, always_grade=always_grade
@@ -215,7 +216,7 @@ def _run(
 
 
 def _access(ae_title: str, calling: list[str], called: list[str], addresses: list[str]) -> Access:
-    from kellgren.pacs.limits import Access, parse_networks
+    from kellgren.pacs.callers import Access, parse_networks
     from kellgren.pacs.sender import is_title
 
     for name, titles in (

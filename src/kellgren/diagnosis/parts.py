@@ -12,7 +12,7 @@ from kellgren.errors import BundleError
 from kellgren.explanation.similar import SimilarKnees
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.grading.runtime import onnxruntime_providers
-from kellgren.imaging.dicom.reader import codecs
+from kellgren.imaging.dicom.stored_values import codecs
 from kellgren.localisation.knee_detector import Localiser
 
 _PROCESS = re.compile(r",? (Image Compression|Non-Hierarchical|\().*")

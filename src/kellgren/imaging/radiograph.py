@@ -16,7 +16,9 @@ from kellgren.errors import InvalidOption, UnreadableRadiograph
 from kellgren.grades import Side
 from kellgren.imaging.array import array_picture
 from kellgren.imaging.colour import Colours
+from kellgren.imaging.decoding_child import picture_of
 from kellgren.imaging.evidence import NO_HEADER, HeaderEvidence, agree
+from kellgren.imaging.integrity.damage import ends_within_a_row
 from kellgren.imaging.picture import (
     FORMAT_SUFFIXES,
     PLAUSIBLE_MM,
@@ -27,7 +29,6 @@ from kellgren.imaging.picture import (
 )
 from kellgren.imaging.radiograph_input import RadiographInput, input_bytes, input_name
 from kellgren.knee import UNSTRETCHED, Stretch
-from kellgren.library_messages import library_messages_dropped
 
 _SPACING_TOLERANCE = 0.01  # of the given spacing, up to which a file's own counts as the same
 
@@ -46,6 +47,7 @@ class Radiograph:
     stretch: Stretch = UNSTRETCHED  # of `pixels` against those of the file
     header: HeaderEvidence = NO_HEADER  # what it says of side, orientation and content
     colours: Colours | None = None  # of a PNG, JPEG or TIFF picture that was stored in colour
+    outliers: np.ndarray | None = None  # (H, W) bool: far brighter or darker than all others
 
 
 def read_radiograph(
@@ -85,10 +87,15 @@ def read_radiograph(
         spacing=picture.spacing,
         bit_depth=picture.bit_depth,
         file_format=file_format,
-        warnings=(*_suffix_warning(name, file_format), *picture.warnings),
+        warnings=(
+            *_suffix_warning(name, file_format),
+            *picture.warnings,
+            *_end_warning(picture.pixels),
+        ),
         stretch=picture.stretch,
         header=picture.header,
         colours=picture.colours,
+        outliers=picture.outliers,
     )
     return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
 
@@ -103,7 +110,7 @@ def _picture(source: RadiographInput, name: str, frame: int | None) -> tuple[Pic
         else:
             data = input_bytes(source)
             file_format = sniffed_format(data)
-            picture = _decoded(data, file_format, frame)
+            picture = picture_of(data, file_format, frame)
         _check_grey_values(picture.pixels)
     except RejectedPicture as rejected:
         raise UnreadableRadiograph(name, rejected.problem, rejected.remedy) from None
@@ -153,19 +160,6 @@ def _with_spacing(radiograph: Radiograph, mm: float) -> Radiograph:
     return replace(radiograph, spacing=PixelSpacing(mm, mm, "given"), warnings=warnings)
 
 
-def _decoded(data: bytes, file_format: str, frame: int | None) -> Picture:
-    # Imported here because loading the DICOM decoders takes longer than reading a PNG.
-    if file_format == "DICOM":
-        from kellgren.imaging.dicom.reader import read_dicom
-
-        with library_messages_dropped():
-            return read_dicom(data, frame)
-    from kellgren.imaging.raster import read_raster
-
-    with library_messages_dropped():
-        return read_raster(data, file_format)
-
-
 def _check_grey_values(pixels: np.ndarray) -> None:
     if not np.isfinite(pixels).all():
         raise RejectedPicture("has grey values that are no numbers", "Export the picture again.")
@@ -173,6 +167,12 @@ def _check_grey_values(pixels: np.ndarray) -> None:
         raise RejectedPicture(
             "is blank: every pixel has the same value", "Export the picture again."
         )
+
+
+def _end_warning(pixels: np.ndarray) -> tuple[str, ...]:
+    if not ends_within_a_row(pixels):
+        return ()
+    return ("the picture's data ends in the middle of a row: what follows is empty",)
 
 
 def _suffix_warning(name: str, file_format: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ CheckName = Literal[
     "growth_plates",
     "colour",
     "joints",
+    "damage",
 ]
 Verdict = Literal["passed", "warning", "refused", "unknown"]
 
@@ -27,8 +28,8 @@ class Check:
 
     Attributes:
         name: ``header``, ``knee``, ``side``, ``view``, ``inversion``, ``exposure``, ``picture``,
-            ``implant``, ``growth_plates``, ``colour`` or, where the picture shows other joints
-            than one knee or two, ``joints``.
+            ``implant``, ``growth_plates``, ``colour``; only where they have something to say,
+            ``joints``, of other joints than one knee or two, and ``damage``, of broken data.
         verdict: ``passed``; ``warning``, which the reading carries; ``refused``, which stops the
             reading unless it is forced; ``unknown`` where neither picture nor header tells.
         evidence: one sentence for the reader, without names or identifiers of the file's header.

@@ -24,7 +24,7 @@ from typing import Any, cast
 
 from kellgren.ensemble import Ensemble
 from kellgren.library_messages import silence_dicom_loggers
-from kellgren.pacs.reading import Outcome, read_film
+from kellgren.pacs.answering import Outcome, read_film
 from kellgren.web.settings import Limits
 from kellgren.web.workers.confinement import confine, grader_environment
 
@@ -145,6 +145,8 @@ def _opened(folder: str, model: dict[str, str]) -> Ensemble:
         threads=1,
         mirror=model["mirror"] == "averaged",
         pair=model["other_knee"] == "used",
+        level=float(model["level"]),
+        always_grade=model["naming"] == "always",
     )
 
 
@@ -157,7 +159,10 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     film, folder = Path(task["film"]), Path(task["folder"])
     ensemble = _opened(task["bundle"], task["model"])
-    print("reading", file=answers, flush=True)
+    if ensemble.model != task["model"]:  # the bundle was replaced meanwhile
+        sys.exit(1)
+    answers.write("reading\n")
+    answers.flush()
     try:
         outcome = read_film(ensemble, film, folder, refusals=task["refusals"])
     except OSError as error:

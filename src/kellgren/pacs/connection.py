@@ -10,7 +10,7 @@ from typing import Any, cast
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from kellgren.pacs.limits import Limits
+from kellgren.pacs.callers import Limits
 from kellgren.pacs.objects import StreamedMessages
 
 MAX_PDU_BYTES = 2**20

@@ -23,7 +23,7 @@ from pynetdicom.dimse_primitives import DimsePrimitiveType
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
-from kellgren.pacs.limits import Limits
+from kellgren.pacs.callers import Limits
 from kellgren.pacs.spool import Spool
 
 OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000

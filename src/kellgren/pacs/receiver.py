@@ -16,14 +16,14 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from kellgren.errors import KellgrenError
-from kellgren.pacs.limits import Access, Limits
+from kellgren.pacs.acceptor import Server
+from kellgren.pacs.callers import Access, Limits
 from kellgren.pacs.objects import (
     CANNOT_UNDERSTAND,
     OUT_OF_RESOURCES,
     Arrivals,
     IncomingObject,
 )
-from kellgren.pacs.server import Server
 from kellgren.pacs.spool import Spool
 
 FILMS = frozenset(
@@ -50,6 +50,9 @@ TRANSFER_SYNTAXES = [
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
 ]

@@ -12,8 +12,8 @@ from pathlib import Path
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.pacs.alone import ReadingFailed, read_alone
-from kellgren.pacs.limits import Access, Limits
-from kellgren.pacs.reading import read_film
+from kellgren.pacs.answering import read_film
+from kellgren.pacs.callers import Access, Limits
 from kellgren.pacs.receiver import Receiver
 from kellgren.pacs.sender import DeliveryFailed, Peer, PeerUnreachable, deliver
 from kellgren.pacs.spool import Spool, is_suspect

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import resource
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from pydicom import uid
 
 from damaged_files import flip_bits, outcome, small_knee
 from dicom_factory import write_dicom
+from kellgren.imaging.dicom import isolated_decoder
 from kellgren.imaging.radiograph import read_radiograph
 
 SYNTAXES = (uid.JPEGLosslessSV1, uid.JPEGLSLossless)
@@ -50,3 +54,30 @@ def test_a_dying_child_is_a_refused_file(tmp_path: Path, monkeypatch: pytest.Mon
     write_dicom(tmp_path / "knee.dcm", small_knee(), bits=8, transfer_syntax=uid.JPEGLosslessSV1)
     monkeypatch.setattr("kellgren.imaging.dicom.isolated_decoder.sys.executable", "/bin/false")
     assert outcome(tmp_path / "knee.dcm") == "refused"
+
+
+def test_the_child_of_a_limited_process_keeps_to_its_limits(tmp_path: Path) -> None:
+    """A grader is limited itself, and what it may have no child of its may exceed."""
+    write_dicom(tmp_path / "knee.dcm", small_knee(), transfer_syntax=uid.JPEG2000Lossless)
+    program = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29, 3 * 2**29))\n"
+        "from kellgren.imaging.radiograph import read_radiograph\n"
+        "print(read_radiograph(sys.argv[1]).pixels.shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "knee.dcm")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "(96, 96)\n"), done.stderr
+
+
+def test_a_decoder_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processor time is what counts, so that a busy machine refuses nothing."""
+    monkeypatch.setattr(isolated_decoder, "LEAST_SECONDS", 0)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    with pytest.raises(isolated_decoder.DecoderFailed):
+        isolated_decoder.decode_isolated(b"", "jpeg", (96, 96))
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2

@@ -31,7 +31,7 @@ from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import KneeCrop, Region, Stretch
 from kellgren.output.dicom import vocabulary
 from kellgren.output.dicom.answer import answer, write_object
-from kellgren.output.dicom.common import outline, uid_scope
+from kellgren.output.dicom.common import outline, summary_line, uid_scope
 from kellgren.output.dicom.segmentation import evidence_mask
 from kellgren.output.dicom.source import Source, read_source
 from kellgren.reading import KneeReading
@@ -488,3 +488,17 @@ def test_a_name_of_unknown_letters_is_left_empty(
     path.write_bytes(data[: at - 2] + length + padded + data[at + len(mark) :])
 
     assert str(read_source(path).identity.PatientName) == expected
+
+
+def test_a_grade_that_is_not_named_is_not_in_the_report(read: Read) -> None:
+    """The probabilities and the most probable grade are; no list of grades shows it as one."""
+    readings, source = read(complete(DX), PAIR)
+    doubts = ("the 90 % set holds 3 grades",)
+    open_ones = [replace(reading, named=False, doubts=doubts) for reading in readings]
+    report = of_modality(answer(open_ones, source), "SR")
+    root = sr.MeasurementReport.from_sequence([report])
+    for reading, group in zip(open_ones, root.get_planar_roi_measurement_groups(), strict=True):
+        said = {item.name.value: item.value for item in group.get_qualitative_evaluations()}
+        assert said["KL"] == vocabulary.NOT_NAMED
+        assert said["KL-MOST"] == vocabulary.grade_code(reading.grade)
+        assert "no grade named, most probable KL" in summary_line(reading)

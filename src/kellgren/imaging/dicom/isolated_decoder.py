@@ -1,123 +1,143 @@
-"""JPEG Lossless, JPEG-LS and 12-bit JPEG pixel data, decoded by gdcm in a process of its own.
+"""JPEG Lossless, JPEG-LS, 12-bit JPEG and JPEG 2000 pixel data, decoded in a process of its own.
 
-gdcm is the only decoder here for these families, and about one damaged picture in a hundred ends
-the process it runs in. So it runs in a child with limits on memory and time: a crash there is a
-refused file here, and nothing else.
+A decoder that crashes, hangs or takes all memory on damaged data does so in a child with limits on
+memory and processor time: here it is a refused file, and nothing else. What the decoder says of
+the data comes back too.
 
-Run as a module, this file is the child: a JSON line and the encapsulated pixel data on standard
-input, an array in NumPy's format on standard output.
+Run as a module, this file is the child: a JSON line and the compressed picture on standard input,
+an array in NumPy's format on standard output, the decoder's messages on standard error.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydicom import Dataset
-from pydicom.encaps import get_frame
-from pydicom.uid import JPEGExtended12Bit
 
-TIME_LIMIT_S = 30
+from kellgren.imaging.dicom.codestream import with_ends_checked
+
 MEMORY_LIMIT_BYTES = 2 * 2**30
-_DESCRIPTION = (
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "PhotometricInterpretation",
-)
+LEAST_SECONDS = 5
+"""Processor time for any picture; a larger one gets `SECONDS_PER_MEGAPIXEL` besides."""
+SECONDS_PER_MEGAPIXEL = 0.25
+DECODERS_DIFFER = "the decoders differ"
+"""Message of a picture that two decoders do not read alike."""
+_ROUNDING = 2  # by which the decoders of a lossy picture may differ
+_WAITING = 6  # times as long on the clock, on a machine that does other things too
+_WARNINGS = 2  # of imagecodecs: errors and warnings, but no progress
 
 
 class DecoderFailed(Exception):
     """The child crashed, ran out of its limits, or answered something else than the picture."""
 
 
-def decode_isolated(dataset: Dataset) -> np.ndarray:
-    """Decode the one frame of a checked data set.
+class Decoded(NamedTuple):
+    """Values ``(rows, columns)`` as the codestream has them, and what its decoder warned of."""
+
+    values: np.ndarray
+    messages: tuple[str, ...]
+
+
+def decode_isolated(codestream: bytes, codec: str, shape: tuple[int, int]) -> Decoded:
+    """Decode one compressed picture of one component.
 
     Args:
-        dataset: with pixel data, transfer syntax and the elements that describe the pixels.
-
-    Returns:
-        Stored values, ``(rows, columns)``, integers of 8 or 16 bits.
+        codestream: of the size that was checked.
+        codec: a name in `DECODERS`.
+        shape: rows and columns.
 
     Raises:
-        DecoderFailed: the data is damaged.
+        DecoderFailed: the data is damaged, or the limits were too tight for it.
     """
-    facts: dict[str, Any] = {name: getattr(dataset, name) for name in _DESCRIPTION}
-    facts = {name: str(v) if isinstance(v, str) else int(v) for name, v in facts.items()}
-    facts["syntax"] = str(dataset.file_meta.TransferSyntaxUID)
+    seconds = LEAST_SECONDS + round(SECONDS_PER_MEGAPIXEL * shape[0] * shape[1] / 1e6)
+    task = {"codec": codec, "seconds": seconds}
     try:
         child = subprocess.run(
             [sys.executable, "-m", "kellgren.imaging.dicom.isolated_decoder"],
-            input=json.dumps(facts).encode() + b"\n" + dataset.PixelData,
+            input=json.dumps(task).encode() + b"\n" + codestream,
             capture_output=True,
-            timeout=TIME_LIMIT_S,
+            timeout=seconds * _WAITING,
             check=True,
         )
-        decoded = np.load(io.BytesIO(child.stdout), allow_pickle=False)
+        values = np.load(io.BytesIO(child.stdout), allow_pickle=False)
     except (subprocess.SubprocessError, OSError, ValueError, EOFError) as error:
         raise DecoderFailed(type(error).__name__) from None
-    if decoded.shape != (facts["Rows"], facts["Columns"]):
+    if values.shape != shape or values.dtype.kind not in "iu":
         raise DecoderFailed("shape")
-    return np.asarray(decoded)
+    lines = child.stderr.decode("ascii", "replace").splitlines()
+    return Decoded(values, tuple(dict.fromkeys(line.strip() for line in lines if line.strip())))
+
+
+def _jpeg(codestream: bytes) -> Any:
+    from imagecodecs import jpeg8_decode
+
+    return jpeg8_decode(codestream)
+
+
+def _jpeg_ls(codestream: bytes) -> Any:
+    from imagecodecs import jpegls_decode
+
+    return jpegls_decode(codestream)
+
+
+def _jpeg_2000(codestream: bytes) -> Any:
+    from imagecodecs import jpeg2k_decode
+
+    return jpeg2k_decode(with_ends_checked(codestream), verbose=_WARNINGS)
+
+
+def _high_throughput(codestream: bytes) -> Any:
+    """By OpenJPEG, and by OpenJPH to see whether they agree: OpenJPEG alone overlooks damage."""
+    from imagecodecs import htj2k_decode
+
+    values, other = _jpeg_2000(codestream), htj2k_decode(codestream)
+    if values.shape != other.shape or np.abs(values - other.astype(np.int64)).max() > _ROUNDING:
+        sys.stderr.write(DECODERS_DIFFER)
+    return values
+
+
+DECODERS: dict[str, Callable[[bytes], Any]] = {
+    "jpeg": _jpeg,
+    "jpeg-ls": _jpeg_ls,
+    "jpeg-2000": _jpeg_2000,
+    "ht-jpeg-2000": _high_throughput,
+}
+"""libjpeg-turbo, CharLS, OpenJPEG and OpenJPH, as imagecodecs has them."""
 
 
 def _serve() -> None:
+    task = json.loads(sys.stdin.buffer.readline())
+    limit(task["seconds"], MEMORY_LIMIT_BYTES)
+    # A library may print to standard output: the array goes past it.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    answer = io.BytesIO()
+    np.save(answer, DECODERS[task["codec"]](sys.stdin.buffer.read()))
+    answers.write(answer.getbuffer())
+    answers.close()
+
+
+def limit(seconds: int, memory: int) -> None:
+    """Give up processor time beyond some seconds, and memory beyond some bytes, for good."""
+    if sys.platform == "win32":  # it has no such limits; those on the clock hold
+        return
     import resource
 
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.pixels.utils import pixel_array
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (TIME_LIMIT_S, TIME_LIMIT_S))
-    facts = json.loads(sys.stdin.buffer.readline())
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = facts.pop("syntax")
-    for name, value in facts.items():
-        setattr(dataset, name, value)
-    dataset.PixelData = sys.stdin.buffer.read()
-    dataset["PixelData"].is_undefined_length = True
-    answer = io.BytesIO()
-    if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit:
-        np.save(answer, _decoded_12_bits(dataset))
-    else:
-        np.save(answer, pixel_array(dataset, index=0, raw=True, decoding_plugin="gdcm"))
-    sys.stdout.buffer.write(answer.getvalue())
-
-
-def _decoded_12_bits(dataset: Dataset) -> np.ndarray:
-    """Lossy JPEG of 12 bits, which gdcm decodes but pydicom does not ask it for."""
-    import gdcm
-
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(get_frame(dataset.PixelData, 0, number_of_frames=1))
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetDataElement(element)
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
-    )
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, dataset.PixelRepresentation))
-    # The bindings hand bytes over as text.
-    stored = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(stored, dtype="<u2").reshape(dataset.Rows, dataset.Columns)
+    for kind, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, seconds),
+    ):
+        # The process that asks may be limited itself: a grader is.
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import { certaintySection, verdict } from "./verdict.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
-const GATES = { header: "Header", knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", picture: "Frontal knee", implant: "No implant", growth_plates: "Growth plates closed", colour: "Grey picture", joints: "Other joints" };
+const GATES = { header: "Header", knee: "Knee found", side: "Side", view: "View", inversion: "Grey values", exposure: "Exposure", picture: "Frontal knee", implant: "No implant", growth_plates: "Growth plates closed", colour: "Grey picture", joints: "Other joints", damage: "Whole data" };
 const VERDICTS = { passed: "passed", warning: "look again", refused: "refused", unknown: "cannot be told" };
 
 export function caseView(id, go) {

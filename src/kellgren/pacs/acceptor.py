@@ -18,8 +18,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from kellgren.pacs.callers import Access
 from kellgren.pacs.connection import Connection
-from kellgren.pacs.limits import Access
 from kellgren.pacs.objects import Arrivals, StreamedMessages
 
 _WATCH_S = 0.25

@@ -1,0 +1,132 @@
+"""Decoding in a process of its own, for programs that read strangers' files and must not end.
+
+`decode_in_child` says, once and for the whole process, that every file is decoded so: memory and
+processor time are limited, and a decoder that crashes takes nobody with it. It costs about half a
+second a file.
+
+Run as a module, this file is the child: a JSON line and the file on standard input; on standard
+output a JSON line with all but the pixels, and the pixels in NumPy's format.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kellgren.imaging.colour import Colours
+from kellgren.imaging.evidence import HeaderEvidence
+from kellgren.imaging.format_readers import decoded
+from kellgren.imaging.picture import Picture, PixelSpacing, RejectedPicture
+from kellgren.knee import Stretch
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+MEMORY_LIMIT_BYTES = 3 * 2**30
+TIME_LIMIT_S = 20
+"""Processor time; a child may wait for it `_WAITING` times as long."""
+_WAITING = 6
+_wanted = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """All of a `Picture` but its pixels."""
+
+    bit_depth: int
+    spacing: PixelSpacing | None
+    warnings: list[str]
+    stretch: Stretch
+    header: HeaderEvidence
+    colours: Colours | None
+
+
+@dataclass(slots=True)
+class _Answer:
+    facts: _Facts | None = None
+    refusal: tuple[str, str] | None = None  # problem and remedy
+    error: str = ""  # name of another exception
+
+
+def _messages() -> TypeAdapter[_Answer]:
+    # Imported here, because most programs that read pictures decode them without a child.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_Answer)
+
+
+def decode_in_child() -> None:
+    """From now on this process decodes no file itself."""
+    global _wanted
+    _wanted = True
+
+
+def picture_of(data: bytes, file_format: str, frame: int | None) -> Picture:
+    """Decode one picture, in a child where that is wanted; see `decoded` for the arguments.
+
+    Raises:
+        RejectedPicture: it is not read, or ended its decoder.
+        Exception: whatever a decoder raises on damaged data, where there is no child.
+    """
+    return _from_child(data, file_format, frame) if _wanted else decoded(data, file_format, frame)
+
+
+def _from_child(data: bytes, file_format: str, frame: int | None) -> Picture:
+    task = json.dumps({"format": file_format, "frame": frame})
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "kellgren.imaging.decoding_child"],
+            input=task.encode() + b"\n" + data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # it may quote a header
+            timeout=TIME_LIMIT_S * _WAITING,
+            check=True,
+        )
+        line, _, pixels = child.stdout.partition(b"\n")
+        answer = _messages().validate_json(line)
+        grey = np.load(io.BytesIO(pixels), allow_pickle=False) if answer.facts else None
+    except (subprocess.SubprocessError, OSError, ValueError, EOFError):
+        raise RejectedPicture(
+            f"is damaged or far too large: it ended the decoder of {file_format} pictures",
+            "Export or copy the picture again.",
+        ) from None
+    if answer.refusal:
+        raise RejectedPicture(*answer.refusal)
+    if answer.facts is None or grey is None:
+        raise RejectedPicture(
+            f"is damaged: reading it as {file_format} stopped with {answer.error}",
+            "Export or copy the picture again.",
+        )
+    return Picture(grey, **{one.name: getattr(answer.facts, one.name) for one in fields(_Facts)})
+
+
+def _answered(data: bytes, file_format: str, frame: int | None) -> bytes:
+    answer, pixels = _Answer(), io.BytesIO()
+    try:
+        picture = decoded(data, file_format, frame)
+        np.save(pixels, picture.pixels)
+        answer.facts = _Facts(**{one.name: getattr(picture, one.name) for one in fields(_Facts)})
+    except RejectedPicture as rejected:
+        answer.refusal = (rejected.problem, rejected.remedy)
+    except Exception as error:  # a damaged file makes a decoder raise anything at all
+        answer.error = type(error).__name__
+    return _messages().dump_json(answer) + b"\n" + pixels.getvalue()
+
+
+def _serve() -> None:
+    if sys.platform != "win32":  # it has no such limits; that on the clock holds
+        from kellgren.imaging.dicom.isolated_decoder import limit
+
+        limit(TIME_LIMIT_S, MEMORY_LIMIT_BYTES)
+    task = json.loads(sys.stdin.buffer.readline())
+    sys.stdout.buffer.write(_answered(sys.stdin.buffer.read(), task["format"], task["frame"]))
+
+
+if __name__ == "__main__":
+    _serve()

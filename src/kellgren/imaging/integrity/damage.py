@@ -1,0 +1,217 @@
+"""Traces of damage in the grey values of a knee: what no film shows, and broken data often does.
+
+Most picture formats carry no checksum. Their damaged data decodes to blocks of one grey value, rows
+that repeat, rows that are shifted, steps of brightness across the whole width, and noise. Each is
+measured with the file's own pixels, before anything is resampled, and compared with a limit that
+real knees keep; see docs/decisions/0026-decoders-and-damage.md for the figures.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.float32]
+
+MOST_FLAT = 0.02
+"""Share of a knee in rectangles of one grey value that do not reach its border."""
+MOST_REPEATED = 0.02
+"""Share of a knee's rows that are another row's copy."""
+MOST_STEP = 0.35
+"""Share of the width that takes one step of brightness, from one row to the next."""
+MOST_SHIFT = 3.0
+"""How many times better two neighbouring rows match when one is shifted."""
+MOST_SPECKS = 0.004
+"""Share of single pixels far darker or brighter than all their neighbours."""
+MOST_NOISY = 0.03
+"""Share of a knee in tiles without any smoothness."""
+
+_LEAST_SIDE = 32
+_TILES = 40  # along the shorter side
+_SPECK = 0.2
+_LEAST_EMPTY = 0.02  # of the rows
+_STEP = 0.05
+_ROWS_TRIED, _FAR_ROWS = 8, 8
+_LEAST_MISMATCH = 2.5e-4  # mean square between a row and the next
+
+
+class Traces(NamedTuple):
+    """What a knee's pixels show, each as the limit of the same name measures it."""
+
+    flat: float
+    repeated: float
+    step: float
+    shift: float
+    specks: float
+    noisy: float
+
+
+def traces(knee: Grey, strip: Grey | None = None) -> Traces:
+    """Measure a knee.
+
+    Args:
+        knee: ``(H, W)`` grey values 0..1 cut along the picture's own rows and columns.
+        strip: the picture's whole rows through the knee, in which data is shifted; ``None``: the
+            knee is as wide as the picture.
+
+    Returns:
+        Zeros for a cut smaller than 32 pixels on a side.
+    """
+    if min(knee.shape) < _LEAST_SIDE:
+        return Traces(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    differences = np.abs(np.diff(knee, axis=0))
+    return Traces(
+        flat=_flat(knee),
+        repeated=_repeated(knee),
+        step=_step(differences),
+        shift=_shift(knee if strip is None else strip),
+        specks=_specks(knee),
+        noisy=_noisy(knee),
+    )
+
+
+def damage(found: Traces) -> str:
+    """What speaks of damage, in words with figures; empty: nothing."""
+    signs = (
+        (found.flat, MOST_FLAT, f"{found.flat:.0%} of it are blocks of one grey value"),
+        (found.repeated, MOST_REPEATED, f"{found.repeated:.0%} of its rows repeat others"),
+        (found.step, MOST_STEP, f"the brightness jumps over {found.step:.0%} of its width"),
+        (found.shift, MOST_SHIFT, "its rows are shifted against each other"),
+        (found.specks, MOST_SPECKS, f"{found.specks:.1%} of its pixels are single specks"),
+        (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
+    )
+    return "; ".join(text for value, most, text in signs if value > most)
+
+
+def ends_within_a_row(pixels: Grey) -> bool:
+    """Whether a picture ends in rows of one value that begins in the middle of a row.
+
+    That is what a copy leaves that was cut off and filled up; a black border begins with a row.
+
+    Args:
+        pixels: ``(H, W)`` the whole picture.
+    """
+    last = pixels[-1, -1]
+    is_empty = (pixels[::-1] == last).all(axis=1)
+    empty = int(is_empty.argmin())  # a picture of one value is refused elsewhere
+    if empty < max(2, _LEAST_EMPTY * len(pixels)) or is_empty.all() or empty + 2 > len(pixels):
+        return False
+    before, at = (int((row[::-1] != last).argmax()) for row in pixels[-empty - 2 : -empty][:2])
+    width = pixels.shape[1]
+    return bool(before < 0.02 * width and 0.04 * width < at < 0.96 * width)
+
+
+def _flat(knee: Grey) -> float:
+    tile = max(4, min(knee.shape) // _TILES)
+    tiles = _tiled(knee, tile)
+    is_flat = tiles.max(axis=(1, 3)) == tiles.min(axis=(1, 3))
+    values = tiles[:, 0, :, 0]
+    area = 0
+    for members in _groups(is_flat, values):
+        rows, columns = members.T
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        inside = rows.min() > 0 and rows.max() < is_flat.shape[0] - 1
+        reaches = columns.min() == 0 or columns.max() == is_flat.shape[1] - 1
+        spans = columns.min() == 0 and columns.max() == is_flat.shape[1] - 1
+        is_block = len(members) >= 0.9 * height * width and min(height, width) >= 2
+        if inside and is_block and (spans or not reaches):
+            area += len(members)
+    return float(area / is_flat.size)
+
+
+def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.int64]]:
+    """Tiles that touch and have one value: ``(n, 2)`` row and column of each."""
+    left = {(int(row), int(column)) for row, column in np.argwhere(mask)}
+    groups = []
+    while left:
+        first = left.pop()
+        group, edge = [first], [first]
+        while edge:
+            row, column = edge.pop()
+            beside = ((row, column - 1), (row, column + 1))
+            for near in ((row - 1, column), (row + 1, column), *beside):
+                if near in left and values[near] == values[first]:
+                    left.remove(near)
+                    group.append(near)
+                    edge.append(near)
+        groups.append(np.array(group))
+    return groups
+
+
+def _repeated(knee: Grey) -> float:
+    """Rows of several values that are found more than twice, or far from their copy."""
+    places: dict[bytes, list[int]] = {}
+    for number, row in enumerate(np.ascontiguousarray(knee)):
+        if np.ptp(row) > _STEP:
+            places.setdefault(row.tobytes(), []).append(number)
+    # A picture enlarged to twice its size has each row twice.
+    copies = [len(p) for p in places.values() if len(p) > 3 or p[-1] - p[0] >= len(p)]
+    return sum(copies) / len(knee)
+
+
+def _step(differences: Grey) -> float:
+    """The row with the most columns whose brightness jumps by far more than around it."""
+    jumps = differences > np.maximum(_STEP, 4 * _around(differences))
+    return float(jumps.mean(axis=1).max())
+
+
+def _around(differences: Grey, reach: int = 6) -> Grey:
+    """Mean of the differences of the rows before and behind each, column by column."""
+    padded = np.pad(differences, ((reach + 1, reach), (0, 0)), mode="reflect")
+    sums = np.cumsum(padded, axis=0)
+    window = 2 * reach + 1
+    return np.asarray((sums[window:] - sums[:-window] - differences) / (window - 1), np.float32)
+
+
+def _shift(knee: Grey) -> float:
+    """How much better a row matches one below when that is shifted around, at the worst rows.
+
+    Data that was lost or put in moves all that follows by some pixels, around the picture's edge.
+    Rows further apart are compared too, because others may lie between; they match less.
+    """
+    return max(_best_shift(knee, 1), _best_shift(knee, _FAR_ROWS) / 2)
+
+
+def _best_shift(knee: Grey, apart: int) -> float:
+    above, below = knee[:-apart], knee[apart:]
+    errors = np.square(below - above).mean(axis=1)
+    some = np.linspace(0, len(errors) - 1, _ROWS_TRIED).astype(int)
+    best = 0.0
+    for row in {*np.argsort(errors)[-_ROWS_TRIED:].tolist(), *some.tolist()}:
+        if errors[row] < _LEAST_MISMATCH:
+            continue
+        spectra = np.fft.rfft(above[row]).conj() * np.fft.rfft(below[row])
+        product = np.fft.irfft(spectra, knee.shape[1])
+        squares = np.square(above[row]).sum() + np.square(below[row]).sum()
+        mismatch = (squares - 2 * product) / knee.shape[1]
+        straight = mismatch[0]
+        mismatch[[0, 1, -1]] = np.inf
+        best = max(best, float(straight / max(mismatch.min(), _LEAST_MISMATCH / 10)))
+    return best
+
+
+def _specks(knee: Grey) -> float:
+    middle = knee[1:-1, 1:-1]
+    around = (knee[:-2, 1:-1], knee[2:, 1:-1], knee[1:-1, :-2], knee[1:-1, 2:])
+    low = np.minimum.reduce(around)
+    high = np.maximum.reduce(around)
+    return float(((middle > high + _SPECK) | (middle < low - _SPECK)).mean())
+
+
+def _noisy(knee: Grey) -> float:
+    """Tiles in which a pixel is as far from its neighbours' mean as from the tile's."""
+    tile = max(8, min(knee.shape) // _TILES)
+    middle = knee[1:-1, 1:-1]
+    smooth = (knee[:-2, 1:-1] + knee[2:, 1:-1] + knee[1:-1, :-2] + knee[1:-1, 2:]) / 4
+    rough = _tiled(np.abs(middle - smooth), tile).mean(axis=(1, 3))
+    tiles = _tiled(middle, tile)
+    spread = np.abs(tiles - tiles.mean(axis=(1, 3), keepdims=True)).mean(axis=(1, 3))
+    return float(((rough > 0.8 * spread) & (rough > _STEP)).mean())
+
+
+def _tiled(values: Grey, tile: int) -> Grey:
+    """``(rows, tile, columns, tile)``, without what is left over at the end."""
+    rows, columns = values.shape[0] // tile, values.shape[1] // tile
+    return values[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)

@@ -1,0 +1,101 @@
+"""JPEG pictures: no more scans than a camera or an archive writes, and no warning of the decoder.
+
+libjpeg reads on after damage and only warns; Pillow drops its warnings. So a JPEG is decoded a
+second time by simplejpeg, which is the same library and raises them as errors.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import simplejpeg
+
+from kellgren.imaging.picture import RejectedPicture
+
+MOST_SCANS = 40
+"""Scans of a progressive JPEG: encoders write about ten, and a decoder goes through the whole
+picture for each."""
+MOST_SEGMENTS = 4_000
+"""Marker segments; a profile of 16 MB in pieces of 64 kB takes 255."""
+
+_SAVE_AGAIN = "Export or copy the picture again."
+# Inside a scan 0xff is followed by 0 or by a restart marker; segments begin at any other code.
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xdf\xe0-\xfe]")
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+# Messages that begin so tell of pixels that were lost or made up; others of odd headers, behind
+# which the decoder tells of nothing else.
+_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression", "Invalid SOS")
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a JPEG consists of: its scans, and all its marker segments."""
+
+    scans: int
+    segments: int
+
+
+def outline(data: bytes) -> Outline:
+    """Count the scans and segments of a JPEG up to its end, without decoding it.
+
+    Segments are stepped over by their length, so a preview inside one does not count.
+    """
+    at, scans, segments = len(_START), 0, 0
+    while 0 <= at < len(data) and segments <= MOST_SEGMENTS and scans <= MOST_SCANS:
+        found = _SEGMENT.search(data, at)
+        ended = data.find(_END, at, found.start() if found else len(data))
+        if found is None or ended >= 0:
+            break
+        segments += 1
+        scans += data[found.start() + 1] == 0xDA
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return Outline(scans, segments)
+
+
+def check_jpeg_outline(data: bytes) -> None:
+    """Refuse a JPEG that would keep its decoder busy for minutes.
+
+    Raises:
+        RejectedPicture: more than `MOST_SCANS` scans or `MOST_SEGMENTS` segments.
+    """
+    found = outline(data)
+    if found.scans > MOST_SCANS:
+        raise RejectedPicture(
+            f"is a JPEG of more than {MOST_SCANS} scans, which no X-ray needs",
+            "Save it as a baseline JPEG or as PNG.",
+        )
+    if found.segments > MOST_SEGMENTS:
+        raise RejectedPicture(
+            f"is a JPEG of more than {MOST_SEGMENTS} segments, which no X-ray needs",
+            "Save it as a baseline JPEG or as PNG.",
+        )
+
+
+def check_jpeg_data(data: bytes) -> list[str]:
+    """Decode a JPEG of 8 bits for what its decoder has to say.
+
+    Args:
+        data: the JPEG, whose size was checked.
+
+    Returns:
+        A warning where its header kept the decoder from telling of damage.
+
+    Raises:
+        RejectedPicture: its data ends early, or holds what no encoder wrote.
+    """
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        message = str(error)
+        if message.startswith(_DAMAGE):
+            raise RejectedPicture(
+                f"is damaged: its JPEG decoder says '{_without_numbers(message)}'", _SAVE_AGAIN
+            ) from None
+        return ["the JPEG's header is odd, so that damage behind it would not be noticed"]
+    return []
+
+
+def _without_numbers(message: str) -> str:
+    """The kind of the message: the same words for the same kind of damage."""
+    return re.sub(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b ?", "", message).strip()

@@ -1,0 +1,96 @@
+"""TIFF pictures: every strip or tile is whole.
+
+Pillow drops libtiff's warnings, and reads what stands before damage in a strip as the picture. So
+the compressions that can tell damage are unpacked a second time, each strip by itself.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from PIL import Image
+
+from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
+from kellgren.imaging.picture import RejectedPicture
+
+_COMPRESSION, _JPEG_TABLES = 259, 347
+_PLACES = ((273, 279), (324, 325))  # of strips, of tiles: offsets and lengths
+_JPEG, _PACK_BITS, _DEFLATE = 7, 32773, frozenset({8, 32946})
+_LARGEST_PIXEL = 8  # bytes: four samples of 16 bits
+_BLOCK_BYTES = 2**22
+_COPY_AGAIN = "Export or copy the picture again."
+
+
+def check_tiff_data(data: bytes, image: Image.Image) -> list[str]:
+    """Unpack each strip or tile of a TIFF for what its own checks say.
+
+    Args:
+        data: the whole file.
+        image: opened from it, its size checked.
+
+    Returns:
+        Warnings, each once.
+
+    Raises:
+        RejectedPicture: a strip lies outside the file, ends early, or holds what was never written.
+    """
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    compression = tags.get(_COMPRESSION, 1)
+    warnings: list[str] = []
+    room = image.width * image.height * _LARGEST_PIXEL
+    for strip in _strips(data, tags):
+        if compression == _JPEG:
+            warnings += _check_jpeg(strip, tags.get(_JPEG_TABLES, b""))
+        elif compression in _DEFLATE:
+            room -= _unpacked_bytes(strip, room)
+        elif compression == _PACK_BITS:
+            _check_packed(strip)
+    return list(dict.fromkeys(warnings))
+
+
+def _strips(data: bytes, tags: Any) -> list[bytes]:
+    places = [
+        place
+        for offsets, lengths in _PLACES
+        for place in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False)
+    ]
+    if any(offset + length > len(data) for offset, length in places):
+        raise RejectedPicture("is damaged: a part of it is missing", _COPY_AGAIN)
+    # No two of them share their bytes, or a small file could keep this check busy for hours.
+    if sum(length for _, length in places) > len(data):
+        raise RejectedPicture("is damaged: its parts overlap", _COPY_AGAIN)
+    return [data[offset : offset + length] for offset, length in places]
+
+
+def _check_jpeg(strip: bytes, tables: bytes) -> list[str]:
+    """The tables that all strips share stand in a tag, as a JPEG of their own."""
+    whole = tables[:-2] + strip[2:] if tables else strip
+    check_jpeg_outline(whole)
+    return check_jpeg_data(whole)
+
+
+def _unpacked_bytes(strip: bytes, most: int) -> int:
+    """Length of a strip that unpacks to its end, checksum included."""
+    unpacker, unpacked = zlib.decompressobj(), 0
+    try:
+        while not unpacker.eof and strip and unpacked <= most:
+            unpacked += len(unpacker.decompress(strip, _BLOCK_BYTES))
+            strip = unpacker.unconsumed_tail
+    except zlib.error:
+        raise RejectedPicture("is damaged: its compressed data is broken", _COPY_AGAIN) from None
+    if unpacked > most:
+        raise RejectedPicture("has more compressed data than its pixels need", _COPY_AGAIN)
+    if not unpacker.eof:
+        raise RejectedPicture("is damaged: its compressed data has no end", _COPY_AGAIN)
+    return unpacked
+
+
+def _check_packed(strip: bytes) -> None:
+    """Runs fill a strip to its end, up to a byte of padding."""
+    at = 0
+    while at < len(strip):
+        code = strip[at]
+        at += 1 if code == 128 else 2 if code > 128 else code + 2
+    if at > len(strip) + 1:
+        raise RejectedPicture("is damaged: its compressed data has no end", _COPY_AGAIN)

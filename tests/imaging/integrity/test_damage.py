@@ -1,0 +1,123 @@
+"""Traces of damage: none on real knees, and one for each way in which data breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kellgren.imaging.integrity.damage import damage, ends_within_a_row, traces
+from kellgren.imaging.radiograph import read_radiograph
+from kellgren.knee import Region
+from kellgren.localisation.quality import check_damage
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def knees() -> list[np.ndarray]:
+    return [read_radiograph(path).pixels for path in EXAMPLES]
+
+
+def block(knee: np.ndarray) -> None:
+    knee[90:160, 100:190] = 0.5
+
+
+def black_block(knee: np.ndarray) -> None:
+    knee[90:160, 100:190] = 0
+
+
+def band(knee: np.ndarray) -> None:
+    knee.reshape(-1)[30_000:42_000] = 0
+
+
+def repeated_rows(knee: np.ndarray) -> None:
+    knee[150:180] = knee[150]
+
+
+def copied_rows(knee: np.ndarray) -> None:
+    knee[150:180] = knee[60:90]
+
+
+def moved_bytes(knee: np.ndarray) -> None:
+    knee.reshape(-1)[40_000:] = np.roll(knee.reshape(-1)[40_000:], 67)
+
+
+def shifted_rows(knee: np.ndarray) -> None:
+    knee[140:] = np.roll(knee[140:], 25, axis=1)
+
+
+def specks(knee: np.ndarray) -> None:
+    random = np.random.default_rng(0)
+    hit = random.random(knee.shape) < 0.02
+    knee[hit] = random.integers(0, 2, knee.shape)[hit]
+
+
+def noise(knee: np.ndarray) -> None:
+    knee[120:180] = np.random.default_rng(0).random(knee[120:180].shape)
+
+
+def darker_from_here(knee: np.ndarray) -> None:
+    knee[150:] *= 0.6
+
+
+KINDS = [
+    block,
+    black_block,
+    band,
+    repeated_rows,
+    copied_rows,
+    moved_bytes,
+    shifted_rows,
+    specks,
+    noise,
+    darker_from_here,
+]
+
+
+def test_real_knees_show_no_trace(knees: list[np.ndarray]) -> None:
+    for knee in knees:
+        assert damage(traces(knee)) == ""
+        assert damage(traces(np.kron(knee, np.ones((2, 2), np.float32)))) == ""
+
+
+@pytest.mark.parametrize("broken", KINDS, ids=lambda kind: kind.__name__)
+def test_broken_data_leaves_a_trace(
+    knees: list[np.ndarray], broken: Callable[[np.ndarray], None]
+) -> None:
+    for knee in knees:
+        damaged = knee.copy()
+        broken(damaged)
+        assert damage(traces(damaged))
+
+
+def test_a_damaged_knee_is_refused_and_the_film_around_it_does_not_count(
+    knees: list[np.ndarray],
+) -> None:
+    film = np.pad(knees[0], 80, mode="reflect")
+    square = Region((film.shape[1] / 2, film.shape[0] / 2), 280.0)
+    assert check_damage(film, square) is None
+    film[:60, 20:90] = 0.5
+    assert check_damage(film, square) is None
+    beside = film.copy()
+    beside[100:115] = beside[100]
+    warned = check_damage(beside, square)
+    assert warned is not None
+    assert warned.verdict == "warning"
+    film[200:260, 180:260] = 0.5
+    check = check_damage(film, square)
+    assert check is not None
+    assert (check.name, check.verdict) == ("damage", "refused")
+    assert "blocks of one grey value" in check.evidence
+
+
+def test_a_picture_that_was_cut_off_within_a_row_says_so(knees: list[np.ndarray]) -> None:
+    knee = np.maximum(knees[0], 0.1)
+    for end, is_cut in ((60_200, True), (knee.shape[1] * 200, False)):
+        filled = knee.copy()
+        filled.reshape(-1)[end:] = 0
+        assert ends_within_a_row(filled) is is_cut
+        assert any("middle of a row" in w for w in read_radiograph(filled).warnings) is is_cut
+    assert not ends_within_a_row(knee)

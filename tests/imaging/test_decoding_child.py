@@ -1,0 +1,77 @@
+"""Decoding in a process of its own gives the same picture, and survives what a decoder does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from damaged_files import picture, small_knee
+from dicom_factory import dicom_bytes
+from kellgren.cli import listen
+from kellgren.ensemble import Ensemble
+from kellgren.errors import UnreadableRadiograph
+from kellgren.imaging import decoding_child
+from kellgren.imaging.radiograph import read_radiograph
+
+
+@pytest.fixture
+def in_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_child, "_wanted", False)  # as it is again after the test
+    decoding_child.decode_in_child()
+
+
+def files() -> dict[str, bytes]:
+    knee = small_knee()
+    return {
+        "dicom": dicom_bytes(
+            knee,
+            ImageLaterality="L",
+            ImagerPixelSpacing=[0.2, 0.1],
+            PatientOrientation=["L", "F"],
+            BodyPartExamined="CHEST",
+        ),
+        "colour": picture(np.stack([knee, knee, knee // 2], axis=-1), "JPEG"),
+        "tiff": picture(knee, "TIFF", dpi=(200, 200)),
+    }
+
+
+def test_the_picture_is_the_same(in_child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, data in files().items():
+        there = read_radiograph(data)
+        with monkeypatch.context() as patch:
+            patch.setattr(decoding_child, "_wanted", False)
+            here = read_radiograph(data)
+        assert np.array_equal(there.pixels, here.pixels), name
+        for part in ("side", "spacing", "bit_depth", "warnings", "stretch", "header", "colours"):
+            assert getattr(there, part) == getattr(here, part), (name, part)
+
+
+def test_refusals_are_the_same(in_child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    knee = small_knee()
+    for data in (picture(knee, "PNG")[:500], dicom_bytes(knee, SamplesPerPixel=3)):
+        with pytest.raises(UnreadableRadiograph) as there:
+            read_radiograph(data)
+        with monkeypatch.context() as patch:
+            patch.setattr(decoding_child, "_wanted", False)
+            with pytest.raises(UnreadableRadiograph) as here:
+                read_radiograph(data)
+        assert str(there.value) == str(here.value)
+
+
+def test_a_decoder_that_dies_refuses_the_file_only(
+    in_child: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding_child.sys, "executable", "/bin/false")
+    with pytest.raises(UnreadableRadiograph, match="it ended the decoder of PNG pictures"):
+        read_radiograph(picture(small_knee(), "PNG"))
+
+
+def test_the_station_decodes_in_children_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(decoding_child, "_wanted", False)
+    monkeypatch.setattr(Ensemble, "open", lambda *_, **__: None)
+    listen._ensemble(tmp_path, 1, 0.9, False)
+    assert decoding_child._wanted
