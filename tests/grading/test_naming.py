@@ -8,7 +8,6 @@ import pytest
 from kellgren.errors import InvalidOption
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.grading.card import Card
-from kellgren.grading.fitted_card import with_sets
 from kellgren.grading.judgement import Judge
 from kellgren.grading.naming import (
     MOST_UNNAMED,
@@ -19,6 +18,7 @@ from kellgren.grading.naming import (
     fit_naming,
 )
 from kellgren.grading.voting import softmax
+from kellgren.training.selection.cards.fitted_card import with_sets
 from simulated_grades import Floats, Ints
 from simulated_grades import calibrated_knees as knees
 
