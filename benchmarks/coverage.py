@@ -6,11 +6,13 @@ Studies are drawn from a world that resembles the OAI and whose truth is known: 
 knees, their labels and two graders' out-of-fold probabilities as they lie in `results/oof`, drawn
 with replacement; the logarithm of every probability moves a little by chance, so that no two knees
 are the same. The truth of a metric is its value on 400 000 knees of that world. Each row says
-how many of the studies' intervals hold it: of each metric, of each grade's own metrics, of the
-paired differences of the two graders; < and > mark what lies below 93 and above 97 %. A mean over
-grades is held against the mean over the grades that occur in the study, as it is reported. The last
-lines say how often the permutation test calls two graders different at p <= 0.05 where a coin
-decides for each patient which of them is which.
+how many of the intervals that are shown hold it, with the standard error of that share, and in how
+many of the studies one is shown: of each metric, of each grade's own metrics, of the bins of the
+reliability diagram, of the paired differences of the two graders; < and > mark what lies below 93
+and above 97 %, once within two standard errors, twice beyond. Rows without any interval are left
+out. A mean over grades is held against the mean over the grades that occur in the study, as it is
+reported. The last lines say how often the permutation test calls two graders different at p <= 0.05
+where a coin decides for each patient which of them is which.
 """
 
 from __future__ import annotations
@@ -111,6 +113,10 @@ def estimates(scores: Scores) -> Iterator[tuple[str, Estimate]]:
     for row in scores.per_grade:
         for metric in GRADE_METRICS:
             yield f"grade {int(row.grade)} {metric.key}", getattr(row, metric.key)
+    for offset, share in enumerate(scores.errors, 1 - len(Grade)):
+        yield f"error {offset:+d}", share
+    for filled in scores.reliability:
+        yield f"right from {filled.low:.2f} to {filled.high:.2f}", filled.accuracy
 
 
 def differences(comparison: Comparison) -> Iterator[tuple[str, Estimate]]:
@@ -187,10 +193,15 @@ class Tried:
             self.count += 1
             self.width += estimate.high - estimate.low
 
-    @property
-    def coverage(self) -> float:
-        """The share of the intervals that hold the truth."""
-        return self.held / self.count if self.count else math.nan
+    def __str__(self) -> str:
+        if not self.count:
+            return f"{'-':>32}"
+        share = self.held / self.count
+        # Of a share that is surely not 1, where all intervals held the truth.
+        error = math.sqrt(max(share * (1 - share), 1 / self.count) / self.count)
+        far = abs(share - 0.95) - 0.02
+        mark = ("<" if share < 0.95 else ">") * ((far > 0) + (far > 2 * error))
+        return f"{share:9.1%} {mark:<2} {error:4.1%} {self.count:6} ({self.width / self.count:.3f})"
 
 
 def coverage(
@@ -237,16 +248,13 @@ def main() -> None:
         patients: coverage(world, truth, options.studies, patients, options.resamples)
         for patients in options.patients
     }
-    sizes = "".join(f"{patients:>14} patients" for patients in options.patients)
-    print(f"{options.studies} studies, both knees of a patient; coverage (mean width)")
+    sizes = "".join(f"{patients:>23} patients" for patients in options.patients)
+    print(f"{options.studies} studies; coverage, its standard error, intervals (mean width)")
     print(f"{'':<40}   truth{sizes}")
     for name, value in truth.items():
-        cells = [
-            f"   {it.coverage:6.1%} {' <>'[(it.coverage < 0.93) + 2 * (it.coverage > 0.97)]}"
-            f" ({it.width / max(1, it.count):.3f})   "
-            for it in (tried[patients][name] for patients in options.patients)
-        ]
-        print(f"{name:<40} {value:7.4f}{''.join(cells)}")
+        found = [tried[patients][name] for patients in options.patients]
+        if any(it.count for it in found):
+            print(f"{name:<40} {value:7.4f}{''.join(map(str, found))}")
     alarms = false_alarms(world, options.studies, options.patients[0])
     print("p <= 0.05 for graders of one skill:")
     for key, share in alarms.items():

@@ -25,6 +25,7 @@ from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
+from kellgren.localisation.picture_checks import film_warnings
 from kellgren.reading import FilmReadings, KneeReading, RefusedJoint
 
 
@@ -291,7 +292,7 @@ class Ensemble:
             side=knee.crop.side,
             **_fields(judged),
             disagreement=panel.disagreement,
-            warnings=(*warnings, *knee.warnings),
+            warnings=(*film_warnings(warnings, knee.checks), *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,

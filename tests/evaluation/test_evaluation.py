@@ -284,21 +284,73 @@ def test_intervals_do_not_collapse_where_all_knees_are_right():
     in_pairs = score(truth, truth, sure, pairs_of(20), resamples=200)
     assert (alone.accuracy.low, alone.accuracy.high) == pytest.approx((0.8389, 1), abs=1e-4)
     assert (in_pairs.accuracy.low, in_pairs.accuracy.high) == pytest.approx((0.7225, 1), abs=1e-4)
-    for metric in METRICS:
-        estimate = getattr(alone, metric.key)
-        assert estimate.value == pytest.approx(float(metric.higher_is_better), abs=1e-9)
-        assert estimate.high - estimate.low > 0.03, metric.key
-        assert estimate.low <= estimate.value <= estimate.high
     # Errors of one grade in 16.1 % of the knees would pass unseen.
     assert alone.mae.high == pytest.approx(1 - alone.accuracy.low)
     assert alone.mse.high == pytest.approx(1 - alone.accuracy.low)
     assert alone.brier.high == pytest.approx(2 * (1 - alone.accuracy.low))
-    for row in alone.per_grade:
+    truth = truth * 5
+    many = score(truth, truth, np.eye(5)[truth], range(100), resamples=50)
+    for metric in METRICS:
+        estimate = getattr(many, metric.key)
+        assert estimate.value == pytest.approx(float(metric.higher_is_better), abs=1e-9)
+        if metric.key != "ece":
+            assert estimate.high - estimate.low > 0.007, metric.key
+            assert estimate.low <= estimate.value <= estimate.high
+    for row in many.per_grade:
         for estimate in row.metrics.values():
-            assert 0.3 < estimate.low < 0.7
+            assert 0.8 < estimate.low < 0.95
             assert estimate.high == 1
-    assert alone.errors[4].low == alone.accuracy.low
-    assert 0 < alone.errors[5].high < 0.2
+
+
+def test_of_fewer_than_20_knees_there_is_no_interval_and_the_reason_is_said():
+    truth = np.repeat([0, 1, 2, 3, 4], [40, 30, 30, 19, 4])
+    predicted = np.where(np.arange(123) % 3 > 0, truth, (truth + 1) % 5)
+    found = score(truth, predicted, np.eye(5)[predicted], range(123), resamples=50)
+    few = "too few knees of grade"
+    for key in ("recall", "auc", "average_precision"):
+        rows = [row.metrics[key] for row in found.per_grade]
+        assert [row.reason for row in rows] == [*[""] * 3, f"{few} 3: 19", f"{few} 4: 4"], key
+        assert [math.isnan(row.low) for row in rows] == [False] * 3 + [True] * 2
+    given = np.bincount(predicted)
+    assert given[0] >= 20 > given[4]
+    assert found.per_grade[4].precision.reason == f"too few knees given grade 4: {given[4]}"
+    assert found.per_grade[3].f1.reason == ""  # 19 have the grade, and more were given it
+    assert found.per_grade[4].to_dict()["recall"] == {
+        **{"value": found.per_grade[4].recall.value, "low": None, "high": None},
+        "reason": "too few knees of grade 4: 4",
+    }
+    assert str(found.per_grade[4].recall).endswith(" (no interval: too few knees of grade 4: 4)")
+    assert all(math.isnan(share.high) and share.reason for share in found.errors)
+    text = " ".join(rendered(found, None).split())
+    assert f"{found.per_grade[4].recall.value:.3f} none" in text
+    assert "Interval none: calibration error by chance alone: 0." in text
+    assert "too few knees of grade 3: 19" in text
+    all_few = score(truth[:19], predicted[:19], None, range(19), resamples=5)
+    assert {it.reason for it in all_few.metrics.values() if it} == {"too few knees: 19"}
+    assert math.isfinite(score(truth[:20], predicted[:20], None, range(20)).accuracy.low)
+
+
+def test_an_area_needs_as_many_knees_without_the_finding():
+    truth = np.repeat([0, 3], [19, 60])
+    shares = np.random.default_rng(0).dirichlet(np.ones(5), 79)
+    found = score(truth, truth, shares, range(79), resamples=20)
+    assert found.auc_grade2.reason == "too few knees not of grade 2 or higher: 19"
+    assert found.average_precision_grade2.reason == found.auc_grade2.reason
+    same = Grades(truth, shares), Grades(truth, shares[::-1])
+    compared = compare(truth, *same, range(79), resamples=20, permutations=5)
+    assert compared.metrics["auc_grade2"].difference.reason == found.auc_grade2.reason
+
+
+def test_chance_alone_makes_the_calibration_error_that_a_calibrated_model_shows():
+    rng = np.random.default_rng(1)
+    by_chance, shown = [], []
+    for seed in range(30):
+        shares = rng.dirichlet(np.full(5, 0.5), 160)
+        truth = (shares.cumsum(axis=1) > rng.random((160, 1))).argmax(axis=1)
+        ece = score(truth, truth, shares, pairs_of(160), resamples=60, seed=seed).ece
+        shown.append(ece.value)
+        by_chance.append(float(ece.reason.removeprefix("calibration error by chance alone: ")))
+    assert np.mean(by_chance) == pytest.approx(np.mean(shown), rel=0.08)
 
 
 def test_none_right_mirrors_all_right():
@@ -408,41 +460,41 @@ def test_what_a_sample_does_not_define_is_null_not_zero():
     assert result["qwk"] == result["auc_grade2"] == undefined
     assert result["per_grade"][0]["recall"] == undefined
     recall = result["per_grade"][3]["recall"]
-    assert (recall["value"], recall["high"]) == (1, 1)
-    assert recall["low"] == pytest.approx(0.5101, abs=1e-4)  # Wilson's, 4 of 4
+    assert (recall["value"], recall["high"], recall["reason"]) == (1, None, "too few knees: 4")
     assert result["macro_f1"]["value"] == 1
 
 
 def test_undefined_resamples_are_left_out():
     # Half of the resamples of two patients hold only one of the two classes.
-    result = score([0, 4], [0, 4], np.eye(5)[[0, 4]], "ab", resamples=100)
+    truth = [0] * 20 + [4] * 20
+    result = score(truth, truth, np.eye(5)[truth], "a" * 20 + "b" * 20, resamples=100)
     assert (result.auc_grade2.value, result.auc_grade2.high) == (1.0, 1.0)
     assert 0.2 < result.auc_grade2.low < 0.5
 
 
 @pytest.mark.filterwarnings("error")
 def test_what_no_resample_defines_has_no_interval():
-    truth, shares = np.arange(40) % 4, np.full((40, 5), 0.2)
-    truth[0] = 4
-    for seed in range(6):  # with one resample, in a third of them no knee of grade 4 is drawn
-        result = score(truth, truth, shares, range(40), resamples=1, seed=seed)
-        assert result.per_grade[4].recall.low < 1
-        compare(truth, Grades(truth, shares), Grades(truth, shares), range(40), resamples=1)
-    auc = result.per_grade[4].auc
-    assert auc.value == 0.5
-    lacking = [
-        math.isnan(
-            score(truth, truth, shares, range(40), resamples=1, seed=seed).per_grade[4].auc.low
-        )
-        for seed in range(12)
-    ]
-    assert 0 < sum(lacking) < 12
+    # With one resample, in a third of them no knee of grade 4 is drawn: all are one patient's.
+    truth, shares = np.array([*range(4)] * 10 + [4] * 20), np.full((60, 5), 0.2)
+    patients = [*range(40), *["last"] * 20]
+    reasons = []
+    for seed in range(12):
+        grades = Grades(truth, shares)
+        result = score(truth, truth, shares, patients, resamples=1, seed=seed)
+        assert result.per_grade[4].recall.value == 1
+        compare(truth, grades, grades, patients, resamples=1, permutations=1)
+        auc = result.per_grade[4].auc
+        assert auc.value == 0.5
+        assert math.isnan(auc.low) == bool(auc.reason)
+        reasons.append(auc.reason)
+    assert set(reasons) == {"", "undefined in every resample"}
 
 
 def test_one_patient_gives_no_interval():
     result = score([0, 1], [0, 2], None, ["a", "a"], resamples=20)
-    assert str(result.accuracy) == "0.500 (no interval)"
-    assert result.to_dict()["accuracy"] == {"value": 0.5, "low": None, "high": None}
+    assert str(result.accuracy) == "0.500 (no interval: a single patient)"
+    none = {"value": 0.5, "low": None, "high": None, "reason": "a single patient"}
+    assert result.to_dict()["accuracy"] == none
 
 
 def test_without_probabilities_there_is_no_auc():
@@ -489,7 +541,8 @@ def test_the_report_fits_80_columns_and_needs_no_colour(scores, encoding):
     words = " ".join(text.replace("|", " ").split())
     for metric in METRICS:
         estimate = getattr(scores, metric.key)
-        assert f"{estimate.value:.3f} {estimate.low:.3f} to {estimate.high:.3f}" in words
+        ends = "none" if metric.key == "ece" else f"{estimate.low:.3f} to {estimate.high:.3f}"
+        assert f"{estimate.value:.3f} {ends}" in words
     for grade, row in enumerate(scores.confusion):
         assert f"[ {row[grade]:>3} {row[grade] / sum(row):>4.0%}]" in text
     assert "200 resamples of patients" in text

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from highdicom import sr
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, evt
@@ -95,6 +96,17 @@ def report_texts(report: Dataset, name: str) -> list[str]:
             found.append(item.TextValue)
         found += report_texts(item, name)
     return found
+
+
+def sides_of(report: Dataset) -> list[str]:
+    """Of the report's knees, from the film's left to its right; empty: none is stated."""
+    content = sr.MeasurementReport.from_sequence([report])
+    found = []
+    for group in content.get_planar_roi_measurement_groups():
+        (site,) = group.finding_sites
+        column = float(group.roi.value[:, 0].mean())
+        found.append((column, "" if site.laterality is None else site.laterality.meaning))
+    return [side for _, side in sorted(found)]
 
 
 def free_port() -> int:

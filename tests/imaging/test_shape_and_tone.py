@@ -200,6 +200,44 @@ def test_an_ordinary_picture_keeps_its_whole_range(low: int, spread: int, kind: 
     assert found.outside == 0
 
 
+def test_rare_values_of_a_nearly_flat_picture_are_kept() -> None:
+    """A few tones side by side, and a few pixels some steps farther: no gap, no outlier."""
+    values = np.full((100, 100), 101, np.uint8)
+    values[:40], values[40:60] = 100, 102
+    values[0, :6] = 94, 96, 98, 104, 106, 108
+    for factor in (1, 12):
+        found = grey_range(values.astype(np.uint16) * factor)
+        assert (found.low, found.high) == (94 * factor, 108 * factor)
+
+
+@pytest.mark.parametrize("kind", ["hot pixel", "label", "frame"])
+def test_the_range_is_that_of_the_picture_without_what_lies_far_outside(
+    words: np.ndarray, kind: str
+) -> None:
+    soft = disturbed(words, kind)
+    if kind == "label":  # its edge shares pixels with the film
+        soft[30, 5:120:2] = 4500
+    read = dicom(soft)
+    pixels = read.pixels[40:-40, 40:-40] if kind == "frame" else read.pixels
+    off = np.abs(pixels - dicom(words).pixels)
+    assert np.count_nonzero(off) == (0 if kind == "frame" else np.count_nonzero(soft != words))
+    outliers = 0 if kind == "hot pixel" else np.count_nonzero(soft == 65535)
+    assert read.outliers is not None
+    assert np.count_nonzero(read.outliers) == pytest.approx(outliers, abs=60)
+
+
+def test_what_lies_far_outside_is_known_in_every_format(words: np.ndarray) -> None:
+    label = disturbed(words, "label")
+    for source in (png(label), label, dicom_bytes(label)):
+        outliers = read_radiograph(source).outliers
+        assert outliers is not None
+        assert np.array_equal(outliers[:30], label[:30] == 65535)
+    squeezed_label = dicom(label, PixelAspectRatio=[2, 1])
+    assert squeezed_label.outliers is not None
+    assert squeezed_label.outliers.shape == squeezed_label.pixels.shape
+    assert dicom(words).outliers is None
+
+
 def test_metal_and_a_black_border_are_no_outliers(words: np.ndarray) -> None:
     with_metal = words.copy()
     with_metal[100:140, 100:200] = 4095

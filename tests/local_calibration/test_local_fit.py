@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kellgren.grading.ordinal_shift import OrdinalShift, cumulative_log_odds
+from kellgren.grading.calibration import OrdinalShift, cumulative_log_odds
 from kellgren.local_calibration.local_fit import fit_local, fit_shift
 from kellgren.local_calibration.order import order_of, rank_correlation
 

@@ -36,7 +36,7 @@ from kellgren.localisation.laterality import (
     places,
     side_statements,
 )
-from kellgren.localisation.quality import check_exposure, check_implant, share_outside
+from kellgren.localisation.quality import check_exposure, check_implant, missing
 
 FRAMES = Path(__file__).parents[1] / "frames"
 BOTH, ONE = FRAMES / "both.png", FRAMES / "one.png"
@@ -302,7 +302,7 @@ def test_a_cut_beyond_the_picture_repeats_its_edge_or_is_filled() -> None:
 
     np.testing.assert_allclose(cut(pixels, beyond, 40), 0.5, atol=1e-6)
     assert cut(pixels, beyond, 40, outside=0.0)[20, 2] == 0
-    assert share_outside(Region((0.0, 25.0), 40.0), (50, 50)) == pytest.approx(0.5, abs=0.02)
+    assert missing(Region((0.0, 25.0), 40.0), (50, 50)).beside == pytest.approx(0.5, abs=0.02)
 
 
 # --- `kellgren locate` -----------------------------------------------------------------------

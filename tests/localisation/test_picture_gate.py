@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 import drawn_films as drawn
-from command_line import EXAMPLES, kellgren
+from command_line import EXAMPLES
+from kellgren import Ensemble
 from kellgren.errors import BundleError, NotAKneeFilm
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
@@ -196,21 +198,31 @@ def test_the_same_knee_scores_the_same() -> None:
 # --- colours -----------------------------------------------------------------------------------
 
 
-def coloured(tmp_path: Path, picture: Image.Image, *options: str) -> dict[str, str]:
-    path, document = tmp_path / "picture.png", tmp_path / "readings.json"
-    picture.save(path)
-    kellgren("grade", path, "--json", document, "--force", *options)
-    (knee,) = json.loads(document.read_text())["readings"]
-    return {check["name"]: check["verdict"] for check in knee["checks"]}
+def coloured(ensemble: Ensemble, picture: Image.Image) -> tuple[str, list[str]]:
+    """The verdict on a picture's colours, and all warnings that speak of them."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    (knee,) = ensemble.read(stream.getvalue(), force=True)
+    (verdict,) = [check.verdict for check in knee.checks if check.name == "colour"]
+    return verdict, [text for text in knee.warnings if "colour" in text or "tint" in text]
 
 
-def test_a_tinted_photo_is_named_and_a_heat_map_is_refused(tmp_path: Path) -> None:
+def test_a_tinted_photo_is_named_once_and_a_heat_map_is_refused(bundle: Path) -> None:
     with Image.open(KNEES[0]) as picture:
         grey = picture.convert("L")
     bright = np.asarray(grey, dtype=np.float32)
+    ensemble = Ensemble.open(bundle)
     tinted = np.stack([bright * 0.75, bright * 0.9, bright], axis=-1).astype(np.uint8)
-    assert coloured(tmp_path, Image.fromarray(tinted))["colour"] == "warning"
+    verdict, warnings = coloured(ensemble, Image.fromarray(tinted))
+    assert (verdict, len(warnings)) == ("warning", 1)
+    assert "photo" in warnings[0]
 
     heat = np.stack([bright, np.roll(bright, 90, 0), 255 - bright], axis=-1).astype(np.uint8)
-    assert coloured(tmp_path, Image.fromarray(heat))["colour"] == "refused"
-    assert coloured(tmp_path, grey.convert("RGB"))["colour"] == "passed"
+    verdict, warnings = coloured(ensemble, Image.fromarray(heat))
+    assert (verdict, len(warnings)) == ("refused", 1)
+    assert coloured(ensemble, grey.convert("RGB")) == ("passed", [])
+    marked = np.stack([bright] * 3, axis=-1).astype(np.uint8)
+    marked[:6, :6, 2] = 0  # so few pixels in colour that the check passes
+    verdict, warnings = coloured(ensemble, Image.fromarray(marked))
+    assert (verdict, len(warnings)) == ("passed", 1)
+    assert "luminance" in warnings[0]

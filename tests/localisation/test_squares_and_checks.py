@@ -26,12 +26,13 @@ from kellgren.localisation.laterality import (
     side_statements,
 )
 from kellgren.localisation.quality import (
+    Missing,
     check_exposure,
     check_inversion,
     check_knee,
     check_view,
     metal,
-    share_outside,
+    missing,
 )
 
 REGIONS = st.builds(
@@ -88,25 +89,33 @@ def smooth(height: int, width: int) -> np.ndarray:
     return (0.5 + 0.4 * np.sin(5 * x + 3 * y * y)).astype(np.float32)
 
 
-@given(REGIONS, st.integers(0, 3))
-def test_what_lies_outside_does_not_depend_on_which_way_up_the_square_is(
-    region: Region, quarters: int
-) -> None:
-    turned = replace(region, angle=region.angle + 90 * quarters)
-    shape = (400, 300)
-    outside = share_outside(region, shape)
-    assert 0 <= outside <= 1
-    assert share_outside(turned, shape) == pytest.approx(outside, abs=0.035)
+@given(REGIONS, st.sampled_from([90, 180, 270]))
+def test_what_is_missing_is_told_with_the_knee_upright(region: Region, turn: int) -> None:
+    """The film turned with the knee: the same is missing at the same places."""
+    height, width = 400, 300
+    x, y = region.centre
+    centre = {90: (height - y, x), 180: (width - x, height - y), 270: (y, width - x)}[turn]
+    shape = (height, width) if turn == 180 else (width, height)
+    turned = replace(region, centre=centre, angle=region.angle + turn)
+    assert missing(turned, shape) == pytest.approx(missing(region, (height, width)), abs=0.03)
 
 
 @pytest.mark.parametrize(
-    ("centre", "width", "outside"),
-    [((50, 25), 50, 0), ((0, 0), 20, 0.75), ((100, 25), 40, 0.5), ((-30, 25), 40, 1)],
+    ("centre", "width", "beyond"),
+    [
+        ((50, 25), 50, (0, 0, 0)),
+        ((50, 15), 40, (0.125, 0, 0)),
+        ((50, 40), 40, (0, 0.25, 0)),
+        ((96, 25), 40, (0, 0, 0.4)),
+        ((6, 25), 40, (0, 0, 0.35)),
+        ((50, 25), 60, (1 / 12, 1 / 12, 0)),
+        ((-30, 25), 40, (0.5, 0.5, 0.5)),
+    ],
 )
-def test_the_share_outside_by_hand(
-    centre: tuple[float, float], width: float, outside: float
+def test_what_is_missing_by_hand(
+    centre: tuple[float, float], width: float, beyond: tuple[float, float, float]
 ) -> None:
-    assert share_outside(Region(centre, width), (50, 100)) == pytest.approx(outside, abs=0.02)
+    assert missing(Region(centre, width), (50, 100)) == pytest.approx(beyond, abs=0.02)
 
 
 # --- cuts ----------------------------------------------------------------------------------------
@@ -245,24 +254,31 @@ def test_a_knee_is_there_from_the_least_confidence_on(localiser: Localiser) -> N
 
 
 @pytest.mark.parametrize(
-    ("angle", "outside", "verdict", "words"),
+    ("angle", "beyond", "verdict", "words"),
     [
-        (0, 0, "passed", "looks like a frontal knee"),
-        (45, 0.15, "passed", "looks like a frontal knee"),
-        (46, 0, "warning", "sideways and was turned upright"),
-        (-135, 0.5, "warning", "sideways and was turned upright"),
-        (-136, 0, "warning", "upside down and was turned upright"),
-        (0, 0.2, "warning", "20% of its square lie outside"),
+        (0, (0, 0, 0), "passed", "looks like a frontal knee"),
+        (45, (0.3, 0.2, 0.075), "passed", "looks like a frontal knee"),
+        (46, (0, 0, 0), "warning", "sideways and was turned upright"),
+        (-135, (0.5, 0, 0), "warning", "sideways and was turned upright"),
+        (-136, (0, 0, 0), "warning", "upside down and was turned upright"),
+        (0, (0.31, 0, 0), "warning", "31% of its square are missing above the joint"),
+        (0, (0, 0.22, 0), "warning", "22% of its square are missing below the joint"),
+        (0, (0, 0, 0.1), "warning", "10% of its square are missing at a side"),
+        (0, (0.4, 0, 0.2), "warning", "above the joint, 20% of its square are missing at"),
     ],
 )
 def test_views_and_their_limits(
-    localiser: Localiser, angle: float, outside: float, verdict: str, words: str
+    localiser: Localiser,
+    angle: float,
+    beyond: tuple[float, float, float],
+    verdict: str,
+    words: str,
 ) -> None:
     most = localiser.card.most_distance
     near, far = (seen(localiser, most * share, angle) for share in (0.97, 1.03))
-    check = check_view(near, localiser, share_outside=outside)
+    check = check_view(near, localiser, Missing(*beyond))
     assert (check.verdict, words in check.evidence) == (verdict, True)
-    assert check_view(far, localiser, share_outside=outside).verdict == "refused"
+    assert check_view(far, localiser, Missing(*beyond)).verdict == "refused"
 
 
 @pytest.mark.parametrize(

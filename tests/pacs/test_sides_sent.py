@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from highdicom import sr
 from pydicom.dataset import Dataset
 
 from bundle_factory import make_bundle
@@ -18,7 +17,7 @@ from kellgren.imaging.radiograph import read_radiograph
 from kellgren.pacs.sender import Peer
 from kellgren.pacs.spool import counts
 from kellgren.pacs.station import Station
-from pacs_network import AnswerPeer, eventually, report_texts, send, write_films
+from pacs_network import AnswerPeer, eventually, report_texts, send, sides_of, write_films
 
 # pynetdicom leaves the sockets of connections that failed to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -50,17 +49,6 @@ def answered(
         assert eventually(lambda: counts(folder / "spool")["answered"] == 1)
     peer.close()
     return {made.Modality: made for made in peer.kept}
-
-
-def sides_of(report: Dataset) -> list[str]:
-    """Of the report's knees, from the film's left to its right; empty: none is stated."""
-    content = sr.MeasurementReport.from_sequence([report])
-    found = []
-    for group in content.get_planar_roi_measurement_groups():
-        (site,) = group.finding_sites
-        column = float(group.roi.value[:, 0].mean())
-        found.append((column, "" if site.laterality is None else site.laterality.meaning))
-    return [side for _, side in sorted(found)]
 
 
 @pytest.mark.parametrize(

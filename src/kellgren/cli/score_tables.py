@@ -25,6 +25,8 @@ _AGREEMENT = ((0.60, "#0b4f8a"), (0.40, "#2f6fa6"), (0.20, "#86b6dc"), (0.05, "#
 _ERROR = ((0.60, "#8c3b06"), (0.40, "#b45310"), (0.20, "#f0a468"), (0.05, "#fadfc8"))
 _WHITE_TEXT_FROM = 0.40
 
+_NO_INTERVAL = "none"  # instead of an interval; why stands below the tables
+
 
 def render(
     scores: Scores,
@@ -130,7 +132,7 @@ def _comparison(comparison: Comparison) -> Table:
         compared = comparison.metrics.get(metric.key)
         if compared is not None:
             table.add_row(
-                metric.name,
+                metric.name.split(",")[0],
                 _number(compared.this),
                 _number(compared.other),
                 Text(_signed(compared.difference.value), style="bold"),
@@ -145,7 +147,8 @@ def _outcomes(comparison: Comparison) -> Text:
     return Text(
         f"\nRight: both {both}, only this {this}, only the other {other}, neither {neither}."
         f"\np: {spaced(comparison.permutations)} permutations that swap the two predictions of a"
-        f" patient,\ntwo-sided, seed {comparison.seed}. Not corrected for the number of metrics.",
+        f" patient,\ntwo-sided, seed {comparison.seed}. Not corrected for the number of metrics."
+        f"{_no_interval(comparison.without_interval)}",
         style="dim",
     )
 
@@ -190,8 +193,15 @@ def _footnote(scores: Scores) -> Text:
     if scores.absence:
         text = f"\n{scores.absence}{text}"
     if scores.ece is not None:
-        text += "\nCalibration error (ECE): largest probability, 15 equal bins, wide interval."
-    return Text(text, style="dim")
+        text += "\nCalibration error (ECE): largest probability, 15 equal bins."
+    return Text(text + _no_interval(scores.without_interval), style="dim")
+
+
+def _no_interval(reasons: Sequence[str]) -> str:
+    """The line that says why there is no interval; empty without one."""
+    if not reasons:
+        return ""
+    return f"\nInterval {_NO_INTERVAL}: {'; '.join(reasons)}."
 
 
 def _table(title: str, first_column: str) -> Table:
@@ -220,13 +230,13 @@ def _compact(estimate: Estimate) -> Text:
 
 def _interval(estimate: Estimate, between: str) -> str:
     if math.isnan(estimate.low):
-        return ""
+        return _NO_INTERVAL if estimate.reason else ""
     return f"{estimate.low:.3f}{between}{estimate.high:.3f}"
 
 
 def _signed_interval(estimate: Estimate) -> str:
     if math.isnan(estimate.low):
-        return ""
+        return _NO_INTERVAL if estimate.reason else ""
     return f"{_signed(estimate.low)} to {_signed(estimate.high)}"
 
 

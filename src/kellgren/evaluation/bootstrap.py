@@ -21,23 +21,46 @@ _BLOCK_VALUES = 2**17
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95% interval; nan stands for what the sample does not define."""
+    """A number with its 95% interval; nan stands for what the sample does not define.
+
+    Attributes:
+        value: the number.
+        low: of its interval; nan without one.
+        high: the same.
+        reason: why it has no interval, such as ``too few knees of grade 4: 4``; empty where it has
+            one, and where the number itself is undefined.
+    """
 
     value: float
     low: float
     high: float
+    reason: str = ""
+
+    @classmethod
+    def without_interval(cls, value: float, reason: str) -> Estimate:
+        """A number that no interval is shown for; an undefined one needs no reason."""
+        return cls(value, math.nan, math.nan, "" if math.isnan(value) else reason)
 
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "undefined"
         if math.isnan(self.low):
-            return f"{self.value:.3f} (no interval)"
+            return f"{self.value:.3f} (no interval{self.reason and f': {self.reason}'})"
         return f"{self.value:.3f} (95% CI {self.low:.3f} to {self.high:.3f})"
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Ready for JSON: ``value``, ``low`` and ``high``, None for what is undefined."""
+    def to_dict(self) -> dict[str, float | str | None]:
+        """Ready for JSON: ``value``, ``low`` and ``high``, None for what is undefined.
+
+        Where there is a ``reason`` for no interval, that too.
+        """
         numbers = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: None if math.isnan(number) else number for name, number in numbers.items()}
+        known = {name: None if math.isnan(number) else number for name, number in numbers.items()}
+        return {**known, "reason": self.reason} if self.reason else {**known}
+
+
+def reasons(estimates: Iterable[Estimate | None]) -> tuple[str, ...]:
+    """Why some of the estimates have no interval, each reason once, in their order."""
+    return tuple(dict.fromkeys(it.reason for it in estimates if it is not None and it.reason))
 
 
 def patient_indices(patients: Iterable[object]) -> tuple[IntArray, int]:

@@ -99,7 +99,6 @@ METRICS = [
         "mean recall of the grades that some knee has",
         from_confusion(confusion.balanced_accuracy),
         intervals.of_mean_share(confusion.recall_counts),
-        difference_intervals.of_mean_difference,
     ),
     Metric(
         "macro_f1",
@@ -109,7 +108,6 @@ METRICS = [
         "mean F1 of the grades that occur, rare ones alike",
         from_confusion(confusion.macro_f1),
         intervals.of_mean_share(confusion.overlap_counts, confusion.f1_of_overlap),
-        difference_intervals.of_mean_difference,
     ),
     Metric(
         "weighted_f1",
@@ -203,6 +201,7 @@ METRICS = [
         " equal bins)",
         from_bins(reliability.ece),
         intervals.of_calibration_error,
+        difference_intervals.of_calibration_error_difference,
     ),
 ]
 """Of all knees together, in the order in which people read them, group by group."""
@@ -215,7 +214,7 @@ GRADE_METRICS = [
         True,
         "share of the knees given this grade that have it",
         from_confusion(confusion.precision),
-        intervals.of_share(confusion.precision_counts),
+        intervals.of_share(confusion.precision_counts, "given grade"),
     ),
     Metric(
         "recall",
@@ -224,7 +223,7 @@ GRADE_METRICS = [
         True,
         "share of the knees with this grade that were given it",
         from_confusion(confusion.recall),
-        intervals.of_share(confusion.recall_counts),
+        intervals.of_share(confusion.recall_counts, "of grade"),
     ),
     Metric(
         "f1",
@@ -233,7 +232,7 @@ GRADE_METRICS = [
         True,
         "harmonic mean of precision and recall",
         from_confusion(confusion.f1),
-        intervals.of_share(confusion.overlap_counts, confusion.f1_of_overlap),
+        intervals.of_share(confusion.overlap_counts, "of or given grade", confusion.f1_of_overlap),
     ),
     Metric(
         "auc",
@@ -243,7 +242,6 @@ GRADE_METRICS = [
         "area under the ROC curve of this grade against all others",
         from_areas(lambda areas: areas[:, :-1, 0]),
         intervals.of_auc(confusion.support),
-        difference_intervals.of_auc_difference(confusion.support),
     ),
     Metric(
         "average_precision",
@@ -253,7 +251,6 @@ GRADE_METRICS = [
         "area under the precision-recall curve of this grade against all others",
         from_areas(lambda areas: areas[:, :-1, 1]),
         intervals.of_average_precision(confusion.support),
-        difference_intervals.of_average_precision_difference(confusion.support),
     ),
 ]
 """Of each grade."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
-from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, samples_at_once
+from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, reasons, samples_at_once
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
 from kellgren.evaluation.draws import Draws, Tallies
 from kellgren.evaluation.knees import GradedKnees, Tally
@@ -74,6 +74,11 @@ class Comparison:
     resamples: int
     permutations: int
     seed: int
+
+    @property
+    def without_interval(self) -> tuple[str, ...]:
+        """Why some differences of metrics of all knees have no interval, each reason once."""
+        return reasons(it.difference for it in self.metrics.values())
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON."""

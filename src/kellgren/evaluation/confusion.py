@@ -174,15 +174,10 @@ def one_off(confusion: Float64Array) -> Float64Array:
     return ratio(*one_off_counts(confusion))
 
 
-def error_counts(confusion: Float64Array) -> Float64Array:
-    """Knees by predicted minus true grade, -4 to 4: (..., 9)."""
-    offsets = range(1 - GRADE_COUNT, GRADE_COUNT)
-    return np.stack([np.trace(confusion, by, axis1=-2, axis2=-1) for by in offsets], axis=-1)
-
-
 def errors(confusion: Float64Array) -> Float64Array:
     """Share of knees by predicted minus true grade, -4 to 4: (..., 9), 0..1."""
-    counted = error_counts(confusion)
+    offsets = range(1 - GRADE_COUNT, GRADE_COUNT)
+    counted = np.stack([np.trace(confusion, by, axis1=-2, axis2=-1) for by in offsets], axis=-1)
     total = np.broadcast_to(confusion.sum(axis=(-2, -1))[..., None], counted.shape)
     return ratio(counted, total)
 

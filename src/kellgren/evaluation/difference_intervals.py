@@ -8,10 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from kellgren.evaluation import confusion
 from kellgren.evaluation.beta import student_factor
 from kellgren.evaluation.bootstrap import Estimate
-from kellgren.evaluation.draws import Draws, Knees, variance_of
+from kellgren.evaluation.draws import Draws, Knees, too_few_for_area, variance_of
 
 
 class DifferenceInterval(Protocol):
@@ -28,34 +27,29 @@ def of_difference(draws: Draws, *, same: bool) -> Estimate:
     graders apart, one of so many and two more may.
 
     Args:
-        draws: differences of the metric; the tallies are one of the graders'.
+        draws: differences of the metric of all knees; the tallies are one of the graders'.
         same: both graders gave the same grades throughout.
     """
-    if (nothing := draws.undefined()) is not None:
+    if (nothing := _not_shown(draws)) is not None:
         return nothing
-    support = confusion.support(draws.tallies.confusion)[0]
-    knees = support.sum() if draws.grade is None else support[draws.grade]
-    return _around(draws, 0.0 if same else 1 / (float(knees) + 2))
-
-
-def of_mean_difference(draws: Draws, *, same: bool) -> Estimate:
-    """The interval of a paired difference of means over grades.
-
-    Each grade is as uncertain as one differing knee makes it at least.
-    """
-    if (nothing := draws.undefined()) is not None:
-        return nothing
-    support = confusion.support(draws.tallies.confusion)[0]
-    least = [1 / (float(knees) + 2) for knees in support if knees]
-    return _around(draws, 0.0 if same else math.hypot(*least) / len(least))
-
-
-def _around(draws: Draws, least: float) -> Estimate:
-    """Student's interval for a deviation of at least so much."""
+    least = 0.0 if same else 1 / (float(draws.tallies.confusion[0].sum()) + 2)
     patients = draws.bootstrap.patient_count
     spread = math.sqrt(variance_of(draws.values[1:], patients))
     reach = student_factor(patients) * max(least, spread)
     return Estimate(draws.value, draws.value - reach, draws.value + reach)
+
+
+def of_calibration_error_difference(draws: Draws, *, same: bool) -> Estimate:
+    """No interval: how much of either error is chance cannot be told (decision 23)."""
+    del same
+    return Estimate.without_interval(draws.value, "part of either calibration error is chance")
+
+
+def _not_shown(draws: Draws) -> Estimate | None:
+    """The difference without an interval where there is none, as no report shows single grades."""
+    if draws.grade is not None:
+        return Estimate.without_interval(draws.value, "of a single grade the p-value tells")
+    return draws.without_interval()
 
 
 def of_auc_difference(positives: Knees) -> DifferenceInterval:
@@ -77,8 +71,12 @@ def _of_areas(positives: Knees, pairs: Callable[[float, float], float]) -> Diffe
     """
 
     def interval(draws: Draws, *, same: bool) -> Estimate:
-        if (nothing := draws.undefined()) is not None:
+        if (nothing := _not_shown(draws)) is not None:
             return nothing
+        having = float(positives(draws.tallies.confusion)[0])
+        others = float(draws.tallies.confusion[0].sum()) - having
+        if reason := too_few_for_area(having, others, None):
+            return Estimate.without_interval(draws.value, reason)
         if same and draws.is_constant:
             return Estimate(draws.value, draws.value, draws.value)
         patients = draws.bootstrap.patient_count
@@ -86,8 +84,6 @@ def _of_areas(positives: Knees, pairs: Callable[[float, float], float]) -> Diffe
         tail = 50 * math.erfc(reach / math.sqrt(2))
         drawn = draws.values[1:]
         low, high = np.percentile(drawn[~np.isnan(drawn)], [tail, 100 - tail])
-        having = float(draws.column(positives(draws.tallies.confusion))[0])
-        others = float(draws.tallies.confusion[0].sum()) - having
         least = student_factor(patients) / max(1.0, pairs(having, others))
         return Estimate(
             draws.value, min(float(low), draws.value - least), max(float(high), draws.value + least)

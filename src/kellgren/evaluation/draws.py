@@ -31,6 +31,9 @@ class Tallies:
 Source = Callable[[Tallies], Float64Array | None]
 """The metric in every sample: (R,), or (R, 5) of each grade; None without probabilities."""
 
+LEAST_KNEES = 20
+"""Of fewer knees no interval is shown: none was found that holds there (decision 23)."""
+
 Knees = Callable[[Float64Array], Float64Array]
 """Of confusion matrices (R, 5, 5): how many knees, (R,) or (R, 5)."""
 
@@ -76,18 +79,50 @@ class Draws:
             return 0.0
         return 1.0 - wilson(1.0, least_number(knees, self.bootstrap.patient_count))[0]
 
-    def undefined(self) -> Estimate | None:
-        """The value without an interval where there is none: undefined, or of a single patient."""
-        nowhere = math.isnan(self.value) or bool(np.isnan(self.values[1:]).all())
-        if nowhere or self.bootstrap.patient_count < 2:
-            return Estimate(self.value, math.nan, math.nan)
-        return None
+    def without_interval(self) -> Estimate | None:
+        """The value without an interval, and why, where there is none; None where there is one.
+
+        There is none where the value is undefined, where a single patient has all knees, and where
+        there are too few knees.
+        """
+        if math.isnan(self.value):
+            return Estimate.without_interval(self.value, "")
+        if self.bootstrap.patient_count < 2:
+            return Estimate.without_interval(self.value, "a single patient")
+        if np.isnan(self.values[1:]).all():
+            return Estimate.without_interval(self.value, "undefined in every resample")
+        reason = too_few(float(self.tallies.confusion[0].sum()))
+        return Estimate.without_interval(self.value, reason) if reason else None
+
+
+def too_few(knees: float, which: str = "") -> str:
+    """Why so many knees have no interval; empty where they have one.
+
+    Args:
+        knees: their number.
+        which: of the knees, such as ``of grade 4``.
+    """
+    if knees >= LEAST_KNEES:
+        return ""
+    return f"too few knees{which and f' {which}'}: {knees:.0f}"
+
+
+def too_few_for_area(having: float, others: float, grade: int | None) -> str:
+    """Why so many knees with a finding and without it have no interval of an area; or empty.
+
+    Args:
+        having: knees of the grade, or of grade 2 and higher.
+        others: all others.
+        grade: 0..4; None for grade 2 and higher.
+    """
+    named = "2 or higher" if grade is None else str(grade)
+    return too_few(having, f"of grade {named}") or too_few(others, f"not of grade {named}")
 
 
 def around(values: Float64Array, patients: int) -> Estimate:
     """As far to either side of (1 + R,) values' first as the deviation of the others says."""
     if math.isnan(values[0]) or patients < 2:
-        return Estimate(float(values[0]), math.nan, math.nan)
+        return Estimate.without_interval(float(values[0]), "a single patient")
     return Estimate(float(values[0]), *bounds_around(values, patients))
 
 

@@ -7,9 +7,11 @@ Every interval starts from the resamples of patients, which know how alike a pat
   all or none are right the resamples know nothing: the number is then the least possible, that of
   knees wholly alike within a patient, and the bound is Wilson's.
 - A mean of shares adds up the distances of their bounds, with the correlations of the resamples
-  (MOVER, Zou and Donner 2008), lengthened where the resamples' own deviation is larger.
+  (MOVER, Zou and Donner 2008), and lies between that and the resamples' own deviation.
 - Anything else lies around its value by the resamples' deviation times Student's factor, on a
   scale where the spread does not depend on the value.
+- Of fewer than `draws.LEAST_KNEES` knees, and of the calibration error, no interval is shown: each
+  that was tried misses the truth too often, or never (decision 23). The estimate says why.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from kellgren.evaluation.draws import (
     around,
     bounds_around,
     least_number,
+    too_few,
+    too_few_for_area,
     variance_of,
 )
 
@@ -39,19 +43,26 @@ Counts = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
 """Of confusion matrices (R, 5, 5): knees counted and knees in question, both (R,) or (R, 5)."""
 
 
-def share(right: Float64Array, knees: Float64Array, patients: int) -> Estimate:
-    """The interval of a share of knees.
+def share(right: Float64Array, knees: Float64Array, patients: int, which: str = "") -> Estimate:
+    """A share of knees with its interval, where the knees are enough for one.
 
     Args:
         right: (1 + R,) knees counted, in the sample and its resamples.
         knees: (1 + R,) knees in question.
         patients: of the sample.
+        which: of the knees these are, for people: ``given grade 4``.
     """
     if knees[0] <= 0:
         return Estimate(math.nan, math.nan, math.nan)
+    reason = "a single patient" if patients < 2 else too_few(float(knees[0]), which)
+    if reason:
+        return Estimate.without_interval(float(right[0] / knees[0]), reason)
+    return _share(right, knees, patients)
+
+
+def _share(right: Float64Array, knees: Float64Array, patients: int) -> Estimate:
+    """The interval of a share of however few knees, as part of a mean of shares."""
     value = float(right[0] / knees[0])
-    if patients < 2:
-        return Estimate(value, math.nan, math.nan)
     least = least_number(knees, patients)
     if value in (0.0, 1.0):
         return Estimate(value, *wilson(value, least))
@@ -65,13 +76,24 @@ def share(right: Float64Array, knees: Float64Array, patients: int) -> Estimate:
     return Estimate(value, min(low, value), max(high, value))
 
 
-def of_share(counts: Counts, shown: Callable[[float], float] = lambda share: share) -> Interval:
-    """The interval of a metric that is a share, or a rising function ``shown`` of one."""
+def of_share(
+    counts: Counts, which: str = "", shown: Callable[[float], float] = lambda share: share
+) -> Interval:
+    """The interval of a metric that is a share, or a rising function ``shown`` of one.
+
+    Args:
+        counts: the knees.
+        which: of a grade's own metric, the knees in question, for people: ``given grade``.
+        shown: of the share, the metric.
+    """
 
     def interval(draws: Draws) -> Estimate:
+        if (nothing := draws.without_interval()) is not None:
+            return nothing
         right, knees = (draws.column(it) for it in counts(draws.tallies.confusion))
-        found = share(right, knees, draws.bootstrap.patient_count)
-        return Estimate(draws.value, shown(found.low), shown(found.high))
+        whose = "" if draws.grade is None else f"{which} {draws.grade}"
+        found = share(right, knees, draws.bootstrap.patient_count, whose)
+        return Estimate(draws.value, shown(found.low), shown(found.high), found.reason)
 
     return interval
 
@@ -85,35 +107,26 @@ def of_mean_share(
         patients = draws.bootstrap.patient_count
         right, knees = counts(draws.tallies.confusion)
         grades = np.flatnonzero(knees[0] > 0)
-        if (nothing := draws.undefined()) is not None:
+        if (nothing := draws.without_interval()) is not None:
             return nothing
-        found = [share(right[:, grade], knees[:, grade], patients) for grade in grades]
+        found = [_share(right[:, grade], knees[:, grade], patients) for grade in grades]
         below = np.array([shown(it.value) - shown(it.low) for it in found])
         above = np.array([shown(it.high) - shown(it.value) for it in found])
         alike = _correlation(confusion.ratio(right[1:, grades], knees[1:, grades]))
         factor = student_factor(patients) / Z / len(grades)
-        spread = student_factor(patients) * math.sqrt(variance_of(draws.values[1:], patients))
-        down, up = (
-            _at_least(spread, factor * math.sqrt(max(0.0, it @ alike @ it)))
-            for it in (below, above)
-        )
+        down, up = (factor * math.sqrt(max(0.0, it @ alike @ it)) for it in (below, above))
+        if not draws.is_constant:
+            # Alone, either misses too often, and the longer one too rarely (see decision 23).
+            spread = student_factor(patients) * math.sqrt(variance_of(draws.values[1:], patients))
+            down, up = (math.sqrt((spread**2 + it**2) / 2) for it in (down, up))
         return Estimate(draws.value, max(0.0, draws.value - down), min(1.0, draws.value + up))
 
     return interval
 
 
-def _at_least(spread: float, reach: float) -> float:
-    """A bound's distance, lengthened where it is shorter than the resamples' own.
-
-    Alone, either misses too often, and the longer one too rarely: the root of their mean square
-    lies between (see decision 23).
-    """
-    return max(reach, math.sqrt((spread**2 + reach**2) / 2))
-
-
 def plain(draws: Draws) -> Estimate:
     """The usual interval: as far to either side as the resamples' deviation says."""
-    if (nothing := draws.undefined()) is not None:
+    if (nothing := draws.without_interval()) is not None:
         return nothing
     if draws.is_constant:
         return _beside_perfection(draws)
@@ -122,7 +135,7 @@ def plain(draws: Draws) -> Estimate:
 
 def of_proportion(draws: Draws) -> Estimate:
     """The interval of a metric from 0 to 1 that is no share: Wilson's at its effective number."""
-    if (nothing := draws.undefined()) is not None:
+    if (nothing := draws.without_interval()) is not None:
         return nothing
     if draws.is_constant or not 0.0 < draws.value < 1.0:
         return _beside_perfection(draws)
@@ -136,7 +149,7 @@ def on_logarithms(most: float) -> Interval:
     """The interval of a positive metric up to ``most``, even on the scale of its logarithm."""
 
     def interval(draws: Draws) -> Estimate:
-        if (nothing := draws.undefined()) is not None:
+        if (nothing := draws.without_interval()) is not None:
             return nothing
         if draws.is_constant or draws.value <= 0.0:
             beside = _beside_perfection(draws).high
@@ -152,7 +165,7 @@ def on_logarithms(most: float) -> Interval:
 
 def of_kappa(draws: Draws) -> Estimate:
     """The interval of a kappa, -1 to 1, even on Fisher's scale."""
-    if (nothing := draws.undefined()) is not None:
+    if (nothing := draws.without_interval()) is not None:
         return nothing
     if draws.is_constant or abs(draws.value) >= 1.0:
         return _beside_perfection(draws)
@@ -174,10 +187,12 @@ def of_auc(positives: Knees) -> Interval:
 
 
 def of_average_precision(positives: Knees) -> Interval:
-    """The interval of an average precision, on the scale of log-odds.
+    """The interval of an average precision: of a grade on the scale of log-odds, else Wilson's.
 
-    Few positives make it too large; the resamples tell by how much, and it is moved back. At 1 it
-    is Wilson's for a share of the positives, a patient's knees being wholly alike.
+    Few positives make it too large; the resamples tell by how much, and it is moved back. It is as
+    wide as their middle 95 %: their deviation is too large, as some are in perfect order. Of grade
+    2 or higher, which about half of the knees have, it is Wilson's at its effective number. At 1
+    it is Wilson's for a share of the positives, a patient's knees being wholly alike.
 
     Args:
         positives: the knees with the finding.
@@ -187,24 +202,36 @@ def of_average_precision(positives: Knees) -> Interval:
 
 def _of_area(positives: Knees, *, doubled: bool) -> Interval:
     def interval(draws: Draws) -> Estimate:
-        if (nothing := draws.undefined()) is not None:
+        if (nothing := draws.without_interval()) is not None:
             return nothing
         patients = draws.bootstrap.patient_count
         having = draws.column(positives(draws.tallies.confusion))
         others = draws.tallies.confusion.sum(axis=(1, 2)) - having
+        if reason := too_few_for_area(having[0], others[0], draws.grade):
+            return Estimate.without_interval(draws.value, reason)
         rarer = others if doubled and others[0] < having[0] else having
         if not 0.0 < draws.value < 1.0 or draws.is_constant:
             number = (1 + doubled) * max(1.0, least_number(rarer, patients))
             return Estimate(draws.value, *wilson(draws.value, number))
+        if draws.grade is None and not doubled:
+            return of_proportion(draws)
         # A resample in perfect order has no log-odds: it counts as half the least error short.
         pairs = having[0] * (max(1.0, others[0]) if doubled else having[0] + 1)
         inner = np.clip(draws.values, 0.5 / pairs, 1.0 - 0.5 / pairs)
         odds = np.log(inner / (1 - inner))
-        low, high = bounds_around(odds, patients, Z)
-        excess = 0.0 if doubled else float(np.nanmean(odds[1:]) - odds[0])
-        return Estimate(draws.value, *(1 / (1 + math.exp(excess - place)) for place in (low, high)))
+        low, high = bounds_around(odds, patients, Z) if doubled else _moved_back(odds, patients)
+        return Estimate(draws.value, 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high)))
 
     return interval
+
+
+def _moved_back(odds: Float64Array, patients: int) -> tuple[float, float]:
+    """The middle 95 % of the resamples, laid around the value less what resampling adds to it."""
+    drawn = odds[1:][~np.isnan(odds[1:])]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    reach = (high - low) / 2 * student_factor(patients) / Z * math.sqrt(patients / (patients - 1))
+    middle = 2 * odds[0] - drawn.mean()
+    return float(middle - reach), float(middle + reach)
 
 
 def of_overconfidence(draws: Draws) -> Estimate:
@@ -216,11 +243,13 @@ def of_overconfidence(draws: Draws) -> Estimate:
 
 
 def of_calibration_error(draws: Draws) -> Estimate:
-    """The interval of the calibration error, see `reliability.ece_interval`."""
-    if (nothing := draws.undefined()) is not None or draws.tallies.bins is None:
+    """The calibration error, without an interval, beside what chance alone would make of it."""
+    if (nothing := draws.without_interval()) is not None or draws.tallies.bins is None:
         return nothing or Estimate(draws.value, math.nan, math.nan)
-    low, high = reliability.ece_interval(draws.tallies.bins)
-    return Estimate(draws.value, low, max(high, draws.value + draws.unseen))
+    chance = reliability.chance_ece(draws.tallies.bins, draws.bootstrap.patient_count)
+    return Estimate.without_interval(
+        draws.value, f"calibration error by chance alone: {chance:.3f}"
+    )
 
 
 def _correlation(drawn: Float64Array) -> Float64Array:

@@ -71,22 +71,18 @@ def ece(bins: Float64Array) -> Float64Array:
     return error
 
 
-def ece_interval(bins: Float64Array) -> tuple[float, float]:
-    """A 95% interval of the population's calibration error that is never too narrow.
+def chance_ece(bins: Float64Array, patients: int) -> float:
+    """The calibration error, 0..1, that so few knees would show of a model without any.
 
-    Chance opens a gap in every bin, and the error adds up their sizes: a sample's error is too
-    large, and that of its resamples, where chance strikes twice, larger still. Their percentiles
-    miss the truth of a well calibrated model always. Which part of the error is chance cannot be
-    told without a model of the gaps, so each bound takes the worst case: below, that all gaps are
-    chance (the sizes of the resampled gaps' changes add up to no more, by the triangle
-    inequality); above, that none is (the spread of the resampled error about its mean).
+    Chance opens a gap in every bin, and the error adds up their sizes, so that a sample's error is
+    too large. How much of it is chance depends on the true gaps, and no interval was found that
+    holds for small and large ones alike (decision 23); without true gaps it is what the resampled
+    gaps' distances from the sample's add up to.
 
     Args:
         bins: (1 + R, 15, 3), the sample's own first, then those of its resamples.
+        patients: of the sample, at least 2; resamples spread too little by P - 1 in P.
     """
     own, drawn = gaps(bins)[0], gaps(bins)[1:]
-    value, resampled = np.abs(own).sum(), np.abs(drawn).sum(axis=1)
-    # One-sided 95% below: with all gaps chance, the upper bound cannot miss a truth of 0.
-    chance = np.percentile(np.abs(drawn - own).sum(axis=1), 95.0)
-    spread = np.percentile(resampled - resampled.mean(), 97.5)
-    return max(0.0, float(value - chance)), float(value + spread)
+    distances = np.abs(drawn - own).sum(axis=1)
+    return float(distances.mean()) * math.sqrt(patients / (patients - 1))

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from kellgren.arrays import Float64Array
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import reliability
-from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
+from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, reasons
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
-from kellgren.evaluation.confusion import error_counts, ratio, support
+from kellgren.evaluation.confusion import errors, ratio, support
 from kellgren.evaluation.draws import Draws, Tallies
 from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees, Tally
@@ -86,7 +86,8 @@ class Scores(_ByKey):
         metrics: those of `METRICS` by key, each also an attribute: ``scores.qwk``.
         per_grade: the metrics of each grade.
         confusion: 5 x 5 knees, rows true grades.
-        errors: share of knees by predicted minus true grade, -4 to 4.
+        errors: share of knees by predicted minus true grade, -4 to 4; without intervals, as most
+            are of a few knees.
         reliability: the calibration bins.
         knees: N.
         patients: whose knees these are.
@@ -131,6 +132,12 @@ class Scores(_ByKey):
             f"No knee has grade {missing}: balanced accuracy is the mean of"
             f" {5 - len(self.without_knees)} grades, macro-F1 of {5 - len(self.absent)}."
         )
+
+    @property
+    def without_interval(self) -> tuple[str, ...]:
+        """Why some metrics have no interval, each reason once."""
+        tables = (self.metrics, *(row.metrics for row in self.per_grade))
+        return reasons(it for table in tables for it in table.values())
 
     def to_dict(self) -> dict[str, object]:
         """Ready for JSON: every estimate as value, low and high, null where undefined."""
@@ -177,8 +184,6 @@ def score(
     tally = Tally(knees)
     tallies = tally.unpacked(bootstrap(tally))
     draws = values(tallies)
-    at_error = error_counts(tallies.confusion)
-    total = tallies.confusion.sum(axis=(1, 2))
     return Scores(
         metrics={
             metric.key: (
@@ -190,7 +195,10 @@ def score(
         },
         per_grade=_per_grade(bootstrap, tallies, draws),
         confusion=tuple(tuple(int(knees) for knees in row) for row in tallies.confusion[0]),
-        errors=tuple(share(knees, total, knees_of) for knees in at_error.T),
+        errors=tuple(
+            Estimate.without_interval(float(part), "see accuracy and within one grade")
+            for part in errors(tallies.confusion[0])
+        ),
         reliability=_reliability(bootstrap, tallies),
         knees=len(knees.truth),
         patients=knees_of,
@@ -294,5 +302,7 @@ def score_words(
     )
 
 
-def _plain(metrics: Mapping[str, Estimate | None]) -> dict[str, dict[str, float | None] | None]:
+def _plain(
+    metrics: Mapping[str, Estimate | None],
+) -> dict[str, dict[str, float | str | None] | None]:
     return {key: None if it is None else it.to_dict() for key, it in metrics.items()}

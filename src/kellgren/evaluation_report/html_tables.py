@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from kellgren.evaluation import BandScore, Comparison, Coverage, Estimate, Scores, Selective
@@ -14,6 +14,9 @@ from kellgren.evaluation_report.map_test import MapTest
 from kellgren.evaluation_report.worst import Case
 from kellgren.grades import Grade
 
+NO_INTERVAL = "\N{EN DASH}"
+"""Shown instead of an interval; why stands below the table."""
+
 MAP_CURVES = ("deletion", "random_deletion", "insertion", "random_insertion")
 
 
@@ -22,11 +25,19 @@ def number(value: float, digits: int = 3) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(estimate: Estimate) -> str:
-    """Its bounds as text; empty where there are none."""
+def interval(estimate: Estimate, shown: Callable[[float], str] = number) -> str:
+    """Its bounds as text; a dash where there are none for a reason, empty where undefined."""
     if math.isnan(estimate.low):
+        return NO_INTERVAL if estimate.reason else ""
+    return f"{shown(estimate.low)} to {shown(estimate.high)}"
+
+
+def no_interval(reasons: Sequence[str]) -> str:
+    """The line that says what the dash instead of an interval stands for; empty without one."""
+    if not reasons:
         return ""
-    return f"{estimate.low:.3f} to {estimate.high:.3f}"
+    why = escape("; ".join(reasons))
+    return f"<p class=quiet>{NO_INTERVAL} no interval: {why}.</p>"
 
 
 def tiles(scores: Scores) -> str:
@@ -147,11 +158,7 @@ def comparison(compared: Comparison) -> str:
         if metric.key in compared.metrics:
             it = compared.metrics[metric.key]
             difference = f"<b>{signed(it.difference.value)}</b>"
-            between = (
-                ""
-                if math.isnan(it.difference.low)
-                else (f"{signed(it.difference.low)} to {signed(it.difference.high)}")
-            )
+            between = interval(it.difference, signed)
             values = [number(it.this), number(it.other), difference, between, number(it.p_value, 4)]
             rows.append([escape(metric.name), *values])
     header = ["metric", "this", "other", "difference", "95 % interval", "p"]

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kellgren.evaluation import BandScore, Comparison, Coverage, Scores, Selective
+from kellgren.evaluation.bootstrap import reasons
+from kellgren.evaluation.draws import LEAST_KNEES
 from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matched import spaced
 from kellgren.evaluation.ranking import curves
@@ -115,7 +117,9 @@ def _headline(report: Report) -> str:
     )
     if scores.absence:
         lead += f" {scores.absence}"
-    return section("Headline metrics", html_tables.headline(scores), beside, lead=lead)
+    metrics = html_tables.headline(scores)
+    metrics += html_tables.no_interval(reasons(scores.metrics.values()))
+    return section("Headline metrics", metrics, beside, lead=lead)
 
 
 def _confusion(report: Report) -> str:
@@ -125,7 +129,13 @@ def _confusion(report: Report) -> str:
         html_tables.confusion(scores),
         plots.error_bars(scores),
         lead="Rows: true grade; columns: predicted grade; percent of the row.",
-    ) + section("Grade by grade", html_tables.per_grade(scores))
+    ) + section(
+        "Grade by grade",
+        html_tables.per_grade(scores)
+        + html_tables.no_interval(
+            reasons(it for row in scores.per_grade for it in row.metrics.values())
+        ),
+    )
 
 
 def _probabilities(report: Report) -> str:
@@ -139,10 +149,10 @@ def _probabilities(report: Report) -> str:
     precisions = [row.average_precision for row in scores.per_grade]
     precisions.append(scores.average_precision_grade2)
     lead = (
-        f"Calibration error {scores.ece.value:.3f}"
-        f" (95 % interval {html_tables.interval(scores.ece)}),"
-        f" overconfidence {scores.overconfidence.value:+.3f}. On the dashed line, grades given with"
-        " probability p are right in p of the knees."
+        f"Calibration error {scores.ece.value:.3f}, overconfidence"
+        f" {scores.overconfidence.value:+.3f} (95 % interval"
+        f" {html_tables.interval(scores.overconfidence, html_tables.signed)})."
+        " On the dashed line, grades given with probability p are right in p of the knees."
     )
     return section(
         "Does the certainty hold?",
@@ -196,7 +206,7 @@ def _comparison(report: Report) -> str:
     )
     return section(
         f"Against {report.other}",
-        html_tables.comparison(comparison),
+        html_tables.comparison(comparison) + html_tables.no_interval(comparison.without_interval),
         plots.differences(comparison) + html_tables.outcomes(comparison),
         lead=lead,
     )
@@ -239,9 +249,10 @@ def _method(report: Report) -> str:
         f" together, seed {scores.seed}. Shares: Beta intervals at the number of independent knees"
         " that the resamples amount to; everything else: Student's, on a scale that suits it.",
         "Ratios with a denominator of 0 are undefined; means over grades leave them out.",
-        "Intervals of a grade with only a handful of knees are too wide rather than too narrow.",
+        f"An interval is shown where it holds the truth in 93 to 97 % of studies like these, not of"
+        f" fewer than {LEAST_KNEES} knees.",
         "Calibration error: knees in 15 bins of equal width by their largest probability. A"
-        " sample's error is too large by chance; its interval is kept wide enough for that.",
+        " sample's error is too large by chance: what chance alone makes of it stands beside it.",
         "The most honest numbers are those of knees that no choice was made on.",
     ]
     items = "".join(f"<li>{line}</li>" for line in lines)

@@ -7,11 +7,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kellgren.grades import Grade
+from kellgren.grading.calibration import OrdinalShift
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
-from kellgren.grading.ordinal_shift import OrdinalShift
 from kellgren.grading.preprocess import Preprocess
 
 FORMAT = 5

@@ -37,8 +37,8 @@ def array_picture(array: npt.NDArray[Any]) -> Picture:
         return Picture(scaled(array, 8), 8)
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         warnings: list[str] = []
-        pixels, depth = scaled_words(array, warnings)
-        return Picture(pixels, depth, warnings=warnings)
+        words = scaled_words(array, warnings)
+        return Picture(words.pixels, words.depth, warnings=warnings, outliers=words.outliers)
     if array.dtype.kind == "f":
         return Picture(_checked_floats(array), 8 * array.dtype.itemsize)
     raise RejectedPicture(

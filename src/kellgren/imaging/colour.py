@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+READ_AS_GREY = "colour picture: its luminance is read, check that it is an X-ray"
+"""The warning that goes with a picture stored in colour that shows some."""
 _LONGEST = 512  # pixels at which the colours are counted
 _COLOURED, _STRONG, _GREY = 20, 60, 12  # differences between the channels, of 255
 _LIGHT = 60  # mean of the channels from which a pixel counts as seen

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.imaging.grey_range import grey_range, outliers_left_out, without_hot_pixels
+from kellgren.arrays import Mask
+from kellgren.imaging.grey_range import (
+    outliers_left_out,
+    outside,
+    picture_range,
+    without_hot_pixels,
+)
 from kellgren.imaging.picture import RejectedPicture
 
 DEPTHS = (8, 10, 12, 14, 16)
@@ -32,10 +38,16 @@ def covering_depth(values: npt.NDArray[Any]) -> int:
     return next(depth for depth in DEPTHS if largest < 2**depth)
 
 
-def scaled_words(
-    values: npt.NDArray[Any], warnings: list[str]
-) -> tuple[npt.NDArray[np.float32], int]:
-    """Integers of 9 to 16 bits in a new array of 0..1, and the bits they were scaled by.
+class Scaled(NamedTuple):
+    """Grey values in 0..1, the bits they were scaled by, and which lie far outside, if any."""
+
+    pixels: npt.NDArray[np.float32]
+    depth: int
+    outliers: Mask | None = None
+
+
+def scaled_words(values: npt.NDArray[Any], warnings: list[str]) -> Scaled:
+    """Integers ``(H, W)`` of 9 to 16 bits in a new array of 0..1.
 
     The bits are the fewest of `DEPTHS` that hold the picture's tones: a hot pixel or a label
     far brighter than all others does not count, with a warning.
@@ -45,13 +57,15 @@ def scaled_words(
     """
     depth = covering_depth(values)
     if depth == DEPTHS[0]:
-        return scaled(values, depth), depth
-    found = grey_range(values)
+        return Scaled(scaled(values, depth), depth)
+    found = picture_range(values)
     tones = next(bits for bits in DEPTHS if found.high < 2**bits)
     if tones == depth:
-        return scaled(values, depth), depth
+        return Scaled(scaled(values, depth), depth)
     warnings.append(outliers_left_out(found.outside))
-    return np.minimum(scaled(without_hot_pixels(values, found), tones), np.float32(1)), tones
+    bare = without_hot_pixels(values, found)
+    pixels = np.minimum(scaled(bare, tones), np.float32(1))
+    return Scaled(pixels, tones, outside(bare, found))
 
 
 def unit_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

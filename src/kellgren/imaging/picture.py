@@ -93,6 +93,7 @@ class Picture:
     stretch: Stretch = UNSTRETCHED
     header: HeaderEvidence = NO_HEADER
     colours: Colours | None = None  # of a picture that was stored in colour
+    outliers: np.ndarray | None = None  # (H, W) bool: far brighter or darker than all others
 
 
 class RejectedPicture(Exception):

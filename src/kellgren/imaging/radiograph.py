@@ -47,6 +47,7 @@ class Radiograph:
     stretch: Stretch = UNSTRETCHED  # of `pixels` against those of the file
     header: HeaderEvidence = NO_HEADER  # what it says of side, orientation and content
     colours: Colours | None = None  # of a PNG, JPEG or TIFF picture that was stored in colour
+    outliers: np.ndarray | None = None  # (H, W) bool: far brighter or darker than all others
 
 
 def read_radiograph(
@@ -94,6 +95,7 @@ def read_radiograph(
         stretch=picture.stretch,
         header=picture.header,
         colours=picture.colours,
+        outliers=picture.outliers,
     )
     return radiograph if mm_per_pixel is None else _with_spacing(radiograph, float(mm_per_pixel))
 

@@ -9,8 +9,8 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from kellgren.imaging.colour import Colours, colours_of
-from kellgren.imaging.grey_scaling import EXPORT_GREY, scaled, scaled_words, unit_floats
+from kellgren.imaging.colour import READ_AS_GREY, Colours, colours_of
+from kellgren.imaging.grey_scaling import EXPORT_GREY, Scaled, scaled, scaled_words, unit_floats
 from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
 from kellgren.imaging.integrity.png import check_png_outline
 from kellgren.imaging.integrity.tiff import check_tiff_data
@@ -76,10 +76,10 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         if upright.size != stored_size and spacing is not None:
             spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
         colours = _colours(upright)
-        pixels, depth = _grey(upright, warnings)
+        pixels, depth, outliers = _grey(upright, warnings)
         if _is_white_zero(image):
             pixels = 1.0 - pixels
-    picture = Picture(pixels, depth, spacing=spacing, warnings=warnings, colours=colours)
+    picture = Picture(pixels, depth, spacing, warnings, colours=colours, outliers=outliers)
     return (
         picture
         if spacing is None
@@ -125,16 +125,16 @@ def _colours(image: Image.Image) -> Colours | None:
     return colours_of(image.convert("RGB")) if image.mode in _COLOUR_MODES else None
 
 
-def _grey(image: Image.Image, warnings: list[str]) -> tuple[np.ndarray, int]:
-    """Grey values (H, W) float32 in 0..1 and the bits they were scaled by."""
+def _grey(image: Image.Image, warnings: list[str]) -> Scaled:
+    """Grey values (H, W) in 0..1."""
     if image.mode == "L":
-        return scaled(np.asarray(image), 8), 8
+        return Scaled(scaled(np.asarray(image), 8), 8)
     if image.mode in _INTEGER_MODES:
         return scaled_words(np.asarray(image), warnings)
     if image.mode == "F":
-        return unit_floats(np.asarray(image)), 32
+        return Scaled(unit_floats(np.asarray(image)), 32)
     if image.mode in _COLOUR_MODES:
-        return scaled(np.asarray(_grey_of_colour(image, warnings)), 8), 8
+        return Scaled(scaled(np.asarray(_grey_of_colour(image, warnings)), 8), 8)
     if image.mode == "1":
         raise RejectedPicture("is black and white without grey levels", EXPORT_GREY)
     raise RejectedPicture(f"has pixels of the kind {image.mode}, which is not grey", EXPORT_GREY)
@@ -151,7 +151,7 @@ def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:
     red, green, blue = image.split()
     spreads = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
     if max(np.asarray(spread).max() for spread in spreads) > COLOUR_TOLERANCE:
-        warnings.append("colour picture: its luminance is read, check that it is an X-ray")
+        warnings.append(READ_AS_GREY)
     return image.convert("L")
 
 

@@ -41,8 +41,11 @@ def with_square_pixels(picture: Picture, ratio: float) -> Picture:
         f"{width} x {height}"
     )
     film = Image.fromarray(np.ascontiguousarray(picture.pixels, dtype=np.float32))
-    resampled = np.asarray(film.resize((width, height), Image.Resampling.BICUBIC))
+    resampled = np.asarray(film.resize((width, height), Image.Resampling.LANCZOS))
     picture.pixels = np.clip(resampled, np.float32(0), np.float32(1))
+    if picture.outliers is not None:
+        mask = Image.fromarray(picture.outliers.astype(np.uint8) * 255)
+        picture.outliers = np.asarray(mask.resize((width, height), Image.Resampling.BOX)) > 0
     picture.stretch = Stretch(width / columns, height / rows)
     if picture.spacing is not None:
         picture.spacing = PixelSpacing(

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from kellgren.arrays import Distributions, Float64Array, GradeArray
-from kellgren.grading.ordinal_shift import FURTHEST, OrdinalShift, cumulative_log_odds
+from kellgren.grading.calibration import FURTHEST, OrdinalShift, cumulative_log_odds
 from kellgren.local_calibration.order import is_noise, order_of
 
 Verdict = Literal["calibrated", "no change shown", "noise"]

@@ -66,8 +66,12 @@ def _cut(radiograph: Radiograph, ends: tuple[int, ...]) -> tuple[Radiograph, Off
     top, bottom, left, right = ends
     if top + bottom >= rows or left + right >= columns:  # nothing but border
         return radiograph, None
-    inner = radiograph.pixels[top : rows - bottom, left : columns - right]
-    return replace(radiograph, pixels=np.ascontiguousarray(inner)), Offset(left, top)
+    inside = slice(top, rows - bottom), slice(left, columns - right)
+    outliers = None if radiograph.outliers is None else radiograph.outliers[inside]
+    inner = replace(
+        radiograph, pixels=np.ascontiguousarray(radiograph.pixels[inside]), outliers=outliers
+    )
+    return inner, Offset(left, top)
 
 
 def _flat_ends(pixels: Plane) -> tuple[int, int]:

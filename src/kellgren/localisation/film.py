@@ -18,6 +18,7 @@ from kellgren.localisation.candidates import candidates, is_knee
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
+from kellgren.localisation.labels import without_labels
 from kellgren.localisation.laterality import (
     both_for_one,
     check_side,
@@ -30,6 +31,7 @@ from kellgren.localisation.laterality import (
 from kellgren.localisation.letters import letters_beside
 from kellgren.localisation.picture_checks import check_certainty, check_colour, gate_checks
 from kellgren.localisation.quality import (
+    Missing,
     check_damage,
     check_exposure,
     check_header,
@@ -38,7 +40,7 @@ from kellgren.localisation.quality import (
     check_knee,
     check_view,
     is_turned,
-    share_outside,
+    missing,
 )
 
 FORCED = "refused, and graded only because that was forced"
@@ -145,7 +147,12 @@ def _joints_within(
 ) -> list[DetectedKnee]:
     """The joints of a picture without a border."""
     header = check_header(radiograph.header)
-    pixels, detections, inversion = upright_grey(radiograph.pixels, localiser)
+    bare = without_labels(radiograph)
+    graded, detections, inversion = upright_grey(bare, localiser)
+    pixels = graded  # as the film shows it, labels included: letters are read
+    if bare is not radiograph.pixels:
+        is_turned_over = inversion.verdict == "warning"
+        pixels = np.float32(1) - radiograph.pixels if is_turned_over else radiograph.pixels
     if not detections:
         checks = (check_knee(None, localiser), inversion)
         whole = DetectedKnee(whole_knee(radiograph, Side.UNKNOWN), checks, 0.0)
@@ -153,7 +160,7 @@ def _joints_within(
         return [replace(knee, checks=(*header, *knee.checks))]
     detections = sorted(candidates(detections, localiser), key=lambda d: d.region.centre[0])
     examined = [
-        (_examine(radiograph, pixels, detection, localiser, inversion), detection)
+        (_examine(radiograph, graded, detection, localiser, inversion), detection)
         for detection in detections
     ]
     sided = _sided(radiograph, pixels, examined, statements)
@@ -264,9 +271,9 @@ def _examine(
 ) -> DetectedKnee:
     """One knee with all checks but that of its side, to which the other knees belong."""
     crop = _crop(radiograph, pixels, detection, Side.UNKNOWN)
-    outside = 0.0 if crop.region is None else share_outside(detection.region, pixels.shape)
+    beyond = Missing() if crop.region is None else missing(detection.region, pixels.shape)
     corrected = inversion.verdict == "warning" or is_turned(detection.region)
-    view = check_view(detection, localiser, share_outside=outside)
+    view = check_view(detection, localiser, beyond)
     damaged = check_damage(radiograph.pixels, crop.region)
     checks = (
         check_knee(detection, localiser),

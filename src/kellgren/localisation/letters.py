@@ -12,10 +12,11 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from kellgren.arrays import Mask
+from kellgren.arrays import Float32Array, Mask
 from kellgren.grades import Side
 from kellgren.imaging.evidence import SideStatement
 from kellgren.knee import Plane, Region
+from kellgren.localisation.shapes import shapes
 
 LETTER = "a letter beside it (contradicts, never decides)"
 BACKWARDS = "{side}, written backwards"
@@ -27,10 +28,11 @@ _LEAST_PIXELS = 9  # of its height
 _ASPECTS = 0.3, 1.15  # width over height
 _GRID = 24  # pixels of a side of the shapes compared
 _BLUR = 1.2  # in these pixels: strokes need not lie on each other exactly
+_STRETCH = 1.6  # by which a shape may be wider or narrower than a letter
 _ALIKE = 0.72  # least overlap with the letter that it is read as
 _AHEAD = 0.05  # by which that overlap is above that with any other letter
 _OTHERS = "ABCDEFGHIJKMNOPQSTUVWXYZ0123456789"
-_MOST_RUNS = 40_000  # of a level; a film of noise has more, and no letters
+_THICKENED = (1, 3, 3, 5, 5, 5)  # squares that thicken a letter, one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,54 +102,12 @@ def _boxes(bright: Mask) -> Iterator[tuple[int, int, int, int]]:
     """Left, top, right and bottom of each connected shape that may be a letter by its size."""
     height, width = bright.shape
     least = max(_LEAST_PIXELS, _HEIGHTS[0] * height)
-    for left, top, right, bottom in _shapes(bright):
+    for left, top, right, bottom in shapes(bright):
         tall, wide = bottom - top, right - left
         is_inside = left > 0 and top > 0 and right < width and bottom < height
         is_tall = least <= tall <= _HEIGHTS[1] * height
         if is_inside and is_tall and _ASPECTS[0] <= wide / tall <= _ASPECTS[1]:
             yield left, top, right, bottom
-
-
-def _shapes(bright: Mask) -> list[tuple[int, int, int, int]]:
-    """Boxes of the shapes that hang together, corners counted: runs of rows, joined."""
-    steps = np.diff(np.pad(bright, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    ends = np.nonzero(steps == -1)[1]
-    if len(rows) > _MOST_RUNS:
-        return []
-    parent = list(range(len(rows)))
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = parent[parent[run]]
-            run = parent[run]
-        return run
-
-    first = np.searchsorted(rows, np.arange(bright.shape[0] + 1)).tolist()
-    begin, end = starts.tolist(), ends.tolist()
-    for row in range(1, bright.shape[0]):
-        above, own = first[row - 1], first[row]
-        while above < first[row] and own < first[row + 1]:
-            if begin[above] <= end[own] and begin[own] <= end[above]:
-                parent[root(own)] = root(above)
-            if end[above] < end[own]:
-                above += 1
-            else:
-                own += 1
-    roots = np.array([root(run) for run in range(len(rows))], dtype=int)
-    return _joined(roots, rows, starts, ends)
-
-
-def _joined(
-    roots: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> list[tuple[int, int, int, int]]:
-    if not len(roots):
-        return []
-    order = np.argsort(roots, kind="stable")
-    _, at = np.unique(roots[order], return_index=True)
-    left, right = np.minimum.reduceat(starts[order], at), np.maximum.reduceat(ends[order], at)
-    top, bottom = np.minimum.reduceat(rows[order], at), np.maximum.reduceat(rows[order], at) + 1
-    return list(zip(left.tolist(), top.tolist(), right.tolist(), bottom.tolist(), strict=True))
 
 
 def _stands_alone(bright: Mask, box: tuple[int, int, int, int]) -> bool:
@@ -164,18 +124,17 @@ def _read(shape: Mask) -> tuple[Side, bool] | None:
     """The side that a shape is read as, and whether it is mirrored."""
     aspect = shape.shape[1] / shape.shape[0]
     seen = _on_grid(Image.fromarray(shape.astype(np.uint8) * 255))
-    best: dict[tuple[str, bool], float] = {}
-    for name, mirrored, template, wide in _templates():
-        stretch = max(aspect / wide, wide / aspect)
-        if stretch <= 1.6:
-            overlap = float(np.minimum(seen, template).sum() / np.maximum(seen, template).sum())
-            best[name, mirrored] = max(best.get((name, mirrored), 0.0), overlap)
-    ranked = sorted(best, key=lambda key: -best[key])
-    if not ranked or ranked[0][0] not in "LR" or best[ranked[0]] < _ALIKE:
+    templates = _templates()
+    near = np.flatnonzero(np.maximum(aspect / templates.wide, templates.wide / aspect) <= _STRETCH)
+    common = np.minimum(seen.ravel(), templates.grids[near]).sum(axis=1)
+    overlaps = np.zeros(len(templates.wide), dtype=np.float32)
+    overlaps[near] = common / (seen.sum() + templates.sums[near] - common)
+    best = overlaps.reshape(len(_THICKENED), -1).max(axis=0)
+    second, first = np.argsort(best)[-2:].tolist()
+    name, mirrored = templates.names[first]
+    if name not in "LR" or best[first] < _ALIKE or best[first] - best[second] < _AHEAD:
         return None
-    if len(ranked) > 1 and best[ranked[0]] - best[ranked[1]] < _AHEAD:
-        return None
-    return Side(ranked[0][0]), ranked[0][1]
+    return Side(name), mirrored
 
 
 def _on_grid(shape: Image.Image) -> Plane:
@@ -184,21 +143,42 @@ def _on_grid(shape: Image.Image) -> Plane:
     return np.asarray(small, dtype=np.float32) / np.float32(255)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Templates:
+    """The shapes that letters are compared with: all in one thickness, then in the next.
+
+    Attributes:
+        names: of the N in one thickness, the letter, and whether it is mirrored.
+        grids: ``(T * N, GRID * GRID)`` shapes.
+        sums: ``(T * N,)`` of each.
+        wide: ``(T * N,)`` width over height.
+    """
+
+    names: tuple[tuple[str, bool], ...]
+    grids: Float32Array
+    sums: Float32Array
+    wide: Float32Array
+
+
 @cache
-def _templates() -> tuple[tuple[str, bool, Plane, float], ...]:
-    """Name, whether mirrored, shape and width over height of each letter, thin to bold.
+def _templates() -> _Templates:
+    """Each letter, upright and mirrored, thin to bold.
 
     Thickened by squares of 3, 5, 9, 13 and 17 pixels; each adds the next one's edge to the last,
     which is the same as one large square and quick.
     """
-    font, made = ImageFont.load_default(96), list[tuple[str, bool, Plane, float]]()
-    for name in f"LR{_OTHERS}":
-        picture = Image.new("L", (130, 130))
-        ImageDraw.Draw(picture).text((65, 65), name, 255, font, "mm")
-        for added in (1, 3, 3, 5, 5, 5):
-            picture = picture.filter(ImageFilter.MaxFilter(added))
-            cut = picture.crop(picture.getbbox())
-            grid, wide = _on_grid(cut), cut.width / cut.height
-            made.append((name, False, grid, wide))
-            made.append((name, True, np.ascontiguousarray(grid[:, ::-1]), wide))
-    return tuple(made)
+    font, letters = ImageFont.load_default(96), f"LR{_OTHERS}"
+    pictures = [Image.new("L", (130, 130)) for _ in letters]
+    for letter, picture in zip(letters, pictures, strict=True):
+        ImageDraw.Draw(picture).text((65, 65), letter, 255, font, "mm")
+    grids, wide = list[Plane](), list[float]()
+    for added in _THICKENED:
+        pictures = [picture.filter(ImageFilter.MaxFilter(added)) for picture in pictures]
+        for picture in pictures:
+            shape = picture.crop(picture.getbbox())
+            grid = _on_grid(shape)
+            grids += [grid.ravel(), grid[:, ::-1].ravel()]
+            wide += [shape.width / shape.height] * 2
+    flat = np.stack(grids)
+    names = tuple((letter, mirrored) for letter in letters for mirrored in (False, True))
+    return _Templates(names, flat, flat.sum(axis=1), np.array(wide, dtype=np.float32))

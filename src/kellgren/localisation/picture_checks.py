@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kellgren.imaging.colour import Colours
+from collections.abc import Sequence
+
+from kellgren.imaging.colour import READ_AS_GREY, Colours
 from kellgren.knee import Plane
 from kellgren.localisation.check import Check
 from kellgren.localisation.picture_gate import Limits, default_gate
@@ -26,7 +28,7 @@ def gate_checks(knee: Plane, *, corrected: bool) -> tuple[Check, Check, Check]:
     gate = default_gate()
     scores, limits = gate.scores(knee), gate.limits(corrected=corrected)
     picture = check_picture(scores, limits)
-    metal = check_metal(scores, limits, gate.card.warned, knee)
+    metal = check_metal(scores, limits, gate.card.warned, check_implant(knee))
     plates = check_growth_plates(scores, limits, gate.card.warned)
     if scores.growth_plates > scores.metal:
         return picture, plates, metal
@@ -45,14 +47,20 @@ def check_picture(scores: Scores, limits: Limits) -> Check:
     return Check("picture", "passed", f"looks like a radiograph of a frontal knee ({measured})")
 
 
-def check_metal(scores: Scores, limits: Limits, warned: Limits, knee: Plane) -> Check:
-    """Whether an implant is to be seen; where none is, whether white areas look like metal."""
+def check_metal(scores: Scores, limits: Limits, warned: Limits, white: Check) -> Check:
+    """Whether an implant is to be seen; where none is, whether white areas look like metal.
+
+    Args:
+        scores: of the knee.
+        limits: above which it is refused.
+        warned: above which it is warned of.
+        white: the check of its white areas.
+    """
     measured = f"score {scores.metal:.1f}, at most {limits.metal:.1f} is allowed"
     if scores.metal > limits.metal:
         return Check("implant", "refused", f"an implant is to be seen ({measured})")
     if scores.metal > warned.metal:
         return Check("implant", "warning", f"perhaps an implant ({measured})")
-    white = check_implant(knee)
     if white.verdict != "passed":
         return white
     return Check("implant", "passed", f"no sign of an implant ({measured})")
@@ -104,3 +112,9 @@ def check_colour(colours: Colours | None) -> Check:
         text = f"a heat map, photo or composite, no radiograph: {measured}, in several hues"
         return Check("colour", "refused", text)
     return Check("colour", "warning", f"coloured marks: {measured}")
+
+
+def film_warnings(warnings: Sequence[str], checks: Sequence[Check]) -> tuple[str, ...]:
+    """Warnings of a file as it was read, without what a check of its colours says in more words."""
+    told = any(check.name == "colour" and check.verdict != "passed" for check in checks)
+    return tuple(warning for warning in warnings if not (told and warning == READ_AS_GREY))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from kellgren.localisation.knee_detector import Detection, Localiser
 
 _FLAT = 0.02  # standard deviation of grey values below which no structure is visible
 _CLIPPED = 0.75  # share of a knee's pixels at the darkest or brightest value
-_MUCH_OUTSIDE = 0.15  # share of a knee's square beyond the film
+_LINES = 80  # of a knee's square, each way, that are looked at
 
 
 def check_header(header: HeaderEvidence) -> tuple[Check, ...]:
@@ -63,7 +64,7 @@ def check_joints(accepted: int, refused: Sequence[str]) -> Check | None:
 _A_PATIENTS = 2  # knees
 
 
-def check_view(detection: Detection, localiser: Localiser, *, share_outside: float) -> Check:
+def check_view(detection: Detection, localiser: Localiser, beyond: Missing) -> Check:
     """Whether it resembles the frontal knees of the training data, and is upright."""
     most = localiser.card.most_distance
     distance = localiser.distance(detection)
@@ -73,13 +74,21 @@ def check_view(detection: Detection, localiser: Localiser, *, share_outside: flo
     turned = _turned(detection.region.angle)
     if turned:
         return Check("view", "warning", f"the picture is {turned} and was turned upright ({far})")
-    if share_outside > _MUCH_OUTSIDE:
-        return Check(
-            "view",
-            "warning",
-            f"the film ends within the knee: {share_outside:.0%} of its square lie outside ({far})",
-        )
+    ends = _ends(beyond)
+    if ends:
+        return Check("view", "warning", f"the film ends within the knee: {ends} ({far})")
     return Check("view", "passed", f"looks like a frontal knee ({far})")
+
+
+def _ends(beyond: Missing) -> str:
+    """What of a knee's square is missing, if it is so much that grades change; else nothing."""
+    places = ("above the joint", "below the joint", "at a side")
+    told = [
+        f"{share:.0%} of its square are missing {place}"
+        for share, most, place in zip(beyond, MOST_MISSING, places, strict=True)
+        if share > most
+    ]
+    return ", ".join(told)
 
 
 def check_inversion(*, was_inverted: bool, probability: float) -> Check:
@@ -171,18 +180,41 @@ def metal(knee: Plane) -> tuple[float, float]:
     return float(dense.mean()), float(small[edge].mean() - small[around].mean())
 
 
-def share_outside(region: Region, shape: tuple[int, ...]) -> float:
-    """Share of a square's area beyond the picture."""
-    across, down = (np.arange(32) + 0.5) / 32 - 0.5, (np.arange(32) + 0.5) / 32 - 0.5
-    (left, top), right, _, below = (np.array(corner) for corner in region.corners())
-    origin = np.array([left, top])
-    points = (
-        origin
-        + (across[:, None, None] + 0.5) * (right - origin)
-        + (down[None, :, None] + 0.5) * (below - origin)
-    )
-    inside = (points >= 0).all(-1) & (points <= np.array(shape[::-1])).all(-1)
-    return float(1 - inside.mean())
+class Missing(NamedTuple):
+    """How far a film ends within a knee's square, in shares of the square's side, 0..1."""
+
+    above: float = 0.0
+    below: float = 0.0
+    beside: float = 0.0
+
+
+MOST_MISSING = Missing(0.3, 0.2, 0.075)
+"""Up to which a knee is graded without a warning. Of 20 to 30 knees, all grades held with 30 % cut
+off above; a sixth changed with 20 % below or 10 % at a side: the joint lies below the middle. Of 64
+real films of the training, whose rows are cut close, a tenth have more missing than this."""
+
+
+def missing(region: Region, shape: tuple[int, ...]) -> Missing:
+    """What of a knee's square lies beyond the picture, seen with the knee upright.
+
+    Args:
+        region: of the knee.
+        shape: height and width of the picture.
+
+    Returns:
+        Above and below the square's middle, and to the side where more is missing: the rows and
+        columns of the square of which more than half lie outside.
+    """
+    places = (np.arange(_LINES) + 0.5) / _LINES
+    origin, right, _, below = (np.array(corner) for corner in region.corners())
+    across, down = (places[:, None] * (corner - origin) for corner in (right, below))
+    points = origin + across[None] + down[:, None]
+    inside = ((points >= 0) & (points <= np.array(shape[1::-1]))).all(axis=-1)
+    rows, columns = inside.mean(axis=1) < 0.5, inside.mean(axis=0) < 0.5
+    half = _LINES // 2
+    ends = (rows[:half], rows[half:], columns[:half], columns[half:])
+    above, under, left, other = (float(end.sum()) / _LINES for end in ends)
+    return Missing(above, under, max(left, other))
 
 
 def is_turned(region: Region) -> bool:

@@ -34,7 +34,7 @@ def header(**elements: Any) -> Header:
 
 
 def grey(stored: np.ndarray = RAMP, **elements: Any) -> np.ndarray:
-    return grey_values(stored, header(**elements))
+    return grey_values(stored, header(**elements)).pixels
 
 
 WINDOWS = st.fixed_dictionaries(
@@ -106,14 +106,16 @@ def test_half_a_window_is_none(alone: dict[str, int]) -> None:
 @pytest.mark.parametrize("centre", [-9000, 9000])
 def test_a_window_beyond_all_values_is_left_for_the_whole_range(centre: int) -> None:
     asked = header(WindowCenter=centre, WindowWidth=100)
-    np.testing.assert_array_equal(grey_values(RAMP, asked), grey())
+    np.testing.assert_array_equal(grey_values(RAMP, asked).pixels, grey())
     assert asked.warnings == [NOTHING_SHOWN]
 
 
 def test_a_table_without_contrast_is_left_for_the_window() -> None:
     flat = lut_item(np.full(100, 7, np.uint16), first=0, bits=8)
     asked = header(VOILUTSequence=[flat], WindowCenter=0, WindowWidth=100)
-    np.testing.assert_array_equal(grey_values(RAMP, asked), grey(WindowCenter=0, WindowWidth=100))
+    np.testing.assert_array_equal(
+        grey_values(RAMP, asked).pixels, grey(WindowCenter=0, WindowWidth=100)
+    )
     assert asked.warnings == [NOTHING_SHOWN]
 
 
@@ -174,7 +176,7 @@ def test_a_modality_table_takes_the_place_of_rescaling() -> None:
 
 def test_a_slope_of_0_counts_as_1_with_a_warning() -> None:
     asked = header(RescaleSlope=0)
-    np.testing.assert_array_equal(grey_values(RAMP, asked), grey())
+    np.testing.assert_array_equal(grey_values(RAMP, asked).pixels, grey())
     assert asked.warnings == ["RescaleSlope cannot be used and is ignored"]
 
 

@@ -59,6 +59,12 @@ def made(tmp_path: Path) -> Path:
     return make(tmp_path)
 
 
+# Twice the same, as ten knees have no interval.
+TEST_TRUTH, PAPER_HARD, PAPER_SOFT = TEST_TRUTH * 2, PAPER_HARD * 2, PAPER_SOFT * 2
+HONEST_HARD, HONEST_SOFT = HONEST_HARD * 2, HONEST_SOFT * 2
+TEST = {name: (one * 2, other * 2) for name, (one, other) in TEST.items()}
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a report on test knees, and what was printed."""
@@ -113,7 +119,7 @@ def line(text: str, title: str, name: str) -> list[str]:
 
 def voted(what: str, theirs: Sequence[int], honest: Sequence[int]) -> tuple[str, list[list[str]]]:
     """The cells of a line of votes: accuracy, then macro-F1; intervals by the package's scores."""
-    people = patients(10)
+    people = patients(20)
     one, two = (score(TEST_TRUTH, grades, None, people) for grades in (theirs, honest))
     both = compare(TEST_TRUTH, Grades(theirs), Grades(honest), people, permutations=1)
     return what, [
@@ -129,9 +135,9 @@ def voted(what: str, theirs: Sequence[int], honest: Sequence[int]) -> tuple[str,
 def mean_accuracy(networks: Sequence[Sequence[int]]) -> Estimate:
     """The mean of several networks, one resample of patients after the other."""
     right = np.array(networks) == np.array(TEST_TRUTH)
-    drawn = np.random.default_rng(42).integers(0, 5, (2000, 5))
+    drawn = np.random.default_rng(42).integers(0, 10, (2000, 10))
     means = [right[:, [2 * at + k for at in row for k in (0, 1)]].mean() for row in drawn]
-    it = around(np.array([right.mean(), *means]), 5)
+    it = around(np.array([right.mean(), *means]), 10)
     return Estimate(it.value, max(it.low, 0.0), min(it.high, 1.0))
 
 
@@ -151,7 +157,7 @@ def test_both_protocols_are_those_computed_by_hand(reported: tuple[Path, str]) -
     for name, cells in expected:
         for title, numbers in zip(titles, cells, strict=True):
             assert line(text, title, name) == numbers, name
-    # the same by hand, without the package: 8 and 6 of 10 right; F1 of each grade
+    # the same by hand, without the package: 16 and 12 of 20 right; F1 of each grade
     last = expected[6][1]
     assert last[0][0].startswith("0.8000 (")
     assert last[0][1].startswith("0.6000 (")
@@ -195,7 +201,7 @@ def test_files_say_the_same_as_the_table(reported: tuple[Path, str]) -> None:
     assert [it["fold"] for it in content["chosen_honestly"]["members"]] == [1, 1]
     assert (content["scored_on"], content["knees"], content["measure"]) == (
         "test knees",
-        10,
+        20,
         "paper",
     )
     last = next(row for row in content["protocols"] if row["what"] == "best subset and rule")
@@ -362,7 +368,7 @@ def test_tables_without_labels_are_refused(made: Path, capsys: pytest.CaptureFix
 def test_choosing_takes_a_table_of_one_name_from_each_run(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Picked fold against picked fold: 8 of 10 and 6 of 10, and 7 of 8 nested out of fold."""
+    """Picked fold against picked fold: 16 of 20 and 12 of 20, and 7 of 8 nested out of fold."""
     labels = made / "test" / "knees.csv"
     choose = ("train", "choose", made / "campaign", "--labels", made / "knees.csv")
     own = [job for job in (made / "campaign" / "jobs").iterdir() if "-64-" in job.name]
@@ -372,7 +378,7 @@ def test_choosing_takes_a_table_of_one_name_from_each_run(
     assert kellgren(*chosen, "--test", "test.csv", "--test-labels", labels) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "10 test knees, accuracy: chosen on them 0.8000, chosen out of fold 0.6000, "
+        "20 test knees, accuracy: chosen on them 0.8000, chosen out of fold 0.6000, "
         "optimism +0.2000; the latter with all folds' networks "
     ) in said
     assert kellgren(*chosen, "--test-labels", labels) == 2

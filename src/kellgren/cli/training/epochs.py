@@ -71,7 +71,7 @@ def _show(without: str, comparison: Comparison) -> None:
         table.add_column(name, justify="right")
     for key, shown in _SHOWN.items():
         row = comparison.metrics[key]
-        interval = f"{row.difference.low:+.4f} to {row.difference.high:+.4f}"
-        difference = f"{row.difference.value:+.4f} ({interval})"
+        difference, it = f"{row.difference.value:+.4f}", row.difference
+        difference += f" ({it.reason or f'{it.low:+.4f} to {it.high:+.4f}'})"
         table.add_row(shown, f"{row.this:.4f}", f"{row.other:.4f}", difference)
     terminal.out.print(table)

@@ -39,6 +39,7 @@ def pack_campaign(
     """Pack what a campaign has finished, in checked pieces, for `train merge`; no checkpoints.
 
     Where not all has room: tables first, then members trained on all knees, then fold members.
+    Kept epochs are not packed.
 
     Needs the extra train.
     """

@@ -16,8 +16,9 @@ from pydicom import Dataset
 from kellgren.imaging.dicom.header import Header
 from kellgren.imaging.grey_range import (
     GreyRange,
-    grey_range,
     outliers_left_out,
+    outside,
+    picture_range,
     without_hot_pixels,
 )
 
@@ -26,15 +27,22 @@ _LEAST_OF_RANGE = 0.25  # of what its bits can tell: below it a table holds othe
 _SAMPLE = 250_000  # pixels that the contrast is measured on
 
 
-def grey_values(stored: np.ndarray, header: Header) -> np.ndarray:
-    """Displayed grey values (H, W) float32 in 0..1, bone bright, of (H, W) stored integers."""
+class Displayed(NamedTuple):
+    """Grey values (H, W) float32 in 0..1, bone bright; which lie far outside all others, if any."""
+
+    pixels: np.ndarray
+    outliers: np.ndarray | None
+
+
+def grey_values(stored: np.ndarray, header: Header) -> Displayed:
+    """Displayed grey values of (H, W) stored integers."""
     is_padding = _padding(stored, header)
     values = _modality_values(stored, header)
-    pixels = _values_of_interest(values, is_padding, header)
+    pixels, outliers = _values_of_interest(values, is_padding, header)
     if is_inverted(header):
         np.subtract(np.float32(1), pixels, out=pixels)
     pixels[is_padding] = 0.0
-    return pixels
+    return Displayed(pixels, None if outliers is None else outliers & ~is_padding)
 
 
 def _padding(stored: np.ndarray, header: Header) -> np.ndarray:
@@ -61,27 +69,28 @@ def _modality_values(stored: np.ndarray, header: Header) -> np.ndarray:
     return values
 
 
-def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Header) -> np.ndarray:
-    """The file's own choice of contrast, (H, W) float32 in 0..1; the values' range if it has none.
+def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Header) -> Displayed:
+    """The file's own choice of contrast; the values' range if it has none.
 
     A choice that leaves next to no contrast is a mistake, so the next one is tried.
     """
-    valid = values[~is_padding] if is_padding.any() else values
     for choice in (_by_table, _by_window):
         pixels = choice(values, header)
         if pixels is not None:
             if _shows_something(pixels, is_padding):
-                return pixels
+                return Displayed(pixels, None)
             header.warnings.append("the contrast stored in the file shows nothing and is ignored")
-    found = grey_range(valid) if valid.size else GreyRange(0.0, 0.0, 0.0)
+    found = GreyRange(0.0, 0.0, 0.0) if is_padding.all() else picture_range(values, ~is_padding)
     if found.low == found.high:
-        return np.zeros_like(values)
+        return Displayed(np.zeros_like(values), None)
+    outliers = None
     if found.outside:
         header.warnings.append(outliers_left_out(found.outside))
         values = without_hot_pixels(values, found)
+        outliers = outside(values, found)
     width = np.float32(found.high) - np.float32(found.low)
     whole: np.ndarray = np.clip((values - np.float32(found.low)) / width, 0.0, 1.0)
-    return whole
+    return Displayed(whole, outliers)
 
 
 def _shows_something(pixels: np.ndarray, is_padding: np.ndarray) -> bool:

@@ -45,12 +45,14 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
     chosen = _chosen_frame(header, frame)
     stored = stored_values(dataset, header, chosen)
     spacing = pixel_spacing(header)
+    pixels, outliers = grey_values(stored, header)
     picture = Picture(
-        pixels=grey_values(stored, header),
+        pixels=pixels,
         bit_depth=header.count("BitsStored"),
         spacing=spacing,
         warnings=header.warnings,
         header=_evidence(header, chosen),
+        outliers=outliers,
     )
     return with_square_pixels(picture, pixel_ratio(header, spacing))
 

@@ -219,7 +219,7 @@ def _numbers(*kinds: Estimates | None) -> list[Any]:
             ends = {} if estimates is None else estimates[measure].to_dict()
             for name in ("value", "low", "high"):
                 end = ends.get(name)
-                numbers.append("" if end is None else round(end, 6))
+                numbers.append("" if end is None else round(float(end), 6))
     return numbers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from kellgren.arrays import Distributions, Mask
 from kellgren.evaluation import Estimate
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
 from kellgren.evaluation.catalogue import METRICS
-from kellgren.evaluation.draws import Draws, Tallies, around
+from kellgren.evaluation.draws import Draws, Tallies, around, too_few
 from kellgren.training.selection.subsets import MEASURES, Measure
 
 RESAMPLES, SEED = 2000, 42
@@ -54,7 +55,7 @@ class SameKnees:
         metric = next((metric for metric in METRICS if metric.key == measure), None)
         values = MEASURES[measure](confusions)
         if metric is None:
-            return around(values, self._count)
+            return self._around(values)
         tallies = Tallies(confusions, None, {}, None)
         return metric.interval(Draws(values, tallies, self._bootstrap, metric.source))
 
@@ -81,11 +82,16 @@ class SameKnees:
 
     def of_mean(self, draws: Distributions) -> Estimate:
         """The estimate of a mean of several graders' shares, 0..1, from their mean draws."""
-        it = around(draws, self._count)
-        return Estimate(it.value, *np.clip([it.low, it.high], 0.0, 1.0).tolist())
+        it = self._around(draws)
+        return replace(it, low=float(np.clip(it.low, 0, 1)), high=float(np.clip(it.high, 0, 1)))
 
     def of_difference(self, draws: Distributions) -> Estimate:
         """The estimate of a difference of such means, from its draws."""
+        return self._around(draws)
+
+    def _around(self, draws: Distributions) -> Estimate:
+        if reason := too_few(len(self._truth)):
+            return Estimate.without_interval(float(draws[0]), reason)
         return around(draws, self._count)
 
     def _confusions(self, grades: npt.NDArray[np.integer], among: Mask | None) -> Distributions:

@@ -87,6 +87,8 @@ class Interval(ApiModel):
     value: float | None
     low: float | None
     high: float | None
+    reason: str | None = None
+    """Why a value has no interval."""
 
 
 class PairAgreement(ApiModel):

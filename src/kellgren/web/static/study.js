@@ -132,10 +132,10 @@ function bundleForm(id, name) {
 function pairCard(pair) {
   const title = h("h3", {}, `${pair.a} and ${pair.b === "model" ? "the model" : pair.b}`);
   if (!pair.knees) return h("article", { class: "pair" }, title, h("p", { class: "words" }, "No knee read by both yet"));
-  const { value, low, high } = pair.kappa;
+  const { value, low, high, reason } = pair.kappa;
   return h("article", { class: "pair" }, title,
     h("p", { class: "kappa" }, value === null ? "undefined" : value.toFixed(2)),
-    h("p", { class: "words" }, `weighted kappa${low === null ? "" : `, 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}`}; ${pair.knees} knees`),
+    h("p", { class: "words" }, `weighted kappa${low === null ? (reason ? `, no interval: ${reason}` : "") : `, 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}`}; ${pair.knees} knees`),
     h("table", { class: "confusion" }, h("caption", {}, `Rows: ${pair.a}; columns: ${pair.b}`),
       h("thead", {}, h("tr", {}, h("td", {}), [0, 1, 2, 3, 4].map((grade) => h("th", { scope: "col" }, String(grade))))),
       h("tbody", {}, pair.confusion.map((row, grade) => h("tr", {}, h("th", { scope: "row" }, String(grade)),

@@ -1,0 +1,60 @@
+"""Connected shapes of a mask, by their boxes: rows are runs, and runs that touch are joined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kellgren.arrays import Mask
+
+_MOST_RUNS = 40_000  # of a mask; one of noise has more, and no shapes
+
+
+def shapes(mask: Mask) -> list[tuple[int, int, int, int]]:
+    """Boxes of the shapes that hang together, corners counted: runs of rows, joined."""
+    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    if len(rows) > _MOST_RUNS:
+        return []
+    return _joined(
+        _roots(*_touching(mask.shape[1], rows, starts, ends), len(rows)), rows, starts, ends
+    )
+
+
+def _touching(
+    width: int, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of runs that touch: each run, and those of the row above that it lies under."""
+    wide = width + 2  # rows one behind the other, so that one search finds the runs of each
+    first = np.searchsorted(rows * wide + ends, (rows - 1) * wide + starts, "left")
+    behind = np.searchsorted(rows * wide + starts, (rows - 1) * wide + ends, "right")
+    count = np.maximum(behind - first, 0)
+    below = np.repeat(np.arange(len(rows)), count)
+    within = np.arange(len(below)) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(first, count) + within, below
+
+
+def _roots(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
+    """The least number that hangs together with each of ``count``, given the pairs that touch."""
+    roots = np.arange(count)
+    while True:
+        least = np.minimum(roots[one], roots[other])
+        lower = roots.copy()
+        for end in (roots[one], roots[other], one, other):
+            np.minimum.at(lower, end, least)
+        lower = lower[lower]
+        if np.array_equal(lower, roots):
+            return roots
+        roots = lower
+
+
+def _joined(
+    roots: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> list[tuple[int, int, int, int]]:
+    if not len(roots):
+        return []
+    order = np.argsort(roots, kind="stable")
+    _, at = np.unique(roots[order], return_index=True)
+    left, right = np.minimum.reduceat(starts[order], at), np.maximum.reduceat(ends[order], at)
+    top, bottom = np.minimum.reduceat(rows[order], at), np.maximum.reduceat(rows[order], at) + 1
+    return list(zip(left.tolist(), top.tolist(), right.tolist(), bottom.tolist(), strict=True))
