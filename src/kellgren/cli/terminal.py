@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import (
@@ -263,8 +263,7 @@ def show_card(card: Card, checksum: str) -> None:
         for key, name in _HEADLINES.items():
             score = scores.get(key)
             if score is not None:
-                interval = f"(95 % CI {score['low']:.3f} to {score['high']:.3f})"
-                table.add_row(f"out of fold{where}: {name}", f"{score['value']:.3f} {interval}")
+                table.add_row(f"out of fold{where}: {name}", _with_interval(score))
     if card.local_calibration is not None:
         _add_local(table, card.local_calibration)
     for row in promises(card):
@@ -287,9 +286,15 @@ def _add_local(table: Table, local: LocalCalibration) -> None:
     for key, name in _HEADLINES.items():
         before, after = (scores.get(key) for scores in (local.before, local.after))
         if before is not None and after is not None:
-            interval = f"(95 % CI {after['low']:.3f} to {after['high']:.3f})"
-            told = f"{before['value']:.3f} before, {after['value']:.3f} {interval} after"
+            told = f"{before['value']:.3f} before, {_with_interval(after)} after"
             table.add_row(f"local knees: {name}", told)
+
+
+def _with_interval(score: Mapping[str, Any]) -> str:
+    """A score of a card with its interval; alone where too few knees were there for one."""
+    if score["low"] is None:
+        return f"{score['value']:.3f}"
+    return f"{score['value']:.3f} (95 % CI {score['low']:.3f} to {score['high']:.3f})"
 
 
 def show_audit(audit: Audit) -> None:
