@@ -154,6 +154,10 @@ def _probabilities(report: Report) -> str:
         f" {html_tables.interval(scores.overconfidence, html_tables.signed)})."
         " On the dashed line, grades given with probability p are right in p of the knees."
     )
+    if any(it.accuracy.reason for it in scores.reliability):
+        lead += (
+            " A point without a bar: too few knees, or too few right or wrong, for an interval."
+        )
     return section(
         "Does the certainty hold?",
         plots.reliability(scores),
