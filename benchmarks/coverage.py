@@ -1,6 +1,7 @@
 """How often the 95 % intervals of `kellgren evaluate` hold the truth, at 60 and at 300 patients.
 
     python benchmarks/coverage.py [--patients 60 300] [--studies 400] [--resamples 400]
+                                  [--swapped 400]
 
 Studies are drawn from a world that resembles the OAI and whose truth is known: patients with both
 knees, their labels and two graders' out-of-fold probabilities as they lie in `results/oof`, drawn
@@ -8,11 +9,12 @@ with replacement; the logarithm of every probability moves a little by chance, s
 are the same. The truth of a metric is its value on 400 000 knees of that world. Each row says
 how many of the intervals that are shown hold it, with the standard error of that share, and in how
 many of the studies one is shown: of each metric, of each grade's own metrics, of the bins of the
-reliability diagram, of the paired differences of the two graders; < and > mark what lies below 93
-and above 97 %, once within two standard errors, twice beyond. Rows without any interval are left
-out. A mean over grades is held against the mean over the grades that occur in the study, as it is
-reported. The last lines say how often the permutation test calls two graders different at p <= 0.05
-where a coin decides for each patient which of them is which.
+reliability diagram, of the words for certainty, of what naming grades from a probability of 0.5 on
+is worth, of the paired differences of the two graders; < and > mark what lies below 93 and above
+97 %, once within two standard errors, twice beyond. Rows without any interval are left out. A mean
+over grades is held against the mean over the grades that occur in the study, as it is reported. The
+last lines say how often the permutation test calls two graders different at p <= 0.05 where a coin
+decides for each patient which of them is which, in `--swapped` studies.
 """
 
 from __future__ import annotations
@@ -29,9 +31,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.evaluation import Comparison, Estimate, Grades, Scores, compare, score
+from kellgren.evaluation import (
+    Comparison,
+    Estimate,
+    Grades,
+    Scores,
+    compare,
+    score,
+    score_words,
+    selective,
+)
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS
 from kellgren.grades import Grade
+from kellgren.grading.calibration import certainty
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -40,6 +52,8 @@ TABLES = ("ensemble", "lite2-256")  # of results/oof: the graders
 LABELS = ROOT / "src" / "kellgren" / "published" / "chen2018.csv.gz"
 JITTER = 0.3  # standard deviation of the logarithms of probabilities, half of it shared
 HUGE = 200_000  # patients
+SURE = 0.5  # largest probability from which a grade counts as named
+NAMING = ("named_share", "right_named", "right_unnamed", "gain", "area")
 OF_GRADES = {"macro_f1": "f1", "balanced_accuracy": "recall"}
 
 
@@ -128,6 +142,23 @@ def differences(comparison: Comparison) -> Iterator[tuple[str, Estimate]]:
             yield f"difference grade {int(grade)} {key}", result.difference
 
 
+def doubts(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, Estimate]]:
+    """Every interval of the certainty words and of naming the surer grades only, by its name."""
+    predicted, probabilities = study.graders[0].predicted, study.graders[0].probabilities
+    shares = np.asarray(probabilities)
+    words = [certainty(row) for row in shares]
+    for band in score_words(
+        study.truth, predicted, words, study.patients, resamples=resamples, seed=seed
+    ):
+        yield f"right where certainty is {band.word}", band.accuracy
+    named = shares.max(axis=1) >= SURE
+    found = selective(
+        study.truth, predicted, shares, named, study.patients, resamples=resamples, seed=seed
+    )
+    for name in NAMING:
+        yield f"naming {name}", getattr(found, name)
+
+
 def scored(study: Study, resamples: int, seed: int) -> Scores:
     grader = study.graders[0]
     return score(
@@ -156,6 +187,7 @@ def truth_of(world: World) -> dict[str, float]:
     """Every metric's value, by the name of its interval."""
     study = world.draw(np.random.default_rng(0), HUGE)
     truth = {name: it.value for name, it in estimates(scored(study, 1, 0))}
+    truth |= {name: it.value for name, it in doubts(study, 1, 0)}
     return truth | {name: it.value for name, it in differences(compared(study, 1, 1, 0))}
 
 
@@ -216,7 +248,8 @@ def coverage(
         own = truth_for(scores, truth)
         for name, estimate in estimates(scores):
             tried[name].add(estimate, own[name])
-        for name, estimate in differences(compared(study, resamples, 1, number)):
+        others = differences(compared(study, resamples, 1, number))
+        for name, estimate in (*doubts(study, resamples, number), *others):
             tried[name].add(estimate, own[name])
     return tried
 
@@ -241,6 +274,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--patients", type=int, nargs="+", default=[60, 300])
     parser.add_argument("--resamples", type=int, default=400)
+    parser.add_argument("--swapped", type=int, default=400)
     options = parser.parse_args()
     world = World.read()
     truth = truth_of(world)
@@ -255,7 +289,9 @@ def main() -> None:
         found = [tried[patients][name] for patients in options.patients]
         if any(it.count for it in found):
             print(f"{name:<40} {value:7.4f}{''.join(map(str, found))}")
-    alarms = false_alarms(world, options.studies, options.patients[0])
+    if not options.swapped:
+        return
+    alarms = false_alarms(world, options.swapped, options.patients[0])
     print("p <= 0.05 for graders of one skill:")
     for key, share in alarms.items():
         print(f"{key:<40} {share:.1%}")

@@ -156,6 +156,35 @@ def test_patients_are_numbered_by_name_and_each_must_have_one() -> None:
         resample(lambda counts: counts, 3, 3, resamples=0, seed=1)
 
 
+# --- bins of probabilities -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("knees", "sure", "reason"),
+    [
+        (40, 0.62, ""),
+        (30, 0.62, ""),
+        (28, 0.62, "too few knees in the bin: 28"),
+        (10, 0.62, "too few knees: 10"),
+        (120, 0.96, "too few knees expected to be wrong: 4.8"),
+        (160, 0.96, ""),
+    ],
+)
+def test_a_bin_has_an_interval_where_it_holds(knees: int, sure: float, reason: str) -> None:
+    """By its knees and what their probability lets expect; two in three are right in each."""
+    shares = np.full((knees, 5), (1 - sure) / 4)
+    shares[:, 2] = sure
+    truth = [2, 2, 1] * (knees // 3) + [2] * (knees % 3)
+    scores = score(truth, [2] * knees, shares, [at // 2 for at in range(knees)], resamples=50)
+    (filled,) = (it for it in scores.reliability if it.knees)
+    right = np.mean(np.equal(truth, 2))
+    assert filled.accuracy.value == pytest.approx(right)
+    assert filled.accuracy.reason == reason
+    assert math.isnan(filled.accuracy.low) == bool(reason)
+    if not reason:
+        assert filled.accuracy.low < right < filled.accuracy.high
+
+
 # --- words ---------------------------------------------------------------------------------------
 
 TRUTH, PREDICTED = [0, 1, 2, 3, 4, 0], [0, 1, 2, 0, 0, 4]

@@ -69,6 +69,17 @@ def test_intervals_hold_the_values() -> None:
         assert one.low < one.value < one.high
 
 
+def test_few_knees_and_few_unnamed_have_no_interval_of_the_area_and_of_the_gain() -> None:
+    few = made(16)
+    assert few.area is not None
+    assert few.area.reason == "too few knees: 16"
+    assert np.isnan([few.area.low, few.area.high]).all()
+    truth, named = [0, 1] * 30, np.arange(60) >= 10
+    it = selective(truth, [0] * 60, None, named, [str(at) for at in range(60)], resamples=100)
+    assert it.gain.reason == "too few knees not named: 10"
+    assert np.isnan([it.gain.low, it.gain.high]).all()
+
+
 def test_marks_of_another_length_are_refused() -> None:
     with pytest.raises(InvalidPredictions, match="2 marks for 1 knees"):
         selective([0], [0], None, np.ones(2, bool), ["a"])

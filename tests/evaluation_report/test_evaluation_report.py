@@ -158,6 +158,7 @@ def test_the_maps_are_tried_on_some_knees_of_every_predicted_grade(tmp_path, tin
     text = (tmp_path / "r.html").read_text("utf-8")
     section = text.split("<h2>Do the maps matter")[1].split("</section>")[0]
     assert "3 of the knees" in section
+    assert "(no interval: too few knees: 3)" in section
     rows = re.findall(r"<tr><th scope=row>(.*?)</th>(.*?)</tr>", section)
     assert len(rows) == 4
     cells = np.array([re.findall(r"[-+]?\d\.\d\d", row) for _, row in rows], dtype=float)

@@ -97,7 +97,7 @@ def sets(
         typer.Option(help="Folder with each backbone's table out of fold, BACKBONE.csv.gz."),
     ] = None,
 ) -> None:
-    """Fit grade sets, and when a grade is named, for a bundle that is there; networks stay."""
+    """Fit grade sets, and when a grade is named, for a bundle that is there, and score it anew."""
     from kellgren.cli import terminal
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label, Labels

@@ -7,8 +7,8 @@ from kellgren.evaluation.bootstrap import Estimate
 from kellgren.evaluation.comparison import Comparison, Difference, Grades, compare, compare_matched
 from kellgren.evaluation.knees import GradedKnees
 from kellgren.evaluation.matched import Coverage, MatchedKnees
-from kellgren.evaluation.scores import BandScore, GradeScore, Scores, score, score_words
-from kellgren.evaluation.selective import Selective, selective
+from kellgren.evaluation.scores import GradeScore, Scores, score
+from kellgren.evaluation.selective import BandScore, Selective, score_words, selective
 
 __all__ = [
     "BandScore",

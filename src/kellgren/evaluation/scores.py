@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.arrays import Float64Array
-from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import reliability
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, reasons
 from kellgren.evaluation.catalogue import GRADE_METRICS, METRICS, Metric, values
@@ -19,6 +19,12 @@ from kellgren.evaluation.draws import Draws, Tallies
 from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees, Tally
 from kellgren.grades import Grade
+
+LEAST_IN_BIN = 30
+"""Of fewer knees in a bin of probabilities no interval is shown (decision 23)."""
+
+LEAST_EXPECTED = 5
+"""Nor where the bin's probability lets expect fewer of them to be right, or to be wrong."""
 
 
 class _ByKey:
@@ -241,65 +247,40 @@ def _reliability(bootstrap: PatientBootstrap, tallies: Tallies) -> tuple[Reliabi
             high=float(reliability.EDGES[index + 1]),
             knees=int(knees[0, index]),
             confidence=float(mean[index]),
-            accuracy=share(correct[:, index], knees[:, index], bootstrap.patient_count),
+            accuracy=_share_in_bin(
+                correct[:, index], knees[:, index], confidence[0, index], bootstrap.patient_count
+            ),
         )
         for index in range(reliability.BINS)
     )
 
 
-@dataclass(frozen=True, slots=True)
-class BandScore:
-    """How often the grade is right among the knees that bear one word for their certainty."""
+def _share_in_bin(
+    right: Float64Array, knees: Float64Array, confidence: float, patients: int
+) -> Estimate:
+    """A share of right grades among knees of about the same probability, as of `share`.
 
-    word: str
-    knees: int
-    accuracy: Estimate  # nan without such knees
-
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return {"word": self.word, "knees": self.knees, "accuracy": self.accuracy.to_dict()}
-
-
-def score_words(
-    truth: npt.ArrayLike,
-    predicted: npt.ArrayLike,
-    words: Sequence[str],
-    patients: Iterable[object],
-    *,
-    resamples: int = 2000,
-    seed: int = 42,
-) -> tuple[BandScore, ...]:
-    """Accuracy among the knees of each word, in the words' first order; arguments as in `score`.
+    There is no interval where the bin has few knees, nor where by that probability few of them are
+    expected to be right, or to be wrong: the share takes too few values there, and an interval
+    holds too often. Neither depends on the labels, so that leaving it out favours no result.
 
     Args:
-        truth: (N,) integers 0..4.
-        predicted: (N,) integers 0..4.
-        words: N words, one a knee.
-        patients: N identifiers.
-        resamples: of the patients.
-        seed: of the draws.
-
-    Raises:
-        InvalidPredictions: an argument is empty, out of range or of another length.
+        right: (1 + R,) knees whose most probable grade is the true one, as of `share`.
+        knees: (1 + R,) knees in the bin.
+        confidence: sum of the largest probabilities of the sample's own knees.
+        patients: of the sample.
     """
-    knees = GradedKnees.checked(truth, predicted, None, patients)
-    if len(words) != len(knees.truth):
-        raise InvalidPredictions(
-            "words", f"{len(words)} words for {len(knees.truth)} knees", "Give one for each knee."
-        )
-    bootstrap = PatientBootstrap(knees.patient_count, len(knees.truth), resamples, seed)
-    kinds = list(dict.fromkeys(words))
-    word_index = np.array([kinds.index(word) for word in words])
-    correct = knees.truth == knees.predicted
-    sums = np.zeros((knees.patient_count, len(kinds), 2))
-    np.add.at(
-        sums, (knees.patients, word_index), np.stack([np.ones(len(word_index)), correct], axis=1)
-    )
-    drawn = bootstrap(lambda counts: np.einsum("rp,pkc->rkc", counts, sums, optimize=True))
-    return tuple(
-        BandScore(word, int(in_it[0]), share(right, in_it, knees.patient_count))
-        for word, (in_it, right) in zip(kinds, np.moveaxis(drawn, 0, 2), strict=True)
-    )
+    found = share(right, knees, patients)
+    if math.isnan(found.low):
+        return found
+    count = float(knees[0])
+    reason = ""
+    if count < LEAST_IN_BIN:
+        reason = f"too few knees in the bin: {count:.0f}"
+    for expected, what in ((count - confidence, "wrong"), (confidence, "right")):
+        if not reason and expected < LEAST_EXPECTED:
+            reason = f"too few knees expected to be {what}: {expected:.1f}"
+    return Estimate.without_interval(found.value, reason) if reason else found
 
 
 def _plain(

@@ -7,7 +7,7 @@ area under it is their mean over all shares: small where doubt and error go toge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from kellgren.arrays import Float64Array, Mask
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
-from kellgren.evaluation.draws import around
+from kellgren.evaluation.draws import around, too_few
 from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees
 
@@ -102,8 +102,11 @@ def selective(
     if knees.probabilities is not None:
         order = np.argsort(-knees.probabilities.max(axis=1), kind="stable")
         wrong, whose = (~right[order]).astype(np.float64), knees.patients[order]
-        found = around(bootstrap(lambda counts: _area(counts[:, whose], wrong)), count)
-        area = Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+        found = _around(
+            bootstrap(lambda counts: _area(counts[:, whose], wrong)), count, too_few(total[0])
+        )
+        low, high = np.clip([found.low, found.high], 0.0, 1.0)  # nan stays
+        area = Estimate(found.value, float(low), float(high), found.reason)
         ranks = np.arange(1, len(wrong) + 1)
         curve = (ranks / len(wrong), np.cumsum(wrong) / ranks)
     return Selective(
@@ -113,11 +116,75 @@ def selective(
         right=share(correct, total, count),
         right_named=share(kept_right, kept, count),
         right_unnamed=share(correct - kept_right, total - kept, count),
-        gain=around(gain, count),
+        gain=_around(
+            gain, count, too_few(kept[0], "named") or too_few(total[0] - kept[0], "not named")
+        ),
         area=area,
         kept=curve[0],
         wrong=curve[1],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BandScore:
+    """How often the grade is right among the knees that bear one word for their certainty."""
+
+    word: str
+    knees: int
+    accuracy: Estimate  # nan without such knees
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {"word": self.word, "knees": self.knees, "accuracy": self.accuracy.to_dict()}
+
+
+def score_words(
+    truth: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    words: Sequence[str],
+    patients: Iterable[object],
+    *,
+    resamples: int = 2000,
+    seed: int = 42,
+) -> tuple[BandScore, ...]:
+    """Accuracy among the knees of each word, in the words' first order; arguments as in `score`.
+
+    Args:
+        truth: (N,) integers 0..4.
+        predicted: (N,) integers 0..4.
+        words: N words, one a knee.
+        patients: N identifiers.
+        resamples: of the patients.
+        seed: of the draws.
+
+    Raises:
+        InvalidPredictions: an argument is empty, out of range or of another length.
+    """
+    knees = GradedKnees.checked(truth, predicted, None, patients)
+    if len(words) != len(knees.truth):
+        raise InvalidPredictions(
+            "words", f"{len(words)} words for {len(knees.truth)} knees", "Give one for each knee."
+        )
+    bootstrap = PatientBootstrap(knees.patient_count, len(knees.truth), resamples, seed)
+    kinds = list(dict.fromkeys(words))
+    word_index = np.array([kinds.index(word) for word in words])
+    correct = knees.truth == knees.predicted
+    sums = np.zeros((knees.patient_count, len(kinds), 2))
+    np.add.at(
+        sums, (knees.patients, word_index), np.stack([np.ones(len(word_index)), correct], axis=1)
+    )
+    drawn = bootstrap(lambda counts: np.einsum("rp,pkc->rkc", counts, sums, optimize=True))
+    return tuple(
+        BandScore(word, int(in_it[0]), share(right, in_it, knees.patient_count))
+        for word, (in_it, right) in zip(kinds, np.moveaxis(drawn, 0, 2), strict=True)
+    )
+
+
+def _around(values: Float64Array, patients: int, reason: str) -> Estimate:
+    """As `around`, but for a reason why there is no interval."""
+    if reason:
+        return Estimate.without_interval(float(values[0]), reason)
+    return around(values, patients)
 
 
 def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:

@@ -154,6 +154,8 @@ def _probabilities(report: Report) -> str:
         f" {html_tables.interval(scores.overconfidence, html_tables.signed)})."
         " On the dashed line, grades given with probability p are right in p of the knees."
     )
+    if any(it.accuracy.reason for it in scores.reliability):
+        lead += " A point without a bar: too few knees, or too few right or wrong, for an interval."
     return section(
         "Does the certainty hold?",
         plots.reliability(scores),
@@ -226,12 +228,15 @@ def _maps(report: Report) -> str:
     maps = report.map_test
     if maps is None:
         return ""
+    bounds = f"95 % interval {html_tables.interval(maps.gain, html_tables.signed)}"
+    if maps.gain.reason:
+        bounds = f"no interval: {maps.gain.reason}"
     lead = (
         f"{len(maps.knees)} of the knees, some of each predicted grade, blurred away from where"
         f" {escape(report.model)} saw most evidence (deletion), and brought back in the same order"
         " (insertion), against a random map. The map is better than the random one on"
         f" {maps.better} of {len(maps.knees)}; gain {maps.gain.value:+.3f}"
-        f" (95 % interval {html_tables.interval(maps.gain) or '-'}). Without evidence a knee looks"
+        f" ({escape(bounds)}). Without evidence a knee looks"
         " like grade 0: for that grade only insertion tells."
     )
     return section(

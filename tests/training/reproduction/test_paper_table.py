@@ -262,7 +262,7 @@ def test_a_knee_that_a_run_lacks_is_named(made: Path, capsys: pytest.CaptureFixt
     assert "1 test knees are left out, for not every network predicted them: 9500001R.png" in (
         " ".join(said.err.split())
     )
-    assert said.out.startswith("9 test knees, 5 patients")
+    assert said.out.startswith("19 test knees, 10 patients")
     assert "9500001R.png" in (made / "report" / "report.html").read_text()
 
 

@@ -12,6 +12,7 @@ from command_line import kellgren
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.matching import Label, Labels
 from kellgren.errors import BundleError, InvalidPredictions
+from kellgren.evaluation import score
 from kellgren.grades import Grade, Side
 from kellgren.grading.bundle import Bundle, open_bundle, write_bundle
 from kellgren.grading.grade_sets import fit_grade_sets
@@ -63,6 +64,12 @@ def test_the_command_writes_sets_and_leaves_the_networks(
     fitted = open_bundle(tmp_path / "new")
     assert fitted.card.files == bundle.card.files
     known = held_out(bundle, labels_of(knees), oof)
+    scored = score(
+        known.labels, known.probabilities.argmax(axis=1), known.probabilities, known.patients
+    )
+    told = fitted.card.out_of_fold
+    assert told["qwk"] == pytest.approx(scored.qwk.to_dict())
+    assert told["reliability"] == scored.to_dict()["reliability"]
     expected = fit_grade_sets(known.probabilities, known.labels, known.patients)
     assert fitted.card.grade_sets == expected
     assert fitted.card.naming == fit_naming(known)

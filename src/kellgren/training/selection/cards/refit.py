@@ -1,4 +1,4 @@
-"""A bundle that is there gets its grade sets and rule of naming anew; its networks stay."""
+"""A bundle that is there gets scores, grade sets and rule of naming anew; its networks stay."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from kellgren.arrays import Distributions
+from kellgren.arrays import Distributions, GradeArray
 from kellgren.data.matching import Labels, match
 from kellgren.data.predictions import read_predictions
 from kellgren.errors import BundleError, InvalidPredictions
-from kellgren.evaluation import MatchedKnees
+from kellgren.evaluation import Grades, MatchedKnees, compare, score
 from kellgren.grading.bundle import Bundle, write_bundle
+from kellgren.grading.card import Card
 from kellgren.grading.naming import HeldOut
-from kellgren.training.selection.cards.fitted_card import with_sets
+from kellgren.training.selection.cards.fitted_card import certainty_shares, with_sets
 
 PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
 """Tables in a bundle: its knees out of fold, read alone and with the contralateral knee."""
 
 
 def refitted(bundle: Bundle, labels: Labels, members: Path | None, folder: Path) -> Bundle:
-    """Write a bundle anew with sets and rule fitted on its own table of knees out of fold.
+    """Write a bundle anew: scores, sets and rule from its own tables of knees out of fold.
 
     Networks and tables are copied to the byte; only the card differs.
 
@@ -52,7 +53,52 @@ def refitted(bundle: Bundle, labels: Labels, members: Path | None, folder: Path)
         for name in card.files:
             files[name] = Path(temporary) / name
             shutil.copyfile(bundle.path(name), files[name])
-        return write_bundle(with_sets(card, alone, paired), files, folder)
+        scored = with_scores(bundle, labels)
+        return write_bundle(with_sets(scored, alone, paired), files, folder)
+
+
+def with_scores(bundle: Bundle, labels: Labels) -> Card:
+    """The bundle's card with the scores of its tables, their intervals as they are made now.
+
+    Args:
+        bundle: with ``out_of_fold.csv``; without the paired table, its scores stay.
+        labels: of the knees.
+
+    Raises:
+        BundleError: the bundle lacks a table.
+        InvalidPredictions: a table does not fit the labels, or both tell of different knees.
+    """
+    card = bundle.card
+    single = _matched(bundle, PREDICTIONS, labels)
+    scores = {"out_of_fold": {**card.out_of_fold, **_scores(single)}}
+    if card.out_of_fold_paired is not None and PAIRED in card.files:
+        both = _matched(bundle, PAIRED, labels)
+        if not np.array_equal(single.labels, both.labels):
+            raise InvalidPredictions(
+                PAIRED, f"tells of other knees than {PREDICTIONS}", "Build the bundle anew."
+            )
+        this, other = (Grades(_graded(knees)) for knees in (both, single))
+        compared = compare(both.truth, this, other, both.patients, permutations=1).metrics
+        told = card.out_of_fold_paired["gain"]
+        gained = {key: compared[key].difference.to_dict() for key in told if key in compared}
+        scores["out_of_fold_paired"] = {
+            **card.out_of_fold_paired,
+            **_scores(both),
+            "gain": {**told, **gained},
+        }
+    return card.model_copy(update=scores)
+
+
+def _scores(knees: MatchedKnees) -> dict[str, object]:
+    shares = _probabilities(knees)
+    held = HeldOut.of(shares, knees.truth, knees.patients)
+    scored = score(knees.truth, _graded(knees), shares, knees.patients)
+    return {**scored.to_dict(), **certainty_shares(held)}
+
+
+def _graded(knees: MatchedKnees) -> GradeArray:
+    """The most probable grades, whether they are named or not."""
+    return np.asarray(_probabilities(knees).argmax(axis=1), np.int64)
 
 
 def held_out(
@@ -72,9 +118,7 @@ def held_out(
     """
     knees = _matched(bundle, table, labels)
     votes = None if members is None else _votes(bundle, labels, members)
-    if knees.probabilities is None:
-        raise InvalidPredictions(table, "has no probabilities", "Write it anew with kellgren.")
-    return HeldOut.of(_normal(knees.probabilities), knees.truth, knees.patients, votes)
+    return HeldOut.of(_probabilities(knees), knees.truth, knees.patients, votes)
 
 
 def _matched(bundle: Bundle, table: str, labels: Labels) -> MatchedKnees:
@@ -84,7 +128,14 @@ def _matched(bundle: Bundle, table: str, labels: Labels) -> MatchedKnees:
             f"has no {table}, on which its sets could be fitted",
             "Build it anew from its runs with kellgren bundle build",
         )
-    return match(read_predictions(bundle.path(table)), labels)
+    knees = match(read_predictions(bundle.path(table)), labels)
+    if knees.probabilities is None:
+        raise InvalidPredictions(table, "has no probabilities", "Write it anew with kellgren.")
+    return knees
+
+
+def _probabilities(knees: MatchedKnees) -> Distributions:
+    return _normal(np.asarray(knees.probabilities))
 
 
 def _votes(bundle: Bundle, labels: Labels, folder: Path) -> Distributions:
