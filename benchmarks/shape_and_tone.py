@@ -1,11 +1,13 @@
 """How many knees keep their grade when the same picture comes in another shape or tone.
 
-    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD] [--csv F]
+    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD]
+                                        [--share 0/2] [--csv FILE ...]
 
 Each knee is graded as it was published; then it is written again with other pixels, depth, borders
 or tone, as people's files are, and graded anew. What is compared is the answer to the same kind of
 file without the fault: a refusal counts as a change. ``--csv`` keeps each knee's answer to each
-variant, and goes on with what is not in it yet.
+variant, and goes on with what is not in it yet. Processes that each take a ``--share`` of the knees
+write a file each; all of them named together are reported together.
 """
 
 from __future__ import annotations
@@ -186,12 +188,14 @@ VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
 
 
 def answer(ensemble: Ensemble, data: bytes, side: Side) -> str:
-    """The grade, or why there is none."""
+    """The grade and its certainty, or why there is none."""
     try:
         readings = ensemble.read(data, side)
     except KellgrenError as error:
         return error.problem
-    return str(int(readings[0].grade)) if len(readings) == 1 else f"{len(readings)} knees"
+    if len(readings) != 1:
+        return f"not one knee but {len(readings)}"
+    return f"{int(readings[0].grade)} {readings[0].certainty}"
 
 
 def interval(good: int, of: int) -> tuple[float, float]:
@@ -207,7 +211,8 @@ def main() -> None:
     words.add_argument("--data", type=Path, required=True)
     words.add_argument("--knees", type=int, default=300)
     words.add_argument("--only", default="", help="variants whose names contain one of these words")
-    words.add_argument("--csv", type=Path, default=Path("shape_and_tone.csv"))
+    words.add_argument("--share", default="0/1", help="which of how many shares of the knees")
+    words.add_argument("--csv", type=Path, nargs="+", default=[Path("shape_and_tone.csv")])
     given = words.parse_args()
     wanted = [word for word in given.only.split(",") if word]
     variants = {
@@ -217,17 +222,19 @@ def main() -> None:
     }
     knees = for_training(index(given.data), given.data)
     drawn = np.random.default_rng(15).choice(len(knees), given.knees, replace=False)
-    rows = answered(given.csv)
-    done = {row["knee"] for row in rows}
-    waiting = [knees[place] for place in drawn if knees[place].image.name not in done]
-    with given.csv.open("a", newline="") as stream:
+    first, step = map(int, given.share.split("/"))
+    done = {row["knee"] for path in given.csv for row in answered(path)}
+    waiting = [knees[place] for place in drawn[first::step]]
+    waiting = [knee for knee in waiting if knee.image.name not in done]
+    is_new = not answered(given.csv[0])
+    with given.csv[0].open("a", newline="") as stream:
         table = csv.DictWriter(stream, ("knee", *REFERENCES, *variants))
-        if not done:
+        if is_new:
             table.writeheader()
         for row in answers(waiting, variants):
             table.writerow(row)
             stream.flush()
-    rows = answered(given.csv)
+    rows = [row for path in given.csv for row in answered(path)]
     for name in REFERENCES:
         report(f"{name}, against unchanged", [(row["unchanged"], row[name]) for row in rows])
     for name, (reference, _) in variants.items():
@@ -267,18 +274,25 @@ def answers(
 
 
 def report(name: str, pairs: list[tuple[str, str]]) -> None:
-    """One line: the share of grades kept with its interval, and what else became of them."""
-    graded = [(one, other) for one, other in pairs if one.isdigit()]
-    kept = sum(one == other for one, other in graded)
-    refused = Counter(other[:60] for _, other in graded if not other.isdigit())
-    far = sum(other.isdigit() and abs(int(one) - int(other)) > 1 for one, other in graded)
-    low, high = interval(kept, len(graded))
+    """The share of grades kept with its interval, what became of the others, how sure they were."""
+    answered_both = [(one.split(), other) for one, other in pairs if is_graded(one)]
+    changed = [(*one, other) for one, other in answered_both if one[0] != other.split()[0]]
+    kept, tried = len(answered_both) - len(changed), len(answered_both)
+    refused = Counter(other[:60] for *_, other in changed if not is_graded(other))
+    far = sum(is_graded(other) and abs(int(one) - int(other[0])) > 1 for one, _, other in changed)
+    low, high = interval(kept, tried)
     print(
-        f"{name:<42} {kept:>4} of {len(graded):<4} {kept / len(graded):6.1%} "
-        f"({low:.1%} to {high:.1%}), {far} by two grades or more, {sum(refused.values())} refused"
+        f"{name:<42} {kept:>4} of {tried:<4} {kept / tried:6.1%} "
+        f"({low:.1%} to {high:.1%}), {far} by two grades or more, {sum(refused.values())} refused; "
+        f"changed had been {dict(Counter(sure for _, sure, _ in changed))}"
     )
     for reason, count in refused.most_common(3):
         print(f"{'':<42} {count:>4} refused: {reason}")
+
+
+def is_graded(text: str) -> bool:
+    """Whether an answer is a grade with its certainty."""
+    return text[0].isdigit()
 
 
 if __name__ == "__main__":
