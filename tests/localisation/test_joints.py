@@ -23,9 +23,9 @@ from kellgren.knee import Plane
 from kellgren.localisation.border import without_border
 from kellgren.localisation.film import DetectedKnee, find_joints, find_knees
 from kellgren.localisation.knee_detector import Localiser
+from kellgren.localisation.laterality import side_statements
 from kellgren.localisation.picture_gate import PictureGate
 from kellgren.localisation.picture_scores import Scores
-from kellgren.localisation.laterality import side_statements
 from kellgren.output.dicom.common import outline
 from kellgren.output.dicom.source import Source
 from kellgren.reading import FilmReadings
