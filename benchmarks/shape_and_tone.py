@@ -69,10 +69,19 @@ def twelve_bits(knee: Grey) -> Words:
     return (knee.astype(np.uint16) * 12) + 300
 
 
-def resized(knee: Grey, width: float, height: float) -> Grey:
+def resized(
+    knee: Grey, width: float, height: float, kernel: Image.Resampling = Image.Resampling.LANCZOS
+) -> Grey:
     rows, columns = knee.shape
     size = (round(columns * width), round(rows * height))
-    return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(knee).resize(size, kernel))
+
+
+def spaced(knee: Grey, made: Grey, keyword: str) -> bytes:
+    """Under a header that says how large its pixels became: one of 0.2 mm was as wide as high."""
+    (rows, columns), (height, width) = knee.shape, made.shape
+    spacing = [f"{0.2 * rows / height:.6g}", f"{0.2 * columns / width:.6g}"]
+    return dicom(made, 8, **{keyword: spacing})
 
 
 def labelled(knee: Grey, size: int) -> Words:
@@ -146,13 +155,17 @@ REFERENCES: dict[str, Callable[[Grey], bytes]] = {
 }
 """The same knee in files without any fault, which the variants are compared with."""
 VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
-    "rows half as many, PixelSpacing": (
+    "rows half as many, Lanczos, PixelSpacing": (
         BYTES,
-        lambda k: dicom(resized(k, 1, 0.5), 8, PixelSpacing=["0.4", "0.2"]),
+        lambda k: spaced(k, resized(k, 1, 0.5), "PixelSpacing"),
+    ),
+    "rows half as many, averaged, PixelSpacing": (  # as pixels twice as high collect the rays
+        BYTES,
+        lambda k: spaced(k, resized(k, 1, 0.5, Image.Resampling.BOX), "PixelSpacing"),
     ),
     "columns 3/2 as many, ImagerPixelSpacing": (
         BYTES,
-        lambda k: dicom(resized(k, 1.5, 1), 8, ImagerPixelSpacing=["0.3", "0.2"]),
+        lambda k: spaced(k, resized(k, 1.5, 1), "ImagerPixelSpacing"),
     ),
     "rows 5/4 as many, PixelAspectRatio": (
         BYTES,
