@@ -233,6 +233,8 @@ def main() -> None:
         for name, variant in VARIANTS.items()
         if not wanted or any(word in name for word in wanted)
     }
+    needed = {reference for reference, _ in variants.values()} if wanted else set(REFERENCES)
+    references = {name: make for name, make in REFERENCES.items() if name in needed}
     knees = for_training(index(given.data), given.data)
     drawn = np.random.default_rng(15).choice(len(knees), given.knees, replace=False)
     first, step = map(int, given.share.split("/"))
@@ -241,14 +243,14 @@ def main() -> None:
     waiting = [knee for knee in waiting if knee.image.name not in done]
     is_new = not answered(given.csv[0])
     with given.csv[0].open("a", newline="") as stream:
-        table = csv.DictWriter(stream, ("knee", *REFERENCES, *variants))
+        table = csv.DictWriter(stream, ("knee", *references, *variants))
         if is_new:
             table.writeheader()
-        for row in answers(waiting, variants):
+        for row in answers(waiting, references | {n: make for n, (_, make) in variants.items()}):
             table.writerow(row)
             stream.flush()
     rows = [row for path in given.csv for row in answered(path)]
-    for name in REFERENCES:
+    for name in references if "unchanged" in references else ():
         report(f"{name}, against unchanged", [(row["unchanged"], row[name]) for row in rows])
     for name, (reference, _) in variants.items():
         report(name, [(row[reference], row[name]) for row in rows])
@@ -263,9 +265,9 @@ def answered(path: Path) -> list[dict[str, str]]:
 
 
 def answers(
-    knees: list[Knee], variants: dict[str, tuple[str, Callable[[Grey], bytes]]]
+    knees: list[Knee], made: dict[str, Callable[[Grey], bytes]]
 ) -> Iterator[dict[str, str]]:
-    """Each knee's answers by variant; crops that come out equal to 16 bits are graded once."""
+    """Each knee's answers by file; crops that come out equal to 16 bits are graded once."""
     ensemble = Ensemble.default(threads=1, pair=False)
     examine, known = ensemble.panel.examine, dict[bytes, PanelOutput]()
 
@@ -281,7 +283,6 @@ def answers(
         known.clear()
         with Image.open(knee.image) as picture:
             pixels = np.asarray(picture.convert("L"))
-        made = REFERENCES | {name: make for name, (_, make) in variants.items()}
         row = {name: answer(ensemble, make(pixels), knee.side) for name, make in made.items()}
         yield {"knee": knee.image.name, **row}
 
