@@ -251,9 +251,14 @@ def main() -> None:
             stream.flush()
     rows = [row for path in given.csv for row in answered(path)]
     for name in references if "unchanged" in references else ():
-        report(f"{name}, against unchanged", [(row["unchanged"], row[name]) for row in rows])
+        report(f"{name}, against unchanged", together(rows, "unchanged", name))
     for name, (reference, _) in variants.items():
-        report(name, [(row[reference], row[name]) for row in rows])
+        report(name, together(rows, reference, name))
+
+
+def together(rows: list[dict[str, str]], one: str, other: str) -> list[tuple[str, str]]:
+    """Both answers of the knees that have both."""
+    return [(row[one], row[other]) for row in rows if row.get(one) and row.get(other)]
 
 
 def answered(path: Path) -> list[dict[str, str]]:
@@ -292,6 +297,9 @@ def report(name: str, pairs: list[tuple[str, str]]) -> None:
     answered_both = [(one.split(), other) for one, other in pairs if is_graded(one)]
     changed = [(*one, other) for one, other in answered_both if one[0] != other.split()[0]]
     kept, tried = len(answered_both) - len(changed), len(answered_both)
+    if not tried:
+        print(f"{name:<42} no knee yet")
+        return
     refused = Counter(other[:60] for *_, other in changed if not is_graded(other))
     far = sum(is_graded(other) and abs(int(one) - int(other[0])) > 1 for one, _, other in changed)
     low, high = interval(kept, tried)
