@@ -1,11 +1,13 @@
 """How many knees keep their grade when the same picture comes in another shape or tone.
 
-    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD] [--csv F]
+    python benchmarks/shape_and_tone.py --data kneeKL299 [--knees 300] [--only WORD,WORD]
+                                        [--share 0/2] [--csv FILE ...]
 
 Each knee is graded as it was published; then it is written again with other pixels, depth, borders
 or tone, as people's files are, and graded anew. What is compared is the answer to the same kind of
 file without the fault: a refusal counts as a change. ``--csv`` keeps each knee's answer to each
-variant, and goes on with what is not in it yet.
+variant, and goes on with what is not in it yet. Processes that each take a ``--share`` of the knees
+write a file each; all of them named together are reported together.
 """
 
 from __future__ import annotations
@@ -67,10 +69,19 @@ def twelve_bits(knee: Grey) -> Words:
     return (knee.astype(np.uint16) * 12) + 300
 
 
-def resized(knee: Grey, width: float, height: float) -> Grey:
+def resized(
+    knee: Grey, width: float, height: float, kernel: Image.Resampling = Image.Resampling.LANCZOS
+) -> Grey:
     rows, columns = knee.shape
     size = (round(columns * width), round(rows * height))
-    return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(knee).resize(size, kernel))
+
+
+def spaced(knee: Grey, made: Grey, keyword: str) -> bytes:
+    """Under a header that says how large its pixels became: one of 0.2 mm was as wide as high."""
+    (rows, columns), (height, width) = knee.shape, made.shape
+    spacing = [f"{0.2 * rows / height:.6g}", f"{0.2 * columns / width:.6g}"]
+    return dicom(made, 8, **{keyword: spacing})
 
 
 def labelled(knee: Grey, size: int) -> Words:
@@ -144,13 +155,17 @@ REFERENCES: dict[str, Callable[[Grey], bytes]] = {
 }
 """The same knee in files without any fault, which the variants are compared with."""
 VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
-    "rows half as many, PixelSpacing": (
+    "rows half as many, Lanczos, PixelSpacing": (
         BYTES,
-        lambda k: dicom(resized(k, 1, 0.5), 8, PixelSpacing=["0.4", "0.2"]),
+        lambda k: spaced(k, resized(k, 1, 0.5), "PixelSpacing"),
+    ),
+    "rows half as many, averaged, PixelSpacing": (  # as pixels twice as high collect the rays
+        BYTES,
+        lambda k: spaced(k, resized(k, 1, 0.5, Image.Resampling.BOX), "PixelSpacing"),
     ),
     "columns 3/2 as many, ImagerPixelSpacing": (
         BYTES,
-        lambda k: dicom(resized(k, 1.5, 1), 8, ImagerPixelSpacing=["0.3", "0.2"]),
+        lambda k: spaced(k, resized(k, 1.5, 1), "ImagerPixelSpacing"),
     ),
     "rows 5/4 as many, PixelAspectRatio": (
         BYTES,
@@ -186,12 +201,14 @@ VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
 
 
 def answer(ensemble: Ensemble, data: bytes, side: Side) -> str:
-    """The grade, or why there is none."""
+    """The grade and its certainty, or why there is none."""
     try:
         readings = ensemble.read(data, side)
     except KellgrenError as error:
         return error.problem
-    return str(int(readings[0].grade)) if len(readings) == 1 else f"{len(readings)} knees"
+    if len(readings) != 1:
+        return f"not one knee but {len(readings)}"
+    return f"{int(readings[0].grade)} {readings[0].certainty}"
 
 
 def interval(good: int, of: int) -> tuple[float, float]:
@@ -207,7 +224,8 @@ def main() -> None:
     words.add_argument("--data", type=Path, required=True)
     words.add_argument("--knees", type=int, default=300)
     words.add_argument("--only", default="", help="variants whose names contain one of these words")
-    words.add_argument("--csv", type=Path, default=Path("shape_and_tone.csv"))
+    words.add_argument("--share", default="0/1", help="which of how many shares of the knees")
+    words.add_argument("--csv", type=Path, nargs="+", default=[Path("shape_and_tone.csv")])
     given = words.parse_args()
     wanted = [word for word in given.only.split(",") if word]
     variants = {
@@ -215,23 +233,32 @@ def main() -> None:
         for name, variant in VARIANTS.items()
         if not wanted or any(word in name for word in wanted)
     }
+    needed = {reference for reference, _ in variants.values()} if wanted else set(REFERENCES)
+    references = {name: make for name, make in REFERENCES.items() if name in needed}
     knees = for_training(index(given.data), given.data)
     drawn = np.random.default_rng(15).choice(len(knees), given.knees, replace=False)
-    rows = answered(given.csv)
-    done = {row["knee"] for row in rows}
-    waiting = [knees[place] for place in drawn if knees[place].image.name not in done]
-    with given.csv.open("a", newline="") as stream:
-        table = csv.DictWriter(stream, ("knee", *REFERENCES, *variants))
-        if not done:
+    first, step = map(int, given.share.split("/"))
+    done = {row["knee"] for path in given.csv for row in answered(path)}
+    waiting = [knees[place] for place in drawn[first::step]]
+    waiting = [knee for knee in waiting if knee.image.name not in done]
+    is_new = not answered(given.csv[0])
+    with given.csv[0].open("a", newline="") as stream:
+        table = csv.DictWriter(stream, ("knee", *references, *variants))
+        if is_new:
             table.writeheader()
-        for row in answers(waiting, variants):
+        for row in answers(waiting, references | {n: make for n, (_, make) in variants.items()}):
             table.writerow(row)
             stream.flush()
-    rows = answered(given.csv)
-    for name in REFERENCES:
-        report(f"{name}, against unchanged", [(row["unchanged"], row[name]) for row in rows])
+    rows = [row for path in given.csv for row in answered(path)]
+    for name in references if "unchanged" in references else ():
+        report(f"{name}, against unchanged", together(rows, "unchanged", name))
     for name, (reference, _) in variants.items():
-        report(name, [(row[reference], row[name]) for row in rows])
+        report(name, together(rows, reference, name))
+
+
+def together(rows: list[dict[str, str]], one: str, other: str) -> list[tuple[str, str]]:
+    """Both answers of the knees that have both."""
+    return [(row[one], row[other]) for row in rows if row.get(one) and row.get(other)]
 
 
 def answered(path: Path) -> list[dict[str, str]]:
@@ -243,9 +270,9 @@ def answered(path: Path) -> list[dict[str, str]]:
 
 
 def answers(
-    knees: list[Knee], variants: dict[str, tuple[str, Callable[[Grey], bytes]]]
+    knees: list[Knee], made: dict[str, Callable[[Grey], bytes]]
 ) -> Iterator[dict[str, str]]:
-    """Each knee's answers by variant; crops that come out equal to 16 bits are graded once."""
+    """Each knee's answers by file; crops that come out equal to 16 bits are graded once."""
     ensemble = Ensemble.default(threads=1, pair=False)
     examine, known = ensemble.panel.examine, dict[bytes, PanelOutput]()
 
@@ -261,24 +288,33 @@ def answers(
         known.clear()
         with Image.open(knee.image) as picture:
             pixels = np.asarray(picture.convert("L"))
-        made = REFERENCES | {name: make for name, (_, make) in variants.items()}
         row = {name: answer(ensemble, make(pixels), knee.side) for name, make in made.items()}
         yield {"knee": knee.image.name, **row}
 
 
 def report(name: str, pairs: list[tuple[str, str]]) -> None:
-    """One line: the share of grades kept with its interval, and what else became of them."""
-    graded = [(one, other) for one, other in pairs if one.isdigit()]
-    kept = sum(one == other for one, other in graded)
-    refused = Counter(other[:60] for _, other in graded if not other.isdigit())
-    far = sum(other.isdigit() and abs(int(one) - int(other)) > 1 for one, other in graded)
-    low, high = interval(kept, len(graded))
+    """The share of grades kept with its interval, what became of the others, how sure they were."""
+    answered_both = [(one.split(), other) for one, other in pairs if is_graded(one)]
+    changed = [(*one, other) for one, other in answered_both if one[0] != other.split()[0]]
+    kept, tried = len(answered_both) - len(changed), len(answered_both)
+    if not tried:
+        print(f"{name:<42} no knee yet")
+        return
+    refused = Counter(other[:60] for *_, other in changed if not is_graded(other))
+    far = sum(is_graded(other) and abs(int(one) - int(other[0])) > 1 for one, _, other in changed)
+    low, high = interval(kept, tried)
     print(
-        f"{name:<42} {kept:>4} of {len(graded):<4} {kept / len(graded):6.1%} "
-        f"({low:.1%} to {high:.1%}), {far} by two grades or more, {sum(refused.values())} refused"
+        f"{name:<42} {kept:>4} of {tried:<4} {kept / tried:6.1%} "
+        f"({low:.1%} to {high:.1%}), {far} by two grades or more, {sum(refused.values())} refused; "
+        f"changed had been {dict(Counter(sure for _, sure, _ in changed))}"
     )
     for reason, count in refused.most_common(3):
         print(f"{'':<42} {count:>4} refused: {reason}")
+
+
+def is_graded(text: str) -> bool:
+    """Whether an answer is a grade with its certainty."""
+    return text[0].isdigit()
 
 
 if __name__ == "__main__":

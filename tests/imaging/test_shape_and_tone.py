@@ -79,6 +79,18 @@ def test_pixels_are_made_square_whichever_way_they_are_not(
 
 
 @pytest.mark.parametrize(
+    ("rows", "ratio", "is_coarse"), [(0.5, [2, 1], True), (0.6, [5, 3], False)]
+)
+def test_pixels_twice_as_high_as_wide_are_said_to_miss_detail(
+    knee: np.ndarray, rows: float, ratio: list[int], *, is_coarse: bool
+) -> None:
+    read = dicom(squeezed(knee, rows, 1), **full_range(8), PixelAspectRatio=ratio)
+
+    (warning,) = read.warnings
+    assert ("detail is missing" in warning) is is_coarse
+
+
+@pytest.mark.parametrize(
     "elements",
     [
         {},

@@ -23,7 +23,7 @@ from kellgren.file_names import patient_and_side
 from kellgren.imaging.evidence import SideStatement, agree
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane, Region
-from kellgren.localisation import film
+from kellgren.localisation import candidates
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut
 from kellgren.localisation.film import DetectedKnee, find_knees
@@ -89,10 +89,10 @@ def test_what_is_hardly_a_knee_has_no_say_in_which_way_round_the_film_is(
     region, features = Region((50.0, 50.0), 40.0), np.zeros(48, np.float32)
     knee = Detection(region, 0.76, 0.5, 0.99, features)
     chance = Detection(region, 0.36, 0.5, 0.02, features)
-    assert film._trusted([knee, chance], localiser) == [knee]
-    assert film._trusted([chance], localiser) == [chance]
-    assert film._inverted([knee]) == pytest.approx(0.99)
-    assert film._inverted([]) == 0
+    assert candidates._trusted([knee, chance], localiser) == [knee]
+    assert candidates._trusted([chance], localiser) == [chance]
+    assert candidates._inverted([knee]) == pytest.approx(0.99)
+    assert candidates._inverted([]) == 0
 
 
 def test_a_letter_taken_for_a_bright_knee_does_not_hide_that_the_film_is_inverted() -> None:

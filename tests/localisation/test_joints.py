@@ -24,6 +24,8 @@ from kellgren.localisation.border import without_border
 from kellgren.localisation.film import DetectedKnee, find_joints, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.laterality import side_statements
+from kellgren.localisation.picture_gate import PictureGate
+from kellgren.localisation.picture_scores import Scores
 from kellgren.output.dicom.common import outline
 from kellgren.output.dicom.source import Source
 from kellgren.reading import FilmReadings
@@ -241,6 +243,39 @@ def test_a_crop_padded_to_another_shape_is_still_a_crop(
     value: float, widths: Widths, localiser: Localiser
 ) -> None:
     crop_within(widths, value, localiser)
+
+
+def judged_by_the_gate(monkeypatch: pytest.MonkeyPatch) -> list[Plane]:
+    """What the gate is asked about from now on; its answers stay what they are."""
+    judged: list[Plane] = []
+    scores = PictureGate.scores
+
+    def noted(gate: PictureGate, knee: Plane) -> Scores:
+        judged.append(knee)
+        return scores(gate, knee)
+
+    monkeypatch.setattr(PictureGate, "scores", noted)
+    return judged
+
+
+@pytest.mark.parametrize("widths", [((0, 0), (0, 0)), ((36, 36), (36, 36)), ((0, 0), (60, 60))])
+def test_the_gate_judges_a_crop_once_padded_or_not(
+    widths: Widths, localiser: Localiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, knee = judged_by_the_gate(monkeypatch), read_radiograph(KNEE).pixels
+    joints(np.pad(knee, widths), localiser)
+
+    (once,) = judged
+    np.testing.assert_array_equal(once, knee)
+
+
+def test_the_gate_judges_each_of_two_knees_once(
+    both: Plane, localiser: Localiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = judged_by_the_gate(monkeypatch)
+    found = joints(np.pad(both, ((90, 60), (0, 0))), localiser)
+
+    assert len(judged) == len(found) == 2
 
 
 def test_knees_inside_a_frame_lie_where_they_are(both: Plane, localiser: Localiser) -> None:

@@ -12,6 +12,8 @@ TOLERANCE = 0.01
 """Ratio of height to width of a pixel, off 1, up to which it counts as square."""
 MOST_RATIO = 4.0
 """Ratio from which a file's statement is taken for a mistake."""
+COARSE_RATIO = 1.9
+"""Ratio from which the coarser direction misses detail that grades rest on."""
 _NAMES = ("as high as wide", "as wide as high")
 
 
@@ -36,9 +38,10 @@ def with_square_pixels(picture: Picture, ratio: float) -> Picture:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         width, height = _reduced(columns, rows, ratio)
     times, name = max((ratio, _NAMES[0]), (1 / ratio, _NAMES[1]))
+    missing = ", but detail is missing that may change the grade" if times >= COARSE_RATIO else ""
     picture.warnings.append(
         f"the pixels are {times:.3g} times {name}: resampled from {columns} x {rows} to "
-        f"{width} x {height}"
+        f"{width} x {height}{missing}"
     )
     film = Image.fromarray(np.ascontiguousarray(picture.pixels, dtype=np.float32))
     resampled = np.asarray(film.resize((width, height), Image.Resampling.LANCZOS))

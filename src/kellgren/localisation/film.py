@@ -13,12 +13,11 @@ from kellgren.grades import Side
 from kellgren.imaging.evidence import SideStatement
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import KneeCrop, Plane, Region
-from kellgren.localisation.border import without_border, without_margins
-from kellgren.localisation.candidates import candidates, is_knee
+from kellgren.localisation.border import Offset, without_border, without_margins
+from kellgren.localisation.candidates import ShownJoints, is_knee, is_uncut, shown_joints
 from kellgren.localisation.check import Check
 from kellgren.localisation.crop import cut_knee, whole_knee
 from kellgren.localisation.knee_detector import Detection, Localiser, is_whole
-from kellgren.localisation.labels import without_labels
 from kellgren.localisation.laterality import (
     both_for_one,
     check_side,
@@ -35,7 +34,6 @@ from kellgren.localisation.quality import (
     check_damage,
     check_exposure,
     check_header,
-    check_inversion,
     check_joints,
     check_knee,
     check_view,
@@ -45,7 +43,6 @@ from kellgren.localisation.quality import (
 
 FORCED = "refused, and graded only because that was forced"
 """Begins the warnings of a reading that a check refused."""
-_SURELY_INVERTED = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +124,10 @@ def find_joints(
         From the film's left to its right; a picture without a joint gives itself, refused.
     """
     film, offset = without_border(radiograph)
-    joints = _joints_within(film, statements, localiser)
-    if offset is None and all(joint.crop.region is not None for joint in joints):
-        bare, margin = without_margins(radiograph)
-        again = [] if margin is None else _joints_within(bare, statements, localiser)
-        if len(again) == 1 and again[0].crop.region is None and not again[0].refusal:
-            film, offset, joints = bare, margin, again
+    shown = shown_joints(film, localiser)
+    if offset is None:
+        film, offset, shown = _within_margins(film, shown, localiser)
+    joints = _joints_shown(film, shown, statements, localiser)
     if offset is None:
         return joints
     whole = Region((film.pixels.shape[1] / 2, film.pixels.shape[0] / 2), max(film.pixels.shape))
@@ -142,26 +137,42 @@ def find_joints(
     ]
 
 
-def _joints_within(
-    radiograph: Radiograph, statements: Sequence[SideStatement], localiser: Localiser
+def _within_margins(
+    film: Radiograph, shown: ShownJoints, localiser: Localiser
+) -> tuple[Radiograph, Offset | None, ShownJoints]:
+    """The crop inside a padded one, found before anything is judged; else what was given."""
+    unpadded = film, None, shown
+    if not shown.detections or any(is_uncut(d, film.pixels.shape) for d in shown.detections):
+        return unpadded
+    bare, margin = without_margins(film)
+    if margin is None:
+        return unpadded
+    inner = shown_joints(bare, localiser)
+    if len(inner.detections) != 1 or not is_uncut(inner.detections[0], bare.pixels.shape):
+        return unpadded
+    return (bare, margin, inner) if is_knee(inner.detections[0], localiser) else unpadded
+
+
+def _joints_shown(
+    radiograph: Radiograph,
+    shown: ShownJoints,
+    statements: Sequence[SideStatement],
+    localiser: Localiser,
 ) -> list[DetectedKnee]:
-    """The joints of a picture without a border."""
+    """The joints of a picture without a border, each judged once."""
     header = check_header(radiograph.header)
-    bare = without_labels(radiograph)
-    graded, detections, inversion = upright_grey(bare, localiser)
-    pixels = graded  # as the film shows it, labels included: letters are read
-    if bare is not radiograph.pixels:
-        is_turned_over = inversion.verdict == "warning"
-        pixels = np.float32(1) - radiograph.pixels if is_turned_over else radiograph.pixels
-    if not detections:
+    inversion = shown.inversion
+    # Letters are read on the film as it shows them.
+    is_turned_over = inversion.verdict == "warning"
+    pixels = np.float32(1) - radiograph.pixels if is_turned_over else radiograph.pixels
+    if not shown.detections:
         checks = (check_knee(None, localiser), inversion)
         whole = DetectedKnee(whole_knee(radiograph, Side.UNKNOWN), checks, 0.0)
         (knee,) = _sided(radiograph, pixels, [(whole, None)], statements)
         return [replace(knee, checks=(*header, *knee.checks))]
-    detections = sorted(candidates(detections, localiser), key=lambda d: d.region.centre[0])
     examined = [
-        (_examine(radiograph, graded, detection, localiser, inversion), detection)
-        for detection in detections
+        (_examine(radiograph, shown.pixels, detection, localiser, inversion), detection)
+        for detection in shown.detections
     ]
     sided = _sided(radiograph, pixels, examined, statements)
     return _together([replace(joint, checks=(*header, *joint.checks)) for joint in sided])
@@ -214,52 +225,6 @@ def _without_side(joint: DetectedKnee) -> DetectedKnee:
     check = Check("side", "warning", evidence)
     checks = tuple(check if own.name == "side" else own for own in joint.checks)
     return replace(joint, crop=replace(joint.crop, side=Side.UNKNOWN), checks=checks)
-
-
-def upright_grey(pixels: Plane, localiser: Localiser) -> tuple[Plane, list[Detection], Check]:
-    """Grey values with bright bone, the knees detected in them, and the check of inversion.
-
-    Detection runs on the negative too where a knee's bone seems dark, and where no knee is
-    detected: on a dark inverted film of low contrast, only the negative shows a knee.
-    """
-    detections = localiser.find(pixels)
-    trusted = _trusted(detections, localiser)
-    probability = _inverted(trusted)
-    if detections and all(detection.inverted < _SURELY_INVERTED for detection in trusted):
-        return pixels, detections, check_inversion(was_inverted=False, probability=probability)
-    turned = np.float32(1) - pixels
-    again = localiser.find(turned)
-    still = _inverted(_trusted(again, localiser))
-    if again and still <= _SURELY_INVERTED <= probability:
-        return turned, again, check_inversion(was_inverted=True, probability=probability)
-    if _shows_knee(again, localiser) and not _shows_knee(detections, localiser):
-        return turned, again, check_inversion(was_inverted=True, probability=1 - still)
-    if detections and probability < _SURELY_INVERTED:
-        return pixels, detections, check_inversion(was_inverted=False, probability=probability)
-    return pixels, detections, Check("inversion", "unknown", "bone may be dark or bright")
-
-
-def _trusted(detections: list[Detection], localiser: Localiser) -> list[Detection]:
-    """The confident detections; the two likeliest where none is confident."""
-    least = localiser.card.least_confidence
-    trusted = [detection for detection in detections if detection.confidence >= least]
-    return trusted or detections[:2]
-
-
-def _inverted(detections: list[Detection]) -> float:
-    """Probability that bone is dark, each detection counting by its confidence."""
-    weights = [detection.confidence for detection in detections]
-    if not sum(weights):
-        return 0.0
-    return float(np.average([detection.inverted for detection in detections], weights=weights))
-
-
-def _shows_knee(detections: list[Detection], localiser: Localiser) -> bool:
-    """Whether one of them passes the checks of knee and view, with bright bone."""
-    return any(
-        is_knee(detection, localiser) and detection.inverted <= 1 - _SURELY_INVERTED
-        for detection in detections
-    )
 
 
 def _examine(

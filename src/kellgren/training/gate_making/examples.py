@@ -12,8 +12,8 @@ from kellgren.arrays import Float32Array
 from kellgren.data.manifest import Knee
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane
+from kellgren.localisation.candidates import upright_grey
 from kellgren.localisation.crop import cut
-from kellgren.localisation.film import upright_grey
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.picture_gate import FeatureNetwork
 from kellgren.localisation.picture_scores import GRID

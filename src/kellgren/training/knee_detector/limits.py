@@ -10,7 +10,7 @@ import numpy as np
 from kellgren.data.manifest import Knee
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Region
-from kellgren.localisation.film import upright_grey
+from kellgren.localisation.candidates import upright_grey
 from kellgren.localisation.knee_detector import Detection, Localiser
 from kellgren.training.knee_detector.export import Judged
 from kellgren.training.knee_detector.film_maker import BoxedFrame, FilmMaker
