@@ -108,6 +108,7 @@ def show_naming(knees: HeldOut) -> None:
         grades = kept.probabilities.argmax(axis=1)
         scored = score(kept.labels, grades, kept.probabilities, kept.patients)
         print(f"calibration error, {name:<6}{scored.metrics['ece']}")
+        print(f"overconfidence, {name:<9}{scored.metrics['overconfidence']}")
     print(f"the same of a model that is calibrated, by chance alone: {chance_of_ece(knees)}")
 
 
@@ -147,7 +148,7 @@ def looks(knee: Knee) -> tuple[float, float]:
 
 
 def of_table(path: Path, labels: Labels) -> tuple[HeldOut, IntArray]:
-    """One network's knees out of fold, calibrated by other patients', and where their labels are."""
+    """One network's knees out of fold, calibrated by other patients'; where their labels are."""
     knees = match(read_predictions(path), labels)
     assert knees.probabilities is not None
     logits = np.log(np.maximum(knees.probabilities, 1e-6))
