@@ -295,7 +295,8 @@ def _add_local(table: Table, local: LocalCalibration) -> None:
     table.add_row("local credit", f"{data.credit}, {data.licence}")
     table.add_row("local limits", data.limits)
     shifts = ", ".join(f"{number:+.2f}" for number in shift.shifts)
-    table.add_row("thresholds", f"shifted by {shifts}; temperature {shift.temperature:.2f}")
+    whole = f"temperature {shift.temperature:.2f}, pull of the mean log-odds {shift.pull:+.2f}"
+    table.add_row("thresholds", f"shifted by {shifts}; {whole}")
     for key, name in _HEADLINES.items():
         before, after = (scores.get(key) for scores in (local.before, local.after))
         if before is not None and after is not None:
