@@ -1,9 +1,11 @@
 """What grade sets and unnamed grades are worth out of fold: coverage, size, gain, with intervals.
 
     python benchmarks/grade_sets.py --labels kneeKL299 --members results/oof
+    python benchmarks/grade_sets.py --labels kneeKL299 --table results/oof/inception-288.csv.gz
 
 Every knee is told by thresholds of other patients' knees, in ten parts; intervals resample
-patients. Knees are the bundle's own table out of fold.
+patients. Knees are the bundle's own table out of fold; with ``--table`` those of one network,
+whose temperature and biases are fitted to other patients' knees first, in the same parts.
 """
 
 from __future__ import annotations
@@ -22,8 +24,15 @@ from kellgren.evaluation import score, selective
 from kellgren.evaluation.bootstrap import PatientBootstrap, patient_indices
 from kellgren.evaluation.intervals import share
 from kellgren.grading.bundle import default_bundle, open_bundle
-from kellgren.grading.grade_sets import LEVELS, cross_fitted_sets, median_scores
+from kellgren.grading.calibration import fit_calibration
+from kellgren.grading.grade_sets import (
+    LEVELS,
+    cross_fitted_sets,
+    median_scores,
+    parts_of_patients,
+)
 from kellgren.grading.naming import HeldOut, cross_fitted_naming
+from kellgren.grading.voting import softmax
 from kellgren.training.selection.cards.refit import PREDICTIONS, held_out
 
 Scores = Callable[[Float64Array], Float64Array]
@@ -99,6 +108,7 @@ def show_naming(knees: HeldOut) -> None:
         grades = kept.probabilities.argmax(axis=1)
         scored = score(kept.labels, grades, kept.probabilities, kept.patients)
         print(f"calibration error, {name:<6}{scored.metrics['ece']}")
+        print(f"overconfidence, {name:<9}{scored.metrics['overconfidence']}")
     print(f"the same of a model that is calibrated, by chance alone: {chance_of_ece(knees)}")
 
 
@@ -137,21 +147,39 @@ def looks(knee: Knee) -> tuple[float, float]:
     return float(bright.mean()), float(np.sqrt(steps).mean() / max(pixels.std(), 1e-6))
 
 
+def of_table(path: Path, labels: Labels) -> tuple[HeldOut, IntArray]:
+    """One network's knees out of fold, calibrated by other patients'; where their labels are."""
+    knees = match(read_predictions(path), labels)
+    assert knees.probabilities is not None
+    logits = np.log(np.maximum(knees.probabilities, 1e-6))
+    part, told = parts_of_patients(knees.patients), np.empty(logits.shape)
+    for one in np.unique(part):
+        out = part == one
+        fit = fit_calibration(logits[~out], knees.truth[~out])
+        told[out] = softmax(logits[out] / fit.temperature + np.array(fit.bias))
+    return HeldOut.of(told, knees.truth, knees.patients), knees.labels
+
+
 def main() -> None:
-    """Print everything for a bundle."""
+    """Print everything for a bundle, or for a network's table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--members", type=Path, help="folder of the backbones' tables out of fold")
     parser.add_argument("--model", type=Path, default=default_bundle())
     parser.add_argument("--pictures", action="store_true", help="subgroups by what is seen, too")
+    parser.add_argument("--table", type=Path, help="of one network, in place of a bundle's")
     asked = parser.parse_args()
     bundle = open_bundle(asked.model)
     listed = [knee for knee in index(asked.labels) if knee.grade is not None]
     labels = Labels([Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in listed])
-    knees = held_out(bundle, labels, asked.members)
-    found = match(read_predictions(bundle.path(PREDICTIONS)), labels).labels
+    if asked.table is not None:
+        knees, found = of_table(asked.table, labels)
+    else:
+        knees = held_out(bundle, labels, asked.members)
+        found = match(read_predictions(bundle.path(PREDICTIONS)), labels).labels
     sides = {f"side {s}": np.array([listed[at].side.value == s for at in found]) for s in "LR"}
-    print(f"{bundle.card.name}: {len(knees.labels)} knees of {len(set(knees.patients))} patients")
+    name = bundle.card.name if asked.table is None else asked.table.name
+    print(f"{name}: {len(knees.labels)} knees of {len(set(knees.patients))} patients")
     show_scores(knees)
     show_sets(knees, subgroups(listed, found) if asked.pictures else sides)
     show_naming(knees)

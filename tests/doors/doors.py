@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
@@ -62,7 +63,7 @@ def on_the_command_line(film: Path, bundle: Path | None, folder: Path) -> Heard:
     )
 
 
-def over_http(film: Path, ensemble: Ensemble, application: Application) -> Heard:
+def case_over_http(film: Path, ensemble: Ensemble, application: Application) -> dict[str, Any]:
     """Handed in, graded as a grader does it, and asked for again; `application` has no graders."""
     received = application.store.blobs.receive(io.BytesIO(film.read_bytes()))
     (identifier,) = application.store.accept([Upload(*received, film.name, "")], most_open=1)
@@ -74,7 +75,13 @@ def over_http(film: Path, ensemble: Ensemble, application: Application) -> Heard
     cuts = np.cumsum([0, *header.sizes])
     parts = [files[a:b] for a, b in pairwise(cuts)]
     assert application.store.finish(job.id, decoded_answer(header, parts))
-    case = TestClient(application.asgi()).get(f"/api/v1/cases/{identifier}").json()
+    case: dict[str, Any] = TestClient(application.asgi()).get(f"/api/v1/cases/{identifier}").json()
+    return case
+
+
+def over_http(film: Path, ensemble: Ensemble, application: Application) -> Heard:
+    """What the server says of a film."""
+    case = case_over_http(film, ensemble, application)
     knees = [knee["reading"] for knee in case["knees"]]
     reasons = [joint["note"] for joint in case["refused"]]
     return Heard(
@@ -84,8 +91,10 @@ def over_http(film: Path, ensemble: Ensemble, application: Application) -> Heard
     )
 
 
-def from_the_archive(films: Sequence[Path], ensemble: Ensemble, folder: Path) -> dict[Path, Heard]:
-    """Sent to `kellgren listen --refusals`; what its reports say."""
+def reports_from_the_archive(
+    films: Sequence[Path], ensemble: Ensemble, folder: Path
+) -> dict[Path, Dataset | None]:
+    """Sent to `kellgren listen --refusals`; its report of each, if there is one."""
     peer = AnswerPeer()
     with Station(
         ensemble,
@@ -100,7 +109,13 @@ def from_the_archive(films: Sequence[Path], ensemble: Ensemble, folder: Path) ->
     peer.close()
     reports = {made.StudyInstanceUID: made for made in peer.kept if made.Modality == "SR"}
     studies = {film: str(dcmread(film, stop_before_pixels=True).StudyInstanceUID) for film in films}
-    return {film: _of_report(reports.get(study)) for film, study in studies.items()}
+    return {film: reports.get(study) for film, study in studies.items()}
+
+
+def from_the_archive(films: Sequence[Path], ensemble: Ensemble, folder: Path) -> dict[Path, Heard]:
+    """What the reports of `kellgren listen --refusals` say."""
+    reports = reports_from_the_archive(films, ensemble, folder)
+    return {film: _of_report(report) for film, report in reports.items()}
 
 
 def _ended(spool: Path) -> int:

@@ -22,11 +22,12 @@ SHIFTS = st.tuples(*[st.floats(-6, 6)] * 4)
 
 def test_a_shift_moves_the_log_odds_by_its_numbers() -> None:
     told = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
-    shift = OrdinalShift(temperature=2.0, shifts=(0.1, 0.2, 0.3, 0.4))
+    shift = OrdinalShift(temperature=2.0, shifts=(0.1, 0.2, 0.3, 0.4), pull=0.25)
 
     after = shift.apply(told)
 
-    expected = cumulative_log_odds(told) / 2.0 - np.array([0.1, 0.2, 0.3, 0.4])
+    odds = cumulative_log_odds(told)
+    expected = odds / 2.0 + 0.25 * odds.mean() - np.array([0.1, 0.2, 0.3, 0.4])
     assert cumulative_log_odds(after) == pytest.approx(expected)
 
 
@@ -35,12 +36,15 @@ def test_no_shift_changes_nothing_to_the_bit() -> None:
     assert (OrdinalShift().apply(told) == told).all()
 
 
-@given(SHARES, SHIFTS, st.floats(0.1, 10.0))
+@given(SHARES, SHIFTS, st.floats(0.1, 10.0), st.floats(-4.0, 4.0))
 def test_whatever_the_numbers_it_stays_a_distribution(
-    shares: list[float], shifts: tuple[float, float, float, float], temperature: float
+    shares: list[float],
+    shifts: tuple[float, float, float, float],
+    temperature: float,
+    pull: float,
 ) -> None:
     told = np.array(shares) / sum(shares)
-    after = OrdinalShift(temperature=temperature, shifts=shifts).apply(told)
+    after = OrdinalShift(temperature=temperature, shifts=shifts, pull=pull).apply(told)
     assert after.sum() == pytest.approx(1.0)
     assert (after > 0).all()
 
@@ -62,6 +66,23 @@ def test_a_reader_with_other_thresholds_is_found(made: Made, move: float) -> Non
     assert fit.shift.temperature == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_pull_is_found_where_labels_follow_the_severity_as_a_whole() -> None:
+    """Sharpness differs from knee to knee and threshold to threshold; labels heed the mean."""
+    rng = np.random.default_rng(1)
+    steps = rng.exponential(1.0, (3000, 3))
+    odds = rng.normal(2.0, 2.0, (3000, 1)) - np.cumsum(np.hstack([0 * steps[:, :1], steps]), axis=1)
+    above = 1 / (1 + np.exp(-odds))
+    edge = np.ones((3000, 1))
+    told = np.hstack([edge, above]) - np.hstack([above, 0 * edge])
+    meant = 0.5 * odds + 0.5 * odds.mean(axis=1, keepdims=True)
+    labels = (meant + rng.logistic(0, 1.0, (3000, 1)) > 0).sum(axis=1)
+
+    fit = fit_local(told, labels)
+
+    assert fit.shift.pull == pytest.approx(0.5, abs=0.15)
+    assert 1 / fit.shift.temperature == pytest.approx(0.5, abs=0.15)
+
+
 def test_no_step_from_the_fit_makes_the_labels_likelier(made: Made) -> None:
     """By the posterior written out anew."""
     knees = made(60, 1.0, seed=3)
@@ -69,21 +90,26 @@ def test_no_step_from_the_fit_makes_the_labels_likelier(made: Made) -> None:
     covariance = 9.0 + np.eye(4)
 
     def loss(numbers: np.ndarray) -> float:
-        above = 1 / (1 + np.exp(-(numbers[0] * odds - numbers[1:])))
+        whole = numbers[5] * odds.mean(axis=1, keepdims=True)
+        above = 1 / (1 + np.exp(-(numbers[0] * odds + whole - numbers[1:5])))
         edge = np.ones((len(odds), 1))
         shares = np.hstack([edge, above]) - np.hstack([above, 0 * edge])
         told = shares[np.arange(len(odds)), knees.grades]
-        away = numbers[1:]
-        prior = (numbers[0] - 1) ** 2 / 0.5**2 + away @ np.linalg.solve(covariance, away)
+        away = numbers[1:5]
+        prior = (
+            (numbers[0] - 1) ** 2 / 0.5**2
+            + (numbers[5] / 0.25) ** 2
+            + away @ np.linalg.solve(covariance, away)
+        )
         return float(-np.log(told).sum() + prior / 2)
 
     shift, evidence = fit_shift(knees.probabilities, knees.grades)
 
-    found = np.array([1 / shift.temperature, *shift.shifts])
+    found = np.array([1 / shift.temperature, *shift.shifts, shift.pull])
     assert evidence > 1
-    for number in range(5):
+    for number in range(6):
         for step in (-0.01, 0.01):
-            assert loss(found + step * np.eye(5)[number]) > loss(found)
+            assert loss(found + step * np.eye(6)[number]) > loss(found)
 
 
 @pytest.mark.parametrize("count", [20, 30, 100])

@@ -28,6 +28,7 @@ from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card, LocalCalibration
+from kellgren.grading.elsewhere import Elsewhere
 from kellgren.grading.judgement import NOT_NAMED, set_name
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
@@ -264,6 +265,8 @@ def show_card(card: Card, checksum: str) -> None:
             score = scores.get(key)
             if score is not None:
                 table.add_row(f"out of fold{where}: {name}", _with_interval(score))
+    for other in card.elsewhere:
+        _add_elsewhere(table, other)
     if card.local_calibration is not None:
         _add_local(table, card.local_calibration)
     for row in promises(card):
@@ -276,13 +279,23 @@ def show_card(card: Card, checksum: str) -> None:
     out.print(table)
 
 
+def _add_elsewhere(table: Table, other: Elsewhere) -> None:
+    table.add_row("elsewhere", f"{other.words} ({other.credit}, {other.licence})")
+    for name, delivered, calibrated in other.rows:
+        told = f"{delivered} as delivered, {calibrated} calibrated to the readers there"
+        table.add_row(f"elsewhere: {name}", told)
+    table.add_row("elsewhere: certainty", f"{other.certainty}, as delivered")
+    table.add_row("elsewhere: limits", other.limits)
+
+
 def _add_local(table: Table, local: LocalCalibration) -> None:
     data, shift = local.data, local.shift
     table.add_row("calibrated to", local.words)
     table.add_row("local credit", f"{data.credit}, {data.licence}")
     table.add_row("local limits", data.limits)
     shifts = ", ".join(f"{number:+.2f}" for number in shift.shifts)
-    table.add_row("thresholds", f"shifted by {shifts}; temperature {shift.temperature:.2f}")
+    whole = f"temperature {shift.temperature:.2f}, pull of the mean log-odds {shift.pull:+.2f}"
+    table.add_row("thresholds", f"shifted by {shifts}; {whole}")
     for key, name in _HEADLINES.items():
         before, after = (scores.get(key) for scores in (local.before, local.after))
         if before is not None and after is not None:

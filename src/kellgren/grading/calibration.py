@@ -87,18 +87,23 @@ def fit_calibration(logits: FloatArray, grades: GradeArray, shrinkage: float = 1
 
 
 class OrdinalShift(BaseModel):
-    """``logit P(grade > k) / temperature - shifts[k]`` in place of ``logit P(grade > k)``.
+    """``logit P(grade > k) / temperature + pull * mean - shifts[k]`` for ``logit P(grade > k)``.
+
+    The mean is that of the knee's four log-odds, which tells its severity as a whole.
 
     Attributes:
         temperature: above 1 makes the distribution less sure; 1 leaves it.
         shifts: of the thresholds between grades 0 and 1, 1 and 2, 2 and 3, 3 and 4. A positive one
             means that the local readers ask for more before they name the higher grade.
+        pull: how much a knee's severity as a whole has a say at each threshold, beside that
+            threshold's own log-odds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(default=1.0, gt=0.05, lt=20.0)
     shifts: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    pull: float = Field(default=0.0, ge=-FURTHEST, le=FURTHEST)
 
     @model_validator(mode="after")
     def _within_reach(self) -> Self:
@@ -109,7 +114,7 @@ class OrdinalShift(BaseModel):
     @property
     def changes(self) -> bool:
         """Whether it changes any distribution."""
-        return self.temperature != 1.0 or any(self.shifts)
+        return self.temperature != 1.0 or any(self.shifts) or self.pull != 0.0
 
     def apply(self, probabilities: FloatArray) -> Distributions:
         """Distributions ``(..., 5)`` as the local readers would have them, of the same shape.
@@ -118,7 +123,9 @@ class OrdinalShift(BaseModel):
         """
         if not self.changes:
             return np.asarray(probabilities, dtype=np.float64)
-        odds = cumulative_log_odds(probabilities) / self.temperature - np.asarray(self.shifts)
+        told = cumulative_log_odds(probabilities)
+        severity = told.mean(axis=-1, keepdims=True)
+        odds = told / self.temperature + self.pull * severity - np.asarray(self.shifts)
         above = np.minimum.accumulate(1.0 / (1.0 + np.exp(-odds)), axis=-1)
         edge = np.ones((*above.shape[:-1], 1))
         shares = np.concatenate([edge, above], axis=-1) - np.concatenate([above, 0 * edge], axis=-1)

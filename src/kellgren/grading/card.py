@@ -10,6 +10,7 @@ from kellgren.grades import Grade
 from kellgren.grading.calibration import OrdinalShift
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
+from kellgren.grading.elsewhere import Elsewhere
 from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
@@ -228,6 +229,7 @@ class Card(_Part):
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
             by a combiner that was chosen and fitted without its patient.
         out_of_fold_paired: the same, with the contralateral knee, and the gain over reading alone.
+        elsewhere: scores on knees of other hospitals, where they were graded.
         versions: of the libraries used in training and export.
         files: SHA-256 of every other file in the bundle.
         intended_use: and what it is not for.
@@ -250,6 +252,7 @@ class Card(_Part):
     local_calibration: LocalCalibration | None = None
     out_of_fold: dict[str, Any]
     out_of_fold_paired: dict[str, Any] | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
     versions: dict[str, str]
     files: dict[str, str]
     intended_use: str

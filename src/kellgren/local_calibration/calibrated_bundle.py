@@ -93,6 +93,7 @@ def calibrated_card(
         "format": FORMAT,
         "scale": f"Kellgren-Lawrence, grades 0 to 4, as the readers of {names.name} give them",
         "local_calibration": local,
+        "elsewhere": (),  # scores of the bundle without this step
         "grade_sets": sets,
         "grade_sets_paired": None,
         "naming": local_naming(

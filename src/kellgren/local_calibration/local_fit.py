@@ -1,4 +1,4 @@
-"""The thresholds and the temperature that make local grades most likely, drawn towards no change.
+"""The thresholds, temperature and pull that make local grades most likely, drawn towards no change.
 
 A cumulative logit model whose only predictor is the model's own distribution, with a Gaussian prior
 around no change. Whether to change anything at all is decided by the same prior: the evidence for a
@@ -21,9 +21,9 @@ LEAST_EVIDENCE = 1.0
 """Logarithm of how much likelier the labels must be with a change than without."""
 
 # Deviations within which a change is thought likely before any local grade is seen: the shift that
-# all thresholds share, each one's own beside it, and the slope 1 / temperature around 1. Chosen on
-# out-of-fold predictions with made readers (decision 28).
-COMMON, OWN, SLOPE = 3.0, 1.0, 0.5
+# all thresholds share, each one's own beside it, the slope 1 / temperature around 1, and the pull.
+# Chosen on out-of-fold predictions with made readers (decision 28).
+COMMON, OWN, SLOPE, PULL = 3.0, 1.0, 0.5, 0.25
 _STEEPEST, _FLATTEST = 10.0, 0.1
 _MOST_STEPS, _SMALLEST_STEP, _MOST_HALVINGS = 60, 1e-8, 30
 _DIGITS = 6
@@ -92,28 +92,31 @@ def fit_shift(probabilities: Distributions, grades: GradeArray) -> tuple[Ordinal
     volume = np.linalg.slogdet(precision)[1] - np.linalg.slogdet(curve)[1]
     steepness = float(np.clip(fitted[0], _FLATTEST, _STEEPEST))
     one, two, three, four = (
-        round(float(shift), _DIGITS) for shift in np.clip(fitted[1:], -FURTHEST, FURTHEST)
+        round(float(shift), _DIGITS) for shift in np.clip(fitted[1:5], -FURTHEST, FURTHEST)
     )
     shift = OrdinalShift(
-        temperature=round(1.0 / steepness, _DIGITS), shifts=(one, two, three, four)
+        temperature=round(1.0 / steepness, _DIGITS),
+        shifts=(one, two, three, four),
+        pull=round(float(np.clip(fitted[5], -FURTHEST, FURTHEST)), _DIGITS),
     )
     return shift, float(unchanged - now + volume / 2)
 
 
 def _prior() -> tuple[Float64Array, Float64Array]:
-    """``(5, 5)`` precision and ``(5,)`` centre of slope and four shifts."""
-    covariance = np.zeros((5, 5))
+    """``(6, 6)`` precision and ``(6,)`` centre of slope, four shifts and pull."""
+    covariance = np.zeros((6, 6))
     covariance[0, 0] = SLOPE**2
-    covariance[1:, 1:] = COMMON**2 + OWN**2 * np.eye(4)
+    covariance[1:5, 1:5] = COMMON**2 + OWN**2 * np.eye(4)
+    covariance[5, 5] = PULL**2
     precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
-    return precision, np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    return precision, np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
 
 
 def _ends(
     numbers: Float64Array, odds: Float64Array, grades: GradeArray
 ) -> tuple[Float64Array, Float64Array]:
     """Log-odds above the grade below each label and above the label: ``(N,)`` both, or infinite."""
-    shifted = numbers[0] * odds - numbers[1:]
+    shifted = numbers[0] * odds + numbers[5] * odds.mean(axis=1, keepdims=True) - numbers[1:5]
     edge = np.full((len(odds), 1), np.inf)
     framed = np.concatenate([edge, shifted, -edge], axis=1)
     rows = np.arange(len(grades))
@@ -139,14 +142,14 @@ def _loss(
 def _derivatives(
     numbers: Float64Array, odds: Float64Array, grades: GradeArray, precision: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Gradient ``(5,)`` and Hessian ``(5, 5)`` of `_loss`."""
+    """Gradient ``(6,)`` and Hessian ``(6, 6)`` of `_loss`."""
     ends = _ends(numbers, odds, grades)
     chances = [_chance(end) for end in ends]
     share = np.maximum(chances[0] - chances[1], _LEAST)
     designs = [_design(odds, grades - 1), _design(odds, grades)]
     rate = [sign * p * (1 - p) / share for sign, p in zip((1, -1), chances, strict=True)]
     along = rate[0][:, None] * designs[0] + rate[1][:, None] * designs[1]
-    bend = np.zeros((5, 5))
+    bend = np.zeros((6, 6))
     for steepness, chance, design in zip(rate, chances, designs, strict=True):
         bend += (design * (steepness * (1 - 2 * chance))[:, None]).T @ design
     slope = -along.sum(axis=0) + precision @ (numbers - _prior()[1])
@@ -154,10 +157,11 @@ def _derivatives(
 
 
 def _design(odds: Float64Array, thresholds: GradeArray) -> Float64Array:
-    """``(N, 5)`` how a threshold's log-odds follow the numbers; 0 beyond the outermost."""
+    """``(N, 6)`` how a threshold's log-odds follow the numbers; 0 beyond the outermost."""
     knees = len(odds)
-    design = np.zeros((knees, 5))
+    design = np.zeros((knees, 6))
     inner = np.flatnonzero((thresholds >= 0) & (thresholds < 4))
     design[inner, 0] = odds[inner, thresholds[inner]]
     design[inner, 1 + thresholds[inner]] = -1.0
+    design[inner, 5] = odds[inner].mean(axis=1)
     return design

@@ -84,6 +84,7 @@ def _found(made: LocalEstimate) -> str:
         ["rank correlation of labels and model", f"{made.fit.order:.3f}"],
         ["log evidence for a change", f"{made.fit.evidence:.1f}"],
         ["temperature", f"{made.fit.shift.temperature:.3f}"],
+        ["pull of the mean log-odds", f"{made.fit.shift.pull:+.3f}"],
         *(
             [f"threshold {k}/{k + 1} shifted by", f"{shift:+.3f}"]
             for k, shift in enumerate(made.fit.shift.shifts)

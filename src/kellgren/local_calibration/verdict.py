@@ -26,7 +26,7 @@ def verdict_words(fit: LocalFit) -> str:
         )
     return (
         f"The local grades ask for other thresholds ({order}): {threshold_words(fit)}. Temperature "
-        f"{fit.shift.temperature:.2f}."
+        f"{fit.shift.temperature:.2f}, pull of the mean log-odds {fit.shift.pull:+.2f}."
     )
 
 

@@ -99,6 +99,7 @@ def model_card(card: Card) -> str:
         f"{card.out_of_fold['knees']} knees of {card.out_of_fold['patients']} patients. "
         f"The other knee {used}.",
         "",
+        *_elsewhere(card),
         "## Members",
         "",
         "| backbone | architecture | pixels | network learnt from | weight | started from |",
@@ -128,6 +129,23 @@ def model_card(card: Card) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _elsewhere(card: Card) -> list[str]:
+    """Scores on knees of other hospitals, and what they cannot show."""
+    lines = ["## Elsewhere", ""] if card.elsewhere else []
+    for other in card.elsewhere:
+        lines += [
+            f"{other.words}. {other.credit}. Licence: {other.licence}. Limits: {other.limits}.",
+            "",
+            "| | as delivered | calibrated to the readers there |",
+            "|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in other.rows),
+            "",
+            f"As delivered, {other.certainty}.",
+            "",
+        ]
+    return lines
 
 
 def _shipped(card: Card) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from kellgren.grading.bundle import TrainingData
+from kellgren.grading.elsewhere import Elsewhere
 from kellgren.reading_schema import (
     CheckRecord,
     GradedRow,
@@ -156,6 +157,8 @@ class AboutModel(ApiModel):
     name: str
     data: TrainingData
     """What it was trained on."""
+    elsewhere: list[Elsewhere]
+    """Its scores on knees of other hospitals; none of a model with a local calibration."""
 
 
 class AboutLimits(ApiModel):

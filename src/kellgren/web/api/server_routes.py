@@ -159,7 +159,11 @@ class ServerRoutes:
                 GradeName(grade=int(grade), name=grade.label, finding=grade.finding)
                 for grade in Grade
             ],
-            model=AboutModel(name=self._card.name, data=self._card.data),
+            model=AboutModel(
+                name=self._card.name,
+                data=self._card.data,
+                elsewhere=list(self._card.elsewhere),
+            ),
             limits=AboutLimits(
                 file_bytes=limits.file_bytes,
                 request_bytes=limits.request_bytes,

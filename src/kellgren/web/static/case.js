@@ -7,7 +7,7 @@ import { confirmSheet } from "./keys.js";
 import { nameOf } from "./names.js";
 import { ROOT } from "./root.js";
 import { isOpen, newestFirst, remove, appState } from "./state.js";
-import { certaintySection, verdict } from "./verdict.js";
+import { certaintySection, elsewhere, verdict } from "./verdict.js";
 import { Light, Panes, WINDOWS } from "./viewer.js";
 import { filtered } from "./worklist.js";
 
@@ -217,6 +217,7 @@ class CaseScreen {
       h("section", { class: "row-of-buttons" }, this.exports(entry, this.kneeOf(entry)), this.deleteButton(entry)),
       h("p", { class: "small model" }, `Read by ${reading.model.name} ${reading.model.checksum.slice(0, 8)} with ${reading.model.engine} ${reading.model.precision}. ${appState.about.scale}.`),
       reading.model.local_calibration && h("p", { class: "small model" }, `Calibrated to local readers: ${reading.model.local_calibration}.`),
+      ...elsewhere(appState.about.model.elsewhere),
     ];
     this.panel.replaceChildren(...parts.filter(Boolean));
   }

@@ -47,3 +47,11 @@ export function certaintySection(reading) {
     h("p", {}, setWords(reading.grade_set)),
     doubts.length ? h("ul", { class: "warnings doubts" }, doubts) : null);
 }
+
+/** What the model's scores on knees of other hospitals are, and what they cannot show. */
+export function elsewhere(others) {
+  return others.map((one) => {
+    const { value, low, high } = one.delivered.accuracy;
+    return h("p", { class: "small model" }, `Elsewhere, on ${one.knees} knees (${one.name}): the readers' grade for ${percent(value)} (95 % interval ${percent(low)} to ${percent(high)}). Limits: ${one.limits}.`);
+  });
+}
