@@ -69,6 +69,15 @@ def test_intervals_hold_the_values() -> None:
         assert one.low < one.value < one.high
 
 
+def test_few_knees_have_no_interval_of_any_of_these_numbers() -> None:
+    few = made(count=10)
+    assert few.area is not None
+    for one in (few.named_share, few.right, few.right_named, few.gain, few.area):
+        assert np.isnan(one.low)
+        assert np.isnan(one.high)
+        assert one.reason.startswith("too few knees")
+
+
 def test_marks_of_another_length_are_refused() -> None:
     with pytest.raises(InvalidPredictions, match="2 marks for 1 knees"):
         selective([0], [0], None, np.ones(2, bool), ["a"])

@@ -21,27 +21,27 @@ from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
 from kellgren.cli.manners.measured import meanings, promises
-from kellgren.cli.manners.narrow import fitted
+from kellgren.cli.manners.narrow import NARROW, fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card, LocalCalibration
-from kellgren.grading.judgement import NOT_NAMED, set_name
+from kellgren.grading.judgement import NOT_NAMED, NOTICE, set_name
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
     from kellgren.imaging.search import Skipped
 
-NOTICE = "Research software, not a medical device."
 MOST_ROWS = 60
 _NAMED = 5  # files of a kind that are skipped
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
 _SIDES = {"L": "left", "R": "right", "": "unknown"}
 
+_ROOMY = 100  # columns from which the table of readings is drawn with wide bars
 _OFF_A_TERMINAL = 200  # columns: a file or pipe has no width, and file names are not broken
 
 
@@ -89,27 +89,35 @@ def colour_of(grade: int) -> str:
     return f"rgb({red},{green},{blue})"
 
 
-def probability_bar(probabilities: Sequence[float]) -> Text:
-    """Five blocks, one per grade, as high as its probability."""
-    bar = Text()
-    for grade, share in enumerate(probabilities):
-        block = _BLOCKS[max(1, round(share * (len(_BLOCKS) - 1)))]
-        bar.append(block + block, style=colour_of(grade))
-        bar.append(" ")
-    return bar
+def probability_bar(probabilities: Sequence[float], *, slim: bool = False) -> Text:
+    """Five blocks, one per grade, as high as its probability.
+
+    Args:
+        probabilities: shape (5,), 0 to 1.
+        slim: blocks of one column side by side, in place of two with a gap.
+    """
+    blocks = [_BLOCKS[max(1, round(p * (len(_BLOCKS) - 1)))] for p in probabilities]
+    parts = [(block if slim else block * 2, colour_of(g)) for g, block in enumerate(blocks)]
+    return Text("" if slim else " ").join(Text(block, style=colour) for block, colour in parts)
 
 
-def readings_table(rows: Sequence[GradedRow]) -> Table:
-    """One line per knee: file, side, grade with its name, probabilities, set, certainty."""
-    levels = sorted({row.grade_set.level for row in rows})
+def readings_table(rows: Sequence[GradedRow], width: int) -> Table:
+    """One line per knee: file, side, grade with its name, probabilities, set, certainty.
+
+    Args:
+        rows: of graded knees.
+        width: of the screen, columns; on a slim one bars and headers leave names their place.
+    """
+    slim = NARROW <= width < _ROOMY
+    sets = ", ".join(set_name(level) for level in sorted({row.grade_set.level for row in rows}))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("knee", overflow="fold")
-    table.add_column("side")
-    table.add_column("grade")
-    table.add_column("0  1  2  3  4")
-    table.add_column("p", justify="right")
-    table.add_column(", ".join(map(set_name, levels)), justify="center")
-    table.add_column("certainty")
+    table.add_column("side", no_wrap=True)
+    table.add_column("grade", no_wrap=True)
+    table.add_column("01234" if slim else "0  1  2  3  4", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column(sets.replace(" set", "\nset") if slim else sets, justify="center")
+    table.add_column("certainty", no_wrap=True)
     for row in rows[:MOST_ROWS]:
         grade = Grade(row.grade)
         low, high = row.grade_set.lowest, row.grade_set.highest
@@ -118,7 +126,7 @@ def readings_table(rows: Sequence[GradedRow]) -> Table:
             Text(row.image),
             _SIDES[row.side],
             Text(name, style=f"bold {colour_of(grade)}" if row.named else "dim"),
-            probability_bar(row.probabilities),
+            probability_bar(row.probabilities, slim=slim),
             f"{row.probabilities[grade]:.0%}",
             str(low) if low == high else f"{low}-{high}",
             row.certainty if row.right_share is None else f"{row.certainty}, {row.right_share:.0%}",
@@ -147,7 +155,7 @@ def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
             for image in images:
                 err.print(Text(f"  {image}: {reason}"), soft_wrap=True)
             continue
-        err.print(Text(f"  {len(images)} files: {reason}"), soft_wrap=True)
+        err.print(Text(f"  {len(images)} times: {reason}"), soft_wrap=True)
         for image in images:
             err.print(Text(f"    {image}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
@@ -175,7 +183,7 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:
-    out.print(fitted(readings_table(graded), out))
+    out.print(fitted(readings_table(graded, out.width), out))
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
     counted = Counter(row.grade for row in graded if row.named)

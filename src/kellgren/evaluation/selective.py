@@ -16,7 +16,7 @@ import numpy.typing as npt
 from kellgren.arrays import Float64Array, Mask
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
-from kellgren.evaluation.draws import around
+from kellgren.evaluation.draws import around, too_few
 from kellgren.evaluation.intervals import share
 from kellgren.evaluation.knees import GradedKnees
 
@@ -102,8 +102,8 @@ def selective(
     if knees.probabilities is not None:
         order = np.argsort(-knees.probabilities.max(axis=1), kind="stable")
         wrong, whose = (~right[order]).astype(np.float64), knees.patients[order]
-        found = around(bootstrap(lambda counts: _area(counts[:, whose], wrong)), count)
-        area = Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+        found = _around(bootstrap(lambda counts: _area(counts[:, whose], wrong)), count, len(right))
+        area = Estimate(found.value, *np.clip([found.low, found.high], 0, 1), found.reason)
         ranks = np.arange(1, len(wrong) + 1)
         curve = (ranks / len(wrong), np.cumsum(wrong) / ranks)
     return Selective(
@@ -113,11 +113,19 @@ def selective(
         right=share(correct, total, count),
         right_named=share(kept_right, kept, count),
         right_unnamed=share(correct - kept_right, total - kept, count),
-        gain=around(gain, count),
+        gain=_around(gain, count, int(kept[0])),
         area=area,
         kept=curve[0],
         wrong=curve[1],
     )
+
+
+def _around(values: Float64Array, patients: int, knees: int) -> Estimate:
+    """A number with its interval, where the knees that it rests on are enough for one."""
+    reason = too_few(knees)
+    if reason:
+        return Estimate.without_interval(float(values[0]), reason)
+    return around(values, patients)
 
 
 def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:

@@ -40,7 +40,7 @@ def test_files_refused_alike_share_their_reason_and_are_all_named(
     rows = [UngradedRow(image=name, side="", grade=None, note="is blank") for name in names]
     terminal.show_readings(rows)
     lines = printed.getvalue().splitlines()
-    assert f"  {len(names)} files: is blank" in lines
+    assert f"  {len(names)} times: is blank" in lines
     assert printed.getvalue().count("is blank") == 1
     assert [line.strip() for line in lines if line.startswith("    ")] == names
 
