@@ -158,6 +158,8 @@ def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
         err.print(Text(f"  {len(images)} times: {reason}"), soft_wrap=True)
         for image in images:
             err.print(Text(f"    {image}"), soft_wrap=True)
+    if any(row.note.startswith("is refused") for row in failed):
+        err.print("What is refused is graded all the same with --force.")
     err.print(NOTICE, style="dim")
 
 

@@ -201,8 +201,8 @@ def _remarks(row: GradedRow) -> list[str]:
     remarks = []
     if held.coverage is not None:
         remarks.append(
-            f"The {set_name(held.level)} of grades holds the label of {100 * held.coverage:.1f} % of "
-            f"held-out knees.{certainty_words(row.certainty, row.right_share)}"
+            f"The {set_name(held.level)} of grades holds the label of {100 * held.coverage:.1f} % "
+            f"of held-out knees.{certainty_words(row.certainty, row.right_share)}"
         )
     return remarks + [f"Doubt: {doubt}." for doubt in row.doubts]
 
