@@ -8,7 +8,7 @@ area under it is their mean over all shares: small where doubt and error go toge
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +103,7 @@ def selective(
         order = np.argsort(-knees.probabilities.max(axis=1), kind="stable")
         wrong, whose = (~right[order]).astype(np.float64), knees.patients[order]
         found = _around(bootstrap(lambda counts: _area(counts[:, whose], wrong)), count, len(right))
-        area = Estimate(found.value, *np.clip([found.low, found.high], 0, 1), found.reason)
+        area = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
         ranks = np.arange(1, len(wrong) + 1)
         curve = (ranks / len(wrong), np.cumsum(wrong) / ranks)
     return Selective(
