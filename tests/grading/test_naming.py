@@ -182,9 +182,10 @@ def test_a_card_without_sets_gives_the_grades_that_hold_the_probability(card: Ca
         Judge(bare, level=0.2)
 
 
-def test_too_few_knees_leave_the_card_without_sets(card: Card) -> None:
+@pytest.mark.parametrize(("knees", "fitted"), [(0, False), (20, False), (40, False), (60, True)])
+def test_too_few_knees_leave_the_card_without_sets(card: Card, knees: int, fitted: bool) -> None:
     bare = card.model_copy(update={"grade_sets": None, "naming": None})
-    assert with_sets(bare, held_out(20), None).grade_sets is None
+    assert (with_sets(bare, held_out(knees), None).grade_sets is not None) == fitted
 
 
 def test_knees_read_in_pairs_have_sets_of_their_own(card: Card) -> None:

@@ -239,6 +239,12 @@ def parts_of_patients(patients: Sequence[str], seed: int = _SEED) -> IntArray:
     return np.asarray(dealt[position], np.int64)
 
 
+def can_be_measured(patients: Sequence[str]) -> bool:
+    """Whether sets can be fitted to the knees ``(N,)`` of any nine of the patients' ten parts."""
+    kept = len(patients) - np.bincount(parts_of_patients(patients), minlength=1)
+    return len(set(patients)) > 2 and bool(kept.min() >= FEWEST_KNEES)
+
+
 def _few(truth: IntArray) -> Mask:
     return np.asarray(np.bincount(truth, minlength=_COUNT) < FEWEST_OF_A_GRADE)
 

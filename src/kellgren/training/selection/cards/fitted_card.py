@@ -8,14 +8,14 @@ import numpy as np
 
 from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 from kellgren.grading.card import FORMAT, Card
-from kellgren.grading.grade_sets import FEWEST_KNEES, LEVELS, fit_grade_sets
+from kellgren.grading.grade_sets import LEVELS, can_be_measured, fit_grade_sets
 from kellgren.grading.naming import HeldOut, fit_naming
 
 
 def with_sets(
     card: Card, alone: HeldOut, paired: HeldOut | None, levels: Sequence[float] = LEVELS
 ) -> Card:
-    """The card with sets and rule, or without them where the knees are too few to fit any.
+    """The card with sets and rule, or without them where the knees are too few to measure any.
 
     Args:
         card: of a bundle.
@@ -23,7 +23,7 @@ def with_sets(
         paired: the same, with the contralateral knee; ``None`` where the bundle does not use it.
         levels: of the sets.
     """
-    if len(alone.labels) < FEWEST_KNEES:
+    if not can_be_measured(alone.patients):
         return card.model_copy(update={"format": FORMAT})
     fitted = [
         None
