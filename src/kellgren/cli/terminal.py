@@ -20,28 +20,24 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
 from kellgren.cli.manners.measured import meanings, promises
-from kellgren.cli.manners.narrow import NARROW, fitted
+from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
-from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card, LocalCalibration
-from kellgren.grading.judgement import NOT_NAMED, NOTICE, set_name
+from kellgren.grading.judgement import NOT_NAMED, NOTICE
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
     from kellgren.imaging.search import Skipped
 
-MOST_ROWS = 60
 _NAMED = 5  # files of a kind that are skipped
-_BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
-_SIDES = {"L": "left", "R": "right", "": "unknown"}
 
-_ROOMY = 100  # columns from which the table of readings is drawn with wide bars
 _OFF_A_TERMINAL = 200  # columns: a file or pipe has no width, and file names are not broken
 
 
@@ -81,57 +77,6 @@ def warn(message: str) -> None:
     """A warning on standard error; nothing where there is none."""
     if message:
         err.print(message, style="yellow", markup=False, soft_wrap=True)
-
-
-def colour_of(grade: int) -> str:
-    """The grade's colour, the same in terminal and picture."""
-    red, green, blue = GRADE_COLOURS[grade]
-    return f"rgb({red},{green},{blue})"
-
-
-def probability_bar(probabilities: Sequence[float], *, slim: bool = False) -> Text:
-    """Five blocks, one per grade, as high as its probability.
-
-    Args:
-        probabilities: shape (5,), 0 to 1.
-        slim: blocks of one column side by side, in place of two with a gap.
-    """
-    blocks = [_BLOCKS[max(1, round(p * (len(_BLOCKS) - 1)))] for p in probabilities]
-    parts = [(block if slim else block * 2, colour_of(g)) for g, block in enumerate(blocks)]
-    return Text("" if slim else " ").join(Text(block, style=colour) for block, colour in parts)
-
-
-def readings_table(rows: Sequence[GradedRow], width: int) -> Table:
-    """One line per knee: file, side, grade with its name, probabilities, set, certainty.
-
-    Args:
-        rows: of graded knees.
-        width: of the screen, columns; on a slim one bars and headers leave names their place.
-    """
-    slim = NARROW <= width < _ROOMY
-    sets = ", ".join(set_name(level) for level in sorted({row.grade_set.level for row in rows}))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("knee", overflow="fold")
-    table.add_column("side", no_wrap=True)
-    table.add_column("grade", no_wrap=True)
-    table.add_column("01234" if slim else "0  1  2  3  4", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
-    table.add_column(sets.replace(" set", "\nset") if slim else sets, justify="center")
-    table.add_column("certainty", no_wrap=True)
-    for row in rows[:MOST_ROWS]:
-        grade = Grade(row.grade)
-        low, high = row.grade_set.lowest, row.grade_set.highest
-        name = f"{int(grade)} {grade.label}" if row.named else f"not sure ({int(grade)}?)"
-        table.add_row(
-            Text(row.image),
-            _SIDES[row.side],
-            Text(name, style=f"bold {colour_of(grade)}" if row.named else "dim"),
-            probability_bar(row.probabilities, slim=slim),
-            f"{row.probabilities[grade]:.0%}",
-            str(low) if low == high else f"{low}-{high}",
-            row.certainty if row.right_share is None else f"{row.certainty}, {row.right_share:.0%}",
-        )
-    return table
 
 
 def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
@@ -226,7 +171,7 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
             listing.add_row(
                 Text(row.image),
                 str(row.knee),
-                _SIDES[row.side],
+                SIDES[row.side],
                 f"{x:.0f}, {y:.0f}",
                 f"{row.region.width:.0f}",
                 f"{row.region.angle:.0f}",
