@@ -18,12 +18,12 @@ from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
 from kellgren.grades import Grade, Side
-from kellgren.grading.judgement import NOT_NAMED, GradeSet, right_in, set_name
+from kellgren.grading.judgement import NOT_NAMED, NOTICE, GradeSet, right_in, set_name
 from kellgren.imaging.evidence import SideStatement
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import refused_film
-from kellgren.reading_schema import NOTICE, GradedRow, ReadingRecord, UngradedRow
+from kellgren.reading_schema import GradedRow, ReadingRecord, UngradedRow
 from kellgren.reading_tables import csv_text, json_text
 
 _SAVED = (".png", ".json", ".csv")

@@ -24,10 +24,9 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from kellgren.file_names import shown_name
+from kellgren.grading.judgement import NOTICE, Notice
 from kellgren.localisation.check import CheckName, Verdict
 
-Notice = Literal["Research software, not a medical device."]
-NOTICE: Notice = "Research software, not a medical device."
 SideLetter = Literal["L", "R", ""]
 """The patient's left or right knee; empty: unknown."""
 CertaintyLevel = Literal["high", "moderate", "low"]

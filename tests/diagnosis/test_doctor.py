@@ -18,6 +18,7 @@ from kellgren.cli.exit_codes import ExitCode
 from kellgren.diagnosis import machine, packages, parts
 from kellgren.diagnosis.diagnose import diagnose
 from kellgren.imaging.dicom.stored_values import codecs
+from kellgren.localisation import picture_gate
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -66,6 +67,17 @@ def test_a_damaged_model_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "broken: member.onnx: is damaged: its checksum does not fit the card" in said
     assert "surname" not in said
     assert said.rstrip().endswith("1 broken")
+
+
+def test_a_damaged_picture_gate_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gate"
+    shutil.copytree(picture_gate.default_folder(), folder)
+    with (folder / picture_gate.WEIGHTS).open("ab") as stream:
+        stream.write(b"\0")
+    monkeypatch.setattr(picture_gate, "default_folder", lambda: folder)
+    (broken,) = [fact for fact in parts.model_facts(None) if fact.broken]
+    assert broken.name == "picture gate"
+    assert "checksum does not fit" in broken.words
 
 
 def test_a_full_disk_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doors import case_over_http, reports_from_the_archive
 from PIL import Image
 from pydicom.dataset import Dataset
 from starlette.testclient import TestClient
@@ -18,6 +17,7 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
+from doors import case_over_http, reports_from_the_archive
 from kellgren.ensemble import Ensemble
 from kellgren.grading.bundle import Bundle
 from kellgren.local_calibration.calibrated_bundle import (

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from doors import Heard, from_the_archive, on_the_command_line, over_http
 from PIL import Image
 from pydicom import dcmread
 
@@ -19,6 +18,7 @@ import drawn_films as drawn
 from command_line import EXAMPLES
 from dicom_factory import lut_item, write_dicom
 from dicom_headers import DX, complete
+from doors import Heard, from_the_archive, on_the_command_line, over_http
 from kellgren.ensemble import Ensemble
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane

@@ -80,6 +80,15 @@ def test_few_knees_and_few_unnamed_have_no_interval_of_the_area_and_of_the_gain(
     assert np.isnan([it.gain.low, it.gain.high]).all()
 
 
+def test_few_knees_have_no_interval_of_any_of_these_numbers() -> None:
+    few = made(count=10)
+    assert few.area is not None
+    for one in (few.named_share, few.right, few.right_named, few.gain, few.area):
+        assert np.isnan(one.low)
+        assert np.isnan(one.high)
+        assert one.reason.startswith("too few knees")
+
+
 def test_marks_of_another_length_are_refused() -> None:
     with pytest.raises(InvalidPredictions, match="2 marks for 1 knees"):
         selective([0], [0], None, np.ones(2, bool), ["a"])

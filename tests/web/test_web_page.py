@@ -295,8 +295,19 @@ def test_a_reading_without_a_named_grade_says_so_and_why(page: Page, room: Runni
     coverage = f"{100 * reading['grade_set']['coverage']:.1f} %"
     expect(page.locator(".certainty p")).to_contain_text(f"the label of {coverage} of held-out")
     expect(page.locator(".certainty h3")).to_contain_text(", right in ")
+    expect(page.locator(".caption").first).to_contain_text(f"Most probable: {reading['grade']}")
     assert page.locator(".probabilities tr").count() == 5
     no_barriers(page)
+    page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    page.goto("/")
+    row = page.locator(f"a.row[href='{case['page']}']")
+    expect(row.locator(".chip")).to_contain_text("?")
+    expect(row.locator(".chip")).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    of_grade = f"grade-{reading['grade']}"
+    named = page.locator("a.row", has=page.locator(f".chip.{of_grade}")).count()
+    expect(page.locator(f".filter.{of_grade} .count")).to_have_text(str(named))
 
 
 def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:

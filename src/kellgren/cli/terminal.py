@@ -20,28 +20,24 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
 from kellgren.cli.manners.measured import meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
-from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card, LocalCalibration
 from kellgren.grading.elsewhere import Elsewhere
-from kellgren.grading.judgement import NOT_NAMED, set_name
+from kellgren.grading.judgement import NOT_NAMED, NOTICE
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
     from kellgren.imaging.search import Skipped
 
-NOTICE = "Research software, not a medical device."
-MOST_ROWS = 60
 _NAMED = 5  # files of a kind that are skipped
-_BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae": "MAE"}
-_SIDES = {"L": "left", "R": "right", "": "unknown"}
 
 _OFF_A_TERMINAL = 200  # columns: a file or pipe has no width, and file names are not broken
 
@@ -84,49 +80,6 @@ def warn(message: str) -> None:
         err.print(message, style="yellow", markup=False, soft_wrap=True)
 
 
-def colour_of(grade: int) -> str:
-    """The grade's colour, the same in terminal and picture."""
-    red, green, blue = GRADE_COLOURS[grade]
-    return f"rgb({red},{green},{blue})"
-
-
-def probability_bar(probabilities: Sequence[float]) -> Text:
-    """Five blocks, one per grade, as high as its probability."""
-    bar = Text()
-    for grade, share in enumerate(probabilities):
-        block = _BLOCKS[max(1, round(share * (len(_BLOCKS) - 1)))]
-        bar.append(block + block, style=colour_of(grade))
-        bar.append(" ")
-    return bar
-
-
-def readings_table(rows: Sequence[GradedRow]) -> Table:
-    """One line per knee: file, side, grade with its name, probabilities, set, certainty."""
-    levels = sorted({row.grade_set.level for row in rows})
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("knee", overflow="fold")
-    table.add_column("side")
-    table.add_column("grade")
-    table.add_column("0  1  2  3  4")
-    table.add_column("p", justify="right")
-    table.add_column(", ".join(map(set_name, levels)), justify="center")
-    table.add_column("certainty")
-    for row in rows[:MOST_ROWS]:
-        grade = Grade(row.grade)
-        low, high = row.grade_set.lowest, row.grade_set.highest
-        name = f"{int(grade)} {grade.label}" if row.named else f"not sure ({int(grade)}?)"
-        table.add_row(
-            Text(row.image),
-            _SIDES[row.side],
-            Text(name, style=f"bold {colour_of(grade)}" if row.named else "dim"),
-            probability_bar(row.probabilities),
-            f"{row.probabilities[grade]:.0%}",
-            str(low) if low == high else f"{low}-{high}",
-            row.certainty if row.right_share is None else f"{row.certainty}, {row.right_share:.0%}",
-        )
-    return table
-
-
 def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
     """Print graded knees on standard output; what failed, and warnings, on standard error.
 
@@ -148,9 +101,11 @@ def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
             for image in images:
                 err.print(Text(f"  {image}: {reason}"), soft_wrap=True)
             continue
-        err.print(Text(f"  {len(images)} files: {reason}"), soft_wrap=True)
+        err.print(Text(f"  {len(images)} times: {reason}"), soft_wrap=True)
         for image in images:
             err.print(Text(f"    {image}"), soft_wrap=True)
+    if any(row.note.startswith("is refused") for row in failed):
+        err.print("What is refused is graded all the same with --force.")
     err.print(NOTICE, style="dim")
 
 
@@ -176,7 +131,7 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def _show_graded(graded: Sequence[GradedRow]) -> None:
-    out.print(fitted(readings_table(graded), out))
+    out.print(fitted(readings_table(graded, out.width), out))
     if len(graded) > MOST_ROWS:
         out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
     counted = Counter(row.grade for row in graded if row.named)
@@ -217,7 +172,7 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
             listing.add_row(
                 Text(row.image),
                 str(row.knee),
-                _SIDES[row.side],
+                SIDES[row.side],
                 f"{x:.0f}, {y:.0f}",
                 f"{row.region.width:.0f}",
                 f"{row.region.angle:.0f}",

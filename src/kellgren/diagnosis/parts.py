@@ -14,6 +14,7 @@ from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.grading.runtime import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
 from kellgren.localisation.knee_detector import Localiser
+from kellgren.localisation.picture_gate import PictureGate
 
 _PROCESS = re.compile(r",? (Image Compression|Non-Hierarchical|\().*")
 
@@ -53,6 +54,7 @@ def model_facts(model: Path | None) -> Iterator[Fact]:
     if model is not None:
         yield _checked("KELLGREN_MODEL or --model", lambda: _bundle(model))
     yield _checked("knee detector", _detector)
+    yield _checked("picture gate", _gate)
     yield _checked("similar knees", lambda: f"{len(SimilarKnees.default())} knees, ")
 
 
@@ -71,4 +73,9 @@ def _bundle(folder: Path) -> str:
 
 def _detector() -> str:
     Localiser()  # reads both of its networks, and compares their checksums
+    return ""
+
+
+def _gate() -> str:
+    PictureGate()  # reads its network and its weights, and compares their checksums
     return ""

@@ -12,13 +12,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from kellgren.exchange.own_output import PNG_KEYWORD, PNG_TEXT
 from kellgren.grades import Grade, Side
-from kellgren.grading.judgement import NOT_NAMED, GradeSet, right_in, set_name
+from kellgren.grading.judgement import NOT_NAMED, NOTICE, GradeSet, right_in, set_name
 from kellgren.knee import Plane
 
 Colour = tuple[int, int, int]
 
 KNEE = 440  # height and width of a knee on the sheet, pixels
-NOTICE = "Research software, not a medical device."
 _MARGIN, _GAP, _BAR = 28, 18, 14
 _TOP, _BOTTOM = 104, 168
 _PAPER: Colour = (16, 19, 24)

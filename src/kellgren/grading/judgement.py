@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from kellgren.grading.calibration import certainty, likely_grades
 from kellgren.grading.card import Card
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 
+Notice = Literal["Research software, not a medical device."]
+NOTICE: Notice = "Research software, not a medical device."
+"""What stands beside every answer, in every interface."""
 NOT_NAMED = "not sure enough to name a grade"
 """What stands where a grade would, in every interface."""
 
@@ -24,7 +28,7 @@ def set_name(level: float) -> str:
 
 def right_in(share: float | None) -> str:
     """Such as ``, right in 88 % of held-out knees``; empty where not measured."""
-    return "" if share is None else f", right in {share:.0%} of held-out knees"
+    return "" if share is None else f", right in {100 * share:.0f} % of held-out knees"
 
 
 def certainty_words(certainty: str, share: float | None) -> str:

@@ -164,6 +164,7 @@ def growth(curve: LearningCurve) -> str:
         accuracies = [point.accuracy for point in curve.points]
         axis.plot(knees, accuracies, "o-", color=plots.ACCENT, markersize=4, linewidth=1.2)
         axis.axhline(curve.points[0].accuracy, color=plots.QUIET, linewidth=0.8, linestyle="--")
+        axis.set_xticks(knees)
         axis.set(xlabel="local knees fitted to", ylabel="accuracy on the others")
         axis.grid(axis="y")
     return drawn.svg

@@ -34,8 +34,8 @@ def threshold_words(fit: LocalFit) -> str:
     """Each threshold's shift in words, such as ``0/1 +1.85``."""
     shifts = (f"{k}/{k + 1} {shift:+.2f}" for k, shift in enumerate(fit.shift.shifts))
     return (
-        f"log-odds of the higher grade lowered by {', '.join(shifts)} (between the two grades; "
-        "a minus raises them)"
+        f"shifted by {', '.join(shifts)} in log-odds (plus: the higher of the two grades becomes "
+        "rarer, minus: more frequent)"
     )
 
 

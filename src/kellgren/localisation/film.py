@@ -111,7 +111,7 @@ def refused_film(source: str, reasons: Iterable[str]) -> NotAKneeFilm:
     return NotAKneeFilm(
         source,
         f"is refused: {'; '.join(dict.fromkeys(reasons))}",
-        "Name a frontal film of the knee, or grade it anyway with --force",
+        "Give a frontal film of the knee",
     )
 
 

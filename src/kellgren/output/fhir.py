@@ -10,12 +10,12 @@ from uuid import UUID, uuid5
 
 from kellgren.atomic_files import written_whole
 from kellgren.grades import Grade
-from kellgren.grading.judgement import NOT_NAMED, certainty_words, set_name
+from kellgren.grading.judgement import NOT_NAMED, NOTICE, certainty_words, set_name
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
 
 SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
 """The coding scheme 99KELLGREN, the same as in DICOM."""
-NOTICE = "Research software, not a medical device. No reader has confirmed this."
+_UNCONFIRMED = f"{NOTICE} No reader has confirmed this."
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
 _SNOMED, _UCUM = "http://snomed.info/sct", "http://unitsofmeasure.org"
 _SCALES = {
@@ -143,7 +143,8 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
         "method": _concept(SYSTEM, *_SCALES[model.scale or "OAI"]),
         "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
         "note": [
-            {"text": text} for text in (NOTICE, *_calibrated(model), *_remarks(row), *row.warnings)
+            {"text": text}
+            for text in (_UNCONFIRMED, *_calibrated(model), *_remarks(row), *row.warnings)
         ],
         "component": _components(row),
     }
@@ -200,8 +201,8 @@ def _remarks(row: GradedRow) -> list[str]:
     remarks = []
     if held.coverage is not None:
         remarks.append(
-            f"The {set_name(held.level)} of grades holds the label of {held.coverage:.1%} of "
-            f"held-out knees.{certainty_words(row.certainty, row.right_share)}"
+            f"The {set_name(held.level)} of grades holds the label of {100 * held.coverage:.1f} % "
+            f"of held-out knees.{certainty_words(row.certainty, row.right_share)}"
         )
     return remarks + [f"Doubt: {doubt}." for doubt in row.doubts]
 

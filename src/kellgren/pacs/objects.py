@@ -48,11 +48,6 @@ class Arrivals:
         self.spool, self.limits, self.is_wanted = spool, limits, is_wanted
         self._lock, self._held = threading.Lock(), 0
 
-    @property
-    def held_bytes(self) -> int:
-        """On the disk now."""
-        return self._held
-
     def reserve(self, size: int) -> bool:
         """Count so many more bytes, if the limit of all allows it."""
         with self._lock:

@@ -17,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from kellgren.grading.bundle import default_bundle, open_bundle
-from kellgren.reading_schema import NOTICE
+from kellgren.grading.judgement import NOTICE
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.schemas import add_examples
 from kellgren.web.api.server_routes import HealthRoutes, ServerRoutes

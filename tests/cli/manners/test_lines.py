@@ -11,7 +11,8 @@ from rich.console import Console
 from kellgren.cli import terminal
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
 from kellgren.cli.manners.progress_lines import EVERY_FILES, EVERY_SECONDS, ProgressLines
-from kellgren.reading_schema import UngradedRow
+from kellgren.localisation.film import refused_film
+from kellgren.reading_schema import GradedRow, UngradedRow
 
 
 def test_sixty_six_alike_warnings_are_one_line_with_their_count() -> None:
@@ -40,9 +41,48 @@ def test_files_refused_alike_share_their_reason_and_are_all_named(
     rows = [UngradedRow(image=name, side="", grade=None, note="is blank") for name in names]
     terminal.show_readings(rows)
     lines = printed.getvalue().splitlines()
-    assert f"  {len(names)} files: is blank" in lines
+    assert f"  {len(names)} times: is blank" in lines
     assert printed.getvalue().count("is blank") == 1
     assert [line.strip() for line in lines if line.startswith("    ")] == names
+
+
+def test_how_to_grade_what_is_refused_is_said_once_and_only_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(terminal, "err", Console(file=printed, width=80))
+    note = str(refused_film("a.png", ["shows no knee"]))
+    assert "--force" not in note  # pages and archives have no such option
+    rows = [UngradedRow(image="a.png", side="", grade=None, note=note.removeprefix("a.png: "))] * 2
+    terminal.show_readings(rows)
+    assert printed.getvalue().count("--force") == 1
+
+
+@pytest.mark.parametrize("width", [80, 99, 120])
+def test_a_reading_is_one_line_and_its_bar_is_never_broken(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "examples/9637958L.png"
+    reading = {
+        **{"image": name, "side": "", "grade": 2, "name": "minimal", "named": False},
+        **{"probabilities": [0, 0.2, 0.54, 0.25, 0.01], "certainty": "moderate"},
+        **{"grade_set": {"lowest": 1, "highest": 3, "level": 0.9, "coverage": 0.9}},
+        **{"doubts": ["the 90 % set holds 3 grades"], "right_share": 0.6, "disagreement": None},
+        **{"warnings": [], "mm_per_pixel": None, "region": None, "read_with": None, "checks": []},
+        "note": "",
+    }
+    model = {
+        **{"software": "kellgren 0.1.0", "name": "tiny", "checksum": "0" * 64},
+        **{"engine": "onnxruntime", "precision": "fp32", "mirror": "off", "other_knee": "off"},
+    }
+    terminal.show_readings([GradedRow.model_validate({**reading, "model": model})])
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if name in line)
+    for part in ("unknown", "not sure (2?)", "54%", "1-3", "moderate, 60%"):
+        assert part in line
+    assert sum(map(line.count, "▁▂▃▄▅▆▇█")) == (5 if width < 100 else 10)
+    assert max(map(len, lines)) <= width
 
 
 class Clock:

@@ -13,7 +13,7 @@ def meanings(graded: Sequence[GradedRow]) -> list[str]:
     """What set and certainty are worth, as measured; nothing where none measured that."""
     sets = {row.grade_set.level: row.grade_set.coverage for row in graded}
     lines = [
-        f"{set_name(level)}: holds the label of {coverage:.1%} of held-out knees"
+        f"{set_name(level)}: holds the label of {100 * coverage:.1f} % of held-out knees"
         for level, coverage in sorted(sets.items())
         if coverage is not None
     ]

@@ -145,7 +145,9 @@ def recipes(
         return
     for name in shipped_recipes():
         content = read_recipe(name)
-        sizes = " then ".join(f"{s.epochs} epochs at {s.size}" for s in content.stages)
+        sizes = " then ".join(
+            f"{s.epochs} epoch{'s' * (s.epochs != 1)} at {s.size}" for s in content.stages
+        )
         terminal.out.print(f"{name}: {content.network.architecture}, {sizes}")
 
 

@@ -13,9 +13,10 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import CodedConcept
 
 from kellgren.grades import Grade
+from kellgren.grading.judgement import NOTICE
 
 SCHEME = "99KELLGREN"
-RESEARCH_NOTICE = "Research software, not a medical device"
+RESEARCH_NOTICE = NOTICE.removesuffix(".")
 FORCED_NOTICE = "Refused by a check, graded only because that was forced"
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
 

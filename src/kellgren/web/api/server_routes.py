@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card
-from kellgren.reading_schema import NOTICE
+from kellgren.grading.judgement import NOTICE
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.schemas import (
     About,

@@ -96,7 +96,7 @@ class CaseScreen {
   showPanes() {
     const shown = this.knees.map((knee) => ({
       picture: knee.picture, map: knee.map, side: sideOf(knee),
-      label: `${knee.refused ? "Not graded" : `Grade ${knee.reading.grade}`}${knee.entry.id === this.id ? "" : ", another film"}`,
+      label: `${knee.refused ? "Not graded" : paneWords(knee.reading)}${knee.entry.id === this.id ? "" : ", another film"}`,
     }));
     if (this.compared) {
       const { picture, side, grade, file } = this.compared;
@@ -304,6 +304,10 @@ function sideEvidence(statements) {
     h("tbody", {}, statements.map((one) => h("tr", {},
       h("th", { scope: "row" }, sentence(one.source), h("span", { class: "evidence" }, one.value)),
       h("td", {}, one.side ? SIDES[one.side] : "No side"))))));
+}
+
+function paneWords({ named, grade }) {
+  return named ? `Grade ${grade}` : `Most probable: ${grade}`;
 }
 
 function percent(p) {

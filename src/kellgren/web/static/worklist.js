@@ -11,7 +11,7 @@ import { dismiss, subscribe, newestFirst, appState, send, show } from "./state.j
 const NOT_GRADED = new Set(["refused", "failed"]);
 const FILTERS = [
   ["all", "All", () => true],
-  ...[0, 1, 2, 3, 4].map((grade) => [`grade-${grade}`, String(grade), (one) => one.knees.some((knee) => knee.reading.grade === grade)]),
+  ...[0, 1, 2, 3, 4].map((grade) => [`grade-${grade}`, String(grade), (one) => one.knees.some((knee) => knee.reading.named && knee.reading.grade === grade)]),
   ["doubt", "In doubt", (one) => one.knees.some((knee) => knee.reading.certainty === "low" || !knee.reading.named)],
   ["refused", "Not graded", (one) => NOT_GRADED.has(one.state)],
 ];
