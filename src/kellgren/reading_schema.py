@@ -49,6 +49,13 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # it is how a missing field is read, and is never written
+
+
+_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
+
+
 class RegionRecord(Record):
     """The square of a radiograph that one knee was cut from."""
 
@@ -69,6 +76,9 @@ class CheckRecord(Record):
     """`unknown`: neither the picture nor the header shows it."""
     evidence: str
     """One sentence for the reader, without names or identifiers of the file's header."""
+    value: Annotated[FiniteFloat | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Of `picture` the distance from frontal knees, of `exposure` the knee's mean grey value, 0 to
+    1; left out of other checks, and in readings of version 0.1."""
 
 
 class SideStatementRecord(Record):
@@ -82,11 +92,6 @@ class SideStatementRecord(Record):
     """The side that follows from it; empty: none."""
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]  # it is how a missing field is read, and is never written
-
-
-_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
 SideEvidence = Annotated[tuple[SideStatementRecord, ...], _LEFT_OUT]
 """Left out of what is written where it is empty: version 0.1 had none."""
 
