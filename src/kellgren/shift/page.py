@@ -17,8 +17,10 @@ from kellgren.shift.words import missing_words, moved_words, name_of, verdict_wo
 _NAME = "Distributions now and in the reference"
 
 
-def html_page(source: str, shift: Shift, now: Sample, reference: Sample) -> str:
-    """The comparison as the text of one HTML file without scripts, links or requests.
+def page_and_picture(
+    source: str, shift: Shift, now: Sample, reference: Sample
+) -> tuple[str, bytes]:
+    """The comparison as the text of one HTML file without scripts or links, and its plots as PNG.
 
     Args:
         source: what was watched, for the title.
@@ -44,20 +46,15 @@ def html_page(source: str, shift: Shift, now: Sample, reference: Sample) -> str:
         for it in shift.changes
     ]
     head = ["quantity", "from, to", "statistic", "p", "p, corrected", ""]
-    picture = distributions(shift, now, reference)
-    return document(
+    with plots.kept_as_png() as kept:
+        drawn = distributions(shift, now, reference)
+    page = document(
         f"Shift watch: {source}",
         lead,
         f"<p class=lead>{escape(found)}</p>",
-        [section(_NAME, picture), section("Tests", html_tables.table(head, rows, "versus"))],
+        [section(_NAME, drawn), section("Tests", html_tables.table(head, rows, "versus"))],
     )
-
-
-def picture(shift: Shift, now: Sample, reference: Sample) -> bytes:
-    """The four distributions as a PNG file's bytes."""
-    with plots.kept_as_png() as kept:
-        distributions(shift, now, reference)
-    return kept[_NAME]
+    return page, kept[_NAME]
 
 
 def distributions(shift: Shift, now: Sample, reference: Sample) -> str:

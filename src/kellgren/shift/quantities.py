@@ -33,10 +33,16 @@ QUANTITIES = (
         "certainty", "largest probability", False, (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)
     ),
     Quantity(
-        "gate_distance", "distance from frontal knees", True, (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5)
+        "gate_distance",
+        "distance from frontal knees",
+        True,
+        (1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.7, 2.0),
     ),
     Quantity(
-        "exposure", "mean grey value of the knee", True, (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
+        "exposure",
+        "mean grey value of the knee",
+        True,
+        (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9),
     ),
 )
 """In the order of tables. An infinite bound ends the buckets of each."""

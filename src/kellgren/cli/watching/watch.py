@@ -125,16 +125,16 @@ def _show(source: str, shift: Shift, now: Sample, before: Sample, to: _Written) 
     from kellgren.cli import terminal
     from kellgren.cli.watching.shown import json_text, show_shift
 
-    if to.html is not None:
-        from kellgren.shift.page import html_page
+    if to.html is not None or to.picture is not None:
+        from kellgren.shift.page import page_and_picture
 
-        with written_whole(to.html) as stream:
-            stream.write(html_page(Path(source).name, shift, now, before))
-    if to.picture is not None:
-        from kellgren.shift.page import picture
-
-        with replaced_whole(to.picture) as temporary:
-            temporary.write_bytes(picture(shift, now, before))
+        page, picture = page_and_picture(Path(source).name, shift, now, before)
+        if to.html is not None:
+            with written_whole(to.html) as stream:
+                stream.write(page)
+        if to.picture is not None:
+            with replaced_whole(to.picture) as temporary:
+                temporary.write_bytes(picture)
     if str(to.json) == "-":
         typer.echo(json_text(shift), nl=False)
     else:
