@@ -32,7 +32,7 @@ from documented_commands import parse
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.grading.bundle import Bundle
-from kellgren.imaging.dicom import reader
+from kellgren.imaging.dicom import stored_values
 from kellgren.output.dicom.answer import write_object
 from kellgren.pacs import answering, receiver
 from kellgren.pacs import station as station_module
@@ -257,7 +257,7 @@ def test_a_full_disk_costs_no_film_an_attempt(
 
 def test_what_is_offered_is_what_is_read() -> None:
     assert set(receiver.TRANSFER_SYNTAXES) == {
-        *(reader._NATIVE | reader._DECODERS.keys()),
+        *(stored_values._NATIVE | stored_values._DECODERS.keys()),
         uid.DeflatedExplicitVRLittleEndian,
     }
 

@@ -75,6 +75,16 @@ def as_before(answer: Any) -> Any:
     return known
 
 
+def without_reasons(answer: Any) -> Any:
+    """An answer without the reasons for intervals that there are not, which 0.1.0 did not give."""
+    if isinstance(answer, list):
+        return [without_reasons(part) for part in answer]
+    if not isinstance(answer, dict):
+        return answer
+    dropped = {"reason"} if "low" in answer else set()
+    return {key: without_reasons(part) for key, part in answer.items() if key not in dropped}
+
+
 def same_table(now: str, before: str) -> bool:
     """Whether a table has all that it had; the set's ends are called otherwise since then."""
     renamed = before.replace("likely_low", "set_low").replace("likely_high", "set_high")
@@ -101,7 +111,7 @@ def test_the_database_answers_as_before(client: TestClient) -> None:
         elif isinstance(before, str):
             assert same_table(answer.text, before), path
         else:
-            assert answer.json() == as_before(before), path
+            assert without_reasons(answer.json()) == as_before(before), path
 
 
 def test_similar_knees_of_another_model_are_dropped(folder: Path, tmp_path: Path) -> None:

@@ -42,9 +42,10 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str | Path
 
 
 def shown_numbers(scores: dict[str, Any]) -> set[str]:
-    """How the terminal writes every headline metric and both ends of its interval."""
+    """How the terminal writes every headline metric and both ends of the interval it has."""
     estimates = [e for e in scores.values() if isinstance(e, dict) and "low" in e]
-    return {f"{e[key]:.3f}" for e in estimates for key in ("value", "low", "high")}
+    numbers = (e[key] for e in estimates for key in ("value", "low", "high"))
+    return {f"{number:.3f}" for number in numbers if number is not None}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
