@@ -54,12 +54,10 @@ def more_arthritis(knees: WatchedKnees) -> Split:
 
 
 def altered(knees: WatchedKnees, changed: WatchedKnees) -> Split:
-    """Against all of the table; of few altered patients, some are drawn more than once."""
+    """Some of the altered patients, each once, against all of the table."""
 
     def split(rng: np.random.Generator, count: int) -> tuple[Sample, Sample]:
         drawn = rng.permutation(len(changed.patients))[:count]
-        if count > len(drawn):
-            drawn = rng.integers(0, len(changed.patients), count)
         values = {it.key: changed.values[it.key][drawn] for it in QUANTITIES}
         now = one_per_patient(WatchedKnees(tuple(map(str, range(count))), values))
         return now, part(knees, rng.permutation(len(knees.patients)))
@@ -105,7 +103,7 @@ def main() -> None:
     path = given.tables / "altered.csv.gz"
     for name in ("gamma 1.4", "blur 2"):
         changed = of_variant(path, name)
-        for count in SIZES:
+        for count in (it for it in SIZES if it <= len(changed.patients)):
             print(line(name, altered(knees, changed), count, few), flush=True)
 
 

@@ -1,7 +1,6 @@
 """The schema of a reading: what every interface gives, what is stored and what is sent.
 
-Models are frozen and refuse fields that they do not know; dumped as JSON, they give the fields in
-the order and with the digits of the reading that they were made of.
+Models are frozen and refuse unknown fields; as JSON they keep the order and digits of the reading.
 """
 
 from __future__ import annotations
@@ -77,8 +76,7 @@ class CheckRecord(Record):
     evidence: str
     """One sentence for the reader, without names or identifiers of the file's header."""
     value: Annotated[FiniteFloat | SkipJsonSchema[None], _LEFT_OUT] = None
-    """Of `picture` the distance from frontal knees, of `exposure` the knee's mean grey value, 0 to
-    1; left out of other checks, and in readings of version 0.1."""
+    """Gate distance of `picture`, mean grey value of `exposure`; left out of other checks."""
 
 
 class SideStatementRecord(Record):
@@ -93,7 +91,6 @@ class SideStatementRecord(Record):
 
 
 SideEvidence = Annotated[tuple[SideStatementRecord, ...], _LEFT_OUT]
-"""Left out of what is written where it is empty: version 0.1 had none."""
 
 
 class ModelRecord(Record):

@@ -22,6 +22,28 @@ EXAMPLES = (
 )
 
 
+Readings = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...",
+        help="A table or document that grade wrote (.csv, .csv.gz, .json), or pictures.",
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        help="Compare with this table or document of grade, such as of earlier months, or with "
+        "what --write-reference wrote; default: the held-out knees of the package's bundle."
+    ),
+]
+FalseAlarms = Annotated[
+    float,
+    typer.Option(
+        min=0.005, max=0.2, help="Rate at which changes may be noticed where there are none."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class _Written:
     """Where the result goes."""
@@ -32,29 +54,12 @@ class _Written:
 
 
 def watch(
-    readings: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="A table or document that grade wrote (.csv, .csv.gz, .json), or pictures.",
-        ),
-    ],
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            help="Compare with this table or document of grade, such as of earlier months, or with "
-            "what --write-reference wrote; default: the held-out knees of the package's bundle."
-        ),
-    ] = None,
+    readings: Readings,
+    reference: Reference = None,
     model: Annotated[
         Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Bundle that grades, or graded.")
     ] = None,
-    false_alarms: Annotated[
-        float,
-        typer.Option(
-            min=0.005, max=0.2, help="Rate at which changes may be noticed where there are none."
-        ),
-    ] = 0.05,
+    false_alarms: FalseAlarms = 0.05,
     json: Annotated[Path | None, typer.Option(help="Write the result; - prints it.")] = None,
     html: Annotated[
         Path | None,
