@@ -1,7 +1,6 @@
 """The schema of a reading: what every interface gives, what is stored and what is sent.
 
-Models are frozen and refuse fields that they do not know; dumped as JSON, they give the fields in
-the order and with the digits of the reading that they were made of.
+Models are frozen and refuse unknown fields; as JSON they keep the order and digits of the reading.
 """
 
 from __future__ import annotations
@@ -48,6 +47,13 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # it is how a missing field is read, and is never written
+
+
+_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
+
+
 class RegionRecord(Record):
     """The square of a radiograph that one knee was cut from."""
 
@@ -68,6 +74,8 @@ class CheckRecord(Record):
     """`unknown`: neither the picture nor the header shows it."""
     evidence: str
     """One sentence for the reader, without names or identifiers of the file's header."""
+    value: Annotated[FiniteFloat | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Gate distance of `picture`, mean grey value of `exposure`; left out of other checks."""
 
 
 class SideStatementRecord(Record):
@@ -81,13 +89,7 @@ class SideStatementRecord(Record):
     """The side that follows from it; empty: none."""
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]  # it is how a missing field is read, and is never written
-
-
-_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
 SideEvidence = Annotated[tuple[SideStatementRecord, ...], _LEFT_OUT]
-"""Left out of what is written where it is empty: version 0.1 had none."""
 
 
 class ModelRecord(Record):

@@ -15,7 +15,8 @@ from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow, Readings
 COLUMNS = (
     *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
     *("name", "certainty", "right_share", "set_low", "set_high", "set_level", "most_probable"),
-    *("disagreement", "doubts", "warnings", "note", "read_with", "patient"),
+    *("disagreement", "gate_distance", "exposure"),
+    *("doubts", "warnings", "note", "read_with", "patient"),
 )
 """Of a table of readings. ``grade`` is empty where it is not named; ``most_probable`` never is."""
 OVERLAY = "overlay"
@@ -87,7 +88,14 @@ def _graded_cells(row: GradedRow) -> dict[str, str | int | None]:
         "warnings": "; ".join(row.warnings),
         "read_with": row.read_with,
     }
-    for column, number in (("right_share", row.right_share), ("disagreement", row.disagreement)):
+    measured = {check.name: check.value for check in row.checks}
+    numbers = {
+        "right_share": row.right_share,
+        "disagreement": row.disagreement,
+        "gate_distance": measured.get("picture"),
+        "exposure": measured.get("exposure"),
+    }
+    for column, number in numbers.items():
         cells[column] = None if number is None else f"{number:.4f}"
     return cells
 

@@ -231,7 +231,10 @@ def test_hazards_get_their_status_and_message(client: httpx.Client, room: Runnin
         assert client.get(f"{case['url']}/readings.csv").status_code == 200
     assert cases[-1]["state"] == "graded"
     assert set(room.log.parent.iterdir()) == outside
-    assert "kellgren_grader_deaths_total 0" in client.get("/metrics").text
+    counted = client.get("/metrics").text
+    assert "kellgren_grader_deaths_total 0" in counted
+    assert int(counted.partition("\nkellgren_not_graded_total ")[2].split()[0]) >= 1
+    assert int(counted.partition("\nkellgren_reading_exposure_count ")[2].split()[0]) >= 1
 
 
 @pytest.mark.parametrize(

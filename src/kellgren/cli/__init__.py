@@ -14,6 +14,7 @@ from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
 from kellgren.cli.plain_text import show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
+from kellgren.cli.watching import watch
 from kellgren.library_messages import silence_dicom_loggers
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command(name="grade", epilog=grade.EXAMPLES)(grade.grade)
 app.command(name="locate", epilog=locate.EXAMPLES)(locate.locate)
 app.command(name="evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(name="calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
+app.command(name="watch", epilog=watch.EXAMPLES)(watch.watch)
 app.command(name="serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
 app.add_typer(store.app, name="store")

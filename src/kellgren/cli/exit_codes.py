@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     DONE = 0
     """Everything was done."""
     SOME_FAILED = 1
-    """Some inputs or jobs failed, data are not fit for training, or a check found a fault."""
+    """Some inputs or jobs failed, data are not fit for training, or a fault or change is found."""
     USAGE = 2
     """Wrong usage, or input that cannot be used."""
     MODEL_MISSING = 3

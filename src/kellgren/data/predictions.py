@@ -57,6 +57,7 @@ class Predictions:
     rows: tuple[int, ...]
     refused: tuple[Refusal, ...]
     named: tuple[bool, ...]  # N: whether the row names its grade, or it is the most probable one
+    kept: tuple[tuple[str, ...], ...] = ()  # N: cells of the columns that were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,15 @@ class _Row:
     probabilities: tuple[float, ...] | None
     note: str
     named: bool
+    kept: tuple[str, ...]
 
 
-def read_predictions(path: Path | str) -> Predictions:
+def read_predictions(path: Path | str, keep: Sequence[str] = ()) -> Predictions:
     """Read a predictions table, CSV in UTF-8, plain or ending in ``.gz``.
+
+    Args:
+        path: of the table.
+        keep: columns whose cells are kept as text, empty where the table lacks them.
 
     Raises:
         InvalidPredictions: unreadable, not such a table, or rows with an invalid side, grade or
@@ -81,7 +87,7 @@ def read_predictions(path: Path | str) -> Predictions:
     rows, problems = [], []
     for number, fields in records:
         try:
-            rows.append(_parse(number, fields, header))
+            rows.append(_parse(number, fields, header, keep))
         except ValueError as problem:
             problems.append(f"row {number}: {problem}")
     if problems:
@@ -160,7 +166,7 @@ def _check_header(path: Path, header: list[str]) -> None:
         )
 
 
-def _parse(number: int, fields: list[str], header: list[str]) -> _Row:
+def _parse(number: int, fields: list[str], header: list[str], keep: Sequence[str]) -> _Row:
     """One row.
 
     Raises:
@@ -187,6 +193,7 @@ def _parse(number: int, fields: list[str], header: list[str]) -> _Row:
         probabilities=_parse_probabilities(cells) if grade else None,
         note=cells.get("note", ""),
         named=named,
+        kept=tuple(cells.get(name, "") for name in keep),
     )
 
 
@@ -233,4 +240,5 @@ def _collect(source: str, rows: list[_Row]) -> Predictions:
             Refusal(row.image, row.side, row.note, row.number) for row in rows if row.grade is None
         ),
         named=tuple(row.named for row, _ in graded),
+        kept=tuple(row.kept for row, _ in graded),
     )

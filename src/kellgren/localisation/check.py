@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 CheckName = Literal[
@@ -33,12 +33,18 @@ class Check:
         verdict: ``passed``; ``warning``, which the reading carries; ``refused``, which stops the
             reading unless it is forced; ``unknown`` where neither picture nor header tells.
         evidence: one sentence for the reader, without names or identifiers of the file's header.
+        value: the number that is watched for shifts, four decimal places: of ``picture`` the
+            distance from frontal knees, of ``exposure`` the mean grey value of the knee, 0..1;
+            ``None``: another check.
     """
 
     name: CheckName
     verdict: Verdict
     evidence: str
+    value: float | None = None
 
-    def to_dict(self) -> dict[str, str]:
-        """Name, verdict and evidence as plain values for JSON."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, str | float]:
+        """Name, verdict and evidence as plain values for JSON, and the value where there is one."""
+        told: dict[str, str | float] = {"name": self.name, "verdict": self.verdict}
+        told["evidence"] = self.evidence
+        return told if self.value is None else told | {"value": self.value}

@@ -38,13 +38,18 @@ def gate_checks(knee: Plane, *, corrected: bool) -> tuple[Check, Check, Check]:
 def check_picture(scores: Scores, limits: Limits) -> Check:
     """Whether the knee looks like frontal knees do; one with an implant is no other view for it."""
     measured = f"distance {scores.distance:.2f}, at most {limits.distance:.2f} is allowed"
+    far = round(scores.distance, 4)
     if scores.distance > limits.distance:
-        return Check("picture", "refused", f"unlike radiographs of frontal knees ({measured})")
+        return Check("picture", "refused", f"unlike radiographs of frontal knees ({measured})", far)
     altered = scores.metal > limits.metal or scores.growth_plates > limits.growth_plates
     if scores.other > limits.other and not altered:
         score = f"score {scores.other:.1f}, at most {limits.other:.1f} is allowed"
-        return Check("picture", "refused", f"another view or joint, or no radiograph ({score})")
-    return Check("picture", "passed", f"looks like a radiograph of a frontal knee ({measured})")
+        return Check(
+            "picture", "refused", f"another view or joint, or no radiograph ({score})", far
+        )
+    return Check(
+        "picture", "passed", f"looks like a radiograph of a frontal knee ({measured})", far
+    )
 
 
 def check_metal(scores: Scores, limits: Limits, warned: Limits, white: Check) -> Check:

@@ -104,14 +104,15 @@ def check_exposure(knee: Plane) -> Check:
     """Whether the knee's grey values vary and are not clipped."""
     spread = float(knee.std())
     dark, bright = float((knee <= 0.004).mean()), float((knee >= 0.996).mean())
+    grey = round(float(knee.mean()), 4)
     measured = f"{dark:.0%} of the knee are black, {bright:.0%} white"
     if spread < _FLAT:
-        return Check("exposure", "refused", f"nearly one grey value all over ({measured})")
+        return Check("exposure", "refused", f"nearly one grey value all over ({measured})", grey)
     if dark + bright > _CLIPPED:
-        return Check("exposure", "refused", f"clipped: {measured}")
+        return Check("exposure", "refused", f"clipped: {measured}", grey)
     if max(dark, bright) > _CLIPPED / 2:
-        return Check("exposure", "warning", f"strongly clipped: {measured}")
-    return Check("exposure", "passed", measured)
+        return Check("exposure", "warning", f"strongly clipped: {measured}", grey)
+    return Check("exposure", "passed", measured, grey)
 
 
 def check_damage(pixels: Plane, region: Region | None) -> Check | None:

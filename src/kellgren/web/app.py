@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.grading.judgement import NOTICE
 from kellgren.web.api.cases import CaseRoutes
+from kellgren.web.api.reading_counts import ReadingCounts
 from kellgren.web.api.schemas import add_examples
 from kellgren.web.api.server_routes import HealthRoutes, ServerRoutes
 from kellgren.web.api.similar import SimilarRoutes
@@ -66,7 +67,8 @@ class Application:
         self.audit = AuditLog(settings.store / AUDIT_LOG)
         self._report_quarantine()
         self.notifier = Notifier()
-        self.pool = GraderPool(self.store, settings, self.notifier.notify)
+        counts = ReadingCounts()
+        self.pool = GraderPool(self.store, settings, self.notifier.notify, counts.add)
         eraser = Eraser(self.store, self.audit)
         self.housekeeper = Housekeeper(self.store, eraser, self.audit, settings)
         self.doorkeeper = Doorkeeper(settings.token, self.audit)
@@ -80,7 +82,7 @@ class Application:
             StudyRoutes(self.store, eraser, self.audit, settings.root_path).router,
             HealthRoutes(self.store, self.pool, self.housekeeper, settings).router,
             ServerRoutes(
-                settings, bundle.card, self.cases, self.pool, self.doorkeeper, self.audit
+                *(settings, bundle.card, self.cases, self.pool, counts, self.doorkeeper, self.audit)
             ).router,
         ]
 

@@ -16,6 +16,7 @@ from kellgren.grades import Grade
 from kellgren.grading.bundle import Card
 from kellgren.grading.judgement import NOTICE
 from kellgren.web.api.cases import CaseRoutes
+from kellgren.web.api.reading_counts import ReadingCounts
 from kellgren.web.api.schemas import (
     About,
     AboutLimits,
@@ -111,6 +112,7 @@ class ServerRoutes:
         card: of its model.
         cases: its routes for cases.
         pool: that grades them.
+        counts: of the readings since the start.
         doorkeeper: knows the token.
         audit: is told who signs in and out.
     """
@@ -121,10 +123,12 @@ class ServerRoutes:
         card: Card,
         cases: CaseRoutes,
         pool: GraderPool,
+        counts: ReadingCounts,
         doorkeeper: Doorkeeper,
         audit: AuditLog,
     ) -> None:
         self._settings, self._card, self._cases, self._pool = settings, card, cases, pool
+        self._counts = counts
         self._doorkeeper, self._audit, self._started = doorkeeper, audit, time.time()
         self.router = router = APIRouter(tags=["server"])
         router.get("/metrics", response_class=PlainTextResponse)(self.metrics)
@@ -145,6 +149,7 @@ class ServerRoutes:
             *_metric("grader_deaths_total", "counter", "Graders replaced.", self._pool.failures),
             *_metric("turned_away_total", "counter", "Answers 503.", self._cases.rejected_uploads),
             *_metric("start_seconds", "gauge", "Start, Unix time.", round(self._started)),
+            *self._counts.lines(),
         ]
         return "\n".join(lines) + "\n"
 

@@ -12,9 +12,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from kellgren.reading_schema import ModelRecord, UngradedRow
+from kellgren.reading_schema import ModelRecord, ReadingRow, UngradedRow
 from kellgren.web.settings import Settings
 from kellgren.web.storage.blobs import UnusableContent
 from kellgren.web.storage.cases import CaseStore
@@ -34,15 +34,21 @@ class GraderPool:
         store: where cases wait and answers go.
         settings: how many graders, and their limits.
         on_answer: called after each answer, from any thread.
+        on_rows: is given the rows of each answer, likewise.
 
     Attributes:
         failures: graders that had to be replaced.
     """
 
     def __init__(
-        self, store: CaseStore, settings: Settings, on_answer: Callable[[], None] = lambda: None
+        self,
+        store: CaseStore,
+        settings: Settings,
+        on_answer: Callable[[], None] = lambda: None,
+        on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
     ) -> None:
-        self._store, self._settings, self._on_answer = store, settings, on_answer
+        self._store, self._settings = store, settings
+        self._on_answer, self._on_rows = on_answer, on_rows
         self._changed, self._wake_calls, self._stopping = threading.Condition(), 0, False
         self._ready: dict[int, GraderProcess] = {}
         self._blame: Counter[str] = Counter()
@@ -170,6 +176,7 @@ class GraderPool:
         self._finish(place, job, answer)
         self._answered = time.monotonic()
         self._blame.pop(job.id, None)
+        self._on_rows(answer.rows)
         self._on_answer()
 
     def _is_at_fault(self, job: Job, error: Exception) -> bool:

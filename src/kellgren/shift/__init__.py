@@ -1,0 +1,1 @@
+"""Whether readings are still of the kind that they were: distributions now against a reference."""
