@@ -21,6 +21,10 @@ class CannotWrite(OSError):
     def __str__(self) -> str:
         if self.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "Free space there, or name another place."
+        elif self.errno in (errno.EEXIST, errno.ENOTDIR):
+            remedy = "A file is where a folder is needed: name another place."
+        elif self.errno == errno.EISDIR:
+            remedy = "A folder is where a file is needed: name another place."
         else:
             remedy = "Name another place, or change its permissions."
         return f"{self.filename}: cannot be written ({self.strerror}). {remedy}"

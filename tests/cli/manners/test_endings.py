@@ -107,6 +107,19 @@ def test_a_table_whose_folder_is_a_file_ends_before_grading(
     assert kellgren("data", "index", EXAMPLES / "grades.csv", "-o", table) == ExitCode.CANNOT_WRITE
 
 
+@pytest.mark.parametrize("option", ["--overlay", "--dicom-out"])
+def test_a_folder_that_is_a_file_is_told_with_the_remedy(
+    option: str, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    words = ("grade", EXAMPLES / "9177337R.png", "--model", model, option, tmp_path / "out")
+    assert kellgren(*words) == ExitCode.CANNOT_WRITE
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: cannot be written (File exists)" in said
+    assert "A file is where a folder is needed" in said
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_ctrl_c_says_what_this_command_leaves(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), endings(), interrupted_leaves("two epochs are kept"):
         sys.exit(ExitCode.INTERRUPTED)

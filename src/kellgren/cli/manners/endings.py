@@ -91,7 +91,10 @@ def _words(error: KellgrenError | OSError) -> str:
     if isinstance(error, KellgrenError | CannotWrite):
         return str(error)
     # Whatever is opened by its name has it in the error; what has none is a stream.
-    return f"{error.filename or 'standard output'}: {error.strerror or type(error).__name__}"
+    name = error.filename or "standard output"
+    if error.errno in _TARGET_FAULTS:
+        return str(CannotWrite(error.errno, error.strerror, name))
+    return f"{name}: {error.strerror or type(error).__name__}"
 
 
 def _flush_output() -> None:
