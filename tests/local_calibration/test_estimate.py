@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from conftest import MadeKnees
 
 from kellgren.arrays import Distributions, GradeArray
 from kellgren.errors import InvalidPredictions
+from kellgren.evaluation.comparison import Grades, compare
 from kellgren.grading.grade_sets import fit_grade_sets
 from kellgren.local_calibration import estimate as module
 from kellgren.local_calibration.estimate import cross_fitted, estimate, parts_of_patients
 from kellgren.local_calibration.learning_curve import learning_curve
 from kellgren.local_calibration.local_fit import LocalFit, fit_local
 from kellgren.local_calibration.local_sets import local_grade_sets
+from kellgren.local_calibration.report import html_page
+from kellgren.local_calibration.verdict import warnings_of
 
 Made = Callable[..., MadeKnees]
 
@@ -35,6 +39,23 @@ def test_before_and_after_are_compared_on_the_same_knees(made: Made) -> None:
     assert accuracy.difference.low > 0
     assert found.fit.verdict == "calibrated"
     assert found.unchanged_parts == 0
+
+
+def test_an_agreement_that_falls_is_warned_of_in_the_report_too(made: Made) -> None:
+    knees = made(160, 2.0)
+    found = estimate(knees.probabilities, knees.grades, knees.patients, resamples=200)
+    assert not any("is lower" in warning for warning in warnings_of(found))
+    told = Grades(knees.probabilities.argmax(axis=1), knees.probabilities)
+    after = Grades(found.after.argmax(axis=1), found.after)
+    swapped = compare(knees.grades, told, after, knees.patients, resamples=50, permutations=50)
+
+    warnings = warnings_of(replace(found, comparison=swapped))
+
+    assert "accuracy is lower after it, by the estimate" in warnings
+    curve = learning_curve(knees.probabilities, knees.grades, knees.patients, repeats=2)
+    page = html_page("here", replace(found, comparison=swapped), curve)
+    for warning in warnings:
+        assert f"Warning: {warning}." in page
 
 
 def test_no_knee_is_judged_by_a_fit_that_saw_its_patient(

@@ -17,7 +17,7 @@ from kellgren.evaluation_report.page import document, section
 from kellgren.grading.grade_sets import GradeSets
 from kellgren.local_calibration.estimate import LocalEstimate
 from kellgren.local_calibration.learning_curve import LearningCurve
-from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words
+from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words, warnings_of
 
 
 def html_page(
@@ -55,7 +55,8 @@ def html_page(
     return document(
         f"Calibration to {name}",
         lead,
-        f"<p class=lead>{escape(verdict_words(made.fit))}</p>",
+        f"<p class=lead>{escape(verdict_words(made.fit))}</p>"
+        + "".join(f"<p>Warning: {escape(warning)}.</p>" for warning in warnings_of(made)),
         parts,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kellgren.evaluation.catalogue import METRICS
 from kellgren.local_calibration.estimate import FEW_KNEES, PARTS, LocalEstimate
 from kellgren.local_calibration.learning_curve import LearningCurve
 from kellgren.local_calibration.local_fit import LocalFit
@@ -65,4 +66,18 @@ def warnings_of(made: LocalEstimate) -> list[str]:
             f"without {made.unchanged_parts} of {PARTS} parts of the patients the others show no "
             "need of a change: it rests on few knees"
         )
+    if made.fit.verdict == "calibrated":
+        warnings += [f"{name} is lower after it, by the estimate" for name in _falling(made)]
     return warnings
+
+
+def _falling(made: LocalEstimate) -> list[str]:
+    """Names of the agreements with the readers that are lower after the calibration."""
+    compared = made.comparison.metrics
+    return [
+        metric.name
+        for metric in METRICS
+        if metric.key in ("accuracy", "one_off", "qwk")
+        and metric.key in compared
+        and compared[metric.key].difference.value < 0
+    ]
