@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
-from kellgren.cli.manners.measured import meanings, promises
+from kellgren.cli.manners.measured import elsewhere, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
@@ -28,7 +28,6 @@ from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card, LocalCalibration
-from kellgren.grading.elsewhere import Elsewhere
 from kellgren.grading.judgement import NOT_NAMED, set_name
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
@@ -266,8 +265,8 @@ def show_card(card: Card, checksum: str) -> None:
             if score is not None:
                 interval = f"(95 % CI {score['low']:.3f} to {score['high']:.3f})"
                 table.add_row(f"out of fold{where}: {name}", f"{score['value']:.3f} {interval}")
-    for other in card.elsewhere:
-        _add_elsewhere(table, other)
+    for row in elsewhere(card):
+        table.add_row(*row)
     if card.local_calibration is not None:
         _add_local(table, card.local_calibration)
     for row in promises(card):
@@ -278,15 +277,6 @@ def show_card(card: Card, checksum: str) -> None:
     table.add_row("checksum", checksum)
     out.print(Text(f"{card.name}, written by kellgren {card.version}", style="bold"))
     out.print(table)
-
-
-def _add_elsewhere(table: Table, other: Elsewhere) -> None:
-    table.add_row("elsewhere", f"{other.words} ({other.credit}, {other.licence})")
-    for name, delivered, calibrated in other.rows:
-        told = f"{delivered} as delivered, {calibrated} calibrated to the readers there"
-        table.add_row(f"elsewhere: {name}", told)
-    table.add_row("elsewhere: certainty", f"{other.certainty}, as delivered")
-    table.add_row("elsewhere: limits", other.limits)
 
 
 def _add_local(table: Table, local: LocalCalibration) -> None:
