@@ -21,14 +21,13 @@ from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
 from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
-from kellgren.cli.manners.measured import meanings, promises
+from kellgren.cli.manners.measured import elsewhere, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade
 from kellgren.grading.bundle import Card, LocalCalibration
-from kellgren.grading.elsewhere import Elsewhere
 from kellgren.grading.judgement import NOT_NAMED, NOTICE
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
@@ -220,8 +219,8 @@ def show_card(card: Card, checksum: str) -> None:
             score = scores.get(key)
             if score is not None:
                 table.add_row(f"out of fold{where}: {name}", _with_interval(score))
-    for other in card.elsewhere:
-        _add_elsewhere(table, other)
+    for row in elsewhere(card):
+        table.add_row(*row)
     if card.local_calibration is not None:
         _add_local(table, card.local_calibration)
     for row in promises(card):
@@ -232,15 +231,6 @@ def show_card(card: Card, checksum: str) -> None:
     table.add_row("checksum", checksum)
     out.print(Text(f"{card.name}, written by kellgren {card.version}", style="bold"))
     out.print(table)
-
-
-def _add_elsewhere(table: Table, other: Elsewhere) -> None:
-    table.add_row("elsewhere", f"{other.words} ({other.credit}, {other.licence})")
-    for name, delivered, calibrated in other.rows:
-        told = f"{delivered} as delivered, {calibrated} calibrated to the readers there"
-        table.add_row(f"elsewhere: {name}", told)
-    table.add_row("elsewhere: certainty", f"{other.certainty}, as delivered")
-    table.add_row("elsewhere: limits", other.limits)
 
 
 def _add_local(table: Table, local: LocalCalibration) -> None:

@@ -1,4 +1,4 @@
-"""What grade sets, named grades and words for certainty were worth on held-out knees."""
+"""What sets, named grades and certainty were worth on held-out knees, and grades elsewhere."""
 
 from __future__ import annotations
 
@@ -46,3 +46,16 @@ def promises(card: Card) -> list[tuple[str, str]]:
     words = {word: card.right_share(word) for word in ("high", "moderate", "low")}
     told = ", ".join(f"{word} {share:.3f}" for word, share in words.items() if share is not None)
     return [*rows, ("certainty", f"share of right grades: {told}")] if told else rows
+
+
+def elsewhere(card: Card) -> list[tuple[str, str]]:
+    """Rows about knees of other hospitals: scores, certainty, and what they cannot show."""
+    rows = []
+    for one in card.elsewhere:
+        rows.append(("elsewhere", f"{one.words} ({one.credit}, {one.licence})"))
+        for name, delivered, calibrated in one.rows:
+            told = f"{delivered} as delivered, {calibrated} calibrated to the readers there"
+            rows.append((f"elsewhere: {name}", told))
+        rows.append(("elsewhere: certainty", f"{one.certainty}, as delivered"))
+        rows.append(("elsewhere: limits", one.limits))
+    return rows
