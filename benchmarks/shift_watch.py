@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kellgren.shift.comparison import Shift, compare
 from kellgren.shift.quantities import QUANTITIES
 from kellgren.shift.sample import Sample, WatchedKnees, one_per_patient
 from kellgren.shift.tables import read_watched
+from kellgren.shift.two_samples import Shift, compare
 
 PERMUTATIONS = 399
 SIZES = (25, 50, 100, 150)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kellgren.shift.comparison import Change, Shift
 from kellgren.shift.quantities import QUANTITIES, Key, Quantity
+from kellgren.shift.two_samples import Change, Shift
 
 _BY_KEY: dict[Key, Quantity] = {it.key: it for it in QUANTITIES}
 

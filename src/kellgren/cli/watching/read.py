@@ -10,7 +10,6 @@ import typer
 
 from kellgren.cli import terminal
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.shift.comparison import LEAST_PATIENTS
 from kellgren.shift.reference import (
     ShiftReference,
     grading_checksum,
@@ -20,6 +19,7 @@ from kellgren.shift.reference import (
 )
 from kellgren.shift.sample import Sample, one_per_patient
 from kellgren.shift.tables import read_watched, watched
+from kellgren.shift.two_samples import LEAST_PATIENTS
 
 if TYPE_CHECKING:
     from kellgren.grading.bundle import Bundle

@@ -12,8 +12,8 @@ from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from kellgren.grading.bundle import Bundle
-    from kellgren.shift.comparison import Shift
     from kellgren.shift.sample import Sample, WatchedKnees
+    from kellgren.shift.two_samples import Shift
 
 EXAMPLES = (
     "kellgren watch july.csv --reference june.csv · "
@@ -83,8 +83,8 @@ def watch(
     from kellgren.cli.inputs import refuse_inputs
     from kellgren.cli.watching.read import check_number, earlier, later
     from kellgren.grading.bundle import default_bundle, open_bundle
-    from kellgren.shift.comparison import compare
     from kellgren.shift.sample import one_per_patient
+    from kellgren.shift.two_samples import compare
 
     written = (json, html, picture, write_reference)
     refuse_inputs(written, (*readings, reference), tables=False)
@@ -108,7 +108,7 @@ def _check_report_extra(*pages: Path | None) -> None:
 
     if any(page is not None for page in pages):
         with needs_report_extra():
-            import kellgren.shift.page  # noqa: F401
+            import kellgren.shift.shift_page  # noqa: F401
 
 
 def _keep(knees: WatchedKnees, bundle: Bundle, words: str, path: Path) -> None:
@@ -128,10 +128,10 @@ def _keep(knees: WatchedKnees, bundle: Bundle, words: str, path: Path) -> None:
 def _show(source: str, shift: Shift, now: Sample, before: Sample, to: _Written) -> None:
     from kellgren.atomic_files import replaced_whole, written_whole
     from kellgren.cli import terminal
-    from kellgren.cli.watching.shown import json_text, show_shift
+    from kellgren.cli.watching.shift_shown import json_text, show_shift
 
     if to.html is not None or to.picture is not None:
-        from kellgren.shift.page import page_and_picture
+        from kellgren.shift.shift_page import page_and_picture
 
         page, picture = page_and_picture(Path(source).name, shift, now, before)
         if to.html is not None:

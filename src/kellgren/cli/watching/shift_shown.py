@@ -12,7 +12,7 @@ from kellgren.cli import terminal
 from kellgren.shift.words import missing_words, moved_words, name_of, record_of, verdict_words
 
 if TYPE_CHECKING:
-    from kellgren.shift.comparison import Shift
+    from kellgren.shift.two_samples import Shift
 
 
 def show_shift(shift: Shift) -> None:

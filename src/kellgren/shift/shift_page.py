@@ -10,8 +10,8 @@ import numpy as np
 from kellgren.evaluation_report import html_tables, plots
 from kellgren.evaluation_report.page import document, section
 from kellgren.grades import GRADE_COUNT
-from kellgren.shift.comparison import Change, Shift
 from kellgren.shift.sample import Sample
+from kellgren.shift.two_samples import Change, Shift
 from kellgren.shift.words import missing_words, moved_words, name_of, verdict_words
 
 _NAME = "Distributions now and in the reference"

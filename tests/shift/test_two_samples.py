@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kellgren.shift.comparison import compare, holm
 from kellgren.shift.quantities import QUANTITIES
 from kellgren.shift.sample import Sample, WatchedKnees, one_per_patient
+from kellgren.shift.two_samples import compare, holm
 from kellgren.shift.words import missing_words, moved_words, verdict_words
 
 
