@@ -148,7 +148,7 @@ def _grey(image: Image.Image, warnings: list[str]) -> Scaled:
 
 def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             warnings.append("the picture has transparent parts, which are read as black")
             black = Image.new("RGBA", image.size, (0, 0, 0, 255))
