@@ -280,4 +280,6 @@ MUTATIONS: dict[str, Mutation] = {
         dicom_syntax,
     )
 }
-"""By name; those of DICOM files begin with ``dicom``."""
+"""By name."""
+DICOM_MUTATIONS = frozenset(name for name in MUTATIONS if name.startswith("dicom"))
+"""Those that go by the structure of a DICOM file."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 
+import numpy as np
 import pytest
-from mutated_files import SLOW_SECONDS, outcome
+from mutated_files import FAILED, SLOW_SECONDS, Judge, toned
 from mutations import sound_files
 
 from kellgren.imaging.radiograph import read_radiograph
+from kellgren.localisation.knee_detector import Localiser
 
-EACH = 14
+EACH = 9
 """Mutations of each kind that is decoded in this process."""
 IN_A_CHILD = ("JPEGLossless", "JPEGLS", "JPEG2000", "HTJ2K", "Extended12Bit")
 """Names of transfer syntaxes whose decoder takes a process, and so a few of them only."""
@@ -20,24 +22,25 @@ IN_A_CHILD = ("JPEGLossless", "JPEGLS", "JPEG2000", "HTJ2K", "Extended12Bit")
 @pytest.fixture(scope="module")
 def results() -> Counter[str]:
     counts: Counter[str] = Counter()
+    localiser = Localiser()
     for place, (kind, sound) in enumerate(sound_files().items()):
-        pixels = None if kind in ("bmp", "webp") else read_radiograph(sound).pixels
+        judge = Judge(kind, sound, localiser)
         few = any(name in kind for name in IN_A_CHILD)
         for number in range(2 if few else EACH):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pydicom's, on writing what it is told to
-                found = outcome(1000 * place + number, kind, sound, pixels)
+                found = judge.outcome(1000 * place + number)
             assert found.result != "foreign", found
             assert found.seconds < SLOW_SECONDS, found
             counts[found.result] += 1
     return counts
 
 
-def test_mutated_files_are_refused_warned_of_or_read_rightly(results: Counter[str]) -> None:
-    assert results.total() > 250
+def test_mutated_files_are_not_graded_or_warned_of_or_read_rightly(results: Counter[str]) -> None:
+    assert results.total() > 150
     assert results["refused"] > 0.4 * results.total()
     # What no check can tell: a change within the range of what a knee may look like.
-    assert results["unnoticed"] <= 0.02 * results.total()
+    assert sum(results[failed] for failed in FAILED) <= 0.01 * results.total()
 
 
 def test_sound_files_are_read_without_a_warning() -> None:
@@ -46,7 +49,17 @@ def test_sound_files_are_read_without_a_warning() -> None:
             assert read_radiograph(sound).warnings == (), kind
 
 
-def test_damage_leaves_its_traces_and_warnings(results: Counter[str]) -> None:
-    assert results["trace"] > 20
-    assert results["warned"] > 5
-    assert results["read"] > 20
+def test_damage_is_found_in_the_pixels_and_told(results: Counter[str]) -> None:
+    assert results["damaged"] > 12
+    assert results["warned"] > 3
+    assert results["same"] > 12
+
+
+def test_another_tone_is_taken_off_and_damage_is_not() -> None:
+    sound = read_radiograph(sound_files()["png"]).pixels
+    darker, inverted = 0.6 * sound**1.4, 1 - sound
+    assert np.abs(toned(sound, darker) - darker).max() < 1e-6
+    assert np.abs(toned(sound, inverted) - inverted).mean() > 0.05
+    half = sound.copy()
+    half[150:] *= 0.6
+    assert np.abs(toned(sound, half) - half).mean() > 0.05

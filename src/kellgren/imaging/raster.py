@@ -116,13 +116,19 @@ def _check_single(image: Image.Image) -> list[str]:
 
 def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
     try:
+        if image.getexif().get(_ORIENTATION, 1) == 1:
+            return image, []  # not a copy, which takes as much memory again
         return ImageOps.exif_transpose(image), []
     except Exception:  # a broken tag makes the EXIF parser raise anything
         return image, ["the orientation tag cannot be read and is ignored"]
 
 
 def _colours(image: Image.Image) -> Colours | None:
-    return colours_of(image.convert("RGB")) if image.mode in _COLOUR_MODES else None
+    return colours_of(_in_colours(image)) if image.mode in _COLOUR_MODES else None
+
+
+def _in_colours(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey(image: Image.Image, warnings: list[str]) -> Scaled:
@@ -142,12 +148,12 @@ def _grey(image: Image.Image, warnings: list[str]) -> Scaled:
 
 def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             warnings.append("the picture has transparent parts, which are read as black")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
-    image = image.convert("RGB")
+            black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+            image = Image.alpha_composite(black, image)
+    image = _in_colours(image)
     red, green, blue = image.split()
     spreads = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
     if max(np.asarray(spread).max() for spread in spreads) > COLOUR_TOLERANCE:

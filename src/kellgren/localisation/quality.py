@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kellgren.imaging.evidence import HeaderEvidence
-from kellgren.imaging.integrity.damage import Traces, damage, traces
+from kellgren.imaging.integrity.damage import Traces, damage, doubt, traces
 from kellgren.knee import Plane, Region
 from kellgren.localisation.check import Check
 from kellgren.localisation.knee_detector import Detection, Localiser
@@ -124,9 +124,11 @@ def check_damage(pixels: Plane, region: Region | None) -> Check | None:
         pixels: of the radiograph, as they were decoded.
         region: of the knee on it; ``None``: it is the whole picture.
     """
-    around = damage(_traces_within(pixels, region))
+    found = _traces_within(pixels, region)
+    around = damage(found)
     if not around:
-        return None
+        perhaps = doubt(found)
+        return Check("damage", "warning", f"perhaps damaged: {perhaps}") if perhaps else None
     joint = None if region is None else replace(region, width=_JOINT * region.width)
     inside = damage(_traces_within(pixels, joint))
     if inside:

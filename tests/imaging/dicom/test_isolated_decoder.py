@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import uid
+from pydicom import dcmread, uid
+from pydicom.encaps import get_frame
 
 from damaged_files import flip_bits, outcome, small_knee
 from dicom_factory import write_dicom
@@ -48,6 +49,22 @@ def test_damaged_pictures_are_read_or_refused(tmp_path: Path) -> None:
         outcomes = list(pool.map(outcome, paths))
     assert len(outcomes) == MUTATIONS
     assert "refused" in outcomes
+
+
+def test_twelve_bit_data_that_ends_early_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "knee.dcm"
+    write_dicom(path, small_knee() * np.uint16(16), bits=12, transfer_syntax=TWELVE_BITS)
+    codestream = get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
+    end = codestream.rindex(b"\xff\xd9")
+    decode = isolated_decoder.DECODERS["jpeg"]
+    whole = decode(codestream)
+    assert capsys.readouterr().err == ""
+    assert decode(codestream[: end - 40] + codestream[end:]).shape == whole.shape
+    assert capsys.readouterr().err == isolated_decoder.DATA_TOO_SHORT
+    decode(codestream[:end] + b"\x12\x34" + codestream[end:])
+    assert capsys.readouterr().err == "data too long"
 
 
 def test_a_dying_child_is_a_refused_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

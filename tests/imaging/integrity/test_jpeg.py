@@ -62,6 +62,26 @@ def test_damage_that_the_decoder_notices_is_refused(jpeg: bytes, kind: str) -> N
     assert not any(letter.isdigit() for letter in problem)
 
 
+def test_a_block_too_many_is_noticed_though_it_fits_into_the_last_byte() -> None:
+    """144 blocks of data behind a header that states 11 x 13: as after damage that adds one."""
+    tile = np.tile(small_knee(), (2, 2))
+    warned = 0
+    for left in range(16):
+        knee = tile[:96, left : left + 96].copy()
+        knee[88:, 80:] = 128  # the last two blocks: the last one takes six bits
+        sound = picture(knee, "JPEG", quality=90)
+        assert read_radiograph(sound).warnings == ()
+        size = sound.index(b"\0\x60\0\x60")
+        damaged = sound[:size] + b"\0\x68\0\x58" + sound[size + 4 :]
+        try:
+            warnings = read_radiograph(damaged).warnings
+        except UnreadableRadiograph:  # a whole byte was left over
+            continue
+        assert any("goes on behind its last block" in warning for warning in warnings)
+        warned += 1
+    assert warned > 0
+
+
 def test_sound_pictures_in_colour_with_restarts_and_subsampling_are_not_damaged() -> None:
     colour = np.stack([small_knee()] * 3, axis=-1)
     for options in ({}, {"subsampling": 2}, {"restart_marker_blocks": 3}, {"progressive": True}):

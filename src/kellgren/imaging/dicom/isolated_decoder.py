@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kellgren.imaging.dicom.codestream import with_ends_checked
+from kellgren.imaging.integrity.jpeg import with_last_bit_flipped
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 LEAST_SECONDS = 5
@@ -28,6 +29,9 @@ LEAST_SECONDS = 5
 SECONDS_PER_MEGAPIXEL = 0.25
 DECODERS_DIFFER = "the decoders differ"
 """Message of a picture that two decoders do not read alike."""
+DATA_TOO_SHORT = "data too short"
+"""Message of a picture whose last blocks its decoder made up."""
+_MORE = b"\x55\xaa"
 _ROUNDING = 2  # by which the decoders of a lossy picture may differ
 _WAITING = 6  # times as long on the clock, on a machine that does other things too
 _WARNINGS = 2  # of imagecodecs: errors and warnings, but no progress
@@ -75,9 +79,26 @@ def decode_isolated(codestream: bytes, codec: str, shape: tuple[int, int]) -> De
 
 
 def _jpeg(codestream: bytes) -> Any:
+    """By libjpeg, whose warnings do not come through here: other ends are tried to see them.
+
+    Bytes more at the end change the picture if its data was too short; another last bit does not
+    if the data was too long.
+    """
     from imagecodecs import jpeg8_decode
 
-    return jpeg8_decode(codestream)
+    values = jpeg8_decode(codestream)
+    end = codestream.rfind(b"\xff\xd9")
+    longer = codestream[:end] + _MORE + codestream[end:] if end >= 0 else codestream
+    if not np.array_equal(values, jpeg8_decode(longer)):
+        sys.stderr.write(DATA_TOO_SHORT)
+        return values
+    flipped = with_last_bit_flipped(codestream)
+    try:
+        if flipped and np.array_equal(values, jpeg8_decode(flipped)):
+            sys.stderr.write("data too long")
+    except RuntimeError:  # libjpeg's errors: the bit was read
+        pass
+    return values
 
 
 def _jpeg_ls(codestream: bytes) -> Any:

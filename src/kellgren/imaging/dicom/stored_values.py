@@ -21,7 +21,11 @@ from kellgren.imaging.dicom.codestream import (
     jpeg_claim,
 )
 from kellgren.imaging.dicom.header import Header
-from kellgren.imaging.dicom.isolated_decoder import DECODERS_DIFFER, decode_isolated
+from kellgren.imaging.dicom.isolated_decoder import (
+    DATA_TOO_SHORT,
+    DECODERS_DIFFER,
+    decode_isolated,
+)
 from kellgren.imaging.dicom.lossless_bits import uses_all_bits
 from kellgren.imaging.dicom.parsing import (
     EXPORT_AGAIN,
@@ -147,8 +151,8 @@ def _by_pydicom(dataset: Dataset, header: Header, decoder: str) -> np.ndarray:
 
 
 _NOTICED = "the decoder of the pixels warned of damage: check the picture"
-# OpenJPEG's, see `with_ends_checked`, and that of two decoders of one picture.
-_BROKEN = ("PTERM check failure", DECODERS_DIFFER)
+# OpenJPEG's, see `with_ends_checked`, of two decoders of one picture, and of 12-bit JPEG.
+_BROKEN = ("PTERM check failure", DECODERS_DIFFER, DATA_TOO_SHORT)
 _HARMLESS = "Non conformant codestream TPsot==TNsot"
 
 

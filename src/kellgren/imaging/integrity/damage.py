@@ -28,6 +28,11 @@ MOST_SPECKS = 0.004
 MOST_NOISY = 0.03
 """Share of a knee in tiles without any smoothness."""
 
+MOST_EDGE = 0.018
+"""Grey values that most of a row's half differ by from the next, beyond the slope around it."""
+MOST_MOVED = 3.4
+"""How many times better some rows match the next ones, row for row, when these are shifted."""
+
 _LEAST_SIDE = 32
 _TILES = 40  # along the shorter side
 _SPECK = 0.2
@@ -35,6 +40,9 @@ _LEAST_EMPTY = 0.02  # of the rows
 _STEP = 0.05
 _ROWS_TRIED, _FAR_ROWS = 8, 8
 _LEAST_MISMATCH = 2.5e-4  # mean square between a row and the next
+_MOST_OF_HALF = 30  # percent of its columns left out at either end
+_MOVED_ROWS, _MOVED_SIDE = 4, 300  # rows that are averaged, on a picture of such a side
+_USUAL_MISMATCH = 0.25  # of its median: the least that counts
 
 
 class Traces(NamedTuple):
@@ -46,6 +54,8 @@ class Traces(NamedTuple):
     shift: float
     specks: float
     noisy: float
+    edge: float
+    moved: float
 
 
 def traces(knee: Grey, strip: Grey | None = None) -> Traces:
@@ -60,7 +70,7 @@ def traces(knee: Grey, strip: Grey | None = None) -> Traces:
         Zeros for a cut smaller than 32 pixels on a side.
     """
     if min(knee.shape) < _LEAST_SIDE:
-        return Traces(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        return Traces(*[0.0] * len(Traces._fields))
     differences = np.abs(np.diff(knee, axis=0))
     return Traces(
         flat=_flat(knee),
@@ -69,6 +79,8 @@ def traces(knee: Grey, strip: Grey | None = None) -> Traces:
         shift=_shift(knee if strip is None else strip),
         specks=_specks(knee),
         noisy=_noisy(knee),
+        edge=_edge(knee),
+        moved=_moved(knee if strip is None else strip),
     )
 
 
@@ -81,6 +93,15 @@ def damage(found: Traces) -> str:
         (found.shift, MOST_SHIFT, "its rows are shifted against each other"),
         (found.specks, MOST_SPECKS, f"{found.specks:.1%} of its pixels are single specks"),
         (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
+    )
+    return "; ".join(text for value, most, text in signs if value > most)
+
+
+def doubt(found: Traces) -> str:
+    """What may speak of damage, and is shown by one real knee in a few hundred; empty: nothing."""
+    signs = (
+        (found.edge, MOST_EDGE, "half of its width is darker or brighter from one row on"),
+        (found.moved, MOST_MOVED, "its rows are perhaps shifted against each other"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 
@@ -190,6 +211,39 @@ def _best_shift(knee: Grey, apart: int) -> float:
         mismatch[[0, 1, -1]] = np.inf
         best = max(best, float(straight / max(mismatch.min(), _LEAST_MISMATCH / 10)))
     return best
+
+
+def _edge(knee: Grey) -> float:
+    """The largest step of brightness that one half of a row, or the other, takes all alike.
+
+    A wrong first value of a JPEG block goes on to all that follow: they begin within a row of
+    blocks, so at least half of the width changes with its first row or with the next one's.
+    """
+    differences = np.diff(knee, axis=0)
+    jumps = differences[2:-2] - (differences[1:-3] + differences[3:-1]) / 2
+    middle = knee.shape[1] // 2
+    ends = (_MOST_OF_HALF, 100 - _MOST_OF_HALF)
+    largest = 0.0
+    for half in (jumps[:, :middle], jumps[:, middle:]):
+        low, high = np.percentile(half, ends, axis=1)
+        largest = max(largest, float(low.max()), float(-high.min()))
+    return largest
+
+
+def _moved(strip: Grey) -> float:
+    """`_shift` with a few rows averaged on either side, which tells smaller shifts from texture."""
+    scale = max(1, round(min(strip.shape) / _MOVED_SIDE))
+    rows, width = _MOVED_ROWS * scale, strip.shape[1]
+    sums = np.cumsum(np.pad(strip, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
+    means = (sums[rows:] - sums[:-rows])[::scale] / rows
+    above, below = means[:-_MOVED_ROWS], means[_MOVED_ROWS:]
+    products = np.fft.irfft(np.fft.rfft(above).conj() * np.fft.rfft(below), width)
+    squares = np.square(above).sum(axis=1) + np.square(below).sum(axis=1)
+    mismatch = (squares[:, None] - 2 * products) / width
+    straight = mismatch[:, 0].copy()
+    mismatch[:, [0, 1, -1]] = np.inf
+    least = max(_USUAL_MISMATCH * float(np.median(straight)), _LEAST_MISMATCH / 100)
+    return float((straight / np.maximum(mismatch.min(axis=1), least)).max())
 
 
 def _specks(knee: Grey) -> float:

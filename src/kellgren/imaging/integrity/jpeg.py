@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
 from kellgren.imaging.picture import RejectedPicture
@@ -22,6 +24,7 @@ MOST_SEGMENTS = 4_000
 _SAVE_AGAIN = "Export or copy the picture again."
 # Inside a scan 0xff is followed by 0 or by a restart marker; segments begin at any other code.
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xdf\xe0-\xfe]")
+_FRAME = re.compile(rb"\xff[\xc0-\xc2](?=\0)")
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 # Messages that begin so tell of pixels that were lost or made up; others of odd headers, behind
 # which the decoder tells of nothing else.
@@ -85,7 +88,7 @@ def check_jpeg_data(data: bytes) -> list[str]:
         RejectedPicture: its data ends early, or holds what no encoder wrote.
     """
     try:
-        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
     except ValueError as error:
         message = str(error)
         if message.startswith(_DAMAGE):
@@ -93,7 +96,52 @@ def check_jpeg_data(data: bytes) -> list[str]:
                 f"is damaged: its JPEG decoder says '{_without_numbers(message)}'", _SAVE_AGAIN
             ) from None
         return ["the JPEG's header is odd, so that damage behind it would not be noticed"]
+    if _goes_on(data, pixels):
+        return ["the JPEG's data goes on behind its last block: it is perhaps damaged"]
     return []
+
+
+def _goes_on(data: bytes, pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether the last byte of a grey picture in one scan holds bits behind the last block.
+
+    Damage that adds one block moves all that follow by a block. The decoder stops before the last
+    one, and if that is of one colour, its few bits hide in the last byte, whose rest is ones in a
+    sound file (zeros, from some encoders). So those before them must be read: another one there
+    gives other pixels, or an error. Pictures in colour have more bits a block.
+    """
+    other = with_last_bit_flipped(data)
+    if not other or pixels.size == 0 or outline(data).scans != 1 or _components(data) != 1:
+        return False
+    try:
+        changed = simplejpeg.decode_jpeg(other, colorspace="GRAY", strict=True)
+    except ValueError:
+        return False
+    return np.array_equal(pixels, changed)
+
+
+def with_last_bit_flipped(data: bytes) -> bytes:
+    """The same with the last bit flipped that can be no padding; empty: there is none such.
+
+    Padding is of one value, and shorter than a byte.
+    """
+    end = data.rfind(_END)
+    stuffed = data[end - 2 : end] == b"\xff\0"
+    at = end - 1 - stuffed
+    if at < len(_START) or end < 0:
+        return b""
+    byte = data[at]
+    bit = next((n for n in range(1, 8) if byte >> n & 1 != byte & 1), 0)
+    if not bit:
+        return b""
+    flipped = byte ^ 1 << bit
+    last = b"\xff\0" if flipped == 0xFF else bytes([flipped])
+    return data[:at] + last + data[end:]
+
+
+def _components(data: bytes) -> int:
+    """Of the first frame header: 1 is grey."""
+    found = _FRAME.search(data)
+    return data[found.end() + 7] if found and found.end() + 7 < len(data) else 0
 
 
 def _without_numbers(message: str) -> str:
