@@ -1,13 +1,18 @@
-"""Kellgren-Lawrence grades and the side of a knee."""
+"""Kellgren-Lawrence grades, the side of a knee, and what stands beside every grade."""
 
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import Self
+from typing import Literal, Self
 
 from kellgren.errors import InvalidOption
 
 GRADE_COUNT = 5
+Notice = Literal["Research software, not a medical device."]
+NOTICE: Notice = "Research software, not a medical device."
+"""What stands beside every answer, in every interface."""
+NOT_NAMED = "not sure enough to name a grade"
+"""What stands where a grade would, in every interface."""
 
 
 class Grade(IntEnum):

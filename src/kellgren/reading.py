@@ -17,8 +17,8 @@ from kellgren.atomic_files import replaced_whole, written_whole
 from kellgren.errors import InvalidOption
 from kellgren.explanation.cam import heat
 from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, png_bytes
-from kellgren.grades import Grade, Side
-from kellgren.grading.judgement import NOT_NAMED, NOTICE, GradeSet, right_in, set_name
+from kellgren.grades import NOT_NAMED, NOTICE, Grade, Side
+from kellgren.grading.judgement import GradeSet, right_in, set_name
 from kellgren.imaging.evidence import SideStatement
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check

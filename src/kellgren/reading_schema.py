@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from kellgren.file_names import shown_name
-from kellgren.grading.judgement import NOTICE, Notice
+from kellgren.grades import NOTICE, Notice
 from kellgren.localisation.check import CheckName, Verdict
 
 SideLetter = Literal["L", "R", ""]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kellgren.atomic_files import written_whole
 from kellgren.exchange.csv_text import table_text
-from kellgren.grading.judgement import NOT_NAMED
+from kellgren.grades import NOT_NAMED
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow, ReadingsDocument
 
 COLUMNS = (

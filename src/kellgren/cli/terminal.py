@@ -26,9 +26,8 @@ from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
 from kellgren.file_names import shown_name
-from kellgren.grades import Grade
+from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.bundle import Card, LocalCalibration
-from kellgren.grading.judgement import NOT_NAMED, NOTICE
 from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:

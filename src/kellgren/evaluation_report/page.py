@@ -17,7 +17,7 @@ from kellgren.evaluation.ranking import curves
 from kellgren.evaluation_report import html_tables, plots
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.evaluation_report.worst import Case
-from kellgren.grading.judgement import NOTICE
+from kellgren.grades import NOTICE
 
 # The page can load nothing and run nothing, whatever the names in it contain.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from kellgren.exchange.own_output import PNG_KEYWORD, PNG_TEXT
-from kellgren.grades import Grade, Side
-from kellgren.grading.judgement import NOT_NAMED, NOTICE, GradeSet, right_in, set_name
+from kellgren.grades import NOT_NAMED, NOTICE, Grade, Side
+from kellgren.grading.judgement import GradeSet, right_in, set_name
 from kellgren.knee import Plane
 
 Colour = tuple[int, int, int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -13,12 +12,6 @@ from kellgren.grades import Grade
 from kellgren.grading.calibration import certainty, likely_grades
 from kellgren.grading.card import Card
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
-
-Notice = Literal["Research software, not a medical device."]
-NOTICE: Notice = "Research software, not a medical device."
-"""What stands beside every answer, in every interface."""
-NOT_NAMED = "not sure enough to name a grade"
-"""What stands where a grade would, in every interface."""
 
 
 def set_name(level: float) -> str:

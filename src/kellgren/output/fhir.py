@@ -9,8 +9,8 @@ from typing import Literal, NotRequired, TypedDict
 from uuid import UUID, uuid5
 
 from kellgren.atomic_files import written_whole
-from kellgren.grades import Grade
-from kellgren.grading.judgement import NOT_NAMED, NOTICE, certainty_words, set_name
+from kellgren.grades import NOT_NAMED, NOTICE, Grade
+from kellgren.grading.judgement import certainty_words, set_name
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
 
 SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"

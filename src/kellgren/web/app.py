@@ -16,8 +16,8 @@ from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from kellgren.grades import NOTICE
 from kellgren.grading.bundle import default_bundle, open_bundle
-from kellgren.grading.judgement import NOTICE
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.reading_counts import ReadingCounts
 from kellgren.web.api.schemas import add_examples

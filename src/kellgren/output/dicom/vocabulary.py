@@ -12,8 +12,7 @@ from highdicom import UID
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import CodedConcept
 
-from kellgren.grades import Grade
-from kellgren.grading.judgement import NOTICE
+from kellgren.grades import NOTICE, Grade
 
 SCHEME = "99KELLGREN"
 RESEARCH_NOTICE = NOTICE.removesuffix(".")

@@ -12,9 +12,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
-from kellgren.grades import Grade
+from kellgren.grades import NOTICE, Grade
 from kellgren.grading.bundle import Card
-from kellgren.grading.judgement import NOTICE
 from kellgren.web.api.cases import CaseRoutes
 from kellgren.web.api.reading_counts import ReadingCounts
 from kellgren.web.api.schemas import (
