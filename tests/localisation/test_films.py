@@ -209,7 +209,7 @@ def test_what_is_no_knee_is_refused(kind: str, localiser: Localiser) -> None:
     for shown in (pixels, 1 - pixels):
         with pytest.raises(NotAKneeFilm, match="refused") as caught:
             find(shown, localiser)
-        assert "--force" in caught.value.remedy
+        assert "frontal film" in caught.value.remedy
 
 
 def test_a_refusal_can_be_overruled_and_is_marked(tmp_path: Path) -> None:

@@ -100,15 +100,7 @@ def selective(
     gain = _ratio(kept_right, kept) - _ratio(correct, total)
     area, curve = None, (np.zeros(0), np.zeros(0))
     if knees.probabilities is not None:
-        order = np.argsort(-knees.probabilities.max(axis=1), kind="stable")
-        wrong, whose = (~right[order]).astype(np.float64), knees.patients[order]
-        found = _around(
-            bootstrap(lambda counts: _area(counts[:, whose], wrong)), count, too_few(total[0])
-        )
-        low, high = np.clip([found.low, found.high], 0.0, 1.0)  # nan stays
-        area = Estimate(found.value, float(low), float(high), found.reason)
-        ranks = np.arange(1, len(wrong) + 1)
-        curve = (ranks / len(wrong), np.cumsum(wrong) / ranks)
+        area, curve = _risk_coverage(knees, knees.probabilities.max(axis=1), bootstrap)
     return Selective(
         unnamed=int((~named).sum()),
         knees=len(right),
@@ -123,6 +115,24 @@ def selective(
         kept=curve[0],
         wrong=curve[1],
     )
+
+
+def _risk_coverage(
+    knees: GradedKnees, sureness: Float64Array, bootstrap: PatientBootstrap
+) -> tuple[Estimate, tuple[Float64Array, Float64Array]]:
+    """The area under the curve, and the curve: shares of knees kept, and of these graded wrong."""
+    order = np.argsort(-sureness, kind="stable")
+    wrong = (knees.truth != knees.predicted)[order].astype(np.float64)
+    whose = knees.patients[order]
+    found = _around(
+        bootstrap(lambda counts: _area(counts[:, whose], wrong)),
+        knees.patient_count,
+        too_few(len(wrong)),
+    )
+    low, high = np.clip([found.low, found.high], 0.0, 1.0)  # nan stays
+    area = Estimate(found.value, float(low), float(high), found.reason)
+    ranks = np.arange(1, len(wrong) + 1)
+    return area, (ranks / len(wrong), np.cumsum(wrong) / ranks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def test_a_refusal_by_the_header_names_all_of_its_reasons(
         NotAKneeFilm, match=r"Modality is MR .* BodyPartExamined is CHEST"
     ) as caught:
         ensemble.read(path)
-    assert "--force" in caught.value.remedy
+    assert "frontal film" in caught.value.remedy
 
 
 def test_forcing_marks_the_reading(tmp_path: Path, knee: np.ndarray, ensemble: Ensemble) -> None:
