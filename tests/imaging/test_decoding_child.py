@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,16 +12,16 @@ import pytest
 from damaged_files import picture, small_knee
 from dicom_factory import dicom_bytes
 from kellgren.cli import listen
-from kellgren.ensemble import Ensemble
 from kellgren.errors import UnreadableRadiograph
 from kellgren.imaging import decoding_child
 from kellgren.imaging.radiograph import read_radiograph
+from kellgren.pacs import station
 
 
 @pytest.fixture
-def in_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding_child, "_wanted", False)  # as it is again after the test
-    decoding_child.decode_in_child()
+def in_child() -> Iterator[None]:
+    with decoding_child.decoding_in_child():
+        yield
 
 
 def files() -> dict[str, bytes]:
@@ -68,10 +70,31 @@ def test_a_decoder_that_dies_refuses_the_file_only(
         read_radiograph(picture(small_knee(), "PNG"))
 
 
-def test_the_station_decodes_in_children_only(
+class Entered(Exception):
+    """The station would listen now."""
+
+
+class SpiedStation:
+    """Ends where a station would begin, and knows where files are decoded then."""
+
+    in_child: ClassVar[list[bool]] = []
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        self.in_child.append(decoding_child._wanted)
+        raise Entered
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_the_station_decodes_in_children_only_and_leaves_the_process_as_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(decoding_child, "_wanted", False)
-    monkeypatch.setattr(Ensemble, "open", lambda *_, **__: None)
-    listen._ensemble(tmp_path, 1, 0.9, False)
-    assert decoding_child._wanted
+    monkeypatch.setattr(station, "Station", SpiedStation)
+    with pytest.raises(Entered):
+        listen._run(*((None, tmp_path) + (None,) * 7))  # type: ignore[arg-type]
+    assert SpiedStation.in_child == [True]
+    assert not decoding_child._wanted

@@ -166,12 +166,9 @@ def listen(
 
 
 def _ensemble(model: Path | None, workers: int, level: float, always_grade: bool) -> Ensemble:
-    """The model, in a process that from now on decodes strangers' films in children only."""
     from kellgren.ensemble import Ensemble
     from kellgren.grading.bundle import default_bundle
-    from kellgren.imaging.decoding_child import decode_in_child
 
-    decode_in_child()
     threads = 1 if workers > 1 else 0
     return Ensemble.open(
         model or default_bundle(), threads=threads, level=level, always_grade=always_grade
@@ -189,23 +186,27 @@ def _run(
     access: Access,
     tls: ssl.SSLContext | None,
 ) -> None:
+    from kellgren.imaging.decoding_child import decoding_in_child
     from kellgren.pacs.station import Station
 
     # pydicom's warnings quote header values; they can be silenced for a whole process only.
     warnings.simplefilter("ignore")
     stopped = threading.Event()
-    with Station(
-        ensemble,
-        folder,
-        peer,
-        address=address,
-        ae_title=ae_title,
-        workers=workers,
-        refusals=refusals,
-        report=_report,
-        access=access,
-        tls=tls,
-    ) as station:
+    with (
+        decoding_in_child(),
+        Station(
+            ensemble,
+            folder,
+            peer,
+            address=address,
+            ae_title=ae_title,
+            workers=workers,
+            refusals=refusals,
+            report=_report,
+            access=access,
+            tls=tls,
+        ) as station,
+    ):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
         over = "" if tls is None else " over TLS"

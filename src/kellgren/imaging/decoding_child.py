@@ -1,8 +1,7 @@
 """Decoding in a process of its own, for programs that read strangers' files and must not end.
 
-`decode_in_child` says, once and for the whole process, that every file is decoded so: memory and
-processor time are limited, and a decoder that crashes takes nobody with it. It costs about half a
-second a file.
+Within `decoding_in_child` the whole process decodes every file so: memory and processor time are
+limited, and a decoder that crashes takes nobody with it. It costs about half a second a file.
 
 Run as a module, this file is the child: a JSON line and the file on standard input; on standard
 output a JSON line with all but the pixels, and the pixels in NumPy's format.
@@ -14,6 +13,8 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,15 @@ def _messages() -> TypeAdapter[_Answer]:
     return TypeAdapter(_Answer)
 
 
-def decode_in_child() -> None:
-    """From now on this process decodes no file itself."""
+@contextmanager
+def decoding_in_child() -> Iterator[None]:
+    """Within it this process, whichever thread, decodes no file itself."""
     global _wanted
-    _wanted = True
+    before, _wanted = _wanted, True
+    try:
+        yield
+    finally:
+        _wanted = before
 
 
 def picture_of(data: bytes, file_format: str, frame: int | None) -> Picture:
