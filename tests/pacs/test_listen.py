@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
+import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -451,3 +454,15 @@ def test_a_port_that_is_taken_is_named(
     said = capsys.readouterr().err
     assert f"127.0.0.1:{taken}: cannot be listened at: Address already in use" in said
     assert "Name another --port" in said
+
+
+def test_a_signal_that_another_thread_gets_ends_the_station_too(
+    tmp_path: Path, bundle: Bundle, peer: AnswerPeer
+) -> None:
+    model = ("--model", str(bundle.folder))
+    with Listening(tmp_path / "spool", peer.address, free_port(), *model) as station:
+        process = station._process.pid
+        other = next(int(t) for t in os.listdir(f"/proc/{process}/task") if int(t) != process)
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.tgkill(process, other, signal.SIGTERM) == 0
+        assert station._end() == 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kellgren.pacs.callers import Access
     from kellgren.pacs.sender import Peer
 
+_LOOK_S = 0.5
 EXAMPLES = (
     "kellgren listen --port 11112 --answer-to 127.0.0.1:4242/ORTHANC · "
     "kellgren listen --host 10.1.2.20 --answer-to 10.1.2.3:104/PACS --allow-calling PACS "
@@ -212,7 +213,9 @@ def _run(
         over = "" if tls is None else " over TLS"
         listening = f"listening at {address[0]}:{station.port} as {ae_title}{over}"
         _report(f"{listening}; answers go to {peer}{'' if peer.tls is None else ' over TLS'}")
-        stopped.wait()
+        # The system may hand a signal to any thread; its handler runs once this one wakes.
+        while not stopped.wait(_LOOK_S):
+            pass
         _report("stopping: films that are being graded are finished first")
 
 
