@@ -272,4 +272,4 @@ def _write(text: str, path: Path) -> None:
 
     with written_whole(path) as stream:
         stream.write(text)
-    terminal.err.print(f"written: {path}", style="dim", markup=False, soft_wrap=True)
+    terminal.note(f"written: {path}")

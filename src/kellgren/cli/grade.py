@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
 
 if TYPE_CHECKING:
     from kellgren.batch.batch import ReadingFolder
@@ -62,9 +63,6 @@ Frame = Annotated[
     typer.Option(min=1, help="Frame to read, from 1, of a DICOM file that holds several."),
 ]
 SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")]
-ModelFolder = Annotated[
-    Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
-]
 EngineName = Annotated[
     Literal["onnxruntime", "openvino"],
     typer.Option(
@@ -80,15 +78,6 @@ Mirror = Annotated[bool, typer.Option(help="Average over the knee and its mirror
 Force = Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume an interrupted --csv or --json batch.")
-]
-SetLevel = Annotated[
-    float,
-    typer.Option(
-        "--level", min=0.5, max=0.99, help="Share of labels that the grade sets are to hold."
-    ),
-]
-AlwaysGrade = Annotated[
-    bool, typer.Option("--always-grade", help="Name a grade whatever the doubts.")
 ]
 Single = Annotated[
     bool, typer.Option("--single", help="Grade every knee without the patient's other knee.")
@@ -312,4 +301,4 @@ def _report_written(*written: Path | None) -> None:
 
     kept = [str(path) for path in written if path is not None and str(path) != "-"]
     if kept:
-        terminal.err.print(f"written: {', '.join(kept)}", style="dim", markup=False, soft_wrap=True)
+        terminal.note(f"written: {', '.join(kept)}")

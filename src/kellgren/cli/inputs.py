@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from kellgren.batch.collecting import Collected
     from kellgren.batch.pairing import Known
     from kellgren.data.manifest import Knee
+    from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
+    from kellgren.reading_schema import ReadingRow
 
 
 DataName = Annotated[str, typer.Option(help="Name of your data, for the card.")]
 Licence = Annotated[str, typer.Option(help="Licence of your data.")]
 Credit = Annotated[str, typer.Option(help="Whom to cite for your data.")]
 Population = Annotated[str, typer.Option(help="Whose knees they are: cohort, ages, place.")]
+ModelFolder = Annotated[
+    Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
+]
+SetLevel = Annotated[
+    float,
+    typer.Option(
+        "--level", min=0.5, max=0.99, help="Share of labels that the grade sets are to hold."
+    ),
+]
+AlwaysGrade = Annotated[
+    bool, typer.Option("--always-grade", help="Name a grade whatever the doubts.")
+]
 DataLimits = Annotated[str, typer.Option(help="Which knees or pictures your data do not hold.")]
 
 
@@ -179,3 +193,26 @@ def cores() -> int:
     from kellgren.diagnosis.machine import usable_cores
 
     return usable_cores()
+
+
+def graded_rows(
+    ensemble: Ensemble, images: Sequence[str], workers: int, known: Known | None = None
+) -> list[ReadingRow]:
+    """Grade files with a progress bar; their rows in the order of the files.
+
+    Args:
+        ensemble: of one thread.
+        images: paths.
+        workers: files at a time; 0: one per core.
+        known: patient and side of some files.
+    """
+    from kellgren.batch.batch import grade_files
+    from kellgren.cli import terminal
+
+    rows: list[ReadingRow] = []
+    with terminal.progress("grading") as bar:
+        task = bar.add_task("", total=len(images), now="")
+        for outcome in grade_files(ensemble, images, known=known, workers=workers or cores()):
+            rows += outcome.rows()
+            bar.advance(task)
+    return rows

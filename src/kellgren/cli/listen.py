@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
+
 if TYPE_CHECKING:
     from kellgren.ensemble import Ensemble
     from kellgren.pacs.callers import Access
@@ -32,20 +34,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Spool = Annotated[
     Path | None, typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]")
 ]
-ModelFolder = Annotated[
-    Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
-]
 Status = Annotated[
     bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")
-]
-SetLevel = Annotated[
-    float,
-    typer.Option(
-        "--level", min=0.5, max=0.99, help="Share of labels that the grade sets are to hold."
-    ),
-]
-AlwaysGrade = Annotated[
-    bool, typer.Option("--always-grade", help="Name a grade whatever the doubts.")
 ]
 Refusals = Annotated[
     bool,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from kellgren.cli.inputs import ModelFolder
+
 EXAMPLES = (
     "kellgren serve · kellgren serve --port 9000 --store films · "
     "KELLGREN_TOKEN=... kellgren serve --host 0.0.0.0 --allow-host films.example.org"
@@ -44,9 +46,7 @@ def serve(
         int, typer.Option(min=0, max=64, help="Grader processes; 0: one per processor core.")
     ] = 0,
     queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most cases that may wait.")] = 512,
-    model: Annotated[
-        Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
-    ] = None,
+    model: ModelFolder = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Host name to accept, beside the address.")
     ] = None,

@@ -78,6 +78,11 @@ def warn(message: str) -> None:
         err.print(message, style="yellow", markup=False, soft_wrap=True)
 
 
+def note(message: str) -> None:
+    """A remark on standard error, word for word."""
+    err.print(message, style="dim", markup=False, soft_wrap=True)
+
+
 def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
     """Print graded knees on standard output; what failed, and warnings, on standard error.
 

@@ -119,8 +119,16 @@ def too_few_for_area(having: float, others: float, grade: int | None) -> str:
     return too_few(having, f"of grade {named}") or too_few(others, f"not of grade {named}")
 
 
-def around(values: Float64Array, patients: int) -> Estimate:
-    """As far to either side of (1 + R,) values' first as the deviation of the others says."""
+def around(values: Float64Array, patients: int, reason: str = "") -> Estimate:
+    """As far to either side of (1 + R,) values' first as the deviation of the others says.
+
+    Args:
+        values: of the sample and its resamples.
+        patients: of the sample.
+        reason: why there is no interval, as `too_few` tells; empty: there is one.
+    """
+    if reason:
+        return Estimate.without_interval(float(values[0]), reason)
     if math.isnan(values[0]) or patients < 2:
         return Estimate.without_interval(float(values[0]), "a single patient")
     return Estimate(float(values[0]), *bounds_around(values, patients))

@@ -108,7 +108,7 @@ def selective(
         right=share(correct, total, count),
         right_named=share(kept_right, kept, count),
         right_unnamed=share(correct - kept_right, total - kept, count),
-        gain=_around(
+        gain=around(
             gain, count, too_few(kept[0], "named") or too_few(total[0] - kept[0], "not named")
         ),
         area=area,
@@ -124,7 +124,7 @@ def _risk_coverage(
     order = np.argsort(-sureness, kind="stable")
     wrong = (knees.truth != knees.predicted)[order].astype(np.float64)
     whose = knees.patients[order]
-    found = _around(
+    found = around(
         bootstrap(lambda counts: _area(counts[:, whose], wrong)),
         knees.patient_count,
         too_few(len(wrong)),
@@ -188,13 +188,6 @@ def score_words(
         BandScore(word, int(in_it[0]), share(right, in_it, knees.patient_count))
         for word, (in_it, right) in zip(kinds, np.moveaxis(drawn, 0, 2), strict=True)
     )
-
-
-def _around(values: Float64Array, patients: int, reason: str) -> Estimate:
-    """As `around`, but for a reason why there is no interval."""
-    if reason:
-        return Estimate.without_interval(float(values[0]), reason)
-    return around(values, patients)
 
 
 def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from kellgren.arrays import Float32Array
 from kellgren.errors import MissingExtra
 from kellgren.library_messages import import_onnxruntime, import_openvino
+from kellgren.model_files.session import onnx_session
 
 Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array | None]]
 Engine = Literal["onnxruntime", "openvino"]
@@ -51,15 +52,7 @@ def onnxruntime_providers() -> list[str]:
 
 
 def _onnxruntime(model: bytes, size: int, threads: int) -> Infer:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    # idle threads that spin rob each other, and whatever else runs, of the few cores there are
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # else the bytes could be of a format of its own, which `check_graph` does not read
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(model, threads)
     source = _only_input([(i.name, i.shape) for i in session.get_inputs()], size)
     given = {output.name for output in session.get_outputs()}
     wanted = _outputs(given)

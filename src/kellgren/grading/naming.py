@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.arrays import Float64Array, FloatArray, GradeArray, IntArray, Mask
+from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 from kellgren.grading.grade_sets import (
     DEFAULT_LEVEL,
     GradeSets,
@@ -273,3 +274,19 @@ def measured_naming(knees: HeldOut, unnamed: Mask) -> MeasuredNaming:
         right_named=share(~unnamed),
         right_unnamed=share(unnamed),
     )
+
+
+def certainty_shares(knees: HeldOut) -> dict[str, dict[str, dict[str, int | float | None]]]:
+    """How many knees bear each word for certainty, and the share of right grades among them."""
+    words = np.array([certainty(row) for row in knees.probabilities])
+    return {
+        "certainty": {
+            word: {
+                "knees": int((words == word).sum()),
+                "accuracy": round(float(knees.right[words == word].mean()), 4)
+                if (words == word).any()
+                else None,
+            }
+            for word, _ in CERTAINTY_WORDS
+        }
+    }

@@ -126,10 +126,9 @@ def _answered(data: bytes, file_format: str, frame: int | None) -> bytes:
 
 
 def _serve() -> None:
-    if sys.platform != "win32":  # it has no such limits; that on the clock holds
-        from kellgren.imaging.dicom.isolated_decoder import limit
+    from kellgren.imaging.dicom.isolated_decoder import limit
 
-        limit(TIME_LIMIT_S, MEMORY_LIMIT_BYTES)
+    limit(TIME_LIMIT_S, MEMORY_LIMIT_BYTES)
     task = json.loads(sys.stdin.buffer.readline())
     sys.stdout.buffer.write(_answered(sys.stdin.buffer.read(), task["format"], task["frame"]))
 

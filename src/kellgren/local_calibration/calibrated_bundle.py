@@ -11,9 +11,9 @@ import numpy as np
 from kellgren.errors import InvalidOption
 from kellgren.evaluation import Scores
 from kellgren.grading.bundle import Bundle, Card, LocalCalibration, LocalData, write_bundle
-from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 from kellgren.grading.card import FORMAT
 from kellgren.grading.grade_sets import GradeSets
+from kellgren.grading.naming import HeldOut, certainty_shares
 from kellgren.local_calibration.estimate import LocalEstimate
 from kellgren.local_calibration.local_sets import local_naming
 
@@ -73,6 +73,7 @@ def calibrated_card(
             f"changes nothing ({estimate.fit.verdict})",
             "Use the bundle as it is",
         )
+    held = HeldOut.of(estimate.after, estimate.truth, estimate.patients)
     counted = np.bincount(estimate.truth, minlength=5)
     local = LocalCalibration(
         shift=estimate.fit.shift,
@@ -87,7 +88,7 @@ def calibrated_card(
         order=round(estimate.fit.order, 4),
         evidence=round(estimate.fit.evidence, 4),
         before=_kept(estimate.scores_before),
-        after={**_kept(estimate.scores_after), "certainty": _certainty(estimate)},
+        after={**_kept(estimate.scores_after), **certainty_shares(held)},
     )
     changed = {
         "format": FORMAT,
@@ -110,21 +111,6 @@ def write_calibrated(bundle: Bundle, card: Card, folder: Path) -> Bundle:
         BundleError: the folder holds something already.
     """
     return write_bundle(card, {name: bundle.path(name) for name in bundle.card.files}, folder)
-
-
-def _certainty(estimate: LocalEstimate) -> dict[str, dict[str, float | int | None]]:
-    """Of each word for certainty, how many local knees bear it, and how many of them are right."""
-    words = np.array([certainty(shares) for shares in estimate.after])
-    right = estimate.after.argmax(axis=1) == estimate.truth
-    return {
-        word: {
-            "knees": int((words == word).sum()),
-            "accuracy": round(float(right[words == word].mean()), 4)
-            if (words == word).any()
-            else None,
-        }
-        for word, _ in CERTAINTY_WORDS
-    }
 
 
 def _kept(scores: Scores) -> dict[str, object]:

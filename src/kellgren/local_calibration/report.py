@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from kellgren.evaluation import Comparison, Scores
-from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation import Scores
 from kellgren.evaluation_report import html_tables, plots
 from kellgren.evaluation_report.page import document, section
 from kellgren.grading.grade_sets import GradeSets
 from kellgren.local_calibration.estimate import LocalEstimate
 from kellgren.local_calibration.learning_curve import LearningCurve
-from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words, warnings_of
+from kellgren.local_calibration.verdict import (
+    growth_words,
+    shown_changes,
+    verdict_words,
+    warnings_of,
+)
 
 
 def html_page(
@@ -37,7 +41,7 @@ def html_page(
         "patients."
     )
     parts = [
-        section("Before and after", _comparison(made.comparison), _found(made)),
+        section("Before and after", _comparison(made), _found(made)),
         section(
             "Grades and local labels",
             f"<h3>As delivered</h3>{html_tables.confusion(made.scores_before)}",
@@ -61,20 +65,18 @@ def html_page(
     )
 
 
-def _comparison(compared: Comparison) -> str:
+def _comparison(made: LocalEstimate) -> str:
     rows = []
-    for metric in METRICS:
-        if metric.key in SHOWN and metric.key in compared.metrics:
-            it = compared.metrics[metric.key]
-            change = it.difference
-            between = (
-                ""
-                if math.isnan(change.low)
-                else f"{html_tables.signed(change.low)} to {html_tables.signed(change.high)}"
-            )
-            values = [html_tables.number(it.other), f"<b>{html_tables.number(it.this)}</b>"]
-            values += [html_tables.signed(change.value), between]
-            rows.append([escape(metric.name), *values])
+    for metric, it in shown_changes(made):
+        change = it.difference
+        between = (
+            ""
+            if math.isnan(change.low)
+            else f"{html_tables.signed(change.low)} to {html_tables.signed(change.high)}"
+        )
+        values = [html_tables.number(it.other), f"<b>{html_tables.number(it.this)}</b>"]
+        values += [html_tables.signed(change.value), between]
+        rows.append([escape(metric.name), *values])
     header = ["metric", "as delivered", "calibrated", "difference", "95 % interval"]
     return html_tables.table(header, rows, "versus")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kellgren.evaluation.catalogue import METRICS
+from kellgren.evaluation.catalogue import METRICS, Metric
+from kellgren.evaluation.comparison import Difference
 from kellgren.local_calibration.estimate import FEW_KNEES, PARTS, LocalEstimate
 from kellgren.local_calibration.learning_curve import LearningCurve
 from kellgren.local_calibration.local_fit import LocalFit
@@ -40,6 +41,12 @@ def threshold_words(fit: LocalFit) -> str:
     )
 
 
+def shown_changes(made: LocalEstimate) -> list[tuple[Metric, Difference]]:
+    """The metrics that are shown, in the catalogue's order, each after against before."""
+    compared = made.comparison.metrics
+    return [(it, compared[it.key]) for it in METRICS if it.key in SHOWN and it.key in compared]
+
+
 def growth_words(curve: LearningCurve) -> str:
     """What 50 more knees would bring, as far as the curve tells."""
     if curve.gain_of_more is None:
@@ -73,11 +80,8 @@ def warnings_of(made: LocalEstimate) -> list[str]:
 
 def _falling(made: LocalEstimate) -> list[str]:
     """Names of the agreements with the readers that are lower after the calibration."""
-    compared = made.comparison.metrics
     return [
         metric.name
-        for metric in METRICS
-        if metric.key in ("accuracy", "one_off", "qwk")
-        and metric.key in compared
-        and compared[metric.key].difference.value < 0
+        for metric, it in shown_changes(made)
+        if metric.key in ("accuracy", "one_off", "qwk") and it.difference.value < 0
     ]

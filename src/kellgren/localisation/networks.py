@@ -9,9 +9,9 @@ import numpy as np
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import BundleError
-from kellgren.library_messages import import_onnxruntime
 from kellgren.model_files.memory import bounded_memory, reason
 from kellgren.model_files.onnx_graph import check_graph
+from kellgren.model_files.session import onnx_session
 
 Infer = Callable[[Float32Array], list[Float32Array]]
 
@@ -48,13 +48,7 @@ def open_network(
 
 
 def _session(content: bytes) -> Infer:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # films are read side by side
-    options.log_severity_level = 4
-    # else the bytes could be of a format of its own, which `check_graph` does not read
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(content, threads=1)  # films are read side by side
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise ValueError(f"it has {len(inputs)} inputs, not one")

@@ -130,7 +130,7 @@ def _write_report(
         page = html_page(name, made, curve, sets)
     with written_whole(html) as stream:
         stream.write(page)
-    terminal.err.print(f"written: {html}", style="dim", markup=False, soft_wrap=True)
+    terminal.note(f"written: {html}")
     if plots is None:
         return
     for title, png in pictures.items():
@@ -138,7 +138,7 @@ def _write_report(
         target.parent.mkdir(parents=True, exist_ok=True)
         with replaced_whole(target) as temporary:
             temporary.write_bytes(png)
-        terminal.err.print(f"written: {target}", style="dim", markup=False, soft_wrap=True)
+        terminal.note(f"written: {target}")
 
 
 def _write_bundle(
@@ -157,9 +157,4 @@ def _write_bundle(
 
     card = calibrated_card(bundle, made, sets, LocalNames(*named))
     written = write_calibrated(bundle, card, output)
-    terminal.err.print(
-        f"written: {output}, bundle {written.checksum[:8]}; use it with --model {output}",
-        style="dim",
-        markup=False,
-        soft_wrap=True,
-    )
+    terminal.note(f"written: {output}, bundle {written.checksum[:8]}; use it with --model {output}")

@@ -96,9 +96,7 @@ def _graded(
     paths: list[str], table: LabelTable, ensemble: Ensemble, workers: int
 ) -> list[ReadingRow]:
     """The rows of the pictures that some label may fit; others are not graded."""
-    from kellgren.batch.batch import grade_files
-    from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores, expanded, files_of
+    from kellgren.cli.inputs import expanded, files_of, graded_rows
 
     images, known, _ = expanded(paths)
     collected = files_of(images, None, None)
@@ -107,15 +105,7 @@ def _graded(
         raise typer.BadParameter(
             f"none of {len(collected.images)} pictures has the name of one in {table.source}"
         )
-    rows: list[ReadingRow] = []
-    with terminal.progress("grading") as bar:
-        task = bar.add_task("", total=len(wanted), now="")
-        for outcome in grade_files(
-            ensemble, wanted, known=_stated(table.knees) | dict(known), workers=workers or cores()
-        ):
-            rows += outcome.rows()
-            bar.advance(task)
-    return rows
+    return graded_rows(ensemble, wanted, workers, _stated(table.knees) | dict(known))
 
 
 def _stated(knees: Sequence[Knee]) -> dict[str, tuple[str, Side]]:

@@ -9,8 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli import terminal
-from kellgren.evaluation.catalogue import METRICS
-from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words, warnings_of
+from kellgren.local_calibration.verdict import (
+    growth_words,
+    shown_changes,
+    verdict_words,
+    warnings_of,
+)
 
 if TYPE_CHECKING:
     from kellgren.evaluation import Coverage
@@ -39,10 +43,7 @@ def _table(made: LocalEstimate) -> Table:
     for name in ("as delivered", "calibrated", "difference"):
         table.add_column(name, justify="right")
     table.add_column("95 % interval")
-    for metric in METRICS:
-        if metric.key not in SHOWN or metric.key not in made.comparison.metrics:
-            continue
-        it = made.comparison.metrics[metric.key]
+    for metric, it in shown_changes(made):
         change = it.difference
         interval = "" if math.isnan(change.low) else f"{change.low:+.3f} to {change.high:+.3f}"
         table.add_row(

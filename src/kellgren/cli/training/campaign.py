@@ -231,7 +231,7 @@ def _print_summary(result: CampaignResult, out: Path) -> None:
     if result.paused:
         terminal.err.print("paused: the time is up; the same command goes on", style="yellow")
     summary = f"{len(result.finished)} jobs finished; kellgren train status {out}"
-    terminal.err.print(summary, style="dim", markup=False, soft_wrap=True)
+    terminal.note(summary)
 
 
 def _write(content: object, path: Path | None) -> None:

@@ -111,4 +111,4 @@ def publish(
         knees = for_training(index(labels), labels)
         written = publish_results(runs, knees, out, name, by, stated)
     for path in written:
-        terminal.err.print(f"written: {path}", style="dim", markup=False, soft_wrap=True)
+        terminal.note(f"written: {path}")

@@ -47,7 +47,7 @@ def show_written(out: Path, failed: str | None) -> None:
     if failed is not None:
         terminal.err.print(f"no maps: {failed}", style="red", markup=False, soft_wrap=True)
     line = f"written: {out / 'report.html'}"
-    terminal.err.print(line, style="dim", markup=False, soft_wrap=True)
+    terminal.note(line)
 
 
 def _networks(tables: PaperTables, chosen_on: str) -> Table:

@@ -23,7 +23,7 @@ from kellgren.shift.two_samples import LEAST_PATIENTS
 
 if TYPE_CHECKING:
     from kellgren.grading.bundle import Bundle
-    from kellgren.reading_schema import ModelRecord, ReadingRow
+    from kellgren.reading_schema import ModelRecord
     from kellgren.shift.sample import WatchedKnees
 
 _TABLES = (".csv", ".csv.gz", ".json")
@@ -126,17 +126,11 @@ def _warn_nameless(knees: WatchedKnees, which: str) -> None:
 
 
 def _graded(paths: list[str], bundle: Bundle, workers: int) -> Read:
-    from kellgren.batch.batch import grade_files
-    from kellgren.cli.inputs import cores, files_of
+    from kellgren.cli.inputs import files_of, graded_rows
     from kellgren.ensemble import Ensemble
     from kellgren.reading_schema import ModelRecord
 
     images = files_of(paths, None, None).images
     ensemble = Ensemble(bundle, threads=1)
-    rows: list[ReadingRow] = []
-    with terminal.progress("grading") as bar:
-        task = bar.add_task("", total=len(images), now="")
-        for outcome in grade_files(ensemble, images, workers=workers or cores()):
-            rows += outcome.rows()
-            bar.advance(task)
+    rows = graded_rows(ensemble, images, workers)
     return Read(watched(rows), ModelRecord.model_validate(ensemble.model))

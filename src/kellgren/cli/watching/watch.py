@@ -117,12 +117,7 @@ def _keep(knees: WatchedKnees, bundle: Bundle, words: str, path: Path) -> None:
 
     kept = reference_of(knees, bundle.card, words)
     write_reference(kept, path)
-    terminal.err.print(
-        f"written: {path}, one knee of each of {kept.patients} patients",
-        style="dim",
-        markup=False,
-        soft_wrap=True,
-    )
+    terminal.note(f"written: {path}, one knee of each of {kept.patients} patients")
 
 
 def _show(source: str, shift: Shift, now: Sample, before: Sample, to: _Written) -> None:
@@ -149,4 +144,4 @@ def _show(source: str, shift: Shift, now: Sample, before: Sample, to: _Written) 
                 stream.write(json_text(shift))
     kept = [str(it) for it in (to.json, to.html, to.picture) if it is not None and str(it) != "-"]
     if kept:
-        terminal.err.print(f"written: {', '.join(kept)}", style="dim", markup=False, soft_wrap=True)
+        terminal.note(f"written: {', '.join(kept)}")

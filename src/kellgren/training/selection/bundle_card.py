@@ -11,11 +11,11 @@ from kellgren.arrays import FloatArray
 from kellgren.evaluation import score
 from kellgren.grades import Grade
 from kellgren.grading.card import FORMAT, Card, MemberCard, TrainingData
-from kellgren.grading.naming import HeldOut
+from kellgren.grading.naming import HeldOut, certainty_shares
 from kellgren.grading.preprocess import Preprocess
 from kellgren.training.run_folder import HEAD, MODEL
 from kellgren.training.selection.cards.data_facts import intended_use, scale_of
-from kellgren.training.selection.cards.fitted_card import certainty_shares, with_sets
+from kellgren.training.selection.cards.fitted_card import with_sets
 from kellgren.training.selection.nested import Estimated
 from kellgren.training.selection.out_of_fold import OutOfFold, Run
 from kellgren.training.selection.subsets import Measure

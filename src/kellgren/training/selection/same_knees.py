@@ -55,7 +55,7 @@ class SameKnees:
         metric = next((metric for metric in METRICS if metric.key == measure), None)
         values = MEASURES[measure](confusions)
         if metric is None:
-            return self._around(values)
+            return self.of_difference(values)
         tallies = Tallies(confusions, None, {}, None)
         return metric.interval(Draws(values, tallies, self._bootstrap, metric.source))
 
@@ -82,17 +82,12 @@ class SameKnees:
 
     def of_mean(self, draws: Distributions) -> Estimate:
         """The estimate of a mean of several graders' shares, 0..1, from their mean draws."""
-        it = self._around(draws)
+        it = self.of_difference(draws)
         return replace(it, low=float(np.clip(it.low, 0, 1)), high=float(np.clip(it.high, 0, 1)))
 
     def of_difference(self, draws: Distributions) -> Estimate:
         """The estimate of a difference of such means, from its draws."""
-        return self._around(draws)
-
-    def _around(self, draws: Distributions) -> Estimate:
-        if reason := too_few(len(self._truth)):
-            return Estimate.without_interval(float(draws[0]), reason)
-        return around(draws, self._count)
+        return around(draws, self._count, too_few(len(self._truth)))
 
     def _confusions(self, grades: npt.NDArray[np.integer], among: Mask | None) -> Distributions:
         sums = np.zeros((self._count, 25))

@@ -20,7 +20,6 @@ from starlette.background import BackgroundTask
 
 from kellgren.arrays import Distributions, GradeArray
 from kellgren.errors import KellgrenError
-from kellgren.evaluation.catalogue import METRICS
 from kellgren.grading.bundle import Bundle
 from kellgren.local_calibration.calibrated_bundle import (
     NOT_STATED,
@@ -32,7 +31,12 @@ from kellgren.local_calibration.calibrated_bundle import (
 from kellgren.local_calibration.estimate import LocalEstimate, estimate
 from kellgren.local_calibration.learning_curve import learning_curve
 from kellgren.local_calibration.local_sets import local_grade_sets
-from kellgren.local_calibration.verdict import SHOWN, growth_words, verdict_words, warnings_of
+from kellgren.local_calibration.verdict import (
+    growth_words,
+    shown_changes,
+    verdict_words,
+    warnings_of,
+)
 from kellgren.web.api.cases import Identifier
 from kellgren.web.api.schemas import Problem
 from kellgren.web.api.study_records import Interval, MetricChange, StudyCalibration
@@ -198,16 +202,14 @@ def read_knees(
 
 
 def _changes(made: LocalEstimate) -> list[MetricChange]:
-    compared = made.comparison.metrics
     return [
         MetricChange(
             name=metric.name,
-            before=_or_none(compared[metric.key].other),
-            after=_or_none(compared[metric.key].this),
-            difference=Interval.model_validate(compared[metric.key].difference.to_dict()),
+            before=_or_none(it.other),
+            after=_or_none(it.this),
+            difference=Interval.model_validate(it.difference.to_dict()),
         )
-        for metric in METRICS
-        if metric.key in SHOWN and metric.key in compared
+        for metric, it in shown_changes(made)
     ]
 
 

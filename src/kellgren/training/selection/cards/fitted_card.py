@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 from kellgren.grading.card import FORMAT, Card
 from kellgren.grading.grade_sets import LEVELS, can_be_measured, fit_grade_sets
-from kellgren.grading.naming import HeldOut, fit_naming
+from kellgren.grading.naming import HeldOut, certainty_shares, fit_naming
 
 
 def with_sets(
@@ -43,19 +40,3 @@ def with_sets(
             "out_of_fold": scores,
         }
     )
-
-
-def certainty_shares(knees: HeldOut) -> dict[str, dict[str, dict[str, int | float | None]]]:
-    """How many knees bear each word for certainty, and the share of right grades among them."""
-    words = np.array([certainty(row) for row in knees.probabilities])
-    return {
-        "certainty": {
-            word: {
-                "knees": int((words == word).sum()),
-                "accuracy": round(float(knees.right[words == word].mean()), 4)
-                if (words == word).any()
-                else None,
-            }
-            for word, _ in CERTAINTY_WORDS
-        }
-    }

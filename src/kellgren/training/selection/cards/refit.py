@@ -15,8 +15,8 @@ from kellgren.errors import BundleError, InvalidPredictions
 from kellgren.evaluation import Grades, MatchedKnees, compare, score
 from kellgren.grading.bundle import Bundle, write_bundle
 from kellgren.grading.card import Card
-from kellgren.grading.naming import HeldOut
-from kellgren.training.selection.cards.fitted_card import certainty_shares, with_sets
+from kellgren.grading.naming import HeldOut, certainty_shares
+from kellgren.training.selection.cards.fitted_card import with_sets
 
 PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
 """Tables in a bundle: its knees out of fold, read alone and with the contralateral knee."""

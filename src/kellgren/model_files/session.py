@@ -1,0 +1,28 @@
+"""ONNX Runtime's session of a network, from bytes that were looked through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kellgren.library_messages import import_onnxruntime
+
+
+def onnx_session(content: bytes, threads: int) -> Any:
+    """Open a network on the processor.
+
+    Args:
+        content: of its ONNX file, which `check_graph` let pass.
+        threads: of the engine; 0 leaves the choice to it.
+
+    Raises:
+        Exception: whatever the native library raises of a network that it cannot run.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # idle threads that spin rob each other, and whatever else runs, of the few cores there are
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # else the bytes could be of a format of its own, which `check_graph` does not read
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
