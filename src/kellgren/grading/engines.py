@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kellgren.arrays import Float32Array
 from kellgren.errors import MissingExtra
 from kellgren.library_messages import import_onnxruntime, import_openvino
-from kellgren.model_files.session import onnx_session
+from kellgren.model_files.onnx_session import onnx_session
 
 Infer = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array | None]]
 Engine = Literal["onnxruntime", "openvino"]

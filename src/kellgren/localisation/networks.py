@@ -11,7 +11,7 @@ from kellgren.arrays import Float32Array
 from kellgren.errors import BundleError
 from kellgren.model_files.memory import bounded_memory, reason
 from kellgren.model_files.onnx_graph import check_graph
-from kellgren.model_files.session import onnx_session
+from kellgren.model_files.onnx_session import onnx_session
 
 Infer = Callable[[Float32Array], list[Float32Array]]
 
