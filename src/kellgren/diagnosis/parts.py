@@ -11,7 +11,7 @@ from kellgren.diagnosis.fact import Fact
 from kellgren.errors import BundleError
 from kellgren.explanation.similar import SimilarKnees
 from kellgren.grading.bundle import default_bundle, open_bundle
-from kellgren.grading.runtime import onnxruntime_providers
+from kellgren.grading.engines.onnxruntime_engine import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.picture_gate import PictureGate
