@@ -114,7 +114,7 @@ def _measure(
     opened = time.perf_counter() - began
     films = list(islice(cycle(images), max(len(images), _FILMS_A_WORKER * choice.workers)))
     with ThreadPoolExecutor(choice.workers) as pool:
-        told = _graded(ensemble, images[:1] * choice.workers, pool)  # each worker's first is slow
+        told = _graded(ensemble, [images[0]] * choice.workers, pool)  # each worker's first is slow
         times = []
         for _ in range(passes):
             began, used = time.perf_counter(), time.process_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kellgren.grading.engines.gathering import Gathering
 from kellgren.grading.engines.network_ends import Infer
 from kellgren.grading.engines.onnxruntime_engine import onnxruntime_network
-from kellgren.grading.engines.openvino_engine import openvino_network
+from kellgren.grading.engines.openvino_engine import OpenvinoNetwork
 from kellgren.grading.engines.settings import EngineSettings
 
 
@@ -27,6 +27,6 @@ def open_network(model: bytes, size: int, settings: EngineSettings) -> Infer:
         Exception: whatever the engine's native library raises of a network that it cannot run.
     """
     if settings.engine == "openvino":
-        return openvino_network(model, size, settings)
+        return OpenvinoNetwork(model, size, settings)
     infer = onnxruntime_network(model, size, settings.threads, settings.device)
     return Gathering(infer) if settings.device == "cuda" else infer

@@ -9,43 +9,56 @@ import numpy as np
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import InvalidOption, MissingExtra
-from kellgren.grading.engines.network_ends import Infer, NetworkOutputs, only_input, used_outputs
+from kellgren.grading.engines.network_ends import NetworkOutputs, only_input, used_outputs
 from kellgren.grading.engines.processor import computes_in_bf16
 from kellgren.grading.engines.settings import EngineSettings, Precision
 from kellgren.library_messages import import_openvino
 
 
-def openvino_network(model: bytes, size: int, settings: EngineSettings) -> Infer:
-    """Open a network, see `open_network`.
+class OpenvinoNetwork:
+    """A network that as many threads may run at a time as it has streams.
+
+    Args:
+        model: content of the ONNX file, already looked through.
+        size: height and width of its input.
+        settings: how it is run, already checked.
+
+    Attributes:
+        compiled: OpenVINO's network.
 
     Raises:
         InvalidOption: bf16 is asked for on a processor that does not compute in it.
         MissingExtra: OpenVINO is not installed.
+        ValueError: it has other inputs or outputs.
+        Exception: whatever OpenVINO raises of a network that it cannot run.
     """
-    try:
-        openvino = import_openvino()
-    except ImportError:
-        raise MissingExtra(
-            "engine openvino", "is not installed", "Install it, in a clone: pip install '.[fast]'"
-        ) from None
-    core = openvino.Core()
-    _check_bf16(core, settings.precision)
-    network = core.read_model(model)
-    source = only_input([(i.any_name, _stated(i.partial_shape)) for i in network.inputs], size)
-    wanted = used_outputs({name for output in network.outputs for name in output.names})
-    # With a number of looks that is known and small, memory is planned and stays in the caches
-    network.reshape({source: [1, 3, size, size]})
-    compiled = core.compile_model(network, "CPU", _properties(settings))
-    requests = threading.local()  # a request serves one caller at a time; knees are read in threads
 
-    def infer(images: Float32Array) -> NetworkOutputs:
-        if not hasattr(requests, "own"):
-            requests.own = compiled.create_infer_request()
-        looks = [requests.own.infer(look[None], share_inputs=True) for look in images]
-        outputs = [np.concatenate([look[name] for look in looks]) for name in wanted]
+    def __init__(self, model: bytes, size: int, settings: EngineSettings) -> None:
+        try:
+            openvino = import_openvino()
+        except ImportError:
+            raise MissingExtra(
+                "engine openvino",
+                "is not installed",
+                "Install it, in a clone: pip install '.[fast]'",
+            ) from None
+        core = openvino.Core()
+        _check_bf16(core, settings.precision)
+        network = core.read_model(model)
+        source = only_input([(i.any_name, _stated(i.partial_shape)) for i in network.inputs], size)
+        self._wanted = used_outputs({name for one in network.outputs for name in one.names})
+        # One look at a time: memory is planned for it, and what a layer leaves stays in the caches
+        network.reshape({source: [1, 3, size, size]})
+        self.compiled = core.compile_model(network, "CPU", _properties(settings))
+        self._requests = threading.local()  # a request serves one thread at a time
+
+    def __call__(self, images: Float32Array) -> NetworkOutputs:
+        """The outputs for ``(N, 3, size, size)``."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self.compiled.create_infer_request()
+        looks = [self._requests.own.infer(look[None], share_inputs=True) for look in images]
+        outputs = [np.concatenate([look[name] for look in looks]) for name in self._wanted]
         return outputs[0], outputs[1], outputs[2] if len(outputs) > 2 else None
-
-    return infer
 
 
 def _stated(shape: Any) -> list[int | None]:
