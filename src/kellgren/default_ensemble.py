@@ -6,7 +6,7 @@ import threading
 
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
-from kellgren.grading.engines.settings import Device, Engine, Precision
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.reading import FilmReadings

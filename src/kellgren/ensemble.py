@@ -15,7 +15,7 @@ from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
-from kellgren.grading.engines.settings import Device, Engine, Precision
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from command_line import EXAMPLES
-from kellgren.engine_choice import candidates as there
-from kellgren.engine_choice.candidates import EngineChoice, candidates, not_here
+from kellgren.engine_choice import engine_candidates as there
+from kellgren.engine_choice.engine_candidates import EngineChoice, candidates, not_here
 from kellgren.engine_choice.measuring import Measured, fastest, measure_each
 from kellgren.errors import NotAKneeFilm
 from kellgren.grading.bundle import open_bundle

@@ -9,7 +9,7 @@ import pytest
 
 from bundle_factory import make_bundle
 from kellgren.engine_choice import remembered as memory
-from kellgren.engine_choice.candidates import EngineChoice
+from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.engine_choice.measuring import Measured
 from kellgren.engine_choice.remembered import forget, outdated, remember, remembered
 from kellgren.grading.bundle import CARD, open_bundle

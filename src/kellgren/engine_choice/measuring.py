@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kellgren.engine_choice.candidates import EngineChoice
+from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, NotAKneeFilm
 from kellgren.grading.bundle import Bundle

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kellgren.artefacts import file_checksum
 from kellgren.atomic_files import written_whole
-from kellgren.engine_choice.candidates import EngineChoice, versions
+from kellgren.engine_choice.engine_candidates import EngineChoice, versions
 from kellgren.engine_choice.measuring import Measured
 from kellgren.grading.bundle import CARD
 from kellgren.grading.engines.processor import processor_features, processor_name, usable_cores

@@ -9,7 +9,7 @@ import numpy as np
 
 from kellgren.arrays import Distributions
 from kellgren.grading.bundle import Bundle, default_bundle
-from kellgren.grading.engines.settings import Device, Engine, Precision
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.naming import disagreement
 from kellgren.grading.runtime import MemberOutput, MemberRuntime
 from kellgren.grading.voting import softmax

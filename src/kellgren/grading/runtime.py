@@ -13,8 +13,8 @@ from kellgren.arrays import Float32Array
 from kellgren.artefacts import MOST_FILE_BYTES
 from kellgren.errors import BundleError, KellgrenError
 from kellgren.grades import GRADE_COUNT
-from kellgren.grading.engines.opening import open_network
-from kellgren.grading.engines.settings import Device, Engine, EngineSettings, Precision
+from kellgren.grading.engines.engine_settings import Device, Engine, EngineSettings, Precision
+from kellgren.grading.engines.network_opening import open_network
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 from kellgren.model_files.memory import bounded_memory, reason

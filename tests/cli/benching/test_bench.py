@@ -10,7 +10,7 @@ import pytest
 
 from command_line import EXAMPLES, kellgren
 from kellgren.cli.benching.engine_options import engine_of
-from kellgren.engine_choice.candidates import EngineChoice
+from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.engine_choice.measuring import Measured
 from kellgren.engine_choice.remembered import remember, remembered
 from kellgren.grading.bundle import open_bundle

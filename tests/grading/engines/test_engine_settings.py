@@ -12,17 +12,17 @@ from bundle_factory import SIZE, write_network
 from command_line import EXAMPLES, kellgren
 from kellgren.errors import InvalidOption, MissingExtra
 from kellgren.grading.engines import onnxruntime_engine, processor
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.engines.gathering import Gathering
+from kellgren.grading.engines.network_opening import open_network
 from kellgren.grading.engines.onnxruntime_engine import (
     CUDA,
     cuda_missing,
     onnxruntime_network,
     onnxruntime_providers,
 )
-from kellgren.grading.engines.opening import open_network
 from kellgren.grading.engines.openvino_engine import OpenvinoNetwork
 from kellgren.grading.engines.processor import computes_in_bf16
-from kellgren.grading.engines.settings import EngineSettings
 from kellgren.reading_schema import ModelRecord
 
 LOOKS = np.random.default_rng(5).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)

@@ -11,7 +11,7 @@ from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.inputs import ModelFolder
 
 if TYPE_CHECKING:
-    from kellgren.engine_choice.candidates import EngineChoice
+    from kellgren.engine_choice.engine_candidates import EngineChoice
     from kellgren.engine_choice.measuring import Measured
     from kellgren.grading.bundle import Bundle
 
@@ -104,7 +104,7 @@ def _films(folder: Path | None) -> list[Path]:
 def _measured(bundle: Bundle, films: list[Path], workers: int, passes: int) -> list[Measured]:
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
-    from kellgren.engine_choice.candidates import candidates
+    from kellgren.engine_choice.engine_candidates import candidates
     from kellgren.engine_choice.measuring import measure_each
 
     choices: list[EngineChoice] = candidates(cores())

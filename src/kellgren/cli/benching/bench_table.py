@@ -11,7 +11,7 @@ from rich.text import Text
 
 from kellgren.cli import terminal
 from kellgren.cli.manners.narrow import fitted
-from kellgren.engine_choice.candidates import not_here, versions
+from kellgren.engine_choice.engine_candidates import not_here, versions
 from kellgren.engine_choice.measuring import LEAST_AGREEMENT, Measured
 from kellgren.grading.bundle import Bundle
 from kellgren.grading.engines.processor import processor_features, processor_name, usable_cores

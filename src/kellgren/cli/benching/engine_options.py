@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from kellgren.engine_choice.candidates import EngineChoice
-    from kellgren.grading.engines.settings import Device, Engine, Precision
+    from kellgren.engine_choice.engine_candidates import EngineChoice
+    from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 
 EngineName = Annotated[
     Literal["onnxruntime", "openvino"] | None,
@@ -46,7 +46,7 @@ def engine_of(
     """
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
-    from kellgren.engine_choice.candidates import EngineChoice
+    from kellgren.engine_choice.engine_candidates import EngineChoice
     from kellgren.engine_choice.remembered import remembered
 
     if (engine, precision, device) == (None, None, None):

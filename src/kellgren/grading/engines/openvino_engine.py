@@ -9,9 +9,9 @@ import numpy as np
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import InvalidOption, MissingExtra
+from kellgren.grading.engines.engine_settings import EngineSettings, Precision
 from kellgren.grading.engines.network_ends import NetworkOutputs, only_input, used_outputs
 from kellgren.grading.engines.processor import computes_in_bf16
-from kellgren.grading.engines.settings import EngineSettings, Precision
 from kellgren.library_messages import import_openvino
 
 

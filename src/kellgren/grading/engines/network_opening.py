@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.engines.gathering import Gathering
 from kellgren.grading.engines.network_ends import Infer
 from kellgren.grading.engines.onnxruntime_engine import onnxruntime_network
 from kellgren.grading.engines.openvino_engine import OpenvinoNetwork
-from kellgren.grading.engines.settings import EngineSettings
 
 
 def open_network(model: bytes, size: int, settings: EngineSettings) -> Infer:

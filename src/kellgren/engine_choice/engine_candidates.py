@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.engines.onnxruntime_engine import cuda_missing, onnxruntime_providers
 from kellgren.grading.engines.processor import computes_in_bf16
-from kellgren.grading.engines.settings import Device, Engine, Precision
 
 _LIBRARIES = ("kellgren", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino")
 
