@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from bundle_factory import SIZE, write_network
 from command_line import EXAMPLES, kellgren
 from kellgren.errors import InvalidOption, MissingExtra
+from kellgren.grades import Side
+from kellgren.grading.bundle import open_bundle
 from kellgren.grading.engines import onnxruntime_engine, processor
 from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.engines.gathering import Gathering
@@ -23,6 +26,9 @@ from kellgren.grading.engines.onnxruntime_engine import (
 )
 from kellgren.grading.engines.openvino_engine import OpenvinoNetwork
 from kellgren.grading.engines.processor import computes_in_bf16
+from kellgren.grading.panel import Panel
+from kellgren.knee import KneeCrop
+from kellgren.model_files.onnx_session import onnx_session
 from kellgren.reading_schema import ModelRecord
 
 LOOKS = np.random.default_rng(5).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
@@ -156,14 +162,40 @@ def test_what_a_session_computes_on_is_told_by_its_providers() -> None:
 
 def test_on_a_gpu_what_waits_is_gathered(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as it can be tried without one: the session is made on the processor."""
-    from kellgren.model_files.onnx_session import onnx_session
-
     monkeypatch.setattr(onnxruntime_engine, "_cuda_session", onnx_session)
     gathered = open_network(model, SIZE, EngineSettings(device="cuda"))
     assert isinstance(gathered, Gathering)
     plain = open_network(model, SIZE, EngineSettings())
     for one, other in zip(gathered(LOOKS)[:2], plain(LOOKS)[:2], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_bundle_on_a_gpu_is_tried_on_the_processor_first_and_records_the_device(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it can be tried without one: the session is made on the processor."""
+    opened: list[str] = []
+
+    def on_gpu(model: bytes, threads: int) -> Any:
+        opened.append("cuda")
+        return onnx_session(model, threads)
+
+    def on_processor(model: bytes, threads: int) -> Any:
+        opened.append("cpu")
+        return onnx_session(model, threads)
+
+    monkeypatch.setattr(onnxruntime_engine, "_cuda_session", on_gpu)
+    monkeypatch.setattr(onnxruntime_engine, "onnx_session", on_processor)
+    panel = Panel(open_bundle(bundle), device="cuda", workers=3)
+    assert opened == ["cpu", "cuda"]
+    assert panel.record["device"] == "cuda"
+    assert "device" not in Panel(open_bundle(bundle)).record
+    knees = [KneeCrop(look[0] / 8 + 0.5, Side.RIGHT) for look in LOOKS]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(panel.examine, knees))
+    plain = Panel(open_bundle(bundle), threads=1)
+    for one, knee in zip(together, knees, strict=True):
+        np.testing.assert_allclose(one.probabilities, plain.examine(knee).probabilities, atol=1e-6)
 
 
 def test_the_device_is_recorded_where_it_is_no_processor() -> None:

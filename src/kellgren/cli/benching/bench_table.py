@@ -21,7 +21,7 @@ def show(measured: Sequence[Measured], best: Measured) -> None:
     """Print what was measured, what could not be, and the fastest."""
     reference = measured[0]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("engine", "workers", "ms a knee", "of it", "processor ms", "same grades"):
+    for name in ("engine", "workers", "ms a knee", "ratio", "processor ms", "same grades"):
         table.add_column(name, justify="left" if name == "engine" else "right")
     table.add_column("largest shift", justify="right")
     table.add_column("start s", justify="right")
