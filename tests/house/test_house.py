@@ -39,7 +39,8 @@ HOMES = {
     "openvino": ("library_messages.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "ray": ("batch/batch.py",),
+    "ray": ("library_messages.py",),
+    "fsspec": ("cluster/",),
 }
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 

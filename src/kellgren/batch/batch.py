@@ -18,6 +18,7 @@ from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.file_names import shown_name
 from kellgren.grades import Grade, Side
 from kellgren.imaging.picture import without_suffix
+from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.imaging.search import OWN, why_skipped
 from kellgren.localisation.film import refused_film
 from kellgren.localisation.knee_detector import MOST_JOINTS
@@ -55,12 +56,31 @@ class Outcome:
         return replace(self, readings=tuple(readings))
 
 
+Unit = tuple[str, ...]
+"""Files that are graded together: one, or the two of a pair."""
+UnitRunner = Callable[[Sequence[Unit]], Iterator[Outcome]]
+"""Grades units, and gives the outcome of each file as soon as its unit is done."""
+
+
 def grade_file(
-    ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
+    ensemble: Ensemble,
+    image: str,
+    side: Side = Side.UNKNOWN,
+    *,
+    force: bool = False,
+    opened: Callable[[str], RadiographInput] = str,
 ) -> Outcome:
-    """Grade one file; an error becomes the note of the outcome."""
+    """Grade one file; an error becomes the note of the outcome.
+
+    Args:
+        ensemble: grades.
+        image: path, or the name of what `opened` gives.
+        side: of the knee, if the caller knows it.
+        force: grade what a check refuses too.
+        opened: gives what is read under that name.
+    """
     try:
-        film = ensemble.read_film(image, side, force=force)
+        film = ensemble.read_film(opened(image), side, force=force)
         reasons = [joint.reason for joint in film.refused]
         note = "" if film else refused_film(image, reasons).reason
         return Outcome(image, tuple(film), note, film.refused)
@@ -95,29 +115,43 @@ def grade_files(
         force: grade what a check refuses too.
     """
     units = _units(ensemble, list(images), side, known)
-    yield from _grade_units(ensemble, units, _side_of(side, known), workers, force)
+    yield from _grade_units(ensemble, units, side_of_each(side, known), workers, force)
 
 
 def _units(
     ensemble: Ensemble, images: Sequence[str], side: Side, known: Known | None
-) -> list[tuple[str, ...]]:
+) -> list[Unit]:
     """The files graded together: a pair where the contralateral knee counts, else one file."""
     if ensemble.both_knees is None or side is not Side.UNKNOWN:
         return [(image,) for image in images]
     return in_pairs(images, known)
 
 
-def _side_of(side: Side, known: Known | None) -> Callable[[str], Side]:
-    """The side of a file that the caller states."""
+def side_of_each(side: Side, known: Known | None) -> Callable[[str], Side]:
+    """The side of a file that the caller states: of all files, or of some one by one."""
     table = known or {}
     return lambda image: table[image][1] if image in table else side
 
 
-def _grade_unit(
-    ensemble: Ensemble, unit: tuple[str, ...], side_of: Callable[[str], Side], force: bool
+def grade_unit(
+    ensemble: Ensemble,
+    unit: Unit,
+    side_of: Callable[[str], Side],
+    force: bool,
+    opened: Callable[[str], RadiographInput] = str,
 ) -> list[Outcome]:
-    """Grade one file or a pair; a knee whose contralateral cannot be graded is read alone."""
-    outcomes = [grade_file(ensemble, image, side_of(image), force=force) for image in unit]
+    """Grade one file or a pair; a knee whose contralateral cannot be graded is read alone.
+
+    Args:
+        ensemble: grades.
+        unit: names of the files.
+        side_of: the side of a file, as far as the caller knows it.
+        force: grade what a check refuses too.
+        opened: gives what is read under a name.
+    """
+    outcomes = [
+        grade_file(ensemble, image, side_of(image), force=force, opened=opened) for image in unit
+    ]
     if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
         return outcomes
     both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
@@ -126,7 +160,7 @@ def _grade_unit(
 
 def _grade_units(
     ensemble: Ensemble,
-    units: Sequence[tuple[str, ...]],
+    units: Sequence[Unit],
     side_of: Callable[[str], Side],
     workers: int,
     force: bool,
@@ -136,7 +170,7 @@ def _grade_units(
 
         def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(_grade_unit, ensemble, unit, side_of, force)
+                pool.submit(grade_unit, ensemble, unit, side_of, force)
                 for unit in islice(waiting, count)
             ]
 
@@ -254,6 +288,7 @@ def grade_batch(
     workers: int = 1,
     force: bool = False,
     on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
+    run_units: UnitRunner | None = None,
 ) -> list[ReadingRow]:
     """Grade the files that the journal does not hold yet; a pair is graded as a whole.
 
@@ -267,6 +302,7 @@ def grade_batch(
         workers: files at a time.
         force: grade what a check refuses too.
         on_rows: called with each file's rows.
+        run_units: grades instead of threads of this process.
 
     Returns:
         All rows in the order of the images.
@@ -275,7 +311,10 @@ def grade_batch(
     unfinished = [unit for unit in units if not _is_done(unit, journal)]
     try:
         journal.forget({shown_name(image) for unit in unfinished for image in unit})
-        for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
+        run = run_units or (
+            lambda them: _grade_units(ensemble, them, side_of_each(side, known), workers, force)
+        )
+        for outcome in run(unfinished):
             for folder in folders:
                 outcome = outcome.warned(folder.save(outcome.readings, outcome.refused))
             on_rows(journal.add(outcome.rows()))
@@ -285,7 +324,7 @@ def grade_batch(
     return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
 
 
-def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
+def _is_done(unit: Unit, journal: Journal) -> bool:
     """Whether every file of a unit was graded, and with no other contralateral knee than now."""
     names = [shown_name(image) for image in unit]
     graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in names]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from kellgren.cli.clusters.ray_option import RayAddress, on_cluster, urls_expanded
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
 
 if TYPE_CHECKING:
-    from kellgren.batch.batch import ReadingFolder
+    from kellgren.batch.batch import ReadingFolder, UnitRunner
     from kellgren.batch.pairing import Known
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
@@ -144,6 +145,7 @@ def grade(
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
     workers: Workers = 0,
+    ray: RayAddress = None,
     resume: Resume = False,
     force: Force = False,
     schema: Schema = False,
@@ -156,31 +158,24 @@ def grade(
     from kellgren.grades import Side
     from kellgren.grading.bundle import default_bundle
 
+    paths, behind_urls = urls_expanded(paths, ray, pseudonym, overlay, dicom_out)
     paths, known, named = expanded(paths, csv, json)
     collected = files_of(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(collected.places))
-    ensemble = Ensemble.open(
-        model or default_bundle(),
-        engine=engine,
-        precision=precision,
-        threads=1 if busy > 1 else 0,
-        mirror=mirror,
-        pair=not single,
-        frame=frame,
-        smooth_maps=smooth_maps,
-        grad_cam_maps=grad_cam_maps,
-        level=level,
-        always_grade=always_grade,
-    )
+    options: dict[str, Any] = {"engine": engine, "precision": precision, "mirror": mirror}
+    options |= {"threads": 1 if busy > 1 or ray is not None else 0, "frame": frame}
+    options |= {"pair": not single, "level": level, "always_grade": always_grade}
+    options |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
+    ensemble = Ensemble.open(model or default_bundle(), **options)
     folders = _folders(collected.places, overlay, dicom_out, mapped, frame)
     images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
-    with batch_into(csv, json):
-        rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose)
+    with batch_into(csv, json), on_cluster(ray, ensemble, options, sides, force, workers) as run:
+        rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose, run)
     if fhir is not None:
         _write_fhir(rows, fhir, named=patients is None)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    terminal.show_skipped(collected.skipped)
+    terminal.show_skipped((*collected.skipped, *behind_urls))
     _report_written(csv, json, overlay, dicom_out, fhir)
     raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
 
@@ -233,6 +228,7 @@ def _graded(
     resume: bool,
     force: bool,
     patients: tuple[dict[str, str], Pseudonyms | None],
+    run_units: UnitRunner | None,
 ) -> list[ReadingRow]:
     """Grade with a progress bar and a journal, which is deleted once the tables are written."""
     from kellgren.batch.batch import OverlayFolder, grade_batch
@@ -265,6 +261,7 @@ def _graded(
             workers=workers,
             force=force,
             on_rows=lambda rows: bar.advance(task),
+            run_units=run_units,
         )
     rows = _with_patients(rows, images, *patients)
     for folder in folders:

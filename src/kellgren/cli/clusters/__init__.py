@@ -1,0 +1,1 @@
+"""`--ray`: commands whose work is done on a cluster."""
