@@ -20,7 +20,7 @@ from kellgren.imaging.picture import (
 )
 from kellgren.imaging.search import HIDDEN, OTHER, Skipped
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.:-]*://", re.IGNORECASE)
 
 
 def is_url(path: str) -> bool:
