@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("ray", reason="needs the extra cluster")
-
 import mortal
+import pytest
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, environment, kellgren, rows
@@ -33,7 +31,10 @@ from kellgren.grading.contralateral import BothKnees
 from kellgren.library_messages import ray_without_telemetry
 from kellgren.reading_schema import ModelRecord, ReadingRow
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own, of streams that it leaves open
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster"),
+    pytest.mark.filterwarnings("default"),  # Ray's own, of streams that it leaves open
+]
 KNEES = sorted(EXAMPLES.glob("*.png"))
 BOTH = BothKnees(sharpness=1.0, agreement=2.0, bias=(0.0,) * 5)
 FILMS = 28

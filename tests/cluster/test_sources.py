@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-fsspec = pytest.importorskip("fsspec", reason="needs the extra cluster")
 
 from command_line import EXAMPLES
 from kellgren.cluster import sources
 from kellgren.cluster.sources import opened, place_of, with_urls_expanded
 from kellgren.errors import ClusterError, InvalidOption, UnreadableRadiograph
 
+pytestmark = pytest.mark.skipif(find_spec("fsspec") is None, reason="needs the extra cluster")
 KNEE = EXAMPLES / "9177337L.png"
 
 
 @pytest.fixture
 def bucket() -> Iterator[Any]:
     """Storage in memory: two films, a text, a hidden file and an object named by a UID."""
-    system = fsspec.filesystem("memory")
+    from fsspec import filesystem
+
+    system = filesystem("memory")
     for name in ("a/2.png", "a/b/1.DCM", "a/notes.txt", "a/.hidden.png", "a/1.2.840.3", "a/plain"):
         system.pipe(f"/study/{name}", KNEE.read_bytes())
     yield system
