@@ -20,9 +20,10 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, kellgren, rows
 from dicom_factory import full_range, write_dicom
-from kellgren.batch.batch import OverlayFolder, grade_batch, grade_files
+from kellgren.batch.batch import grade_batch, grade_files
 from kellgren.batch.collecting import collect
 from kellgren.batch.journal import Journal
+from kellgren.batch.picture_folder import OverlayFolder
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.ensemble import Ensemble
 from kellgren.reading_schema import ModelRecord
