@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
+from pathlib import Path
 
+from kellgren.batch.collecting import Found
 from kellgren.batch.journal import Journal
-from kellgren.batch.pairing import Known, in_pairs
-from kellgren.batch.picture_folder import ReadingFolder
-from kellgren.batch.units import Outcome, grade_unit
+from kellgren.batch.listing import Listed, Listing
+from kellgren.batch.pairing import Known
+from kellgren.batch.units import Outcome, ReadingFolder, Unit, grade_unit
+from kellgren.batch.workers import Workers
 from kellgren.ensemble import Ensemble
 from kellgren.file_names import shown_name
 from kellgren.grades import Side
-from kellgren.reading_schema import GradedRow, ReadingRow
+from kellgren.reading_schema import ReadingRow, RowCounts
 
 
 def grade_files(
@@ -31,44 +35,20 @@ def grade_files(
 
     Args:
         ensemble: its engine should use one thread when there are several workers.
-        images: paths.
+        images: paths, none twice.
         side: of every knee, if the caller knows it.
         known: patient and side of some files, if the caller knows them one by one.
         workers: how many files at a time.
         force: grade what a check refuses too.
     """
-    units = _units(ensemble, list(images), side, known)
-    yield from _grade_units(ensemble, units, _side_of(side, known), workers, force)
-
-
-def _units(
-    ensemble: Ensemble, images: Sequence[str], side: Side, known: Known | None
-) -> list[tuple[str, ...]]:
-    """The files graded together: a pair where the contralateral knee counts, else one file."""
-    if ensemble.both_knees is None or side is not Side.UNKNOWN:
-        return [(image,) for image in images]
-    return in_pairs(images, known)
-
-
-def _side_of(side: Side, known: Known | None) -> Callable[[str], Side]:
-    """The side of a file that the caller states."""
-    table = known or {}
-    return lambda image: table[image][1] if image in table else side
-
-
-def _grade_units(
-    ensemble: Ensemble,
-    units: Sequence[tuple[str, ...]],
-    side_of: Callable[[str], Side],
-    workers: int,
-    force: bool,
-) -> Iterator[Outcome]:
-    waiting = iter(units)
-    with ThreadPoolExecutor(workers) as pool:
+    with closing(_listing(images, known)) as listing, ThreadPoolExecutor(workers) as pool:
+        listing.list_all()
+        units = listing.units(pairs=reads_pairs(ensemble, side), side=side)
+        waiting = (unit for unit in units if unit is not None)
 
         def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(grade_unit, ensemble, unit, side_of, force)
+                pool.submit(grade_unit, ensemble, unit, force=force)
                 for unit in islice(waiting, count)
             ]
 
@@ -76,6 +56,80 @@ def _grade_units(
         while under_way:
             yield from under_way.pop(0).result()
             under_way += submit(1)
+
+
+def reads_pairs(ensemble: Ensemble, side: Side) -> bool:
+    """Whether the two knees of a patient are graded together: where the contralateral counts."""
+    return ensemble.both_knees is not None and side is Side.UNKNOWN
+
+
+def run_batch(
+    workers: Workers,
+    listing: Listing,
+    journal: Journal,
+    *,
+    side: Side = Side.UNKNOWN,
+    on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
+) -> None:
+    """Grade the files that the journal does not hold yet; a pair is graded as a whole.
+
+    Memory does not grow with the number of files.
+
+    Args:
+        workers: grade.
+        listing: the files, which are listed while the first are graded.
+        journal: keeps each file's rows as soon as the file is graded, in no order; it is closed.
+        side: of every knee, if the caller knows it.
+        on_rows: called with each file's rows.
+    """
+    pairs = reads_pairs(workers.ensemble, side)
+    try:
+        resumed = journal.files > 0
+        if resumed:
+            journal.forget(_to_grade_again(listing, journal, side, pairs=pairs))
+        units = listing.units(pairs=pairs, side=side)
+        if resumed:
+            units = (unit for unit in units if unit is None or not _is_done(unit, journal))
+        for _, rows_of_files in workers.graded(units, listing.list_more):
+            for rows in rows_of_files:
+                on_rows(journal.add(rows))
+    finally:
+        journal.close()
+
+
+def _to_grade_again(
+    listing: Listing, journal: Journal, side: Side, *, pairs: bool
+) -> Iterable[str]:
+    """Images, as rows name them, whose rows an earlier run kept and this one makes anew."""
+    if not pairs:
+        return journal.read_with_another()
+    units = (unit for unit in listing.units(pairs=True, side=side) if unit is not None)
+    return (name for unit in units if not _is_done(unit, journal) for name in _names_in_rows(unit))
+
+
+def _is_done(unit: Unit, journal: Journal) -> bool:
+    return journal.is_done(_names_in_rows(unit))
+
+
+def _names_in_rows(unit: Unit) -> list[str]:
+    return [shown_name(file.image) for file in unit]
+
+
+def rows_in_order(listing: Listing, journal: Journal) -> Iterator[tuple[Listed, list[ReadingRow]]]:
+    """The files of a batch in their order, each with its rows; read from disk one by one."""
+    names = (shown_name(file.image) for file in listing.files())
+    yield from zip(listing.files(), journal.by_file(names), strict=True)
+
+
+def counts_of(listing: Listing, journal: Journal) -> RowCounts:
+    """How many rows a batch has, and of how many files; its rows are not read for that."""
+    files = graded = rows = 0
+    for file in listing.files():
+        of_file, graded_of_file = journal.counts(shown_name(file.image))
+        files += of_file > 0
+        rows += of_file
+        graded += graded_of_file
+    return RowCounts(files=files, graded=graded, not_graded=rows - graded)
 
 
 def grade_batch(
@@ -90,7 +144,7 @@ def grade_batch(
     force: bool = False,
     on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
 ) -> list[ReadingRow]:
-    """Grade the files that the journal does not hold yet; a pair is graded as a whole.
+    """Grade the files of a list in threads, as `run_batch` does, and give back all rows.
 
     Args:
         ensemble: grades.
@@ -104,26 +158,14 @@ def grade_batch(
         on_rows: called with each file's rows.
 
     Returns:
-        All rows in the order of the images.
+        All rows in the order of the images, in memory.
     """
-    units = _units(ensemble, images, side, known)
-    unfinished = [unit for unit in units if not _is_done(unit, journal)]
-    try:
-        journal.forget({shown_name(image) for unit in unfinished for image in unit})
-        for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
-            for folder in folders:
-                outcome = outcome.warned(folder.save(outcome.readings, outcome.refused))
-            on_rows(journal.add(outcome.rows()))
-    finally:
-        journal.close()
-    place = {shown_name(image): position for position, image in enumerate(images)}
-    return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
+    with closing(_listing(images, known, named=bool(folders))) as listing:
+        threads = Workers(ensemble, workers, force, folders)
+        run_batch(threads, listing, journal, side=side, on_rows=on_rows)
+        return [row for _, rows in rows_in_order(listing, journal) for row in rows]
 
 
-def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
-    """Whether every file of a unit was graded, and with no other contralateral knee than now."""
-    names = [shown_name(image) for image in unit]
-    graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in names]
-    return {row.image for row in graded} == set(names) and all(
-        row.read_with in (None, *names) for row in graded
-    )
+def _listing(images: Iterable[str], known: Known | None, *, named: bool = False) -> Listing:
+    found = (Found(image, Path(image).name) for image in images)
+    return Listing(found, known=known, named=named)

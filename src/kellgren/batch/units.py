@@ -1,9 +1,14 @@
-"""The units of work of a batch: a file, or the two files of a patient's knees."""
+"""The unit of work of a batch: a file, or the two files of a patient's knees.
+
+A unit is graded by one call, `grade_unit`, in this thread, another process or on another machine:
+it needs an `Ensemble` and no other unit. What it says and what comes back as rows can be pickled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
@@ -11,6 +16,26 @@ from kellgren.grades import Side
 from kellgren.localisation.film import refused_film
 from kellgren.reading import KneeReading, RefusedJoint
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
+
+
+@dataclass(frozen=True, slots=True)
+class FileToGrade:
+    """One file of a unit.
+
+    Attributes:
+        image: its path.
+        side: of its knee, as far as the caller states it.
+        name: of its pictures in a folder of the batch, without suffix and not another file's; empty
+            where none are drawn.
+    """
+
+    image: str
+    side: Side = Side.UNKNOWN
+    name: str = ""
+
+
+Unit = tuple[FileToGrade, ...]
+"""One file, or the two of a patient whose knees are read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,21 @@ class Outcome:
         return replace(self, readings=tuple(readings))
 
 
+class ReadingFolder(Protocol):
+    """A folder to which something is written for each file that was graded; it can be pickled."""
+
+    def save(
+        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = (), name: str = ""
+    ) -> list[str]:
+        """Write the output for one file's joints; returns a warning for what was not written.
+
+        Args:
+            readings: of its graded knees.
+            refused: its other joints.
+            name: `FileToGrade.name`.
+        """
+
+
 def grade_file(
     ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
 ) -> Outcome:
@@ -62,11 +102,41 @@ def grade_file(
 
 
 def grade_unit(
-    ensemble: Ensemble, unit: tuple[str, ...], side_of: Callable[[str], Side], force: bool
+    ensemble: Ensemble,
+    unit: Unit,
+    *,
+    force: bool = False,
+    folders: Sequence[ReadingFolder] = (),
 ) -> list[Outcome]:
-    """Grade one file or a pair; a knee whose contralateral cannot be graded is read alone."""
-    outcomes = [grade_file(ensemble, image, side_of(image), force=force) for image in unit]
-    if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
-        return outcomes
-    both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
-    return [replace(o, readings=(r,)) for o, r in zip(outcomes, both, strict=True)]
+    """Grade one unit: the same outcomes wherever it is done, in the order of its files.
+
+    A knee whose contralateral cannot be graded is read alone.
+
+    Args:
+        ensemble: of one thread where several units are graded at a time.
+        unit: what is graded.
+        force: grade what a check refuses too.
+        folders: to which pictures and DICOM objects of the readings are written.
+    """
+    outcomes = [grade_file(ensemble, file.image, file.side, force=force) for file in unit]
+    if [len(outcome.readings) for outcome in outcomes] == [1, 1]:
+        both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
+        outcomes = [replace(o, readings=(r,)) for o, r in zip(outcomes, both, strict=True)]
+    for folder in folders:
+        outcomes = [
+            outcome.warned(folder.save(outcome.readings, outcome.refused, file.name))
+            for outcome, file in zip(outcomes, unit, strict=True)
+        ]
+    return outcomes
+
+
+def unit_rows(
+    ensemble: Ensemble,
+    unit: Unit,
+    *,
+    force: bool = False,
+    folders: Sequence[ReadingFolder] = (),
+) -> list[list[ReadingRow]]:
+    """Grade one unit, see `grade_unit`; the rows of each of its files, for the journal."""
+    outcomes = grade_unit(ensemble, unit, force=force, folders=folders)
+    return [outcome.rows() for outcome in outcomes]

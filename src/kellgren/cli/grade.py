@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
-from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.grade_command.grade_options import (
     CsvTable,
     DicomFolder,
@@ -18,6 +18,8 @@ from kellgren.cli.grade_command.grade_options import (
     MappedGrade,
     Mirror,
     OverlayPictures,
+    ParquetFile,
+    PathList,
     Paths,
     PseudonymKey,
     Resume,
@@ -27,6 +29,7 @@ from kellgren.cli.grade_command.grade_options import (
     SmoothMaps,
     Workers,
 )
+from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
 
 EXAMPLES = (
@@ -48,9 +51,11 @@ PrecisionName = Annotated[
 
 
 def grade(
-    paths: Paths,
+    paths: Paths = None,
+    path_list: PathList = None,
     csv: CsvTable = None,
     json: JsonFile = None,
+    parquet: ParquetFile = None,
     overlay: OverlayPictures = None,
     dicom_out: DicomFolder = None,
     fhir: FhirTarget = None,
@@ -73,23 +78,18 @@ def grade(
     schema: Schema = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
-    from kellgren.cli import terminal
-    from kellgren.cli.grade_command import grade_run
-    from kellgren.cli.inputs import cores, expanded, files_of
-    from kellgren.cli.manners.endings import batch_into
+    from kellgren.cli.grade_command import given_files, grade_run
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
     from kellgren.grading.bundle import default_bundle
 
-    paths, known, named = expanded(paths, csv, json)
-    collected = files_of(paths, csv, json, overlay, dicom_out)
-    patients = grade_run.pseudonyms_of(pseudonym)
-    busy = min(workers or cores(), len(collected.places))
-    ensemble = Ensemble.open(
+    targets = Targets(csv, json, parquet, overlay, dicom_out, fhir)
+    listing = given_files.listing_of(paths, path_list, targets)
+    opening = partial(
+        Ensemble.open,
         model or default_bundle(),
         engine=engine,
         precision=precision,
-        threads=1 if busy > 1 else 0,
         mirror=mirror,
         pair=not single,
         frame=frame,
@@ -98,15 +98,14 @@ def grade(
         level=level,
         always_grade=always_grade,
     )
-    folders = grade_run.output_folders(collected.places, overlay, dicom_out, mapped, frame)
-    images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
-    with batch_into(csv, json):
-        rows = grade_run.graded_batch(
-            ensemble, images, sides, csv, json, folders, busy, resume, force, whose
-        )
-    if fhir is not None:
-        grade_run.write_fhir(rows, fhir, named=patients is None)
-    terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    terminal.show_skipped(collected.skipped)
-    grade_run.report_written(csv, json, overlay, dicom_out, fhir)
-    raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
+    options = grade_run.BatchOptions(
+        opening,
+        workers,
+        Side(side or ""),
+        mapped,
+        frame,
+        grade_run.pseudonyms_of(pseudonym),
+        resume,
+        force,
+    )
+    raise typer.Exit(grade_run.run(listing, targets, options))

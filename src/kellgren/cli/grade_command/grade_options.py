@@ -8,14 +8,22 @@ from typing import Annotated, Literal
 import typer
 
 Paths = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
+]
+PathList = Annotated[
+    Path | None,
+    typer.Option("--list", help="File with more paths, one a line; - reads standard input."),
 ]
 CsvTable = Annotated[
     Path | None, typer.Option("--csv", help="Write a table, one row per joint; - prints it.")
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write all readings as JSON; - prints it.")
+]
+ParquetFile = Annotated[
+    Path | None,
+    typer.Option("--parquet", help="Write a Parquet file with typed columns; extra parquet."),
 ]
 OverlayPictures = Annotated[
     Path | None, typer.Option(help="Folder for pictures of each joint, graded ones with their map.")
@@ -50,7 +58,7 @@ SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every
 Mirror = Annotated[bool, typer.Option(help="Average over the knee and its mirror image.")]
 Force = Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Resume an interrupted --csv or --json batch.")
+    bool, typer.Option("--resume", help="Resume an interrupted --csv, --json or --parquet batch.")
 ]
 Single = Annotated[
     bool, typer.Option("--single", help="Grade every knee without the patient's other knee.")
