@@ -296,13 +296,15 @@ class ReadingsDocument(Record):
                 graded=graded,
                 not_graded=len(rows) - graded,
             ),
-            readings=tuple(
-                ListedReading.model_construct(**_part(row, ListedReading))
-                if isinstance(row, GradedRow)
-                else row
-                for row in rows
-            ),
+            readings=tuple(cls.entry(row) for row in rows),
         )
+
+    @staticmethod
+    def entry(row: ReadingRow) -> ListedReading | UngradedRow:
+        """What stands in the document for a row."""
+        if isinstance(row, GradedRow):
+            return ListedReading.model_construct(**_part(row, ListedReading))
+        return row
 
 
 def readings_schema() -> dict[str, JsonValue]:

@@ -42,7 +42,7 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     [
         (["--overlay", "pictures"], "returns rows and no pictures"),
         (["--dicom-out", "answers"], "returns rows and no pictures"),
-        (["--pseudonym", "k" * 16], "reads headers on this machine, and no URLs"),
+        (["--pseudonym", "k" * 16], "reads headers on this machine, not at memory://study/1.png"),
     ],
 )
 def test_what_a_cluster_does_not_return_is_refused(

@@ -17,19 +17,16 @@ import pytest
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, environment, kellgren, rows
-from kellgren.batch.batch import grade_batch
-from kellgren.batch.journal import Journal
-from kellgren.cluster.cluster_batch import runner_on
-from kellgren.cluster.connection import connected
-from kellgren.cluster.crew import MOST_DEATHS, Job
+from kellgren.batch.units import FileToGrade
+from kellgren.cluster.actors import MOST_DEATHS, Job
+from kellgren.cluster.cluster_workers import ClusterWorkers
 from kellgren.cluster.parcel import packed
 from kellgren.cluster.remote_grader import RemoteGrader
 from kellgren.ensemble import Ensemble
 from kellgren.errors import ClusterError
-from kellgren.grades import Side
 from kellgren.grading.contralateral import BothKnees
 from kellgren.library_messages import ray_without_telemetry
-from kellgren.reading_schema import ModelRecord, ReadingRow
+from kellgren.reading_schema import ReadingRow
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster"),
@@ -108,12 +105,12 @@ def test_a_killed_worker_node_and_driver_lose_nothing_and_write_nothing_twice(
 
 
 def graded(
-    ray: Any, ensemble: Ensemble, grader: type[RemoteGrader], images: list[str]
+    address: str, ensemble: Ensemble, grader: type[RemoteGrader], images: list[str]
 ) -> list[ReadingRow]:
     job = Job(OPTIONS, ensemble.model, packed(ensemble.bundle), False, grader=grader)
-    record = ModelRecord.model_validate(ensemble.model)
-    run = runner_on(ray, job, lambda image: Side.UNKNOWN)
-    return grade_batch(ensemble, images, Journal(None, resume=False, model=record), run_units=run)
+    units = ((FileToGrade(image),) for image in images)
+    answers = ClusterWorkers(ensemble, address, job).graded(units)
+    return [row for _, files in answers for rows in files for row in rows]
 
 
 def test_a_film_that_ends_its_actors_is_a_row_and_other_versions_are_refused(
@@ -122,11 +119,13 @@ def test_a_film_that_ends_its_actors_is_a_row_and_other_versions_are_refused(
     ensemble = Ensemble.open(model, **OPTIONS)
     deadly = tmp_path / f"9001{mortal.DEADLY}.png"
     deadly.symlink_to(KNEES[0])
-    with connected(cluster.address, 1) as ray:
-        found = graded(ray, ensemble, mortal.MortalGrader, [str(deadly), *map(str, KNEES[:3])])
-        with pytest.raises(ClusterError, match=r"node .* has numpy 1\.0, this machine has"):
-            graded(ray, ensemble, mortal.OlderGrader, [str(KNEES[0])])
+    images = [str(deadly), *map(str, KNEES[:3])]
+    found = {
+        row.image: row for row in graded(cluster.address, ensemble, mortal.MortalGrader, images)
+    }
 
-    assert [row.image for row in found] == [str(deadly), *map(str, KNEES[:3])]
-    assert f"ended the process that read it, {MOST_DEATHS} times" in found[0].note
-    assert [row.grade is None for row in found] == [True, False, False, False]
+    assert found.keys() == set(images)
+    assert f"ended the process that read it, {MOST_DEATHS} times" in found[str(deadly)].note
+    assert [name for name, row in found.items() if row.grade is None] == [str(deadly)]
+    with pytest.raises(ClusterError, match=r"node .* has numpy 1\.0, this machine has"):
+        graded(cluster.address, ensemble, mortal.OlderGrader, [str(KNEES[0])])

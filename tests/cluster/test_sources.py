@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 
 from command_line import EXAMPLES
+from kellgren.batch.collecting import Found
 from kellgren.cluster import sources
-from kellgren.cluster.sources import opened, place_of, with_urls_expanded
+from kellgren.cluster.sources import found_anywhere, opened, place_of
 from kellgren.errors import ClusterError, InvalidOption, UnreadableRadiograph
+from kellgren.imaging.search import Skipped
 
 pytestmark = pytest.mark.skipif(find_spec("fsspec") is None, reason="needs the extra cluster")
 KNEE = EXAMPLES / "9177337L.png"
+
+
+def list_all(paths: list[str]) -> None:
+    for _ in found_anywhere(paths):
+        pass
 
 
 @pytest.fixture
@@ -31,17 +38,17 @@ def bucket() -> Iterator[Any]:
 
 
 def test_a_folder_is_listed_by_names_and_a_pattern_or_a_file_is_taken_as_it_is(bucket: Any) -> None:
-    found, skipped = with_urls_expanded(["memory://study", "elsewhere.png"])
-    assert found == [
+    listed = list(found_anywhere(["memory://study", "elsewhere.png"]))
+    assert [one.path for one in listed if isinstance(one, Found)] == [
         *("memory:///study/a/1.2.840.3", "memory:///study/a/2.png", "memory:///study/a/b/1.DCM"),
         *("memory:///study/a/plain", "elsewhere.png"),
     ]
-    assert {one.path for one in skipped} == {
+    assert {one.path for one in listed if isinstance(one, Skipped)} == {
         "memory:///study/a/.hidden.png",
         "memory:///study/a/notes.txt",
     }
     named = ["memory:///study/a/n*.txt", "memory:///study/a/notes.txt", "memory:///study/none"]
-    assert with_urls_expanded(named) == (named[1:], [])
+    assert [one.path for one in found_anywhere(named)] == [named[1], *named[1:]]  # twice, as given
 
 
 def test_a_film_keeps_its_url_as_its_name(bucket: Any) -> None:
@@ -83,9 +90,9 @@ def test_what_cannot_be_fetched_is_told_in_words(bucket: Any, url: str, words: s
 
 def test_a_url_with_a_password_or_a_chain_or_of_an_unknown_storage_is_refused() -> None:
     with pytest.raises(InvalidOption, match="holds a password") as told:
-        with_urls_expanded(["https://me:secret@host/1.png"])
+        list_all(["https://me:secret@host/1.png"])
     assert "secret" not in str(told.value)
     with pytest.raises(InvalidOption, match="chains storages"):
-        with_urls_expanded(["simplecache::memory://study/1.png"])
+        list_all(["simplecache::memory://study/1.png"])
     with pytest.raises(ClusterError, match="cannot be listed"):
-        with_urls_expanded(["nowhere://bucket"])
+        list_all(["nowhere://bucket"])

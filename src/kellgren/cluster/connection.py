@@ -34,7 +34,7 @@ def connected(address: str, cores: int) -> Iterator[Any]:
         ClusterError: there is no such cluster, or this machine is not part of it.
         MissingExtra: Ray is not installed.
     """
-    _check_address(address)
+    check_address(address)
     try:
         with ray_without_telemetry() as ray:
             _begin(ray, address, cores)
@@ -69,7 +69,7 @@ def _begin(ray: Any, address: str, cores: int) -> None:
         ) from None
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
     """Whether anybody answers there: Ray itself would try for minutes.
 
     Raises:

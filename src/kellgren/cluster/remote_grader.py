@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from kellgren.batch.batch import Outcome, grade_unit
+from kellgren.batch.reader_processes import UnitRows
+from kellgren.batch.units import FileToGrade, Unit, unit_rows
 from kellgren.cluster.parcel import Parcel, opened_there
 from kellgren.cluster.software import software
-from kellgren.cluster.sources import opened
+from kellgren.cluster.sources import opened, place_of
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
 from kellgren.library_messages import ray_without_telemetry, silence_dicom_loggers
-from kellgren.reading_schema import READING_ROW, ReadingRow
+from kellgren.reading_schema import READING_ROW
 
 
-@dataclass(frozen=True, slots=True)
-class Film:
-    """A file to be graded.
-
-    Attributes:
-        image: its name, as it was given.
-        place: where nodes find it.
-        side: of the knee, if the caller knows it.
-    """
-
-    image: str
-    place: str
-    side: Side
-
-
-def order_text(films: Sequence[Film]) -> str:
+def order_text(unit: Unit) -> str:
     """A unit of work as JSON: names may hold bytes that are no text, and Ray passes text only."""
-    return json.dumps([[film.image, film.place, film.side.value] for film in films])
+    return json.dumps([[file.image, place_of(file.image), file.side.value] for file in unit])
 
 
-def rows_of(answer: str) -> list[tuple[ReadingRow, ...]]:
-    """The rows of each film of a unit, from what a `RemoteGrader` returned."""
-    films = json.loads(answer)
-    return [tuple(READING_ROW.validate_python(row) for row in rows) for rows in films]
+def rows_of(answer: str) -> UnitRows:
+    """The rows of each file of a unit, from what a `RemoteGrader` returned."""
+    files = json.loads(answer)
+    return [[READING_ROW.validate_python(row) for row in rows] for rows in files]
 
 
 class RemoteGrader:
@@ -75,18 +60,14 @@ class RemoteGrader:
         return self._ensemble.model
 
     def grade(self, order: str) -> str:
-        """Grade one film, or a pair: an order from `order_text`, an answer for `rows_of`."""
+        """Grade one file, or a pair: an order from `order_text`, an answer for `rows_of`."""
         assert self._ensemble is not None
-        films = {image: (place, Side(side)) for image, place, side in json.loads(order)}
-        outcomes = grade_unit(
+        files = json.loads(order)
+        places = {image: place for image, place, _ in files}
+        rows = unit_rows(
             self._ensemble,
-            tuple(films),
-            lambda image: films[image][1],
-            self._force,
-            lambda image: opened(image, films[image][0]),
+            tuple(FileToGrade(image, Side(side)) for image, _, side in files),
+            force=self._force,
+            opened=lambda image: opened(image, places[image]),
         )
-        return json.dumps([_dumped(outcome) for outcome in outcomes])
-
-
-def _dumped(outcome: Outcome) -> list[dict[str, Any]]:
-    return [row.model_dump(mode="json") for row in outcome.rows()]
+        return json.dumps([[row.model_dump(mode="json") for row in of_file] for of_file in rows])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from kellgren.batch.collecting import Found, found_files
 from kellgren.errors import ClusterError, InvalidOption, UnreadableRadiograph
 from kellgren.imaging.picture import (
     MAX_FILE_BYTES,
@@ -104,42 +105,50 @@ def place_of(path: str) -> str:
     return path if is_url(path) else os.path.abspath(path)
 
 
-def with_urls_expanded(paths: Sequence[str]) -> tuple[list[str], list[Skipped]]:
-    """Paths, with the files that each URL of a folder or pattern stands for in its place.
+def found_anywhere(paths: Iterable[str], *, urls: bool = True) -> Iterator[Found | Skipped]:
+    """What `found_files` finds, and the files that each URL of a folder or pattern stands for.
 
     The content of a folder of paths is looked into; files behind a URL are chosen by their names
     alone: those with the suffix of a radiograph, with none, or with a number as UIDs have it.
 
+    Args:
+        paths: files, folders, patterns and URLs.
+        urls: whether these may be among them: pseudonyms are made of files that this machine reads.
+
     Raises:
         ClusterError: a storage cannot be listed, or needs a library that is not installed.
-        InvalidOption: a URL holds a password, or chains several storages.
+        InvalidOption: a URL holds a password, chains several storages, or may not be given.
     """
-    found: dict[str, None] = {}
-    skipped: list[Skipped] = []
     for path in paths:
         if not is_url(path):
-            found[path] = None
+            yield from found_files([path])
             continue
         _check_url(path)
-        try:
-            listed, chosen = _listed(path)
-        except ImportError as error:
-            raise ClusterError(
-                path, f"needs a library ({_one_line(error)})", "Install it here and on every node"
-            ) from None
-        except Exception as error:
-            raise ClusterError(
-                path,
-                f"cannot be listed ({type(error).__name__})",
-                "Check the URL, the network and this machine's credentials",
-            ) from None
+        if not urls:
+            raise InvalidOption(
+                "--pseudonym",
+                f"reads headers on this machine, not at {path}",
+                "Name films by paths",
+            )
+        listed, chosen = _listed_or_refused(path)
         for url in listed:
             why = "" if chosen else _why_skipped(url)
-            if why:
-                skipped.append(Skipped(url, why))
-            else:
-                found[url] = None
-    return list(found), skipped
+            yield Skipped(url, why) if why else Found(url, PurePosixPath(url).name)
+
+
+def _listed_or_refused(url: str) -> tuple[list[str], bool]:
+    try:
+        return _listed(url)
+    except ImportError as error:
+        raise ClusterError(
+            url, f"needs a library ({_one_line(error)})", "Install it here and on every node"
+        ) from None
+    except Exception as error:
+        raise ClusterError(
+            url,
+            f"cannot be listed ({type(error).__name__})",
+            "Check the URL, the network and this machine's credentials",
+        ) from None
 
 
 def _check_url(url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from kellgren.cli import terminal
-from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.alike import MOST_ALONE, told_once
 from kellgren.cli.manners.progress_lines import EVERY_FILES, EVERY_SECONDS, ProgressLines
 from kellgren.localisation.film import refused_film
 from kellgren.reading_schema import GradedRow, UngradedRow
@@ -29,7 +29,6 @@ def test_few_warnings_and_different_ones_have_a_line_each() -> None:
         "b.png: dark",
         "c.png: dark",
     ]
-    assert grouped(told) == {"dark": ["a.png", "b.png", "c.png"], "side unknown": ["a.png"]}
 
 
 def test_files_refused_alike_share_their_reason_and_are_all_named(

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from typing import Any, Literal
 
+from kellgren.batch.reader_processes import IN_HAND, UnitRows
+from kellgren.batch.units import Unit
 from kellgren.cluster.parcel import Parcel
-from kellgren.cluster.remote_grader import Film, RemoteGrader, order_text, rows_of
+from kellgren.cluster.remote_grader import RemoteGrader, order_text, rows_of
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError, KellgrenError
-from kellgren.reading_schema import ReadingRow
 
 MOST_DEATHS = 2
 """Actors that may die at one film before it is given up."""
 MOST_TRIES = 6
 """Starts of a unit, those included that a lost node or connection ended."""
-UNDER_WAY = 2
-"""Units that an actor has at a time: one that it grades, and one that waits for it there."""
 _MOST_EARLY_DEATHS = 5  # of actors, one after the other, before any of them was ready
 _SECONDS_BETWEEN_LOOKS = 2.0  # at the cluster, for cores that came, or became free by a death
 _SECONDS_TO_SAY = 30.0  # that no core is free
@@ -54,7 +53,7 @@ class Job:
 class Work:
     """A unit of work, and what became of it so far: starts, and actors that died at it."""
 
-    films: tuple[Film, ...]
+    unit: Unit
     tries: int = 0
     deaths: int = 0
 
@@ -77,7 +76,7 @@ class _Pending:
     step: Step
 
 
-class Crew:
+class Actors:
     """Actors on the nodes of a cluster, one a core.
 
     A unit whose actor is lost is tried again by another. A film at which actors die is told from
@@ -96,6 +95,7 @@ class Crew:
         self._actors: list[_Actor] = []
         self._pending: dict[Any, _Pending] = {}
         self._numbers = count()
+        self._units: Iterator[Unit | None] = iter(())
         self._again: deque[Work] = deque()
         self._given_up: list[Work] = []
         self._early_deaths = 0
@@ -112,30 +112,49 @@ class Crew:
         options = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
         return self._ray.remote(**options)(self._job.grader)
 
-    def run(self, works: Iterable[Work]) -> Iterator[tuple[Work, list[tuple[ReadingRow, ...]]]]:
-        """Grade units of work; they end in the order in which they are done.
+    def graded(
+        self, units: Iterator[Unit | None], list_more: Callable[[], bool]
+    ) -> Iterator[tuple[Work, UnitRows]]:
+        """Grade units of work; they come in the order in which they are done.
+
+        Args:
+            units: ``None`` where the next one is not known yet.
+            list_more: called while the actors work; whether it is of use to call it again.
 
         Yields:
-            Each unit with the rows of each of its films; with none where it was given up.
+            Each unit with the rows of each of its files; with none where it was given up.
 
         Raises:
             ClusterError: a node is not like this machine, or no actor can work.
             KellgrenError: what an actor says of the bundle or of an option.
         """
-        waiting = iter(works)
+        self._units = units
         try:
-            while True:
+            while self._is_more():
                 self._recruit()
-                self._feed(waiting)
-                if not self._again and not any(actor.works for actor in self._actors):
-                    if (following := next(waiting, None)) is None:
-                        return
-                    self._again.append(following)
-                yield from self._settled()
+                self._feed()
+                more = list_more()
+                yield from self._settled(0 if more else _SECONDS_BETWEEN_LOOKS)
                 yield from ((work, []) for work in self._given_up)
                 self._given_up.clear()
         finally:
             self.dismiss()
+
+    def _is_more(self) -> bool:
+        """Whether a unit is under way or left; the next one waits then, where it is known."""
+        if any(actor.works for actor in self._actors) or self._again:
+            return True
+        unit = next(self._units, ())
+        if unit:
+            self._again.append(Work(unit))
+        return unit != ()
+
+    def _next(self) -> Work | None:
+        """The next unit; ``None``: there is no more, or it is not known yet."""
+        if self._again:
+            return self._again.popleft()
+        unit = next(self._units, ())
+        return Work(unit) if unit else None
 
     def dismiss(self) -> None:
         """End all actors."""
@@ -164,26 +183,25 @@ class Crew:
         actor.step = step
         self._pending[ref] = _Pending(next(self._numbers), actor, step)
 
-    def _feed(self, waiting: Iterator[Work]) -> None:
+    def _feed(self) -> None:
         """Give the actors that are ready as much as they may have, one unit each in turn."""
-        for depth in range(1, UNDER_WAY + 1):
+        for depth in range(1, IN_HAND + 1):
             for actor in self._actors:
                 if actor.step != "grading" or len(actor.works) >= depth:
                     continue
-                work = self._again.popleft() if self._again else next(waiting, None)
-                if work is None:
+                if (work := self._next()) is None:
                     return
                 work.tries += 1
                 actor.works.append(work)
-                self._expect(actor, "grading", actor.handle.grade.remote(order_text(work.films)))
+                self._expect(actor, "grading", actor.handle.grade.remote(order_text(work.unit)))
 
-    def _settled(self) -> Iterator[tuple[Work, list[tuple[ReadingRow, ...]]]]:
+    def _settled(self, seconds: float) -> Iterator[tuple[Work, UnitRows]]:
         """Wait for an answer, and take all that are there, oldest first."""
         refs = list(self._pending)
         if not refs:
-            time.sleep(_SECONDS_BETWEEN_LOOKS / 10)  # no core, for now
+            time.sleep(seconds / 10)  # no core, for now
             return
-        self._ray.wait(refs, num_returns=1, timeout=_SECONDS_BETWEEN_LOOKS)
+        self._ray.wait(refs, num_returns=1, timeout=seconds)
         done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         for ref in sorted(done, key=lambda ref: self._pending[ref].number):
             if (pending := self._pending.pop(ref, None)) is None:
@@ -261,11 +279,11 @@ class Crew:
     def _tried_again(self, work: Work) -> Sequence[Work]:
         if work.deaths < MOST_DEATHS and work.tries < MOST_TRIES:
             return [work]
-        if len(work.films) == 1:
+        if len(work.unit) == 1:
             self._given_up.append(work)
             return []
         # Which of the two it was is not known: each shows it by itself.
-        return [Work((film,), deaths=MOST_DEATHS - 1) for film in work.films]
+        return [Work((file,), deaths=MOST_DEATHS - 1) for file in work.unit]
 
 
 def _cannot_begin(reason: str) -> ClusterError:

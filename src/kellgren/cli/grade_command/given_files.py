@@ -1,0 +1,85 @@
+"""The files that `kellgren grade` is given: listed as they are found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from kellgren.cli.clusters.ray_option import refuse_with_ray
+from kellgren.cli.grade_command.grade_targets import Targets
+
+if TYPE_CHECKING:
+    from kellgren.batch.listing import Listing
+
+
+def listing_of(
+    paths: list[str] | None,
+    path_list: Path | None,
+    targets: Targets,
+    *,
+    ray: str | None = None,
+    urls: bool = True,
+) -> Listing:
+    """The files that paths stand for, and those of a list; nothing is searched yet.
+
+    Args:
+        paths: files, folders, patterns and manifests.
+        path_list: file with more of them but manifests, one a line; ``-`` is standard input.
+        targets: what is written; refused where it would be written over what is read.
+        ray: address of a cluster, whose nodes read URLs too.
+        urls: whether they may be given to it: this machine reads none.
+
+    Raises:
+        typer.BadParameter: there are none, an output is among them, or one goes without a cluster.
+        InvalidManifest: a CSV among the paths is not a manifest, or contradicts itself.
+        InvalidOption: the list cannot be read.
+    """
+    from kellgren.batch.collecting import found_files
+    from kellgren.batch.listing import Listing
+    from kellgren.cli.inputs import expanded, refuse_inputs
+    from kellgren.cluster.sources import found_anywhere
+
+    if not paths and path_list is None:
+        raise typer.BadParameter("name files, folders or patterns, or a list of them by --list")
+    refuse_with_ray(ray, targets.overlay, targets.dicom_out)
+    found = found_files if ray is None else partial(found_anywhere, urls=urls)
+    listed = chain([]) if path_list is None else _lines(path_list)
+    refuse_inputs(targets.tables, (path_list,), tables=False)
+    given, known, patients = expanded(paths or [], *targets.tables)
+    targets.refuse_at_once(given)
+    return Listing(
+        found(chain(given, listed)),
+        named=targets.overlay is not None,
+        known=known,
+        patients=patients,
+        on_found=targets.watch(),
+    )
+
+
+def _lines(path_list: Path) -> Iterator[str]:
+    """The lines of a list, read when they are asked for; empty ones are left out."""
+    from kellgren.errors import InvalidOption
+
+    try:
+        opened = nullcontext(sys.stdin.buffer) if str(path_list) == "-" else path_list.open("rb")
+    except OSError as error:
+        raise InvalidOption(
+            path_list, f"cannot be read ({error.strerror})", "Name a file with one path a line"
+        ) from None
+
+    def lines() -> Iterator[str]:
+        with opened as stream:
+            for line in stream:
+                path = line.rstrip(b"\r\n")
+                if path:
+                    yield os.fsdecode(path)
+
+    return lines()
