@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from kellgren.imaging.search import search
 
 EVERY = 1000
 FOLDERS_OF = 5000  # files; as archives keep them, and no folder of a hundred thousand
+SMALLEST = 64  # MiB: less has no process that grades; what counts semaphores is smaller
 PAGE, TICK = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
 
@@ -86,18 +87,20 @@ def _text(path: str) -> str:
 
 
 def measured(parent: int) -> dict[str, float]:
-    """Resident and proportional memory in MiB, processor seconds so far; of all processes."""
-    resident = proportional = seconds = 0.0
+    """Processes, their resident memory in MiB, that of the first one, processor seconds so far."""
+    resident, seconds = [], 0.0
     for process in processes_of(parent):
         pages = (_read(f"/proc/{process}/statm", _text) or "0 0").split()[1]
-        resident += int(pages) * PAGE / 2**20
-        rollup = _read(f"/proc/{process}/smaps_rollup", _text) or ""
-        proportional += sum(
-            int(line.split()[1]) / 1024 for line in rollup.splitlines() if line.startswith("Pss:")
-        )
+        resident.append(int(pages) * PAGE / 2**20)
         stat = (_read(f"/proc/{process}/stat", _text) or ") " + "0 " * 20).rpartition(") ")[2]
         seconds += sum(int(stat.split()[field]) for field in (11, 12)) / TICK
-    return {"resident": resident, "proportional": proportional, "processor_s": seconds}
+    grading = [one for one in resident if one > SMALLEST]
+    return {
+        "processes": len(grading),
+        "resident": sum(grading),
+        "of_the_first": resident[0],
+        "processor_s": seconds,
+    }
 
 
 def lines_of(path: Path) -> Iterator[int]:
@@ -120,15 +123,15 @@ def watched(words: list[str], journal: Path) -> list[dict[str, float]]:
     curve: list[dict[str, float]] = []
     last: dict[str, float] = {}
     for rows in lines_of(journal):
-        ended = process.poll() is not None
-        if not ended:
-            last = {"rows": rows, "seconds": time.monotonic() - began, **measured(process.pid)}
-            if rows // EVERY > (curve[-1]["rows"] if curve else 0) // EVERY:
-                curve.append(last)
-                print(" ".join(f"{name} {value:.1f}" for name, value in last.items()), flush=True)
-        else:
+        now = {"rows": rows, "seconds": time.monotonic() - began, **measured(process.pid)}
+        if process.poll() is not None or not now["processes"]:
             break
-        time.sleep(0.1)
+        last = now if rows else last | {"seconds": now["seconds"]}
+        if rows // EVERY > (curve[-1]["rows"] if curve else 0) // EVERY:
+            curve.append(now)
+            print(" ".join(f"{name} {value:.1f}" for name, value in now.items()), flush=True)
+        time.sleep(0.25)
+    process.wait()
     if process.returncode not in (0, 1, 4):
         raise SystemExit(f"the batch ended with exit code {process.returncode}")
     curve.append(last)  # while tables were written, or just before
@@ -182,11 +185,18 @@ def kill_and_resume(
 
 
 def growth(curve: list[dict[str, float]], after: int) -> dict[str, float]:
-    """Memory at the end against that after so many rows."""
+    """Memory at the end of grading against that after so many rows; of the first process, which
+    writes the tables, also at the very end.
+    """
     early = next((one for one in curve if one["rows"] >= after), curve[-1])
-    grown = {"rows": early["rows"], "resident_then": early["resident"]}
-    last = curve[-1]["resident"]
-    return grown | {"resident_at_the_end": last, "ratio": last / early["resident"]}
+    late = [one for one in curve if one["processes"] == early["processes"]][-1]
+    return {
+        "rows": early["rows"],
+        "resident_then": early["resident"],
+        "resident_at_the_end": late["resident"],
+        "ratio": late["resident"] / early["resident"],
+        "ratio_of_the_first": curve[-1]["of_the_first"] / early["of_the_first"],
+    }
 
 
 def main() -> None:
@@ -235,7 +245,8 @@ def _report(one: dict[str, Any], files: int) -> None:
         f"{last['seconds']:.1f} s, {1000 * last['seconds'] / files:.2f} ms a file, "
         f"{1000 * last['processor_s'] / files:.2f} ms of processor; resident memory "
         f"{one['resident_then']:.0f} MiB after {one['rows']:.0f} rows, "
-        f"{one['resident_at_the_end']:.0f} at the end: ratio {one['ratio']:.3f}"
+        f"{one['resident_at_the_end']:.0f} at the end: ratio {one['ratio']:.3f} (of the first "
+        f"process, tables written: {one['ratio_of_the_first']:.3f})"
     )
 
 

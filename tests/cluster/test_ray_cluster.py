@@ -110,7 +110,7 @@ def graded(
     job = Job(OPTIONS, ensemble.model, packed(ensemble.bundle), False, grader=grader)
     units = ((FileToGrade(image),) for image in images)
     answers = ClusterWorkers(ensemble, address, job).graded(units)
-    return [row for _, files in answers for rows in files for row in rows]
+    return [row for rows in answers for row in rows]
 
 
 def test_a_film_that_ends_its_actors_is_a_row_and_other_versions_are_refused(

@@ -90,9 +90,8 @@ def run_batch(
         units = listing.units(pairs=pairs, side=side)
         if resumed:
             units = (unit for unit in units if unit is None or not _is_done(unit, journal))
-        for _, rows_of_files in workers.graded(units, listing.list_more):
-            for rows in rows_of_files:
-                on_rows(journal.add(rows))
+        for rows in workers.graded(units, listing.list_more):
+            on_rows(journal.add(rows))
     finally:
         journal.close()
 

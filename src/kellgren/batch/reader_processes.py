@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from kellgren.batch.units import FileToGrade, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
@@ -19,11 +21,31 @@ from kellgren.reading_schema import ReadingRow, UngradedRow
 
 Opening = Callable[[], Ensemble]
 """Opens an ensemble of one thread in another process: it can be pickled."""
-UnitRows = list[list[ReadingRow]]
+Units = tuple[Unit, ...]
 _Work = tuple[Ensemble, bool, Sequence[ReadingFolder]]
-IN_HAND = 2
-"""Units of a worker: the one that it grades, and the next."""
 _work: list[_Work] = []  # of this process, where it is a worker
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What came of units.
+
+    Attributes:
+        rows: of each of their files.
+        seconds: that it took.
+    """
+
+    rows: list[list[ReadingRow]]
+    seconds: float
+
+
+def graded_units(
+    ensemble: Ensemble, units: Units, *, force: bool, folders: Sequence[ReadingFolder]
+) -> Graded:
+    """Grade units one after the other."""
+    began = time.monotonic()
+    rows = unit_rows(ensemble, units, force=force, folders=folders)
+    return Graded(rows, time.monotonic() - began)
 
 
 class ReaderProcesses:
@@ -37,55 +59,61 @@ class ReaderProcesses:
         opening: opens the ensemble.
         force: grade what a check refuses too.
         folders: to which pictures and DICOM objects of the readings are written.
+
+    Attributes:
+        count: see above.
+        in_hand: the units that it has, by what tells of their end.
     """
 
     def __init__(
         self, count: int, opening: Opening, *, force: bool, folders: Sequence[ReadingFolder]
     ) -> None:
-        self.capacity = IN_HAND * count
-        self.in_hand: dict[Future[UnitRows], Unit] = {}
-        self._count = count
+        self.count = count
+        self.in_hand: dict[Future[Graded], Units] = {}
         self._begin = (opening, force, folders)
         self._pool: ProcessPoolExecutor | None = None
 
-    def submit(self, unit: Unit) -> Future[UnitRows]:
-        """Take one unit."""
+    def take(self, units: Units) -> None:
+        """Take units, which one process grades one after the other."""
         if self._pool is None:
-            self._pool = _pool(self._count, self._begin)
+            self._pool = _pool(self.count, self._begin)
         try:
             with _deaf_to_interrupts():  # the processes begin here
-                return self._pool.submit(_rows_here, unit)
+                future = self._pool.submit(_graded_here, units)
         except BrokenProcessPool as error:
-            failed: Future[UnitRows] = Future()
-            failed.set_exception(error)
-            return failed
+            future = Future()
+            future.set_exception(error)
+        self.in_hand[future] = units
 
-    def result(self, future: Future[UnitRows]) -> Iterator[tuple[Unit, UnitRows]]:
-        """The rows of the unit that is done, or of all in hand where a process ended."""
+    def give(self, future: Future[Graded]) -> Iterator[Graded]:
+        """The rows of units that are done, or of all in hand where a process ended."""
         try:
-            rows = future.result()
+            graded = future.result()
         except BrokenProcessPool:
             self.close()
-            lost, self.in_hand = list(self.in_hand.values()), {}
+            lost = [unit for units in self.in_hand.values() for unit in units]
+            self.in_hand.clear()
             yield from self._one_by_one(lost)
             return
-        yield self.in_hand.pop(future), rows
+        del self.in_hand[future]
+        yield graded
 
-    def _one_by_one(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, UnitRows]]:
+    def _one_by_one(self, units: Sequence[Unit]) -> Iterator[Graded]:
         pool = _pool(1, self._begin)
         try:
             for unit in units:
+                # Where both files of a pair were in hand, each is graded alone then.
                 for part in (unit, *((file,) for file in unit if len(unit) > 1)):
                     _wait_until_up(pool)
                     try:
-                        rows = pool.submit(_rows_here, part).result()
+                        graded = pool.submit(_graded_here, (part,)).result()
                     except BrokenProcessPool:
                         pool.shutdown()
                         pool = _pool(1, self._begin)
                         if len(part) > 1:
-                            continue  # each of its files alone
-                        rows = [[_ended_its_reader(part[0])]]
-                    yield part, rows
+                            continue
+                        graded = Graded([[_ended_its_reader(part[0])]], 0.0)
+                    yield graded
                     if part is unit:
                         break
         finally:
@@ -141,9 +169,9 @@ def _is_up() -> bool:
     return bool(_work)
 
 
-def _rows_here(unit: Unit) -> UnitRows:
+def _graded_here(units: Units) -> Graded:
     ((ensemble, force, folders),) = _work
-    return unit_rows(ensemble, unit, force=force, folders=folders)
+    return graded_units(ensemble, units, force=force, folders=folders)
 
 
 @contextmanager

@@ -146,12 +146,15 @@ def grade_unit(
 
 def unit_rows(
     ensemble: Ensemble,
-    unit: Unit,
+    units: Sequence[Unit],
     *,
     force: bool = False,
     folders: Sequence[ReadingFolder] = (),
     opened: Opened = str,
 ) -> list[list[ReadingRow]]:
-    """Grade one unit, see `grade_unit`; the rows of each of its files, for the journal."""
-    outcomes = grade_unit(ensemble, unit, force=force, folders=folders, opened=opened)
-    return [outcome.rows() for outcome in outcomes]
+    """Grade units, see `grade_unit`; the rows of each of their files, for the journal."""
+    return [
+        outcome.rows()
+        for unit in units
+        for outcome in grade_unit(ensemble, unit, force=force, folders=folders, opened=opened)
+    ]

@@ -12,25 +12,36 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
-from kellgren.batch.reader_processes import IN_HAND, Opening, ReaderProcesses, UnitRows
-from kellgren.batch.units import ReadingFolder, Unit, unit_rows
+from kellgren.batch.reader_processes import (
+    Graded,
+    Opening,
+    ReaderProcesses,
+    Units,
+    graded_units,
+)
+from kellgren.batch.units import ReadingFolder, Unit
 from kellgren.ensemble import Ensemble
+from kellgren.reading_schema import ReadingRow
+
+_IN_HAND = 2  # handfuls of a worker: the one that it grades, and the next
+_HANDFUL_S = 0.1  # how long a handful may take, so that none waits for another at the end
+_MOST_UNITS = 64
 
 
 class Crew(Protocol):
-    """Workers that take units; what becomes of each is known by its future."""
+    """Workers that take units, a handful at a time."""
 
-    def submit(self, unit: Unit) -> Future[UnitRows]:
-        """Take one unit."""
+    count: int
+    in_hand: dict[Future[Graded], Units]
 
-    def result(self, future: Future[UnitRows]) -> Iterator[tuple[Unit, UnitRows]]:
-        """What became of units whose future is done; of all in hand, where their process ended."""
+    def take(self, units: Units) -> None:
+        """Take units, which one worker grades one after the other."""
+
+    def give(self, future: Future[Graded]) -> Iterator[Graded]:
+        """What came of units whose future is done."""
 
     def close(self) -> None:
         """End the workers; units that are not begun are given up."""
-
-    capacity: int
-    in_hand: dict[Future[UnitRows], Unit]
 
 
 class ReaderThreads:
@@ -46,19 +57,21 @@ class ReaderThreads:
     def __init__(
         self, count: int, ensemble: Ensemble, *, force: bool, folders: Sequence[ReadingFolder]
     ) -> None:
-        self.capacity = IN_HAND * count
-        self.in_hand: dict[Future[UnitRows], Unit] = {}
+        self.count = count
+        self.in_hand: dict[Future[Graded], Units] = {}
         self._pool = ThreadPoolExecutor(count)
         self._work = (ensemble, force, folders)
 
-    def submit(self, unit: Unit) -> Future[UnitRows]:
-        """Take one unit."""
+    def take(self, units: Units) -> None:
+        """Take units, which one thread grades one after the other."""
         ensemble, force, folders = self._work
-        return self._pool.submit(unit_rows, ensemble, unit, force=force, folders=folders)
+        future = self._pool.submit(graded_units, ensemble, units, force=force, folders=folders)
+        self.in_hand[future] = units
 
-    def result(self, future: Future[UnitRows]) -> Iterator[tuple[Unit, UnitRows]]:
-        """The rows of the unit that is done."""
-        yield self.in_hand.pop(future), future.result()
+    def give(self, future: Future[Graded]) -> Iterator[Graded]:
+        """The rows of the units that are done."""
+        del self.in_hand[future]
+        yield future.result()
 
     def close(self) -> None:
         """End the threads."""
@@ -74,7 +87,7 @@ class Graders(Protocol):
 
     def graded(
         self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
-    ) -> Iterator[tuple[Unit, UnitRows]]:
+    ) -> Iterator[list[ReadingRow]]:
         """Grade units, see `Workers.graded`."""
 
 
@@ -98,8 +111,8 @@ class Workers:
 
     def graded(
         self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
-    ) -> Iterator[tuple[Unit, UnitRows]]:
-        """Grade units; each comes as soon as it is done, with the rows of its files.
+    ) -> Iterator[list[ReadingRow]]:
+        """Grade units; the rows of each file, as soon as it is done.
 
         Args:
             units: ``None`` where the next one is not known yet.
@@ -107,44 +120,64 @@ class Workers:
         """
         crews = self._crews()
         try:
-            yield from _handed_out(units, list_more, crews)
+            yield from _Handing(units, list_more, crews).rows()
         finally:
             for crew in crews:
                 crew.close()
 
     def _crews(self) -> list[Crew]:
-        threads = self.count if self.opening is None else 1
-        crews: list[Crew] = [
-            ReaderThreads(threads, self.ensemble, force=self.force, folders=self.folders)
+        settings = {"force": self.force, "folders": self.folders}
+        if self.opening is None or self.count == 1:
+            return [ReaderThreads(self.count, self.ensemble, **settings)]
+        return [
+            ReaderThreads(1, self.ensemble, **settings),
+            ReaderProcesses(self.count - 1, self.opening, **settings),
         ]
-        if self.opening is not None and self.count > 1:
-            crews.append(
-                ReaderProcesses(
-                    self.count - 1, self.opening, force=self.force, folders=self.folders
-                )
-            )
-        return crews
 
 
-def _handed_out(
-    units: Iterator[Unit | None], list_more: Callable[[], bool], crews: Sequence[Crew]
-) -> Iterator[tuple[Unit, UnitRows]]:
-    """Give each crew as many units as it has room for, and list files while they work."""
-    ended = False
-    while True:
-        for crew in crews:
-            while not ended and len(crew.in_hand) < crew.capacity:
-                unit = next(units, ())
-                ended = unit == ()
-                if not unit:
-                    break
-                crew.in_hand[crew.submit(unit)] = unit
-        under_way = [future for crew in crews for future in crew.in_hand]
-        if ended and not under_way:
-            return
-        more = list_more()
-        done = wait(under_way, 0 if more else None, FIRST_COMPLETED).done
-        for crew in crews:
-            for future in [it for it in crew.in_hand if it in done]:
-                if future in crew.in_hand:
-                    yield from crew.result(future)
+class _Handing:
+    """Gives each crew as many units as it has room for, and lists files while they work."""
+
+    def __init__(
+        self,
+        units: Iterator[Unit | None],
+        list_more: Callable[[], bool],
+        crews: Sequence[Crew],
+    ) -> None:
+        self._units, self._list_more, self._crews = units, list_more, crews
+        self._ended = False
+        self._seconds = _HANDFUL_S  # of a unit, as the last ones took
+
+    def rows(self) -> Iterator[list[ReadingRow]]:
+        """The rows of each file that is done."""
+        while True:
+            for crew in self._crews:
+                while len(crew.in_hand) < _IN_HAND * crew.count and (units := self._handful()):
+                    crew.take(units)
+            under_way = [future for crew in self._crews for future in crew.in_hand]
+            if self._ended and not under_way:
+                return
+            more = self._list_more()
+            done = wait(under_way, 0 if more else None, FIRST_COMPLETED).done
+            for crew in self._crews:
+                for future in done:
+                    if future in crew.in_hand:
+                        yield from self._given(crew, future)
+
+    def _handful(self) -> Units:
+        """Many of those that take little time: files that are refused cost more to hand out."""
+        units: list[Unit] = []
+        wanted = min(_MOST_UNITS, max(1, int(_HANDFUL_S / max(self._seconds, 1e-6))))
+        while len(units) < wanted and not self._ended:
+            unit = next(self._units, ())
+            self._ended = unit == ()
+            if not unit:
+                break
+            units.append(unit)
+        return tuple(units)
+
+    def _given(self, crew: Crew, future: Future[Graded]) -> Iterator[list[ReadingRow]]:
+        units = len(crew.in_hand[future])
+        for graded in crew.give(future):
+            yield from graded.rows
+            self._seconds += 0.2 * (graded.seconds / units - self._seconds)

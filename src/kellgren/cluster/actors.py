@@ -10,10 +10,9 @@ from functools import cached_property
 from itertools import count
 from typing import Any, Literal
 
-from kellgren.batch.reader_processes import IN_HAND, UnitRows
 from kellgren.batch.units import Unit
 from kellgren.cluster.parcel import Parcel
-from kellgren.cluster.remote_grader import RemoteGrader, order_text, rows_of
+from kellgren.cluster.remote_grader import RemoteGrader, UnitRows, order_text, rows_of
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError, KellgrenError
 
@@ -21,6 +20,8 @@ MOST_DEATHS = 2
 """Actors that may die at one film before it is given up."""
 MOST_TRIES = 6
 """Starts of a unit, those included that a lost node or connection ended."""
+IN_HAND = 2
+"""Units of an actor: the one that it grades, and one that waits for it there."""
 _MOST_EARLY_DEATHS = 5  # of actors, one after the other, before any of them was ready
 _SECONDS_BETWEEN_LOOKS = 2.0  # at the cluster, for cores that came, or became free by a death
 _SECONDS_TO_SAY = 30.0  # that no core is free

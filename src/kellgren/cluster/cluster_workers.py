@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kellgren.batch.reader_processes import UnitRows
 from kellgren.batch.units import FileToGrade, Unit
 from kellgren.cluster.actors import MOST_DEATHS, Actors, Job, Work
 from kellgren.cluster.connection import check_address, connected
@@ -43,8 +42,8 @@ class ClusterWorkers:
 
     def graded(
         self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
-    ) -> Iterator[tuple[Unit, UnitRows]]:
-        """Grade units; each comes as soon as it is done, with the rows of its files.
+    ) -> Iterator[list[ReadingRow]]:
+        """Grade units; the rows of each file, as soon as its unit is done.
 
         Args:
             units: ``None`` where the next one is not known yet.
@@ -55,9 +54,9 @@ class ClusterWorkers:
         """
         with connected(self.address, self.cores) as ray:
             for work, rows in Actors(ray, self.job, self.say).graded(units, list_more):
-                files = zip(work.unit, rows, strict=True) if rows else ()
-                told = [list(_told_apart(of_file, file)) for file, of_file in files]
-                yield work.unit, told or [[_given_up(file, work)] for file in work.unit]
+                for position, file in enumerate(work.unit):
+                    found = rows[position] if rows else [_given_up(file, work)]
+                    yield list(_told_apart(found, file))
 
 
 def _given_up(file: FileToGrade, work: Work) -> ReadingRow:

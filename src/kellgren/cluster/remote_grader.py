@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from kellgren.batch.reader_processes import UnitRows
 from kellgren.batch.units import FileToGrade, Unit, unit_rows
 from kellgren.cluster.parcel import Parcel, opened_there
 from kellgren.cluster.software import software
@@ -15,7 +14,10 @@ from kellgren.cluster.sources import opened, place_of
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
 from kellgren.library_messages import ray_without_telemetry, silence_dicom_loggers
-from kellgren.reading_schema import READING_ROW
+from kellgren.reading_schema import READING_ROW, ReadingRow
+
+UnitRows = list[list[ReadingRow]]
+"""The rows of each file of a unit."""
 
 
 def order_text(unit: Unit) -> str:
@@ -66,7 +68,7 @@ class RemoteGrader:
         places = {image: place for image, place, _ in files}
         rows = unit_rows(
             self._ensemble,
-            tuple(FileToGrade(image, Side(side)) for image, _, side in files),
+            [tuple(FileToGrade(image, Side(side)) for image, _, side in files)],
             force=self._force,
             opened=lambda image: opened(image, places[image]),
         )
