@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,13 +21,23 @@ from command_line import EXAMPLES, PATIENCE, environment, kellgren, rows
 from kellgren.batch.units import FileToGrade
 from kellgren.cluster.actors import MOST_DEATHS, Job
 from kellgren.cluster.cluster_workers import ClusterWorkers
+from kellgren.cluster.connection import connected
 from kellgren.cluster.parcel import packed
 from kellgren.cluster.remote_grader import RemoteGrader
+from kellgren.cluster.training_jobs import train_on_cluster
+from kellgren.data.manifest import Knee
 from kellgren.ensemble import Ensemble
 from kellgren.errors import ClusterError
 from kellgren.grading.contralateral import BothKnees
 from kellgren.library_messages import ray_without_telemetry
 from kellgren.reading_schema import ReadingRow
+from kellgren.training.campaign import Campaign, TrainingJob, finished_jobs
+from kellgren.training.run_folder import CHECKPOINT
+from kellgren.training.runners.runner import run_campaign
+from kellgren.training.runners.session import RunnerSession
+from kellgren.training.runners.team import TeamWatcher
+from kellgren.training.runners.worker import Event
+from tiny_training import ONE_CYCLE, assert_same_weights, campaign_that_dies, tiny_recipe
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster"),
@@ -107,7 +118,7 @@ def test_a_killed_worker_node_and_driver_lose_nothing_and_write_nothing_twice(
 def graded(
     address: str, ensemble: Ensemble, grader: type[RemoteGrader], images: list[str]
 ) -> list[ReadingRow]:
-    job = Job(OPTIONS, ensemble.model, packed(ensemble.bundle), False, grader=grader)
+    job = Job(OPTIONS, ensemble.model, packed(ensemble.bundle), False, most=1, grader=grader)
     units = ((FileToGrade(image),) for image in images)
     answers = ClusterWorkers(ensemble, address, job).graded(units)
     return [row for rows in answers for row in rows]
@@ -129,3 +140,43 @@ def test_a_film_that_ends_its_actors_is_a_row_and_other_versions_are_refused(
     assert [name for name, row in found.items() if row.grade is None] == [str(deadly)]
     with pytest.raises(ClusterError, match=r"node .* has numpy 1\.0, this machine has"):
         graded(cluster.address, ensemble, mortal.OlderGrader, [str(KNEES[0])])
+
+
+def test_a_campaign_on_the_cluster_is_that_of_one_machine_although_a_task_is_killed(
+    cluster: Any, knees: list[Knee], small_world: None, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(ONE_CYCLE, epochs=(2,), name="a")
+    campaign, marks = Campaign("tiny", 2, 0, (recipe,)), tmp_path / "marks"
+    marks.mkdir()
+    notes = Notes()
+    with connected(cluster.address, 1) as ray:
+        result = train_on_cluster(
+            *(ray, campaign, knees, tmp_path / "there", RunnerSession.start(None, 1)),
+            watcher=notes,
+            work=partial(campaign_that_dies, 1, marks),
+        )
+    run_campaign(campaign, knees, tmp_path / "here")
+
+    there, here = finished_jobs(tmp_path / "there"), finished_jobs(tmp_path / "here")
+    assert [job.name for job in result.finished] == [job.name for job in there]
+    assert [job.name for job in there] == [job.name for job in here]
+    assert (result.failed, result.paused, result.elsewhere) == ({}, False, [])
+    for one, other in zip(there, here, strict=True):
+        assert_same_weights(one.run / CHECKPOINT, other.run / CHECKPOINT)
+    assert notes.deaths == [(there[0].name, True)]
+    assert notes.kinds == ["begins", "begins", "ends", "begins", "ends"]
+
+
+class Notes(TeamWatcher):
+    """Keeps kinds of events, and deaths."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.deaths: list[tuple[str, bool]] = []
+
+    def on_event(self, runner: int, event: Event) -> None:
+        self.kinds.append(event.kind)
+
+    def died(self, runner: int, job: TrainingJob | None, how: str, again: bool) -> None:
+        assert job is not None
+        self.deaths.append((job.name, again))
