@@ -65,6 +65,6 @@ def killed_at(events: Sequence[tuple[int, Callable[[], int]]]) -> None:
 
 if __name__ == "__main__":
     standing, lost, *arguments = sys.argv[1:]
-    killed_at([(6, lambda: actor_of(int(standing))), (12, lambda: int(lost)), (20, os.getpid)])
+    killed_at([(4, lambda: actor_of(int(standing))), (8, lambda: int(lost)), (14, os.getpid)])
     sys.argv = ["kellgren", *arguments]
     main()

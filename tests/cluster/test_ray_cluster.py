@@ -45,7 +45,7 @@ pytestmark = [
 ]
 KNEES = sorted(EXAMPLES.glob("*.png"))
 BOTH = BothKnees(sharpness=1.0, agreement=2.0, bias=(0.0,) * 5)
-FILMS = 28
+FILMS = 20
 OPTIONS: dict[str, Any] = {"threads": 1}
 
 
@@ -102,9 +102,9 @@ def test_a_killed_worker_node_and_driver_lose_nothing_and_write_nothing_twice(
     cluster.remove_node(lost, allow_graceful=False)
 
     assert driver.returncode == -signal.SIGKILL, driver.stderr
-    assert 20 <= journal.read_bytes().count(b"\n") < FILMS
+    assert 14 <= journal.read_bytes().count(b"\n") < FILMS
     assert not table.exists()
-    assert kellgren(*words, "--resume") == 1
+    assert kellgren(*words, "--resume", "--workers", "1") == 1
     assert kellgren(*words[:4], "--csv", alone) == 1
     assert table.read_bytes() == alone.read_bytes()
     assert len({row["image"] for row in rows(table)}) == len(rows(table)) == FILMS + 2

@@ -1,1 +1,1 @@
-"""A batch on a Ray cluster: the same units of work, graded by actors, kept in the same journal."""
+"""Work on a Ray cluster: units of a batch by actors, jobs of a campaign by tasks, kept as on one machine."""
