@@ -21,8 +21,8 @@ from command_line import EXAMPLES, PATIENCE, environment, kellgren, rows
 from kellgren.batch.units import FileToGrade
 from kellgren.cluster.actors import MOST_DEATHS, Job
 from kellgren.cluster.cluster_workers import ClusterWorkers
-from kellgren.cluster.connection import connected
 from kellgren.cluster.parcel import packed
+from kellgren.cluster.ray_driver import connected
 from kellgren.cluster.remote_grader import RemoteGrader
 from kellgren.cluster.training_jobs import train_on_cluster
 from kellgren.data.manifest import Knee

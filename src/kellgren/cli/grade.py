@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from kellgren.cli.clusters.ray_option import RayAddress
 from kellgren.cli.grade_command.grade_options import (
     CsvTable,
     DicomFolder,
@@ -31,6 +30,7 @@ from kellgren.cli.grade_command.grade_options import (
     Workers,
 )
 from kellgren.cli.grade_command.grade_targets import Targets
+from kellgren.cli.grade_command.ray_option import RayAddress
 from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
 
 EXAMPLES = (

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kellgren.cli.clusters.ray_option import refuse_with_ray
 from kellgren.cli.grade_command.grade_targets import Targets
+from kellgren.cli.grade_command.ray_option import refuse_with_ray
 
 if TYPE_CHECKING:
     from kellgren.batch.listing import Listing

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kellgren.cli.clusters.ray_option import cluster_workers
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.grade_command.grade_targets import Targets
+from kellgren.cli.grade_command.ray_option import cluster_workers
 
 if TYPE_CHECKING:
     from kellgren.batch.journal import Journal

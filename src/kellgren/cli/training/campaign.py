@@ -124,7 +124,7 @@ def _trained(
     if ray is not None:
         from kellgren.cli.inputs import cores
         from kellgren.cli.training.campaign_team import TeamLines
-        from kellgren.cluster.connection import connected
+        from kellgren.cluster.ray_driver import connected
         from kellgren.cluster.training_jobs import train_on_cluster
 
         with connected(ray, cores()) as module:

@@ -11,7 +11,7 @@ import pytest
 
 from command_line import EXAMPLES, kellgren
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.cluster.connection import connected
+from kellgren.cluster.ray_driver import connected
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError
 from kellgren.library_messages import ray_without_telemetry

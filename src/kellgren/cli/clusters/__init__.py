@@ -1,1 +1,0 @@
-"""`--ray`: commands whose work is done on a cluster."""
