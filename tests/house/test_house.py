@@ -40,6 +40,7 @@ HOMES = {
     "typer": ("cli/",),
     "rich": ("cli/",),
     "ray": ("batch/batch.py",),
+    "pyarrow": ("reading_tables/parquet_table.py",),
 }
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 

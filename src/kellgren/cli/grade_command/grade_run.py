@@ -15,11 +15,11 @@ from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.grade_command.grade_targets import Targets
 
 if TYPE_CHECKING:
+    from kellgren.batch.crews import Workers
     from kellgren.batch.journal import Journal
     from kellgren.batch.listing import Listing
     from kellgren.batch.picture_folder import OverlayFolder
     from kellgren.batch.units import ReadingFolder
-    from kellgren.batch.workers import Workers
     from kellgren.cli.manners.readings_summary import ReadingsSummary
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
@@ -90,7 +90,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
 
 def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Workers:
     """Threads for a few files, processes for many."""
-    from kellgren.batch.workers import Workers
+    from kellgren.batch.crews import Workers
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
 
