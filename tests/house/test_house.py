@@ -41,6 +41,7 @@ HOMES = {
     "rich": ("cli/",),
     "ray": ("library_messages.py",),
     "fsspec": ("cluster/",),
+    "pyarrow": ("reading_tables/parquet_table.py",),
 }
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from kellgren.batch.collecting import Found
+from kellgren.batch.crews import Graders, Workers
 from kellgren.batch.journal import Journal
 from kellgren.batch.listing import Listed, Listing
 from kellgren.batch.pairing import Known
 from kellgren.batch.units import Outcome, ReadingFolder, Unit, grade_unit
-from kellgren.batch.workers import Graders, Workers
 from kellgren.ensemble import Ensemble
 from kellgren.file_names import shown_name
 from kellgren.grades import Side

@@ -6,7 +6,7 @@ import json
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO
@@ -116,7 +116,10 @@ class Journal:
     @contextmanager
     def _reader(self) -> Iterator[Callable[[int, bytes | None], ReadingRow]]:
         """What gives the row of an entry by its offset and, where there is no file, its line."""
-        with nullcontext() if self._path is None else self._path.open("rb") as stream:
+        opened: AbstractContextManager[IO[bytes] | None] = (
+            nullcontext() if self._path is None else self._path.open("rb")
+        )
+        with opened as stream:
 
             def read(offset: int, line: bytes | None) -> ReadingRow:
                 if stream is not None:

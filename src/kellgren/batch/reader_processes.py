@@ -77,6 +77,7 @@ class ReaderProcesses:
         """Take units, which one process grades one after the other."""
         if self._pool is None:
             self._pool = _pool(self.count, self._begin)
+        future: Future[Graded]
         try:
             with _deaf_to_interrupts():  # the processes begin here
                 future = self._pool.submit(_graded_here, units)

@@ -1,1 +1,1 @@
-"""Work on a Ray cluster: units of a batch by actors, jobs of a campaign by tasks, kept as on one machine."""
+"""Work on a Ray cluster: units of a batch and jobs of a campaign, kept as on one machine."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import typer
+from typing import IO, TYPE_CHECKING
 
 from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.grade_command.ray_option import refuse_with_ray
@@ -38,7 +36,7 @@ def listing_of(
         urls: whether they may be given to it: this machine reads none.
 
     Raises:
-        typer.BadParameter: there are none, an output is among them, or one goes without a cluster.
+        typer.BadParameter: an output is among them, or one goes without a cluster only.
         InvalidManifest: a CSV among the paths is not a manifest, or contradicts itself.
         InvalidOption: the list cannot be read.
     """
@@ -47,12 +45,10 @@ def listing_of(
     from kellgren.cli.inputs import expanded, refuse_inputs
     from kellgren.cluster.sources import found_anywhere
 
-    if not paths and path_list is None:
-        raise typer.BadParameter("name files, folders or patterns, or a list of them by --list")
     refuse_with_ray(ray, targets.overlay, targets.dicom_out)
     found = found_files if ray is None else partial(found_anywhere, urls=urls)
-    listed = chain([]) if path_list is None else _lines(path_list)
     refuse_inputs(targets.tables, (path_list,), tables=False)
+    listed = iter(()) if path_list is None else _lines(path_list)
     given, known, patients = expanded(paths or [], *targets.tables)
     targets.refuse_at_once(given)
     return Listing(
@@ -68,18 +64,18 @@ def _lines(path_list: Path) -> Iterator[str]:
     """The lines of a list, read when they are asked for; empty ones are left out."""
     from kellgren.errors import InvalidOption
 
-    try:
-        opened = nullcontext(sys.stdin.buffer) if str(path_list) == "-" else path_list.open("rb")
-    except OSError as error:
-        raise InvalidOption(
-            path_list, f"cannot be read ({error.strerror})", "Name a file with one path a line"
-        ) from None
+    standard_input = str(path_list) == "-"
+    if not standard_input and (path_list.is_dir() or not os.access(path_list, os.R_OK)):
+        raise InvalidOption(path_list, "cannot be read", "Name a file with one path a line")
+    return _lines_of(None if standard_input else path_list)
 
-    def lines() -> Iterator[str]:
-        with opened as stream:
-            for line in stream:
-                path = line.rstrip(b"\r\n")
-                if path:
-                    yield os.fsdecode(path)
 
-    return lines()
+def _lines_of(path_list: Path | None) -> Iterator[str]:
+    opened: AbstractContextManager[IO[bytes]] = (
+        nullcontext(sys.stdin.buffer) if path_list is None else path_list.open("rb")
+    )
+    with opened as stream:
+        for line in stream:
+            path = line.rstrip(b"\r\n")
+            if path:
+                yield os.fsdecode(path)

@@ -7,13 +7,27 @@ from typing import Annotated, Literal
 
 import typer
 
+
+def _or_a_list(context: typer.Context, paths: list[str] | None) -> list[str] | None:
+    if not paths and context.params.get("path_list") is None and not context.resilient_parsing:
+        raise typer.BadParameter("name files, folders or patterns, or a list of them by --list")
+    return paths
+
+
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH...", help="Files, folders, glob patterns, or a manifest.csv."),
+    typer.Argument(
+        metavar="PATH...",
+        callback=_or_a_list,
+        show_default=False,
+        help="Files, folders, glob patterns, or a manifest.csv.",
+    ),
 ]
 PathList = Annotated[
     Path | None,
-    typer.Option("--list", help="File with more paths, one a line; - reads standard input."),
+    typer.Option(
+        "--list", is_eager=True, help="File with more paths, one a line; - reads standard input."
+    ),
 ]
 CsvTable = Annotated[
     Path | None, typer.Option("--csv", help="Write a table, one row per joint; - prints it.")
@@ -30,7 +44,7 @@ OverlayPictures = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option(min=0, max=64, help="Files graded at the same time; 0: one per processor core."),
+    typer.Option(min=0, max=256, help="Files graded at the same time; 0: one per processor core."),
 ]
 DicomFolder = Annotated[
     Path | None,

@@ -16,11 +16,11 @@ from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.grade_command.ray_option import cluster_workers
 
 if TYPE_CHECKING:
+    from kellgren.batch.crews import Graders
     from kellgren.batch.journal import Journal
     from kellgren.batch.listing import Listing
     from kellgren.batch.picture_folder import OverlayFolder
     from kellgren.batch.units import ReadingFolder
-    from kellgren.batch.workers import Graders
     from kellgren.cli.manners.readings_summary import ReadingsSummary
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
@@ -93,7 +93,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
 
 def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Graders:
     """Threads for a few files, processes for many; those of a cluster where one is named."""
-    from kellgren.batch.workers import Workers
+    from kellgren.batch.crews import Workers
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
 

@@ -126,12 +126,12 @@ class Workers:
                 crew.close()
 
     def _crews(self) -> list[Crew]:
-        settings = {"force": self.force, "folders": self.folders}
+        force, folders = self.force, self.folders
         if self.opening is None or self.count == 1:
-            return [ReaderThreads(self.count, self.ensemble, **settings)]
+            return [ReaderThreads(self.count, self.ensemble, force=force, folders=folders)]
         return [
-            ReaderThreads(1, self.ensemble, **settings),
-            ReaderProcesses(self.count - 1, self.opening, **settings),
+            ReaderThreads(1, self.ensemble, force=force, folders=folders),
+            ReaderProcesses(self.count - 1, self.opening, force=force, folders=folders),
         ]
 
 
