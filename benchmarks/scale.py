@@ -232,6 +232,10 @@ def main() -> None:
             whole = folder / f"{max(options.workers)}.csv"
             found["kills"] = kill_and_resume(folder, whole, rate, options)
             print(json.dumps(found["kills"], indent=1))
+        seconds = [found[f"{n} workers"]["curve"][-1]["seconds"] for n in options.workers]
+        for workers, of_them in zip(options.workers[1:], seconds[1:], strict=True):
+            first = options.workers[0]
+            print(f"{workers} workers are {seconds[0] / of_them:.2f} times as fast as {first}")
         equal = {(folder / f"{workers}.csv").read_bytes() for workers in options.workers}
         print(f"tables of all numbers of workers are equal: {len(equal) == 1}")
         shutil.rmtree(folder / "study")

@@ -7,9 +7,12 @@ nothing behind.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+
+from kellgren.atomic_files import CannotWrite
 
 _CACHE_KIB = 2048
 
@@ -30,6 +33,20 @@ def scratch_database(*statements: str) -> sqlite3.Connection:
     ):
         database.execute(statement)
     return database
+
+
+@contextmanager
+def scratch_space() -> Iterator[None]:
+    """Within it, a disk on which scratch has no place is told of like any other.
+
+    Raises:
+        CannotWrite: the folder for temporary files is full, or nothing may be written there.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        where = "the folder for temporary files (TMPDIR)"
+        raise CannotWrite(errno.ENOSPC, str(error), where) from error
 
 
 def text_key(text: str) -> bytes:

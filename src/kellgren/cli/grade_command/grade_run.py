@@ -71,9 +71,10 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     """Grade the files of a listing, write what was asked for, and show what came out."""
     from kellgren.cli import terminal
     from kellgren.cli.manners.endings import batch_into
+    from kellgren.scratch import scratch_space
 
     began = time.monotonic()
-    with closing(listing):
+    with scratch_space(), closing(listing):
         workers = _workers(listing, targets, options)
         with batch_into(*targets.tables):
             journal = _journal(targets, workers.ensemble, options)
