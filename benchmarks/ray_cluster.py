@@ -1,6 +1,6 @@
 """A batch on a Ray cluster of this machine's nodes: what is killed there, and how fast it is.
 
-    python benchmarks/ray_cluster.py killed --films 2000 [--data examples]
+    python benchmarks/ray_cluster.py killed --films 2000 [--data examples] [--model BUNDLE]
     python benchmarks/ray_cluster.py speed --films 200 [--data examples]
 
 ``killed`` grades links to the pictures of a folder on this machine alone, then on three nodes of a
@@ -165,7 +165,10 @@ def main() -> None:
     parser.add_argument("what", choices=("killed", "speed"))
     parser.add_argument("--films", type=int, default=200)
     parser.add_argument("--data", type=Path, default=Path("examples"))
+    parser.add_argument("--model", type=Path, help="folder of another bundle, sent to the nodes")
     given = parser.parse_args()
+    if given.model is not None:
+        os.environ["KELLGREN_MODEL"] = str(given.model.resolve())
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if given.what == "speed":

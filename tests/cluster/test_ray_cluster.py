@@ -19,11 +19,11 @@ import pytest
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, environment, kellgren, rows
 from kellgren.batch.units import FileToGrade
-from kellgren.cluster.actors import MOST_DEATHS, Job
+from kellgren.cluster.actors import MOST_DEATHS
 from kellgren.cluster.cluster_workers import ClusterWorkers
 from kellgren.cluster.parcel import packed
 from kellgren.cluster.ray_driver import connected
-from kellgren.cluster.remote_grader import RemoteGrader
+from kellgren.cluster.remote_grader import Job, RemoteGrader
 from kellgren.cluster.training_jobs import train_on_cluster
 from kellgren.data.manifest import Knee
 from kellgren.ensemble import Ensemble
@@ -130,7 +130,7 @@ def test_a_film_that_ends_its_actors_is_a_row_and_other_versions_are_refused(
     ensemble = Ensemble.open(model, **OPTIONS)
     deadly = tmp_path / f"9001{mortal.DEADLY}.png"
     deadly.symlink_to(KNEES[0])
-    images = [str(deadly), *map(str, KNEES[:3])]
+    images = [str(deadly), *map(str, KNEES[:2]), KNEES[0].as_uri()]
     found = {
         row.image: row for row in graded(cluster.address, ensemble, mortal.MortalGrader, images)
     }
@@ -138,6 +138,8 @@ def test_a_film_that_ends_its_actors_is_a_row_and_other_versions_are_refused(
     assert found.keys() == set(images)
     assert f"ended the process that read it, {MOST_DEATHS} times" in found[str(deadly)].note
     assert [name for name, row in found.items() if row.grade is None] == [str(deadly)]
+    as_path = found[str(KNEES[0])].model_copy(update={"image": KNEES[0].as_uri()})
+    assert found[KNEES[0].as_uri()] == as_path
     with pytest.raises(ClusterError, match=r"node .* has numpy 1\.0, this machine has"):
         graded(cluster.address, ensemble, mortal.OlderGrader, [str(KNEES[0])])
 

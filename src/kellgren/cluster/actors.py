@@ -11,8 +11,7 @@ from itertools import count
 from typing import Any, Literal
 
 from kellgren.batch.units import Unit
-from kellgren.cluster.parcel import Parcel
-from kellgren.cluster.remote_grader import RemoteGrader, UnitRows, order_text, rows_of
+from kellgren.cluster.remote_grader import Job, UnitRows, order_text, rows_of
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError, KellgrenError
 
@@ -24,30 +23,10 @@ IN_HAND = 2
 """Units of an actor: the one that it grades, and one that waits for it there."""
 _MOST_EARLY_DEATHS = 5  # of actors, one after the other, before any of them was ready
 _SECONDS_BETWEEN_LOOKS = 2.0  # at the cluster, for cores that came, or became free by a death
+_SECONDS_TO_DIE = 5.0  # until the cluster knows of a death
 _SECONDS_TO_SAY = 30.0  # that no core is free
 
 Step = Literal["asked", "opening", "grading"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the actors are told.
-
-    Attributes:
-        options: of `Ensemble.open`.
-        model: as the readings of this machine would record it.
-        parcel: of the bundle; ``None``: the one of each node's installation.
-        force: grade what a check refuses too.
-        most: actors; ``0``: one for each core of the cluster.
-        grader: what an actor is.
-    """
-
-    options: Mapping[str, Any]
-    model: Mapping[str, str]
-    parcel: Parcel | None
-    force: bool
-    most: int = 0
-    grader: type[RemoteGrader] = RemoteGrader
 
 
 @dataclass(slots=True)
@@ -227,7 +206,7 @@ class Actors:
         except errors.RayActorError as error:
             if error.actor_init_failed or "failed to import" in str(error):
                 raise _cannot_begin(str(error)) from None
-            died = isinstance(error, errors.ActorDiedError)
+            died = isinstance(error, errors.ActorDiedError) or self._has_died(actor)
             self._lose(actor, str(error), at_work=died and self._stands(actor.node))
         except (errors.ObjectLostError, errors.OutOfMemoryError) as error:
             self._lose(actor, str(error), at_work=False)
@@ -253,6 +232,16 @@ class Actors:
             )
         actor.step = "grading"
         self._early_deaths = 0
+
+    def _has_died(self, actor: _Actor) -> bool:
+        """Whether an actor that cannot be reached is dead, which the cluster may learn later."""
+        try:
+            self._ray.get(actor.handle.software.remote(), timeout=_SECONDS_TO_DIE)
+        except self._ray.exceptions.ActorDiedError:
+            return True
+        except self._ray.exceptions.RayError:
+            return False
+        return False
 
     def _stands(self, node: str) -> bool:
         """Whether a node is still part of the cluster, as far as the cluster knows by now."""

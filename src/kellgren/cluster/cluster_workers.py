@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kellgren.batch.units import FileToGrade, Unit
-from kellgren.cluster.actors import MOST_DEATHS, Actors, Job, Work
+from kellgren.cluster.actors import MOST_DEATHS, Actors, Work
 from kellgren.cluster.ray_driver import check_address, connected
+from kellgren.cluster.remote_grader import Job
 from kellgren.cluster.sources import is_url
 from kellgren.ensemble import Ensemble
 from kellgren.errors import UnreadableRadiograph

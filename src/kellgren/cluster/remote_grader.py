@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kellgren.batch.units import FileToGrade, Unit, unit_rows
@@ -73,3 +74,24 @@ class RemoteGrader:
             opened=lambda image: opened(image, places[image]),
         )
         return json.dumps([[row.model_dump(mode="json") for row in of_file] for of_file in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the actors are told.
+
+    Attributes:
+        options: of `Ensemble.open`.
+        model: as the readings of this machine would record it.
+        parcel: of the bundle; ``None``: the one of each node's installation.
+        force: grade what a check refuses too.
+        most: actors; ``0``: one for each core of the cluster.
+        grader: what an actor is.
+    """
+
+    options: Mapping[str, Any]
+    model: Mapping[str, str]
+    parcel: Parcel | None
+    force: bool
+    most: int = 0
+    grader: type[RemoteGrader] = RemoteGrader

@@ -55,9 +55,9 @@ def cluster_workers(
     """
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
-    from kellgren.cluster.actors import Job
     from kellgren.cluster.cluster_workers import ClusterWorkers
     from kellgren.cluster.parcel import packed
+    from kellgren.cluster.remote_grader import Job
 
     ensemble = opening(threads=1)
     options = {**opening.keywords, "threads": 1}
