@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,8 +81,10 @@ def cluster() -> Iterator[Any]:
         for _ in range(2):
             made.add_node(wait=False, **small)
         made.wait_for_nodes()
+    session = made.head_node.get_session_dir_path()
     yield made
     made.shutdown()
+    shutil.rmtree(session, ignore_errors=True)
 
 
 def test_a_killed_worker_node_and_driver_lose_nothing_and_write_nothing_twice(
