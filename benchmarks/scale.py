@@ -124,7 +124,7 @@ def watched(words: list[str], journal: Path) -> list[dict[str, float]]:
     last: dict[str, float] = {}
     for rows in lines_of(journal):
         now = {"rows": rows, "seconds": time.monotonic() - began, **measured(process.pid)}
-        if process.poll() is not None or not now["processes"]:
+        if process.poll() is not None or (rows and not now["processes"]):
             break
         last = now if rows else last | {"seconds": now["seconds"]}
         if rows // EVERY > (curve[-1]["rows"] if curve else 0) // EVERY:
