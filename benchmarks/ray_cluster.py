@@ -56,7 +56,7 @@ def cluster(nodes: int) -> Iterator[Any]:
 
 def linked(data: Path, folder: Path, films: int) -> None:
     """Links to the pictures of a folder, in turn, under names of their own."""
-    pictures = sorted(path for path in data.rglob("*.png") if path.is_file())
+    pictures = sorted(path for path in data.rglob("*") if path.suffix in (".png", ".jpg"))
     folder.mkdir()
     for number, picture in enumerate(islice(cycle(pictures), films)):
         (folder / f"{number:07}{picture.suffix}").symlink_to(picture.resolve())
