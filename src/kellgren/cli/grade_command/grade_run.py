@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -189,6 +190,8 @@ def _write(
 
     with ExitStack() as stack:
         tables = _tables(stack, rows, listing, journal, targets, workers)
+        if targets.fhir is not None:
+            tables.append(_observations(stack, targets.fhir, named=options.pseudonyms is None))
         for row in rows():
             summary.add(row)
             for table in tables:
@@ -220,11 +223,15 @@ def _tables(
     if targets.parquet is not None:
         parquet = reading_tables.ParquetTable.at(targets.parquet, model)
         tables.append(stack.enter_context(parquet).add)
-    if targets.fhir is not None:
-        from kellgren.output.fhir import ObservationFile
-
-        tables.append(stack.enter_context(ObservationFile.at(targets.fhir)).add)
     return tables
+
+
+def _observations(stack: ExitStack, target: Path, *, named: bool) -> Callable[[ReadingRow], None]:
+    """What takes each row for FHIR: its subject is a pseudonym or nobody, never a name."""
+    from kellgren.output.fhir import ObservationFile
+
+    file = stack.enter_context(ObservationFile.at(target))
+    return lambda row: file.add(row.model_copy(update={"patient": None}) if named else row)
 
 
 def _more_columns(
