@@ -36,8 +36,9 @@ class BatchOptions:
     """How a batch is run.
 
     Attributes:
-        opening: opens the ensemble with a number of threads.
-        workers: files at a time; 0: one per core.
+        opening: opens the ensemble with a number of threads, for a number of workers.
+        workers: files at a time, at least 1.
+        in_one_process: whether all workers are threads, as a GPU wants them.
         side: of every knee; unknown: as names and files state.
         mapped: the grade whose map is drawn; ``None``: of each reading.
         frame: that is read, of files that hold several.
@@ -48,6 +49,7 @@ class BatchOptions:
 
     opening: Callable[..., Ensemble]
     workers: int
+    in_one_process: bool
     side: Side
     mapped: int | None
     frame: int | None
@@ -94,23 +96,21 @@ def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Worke
     """Threads for a few files, processes for many."""
     from kellgren.batch.crews import Workers
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores
 
-    wanted = options.workers or cores()
-    listing.list_until(PROCESSES_FROM * wanted)
+    listing.list_until(PROCESSES_FROM * options.workers)
     if not listing.count:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
         terminal.show_skipped(listing.skipped())
         raise typer.Exit(ExitCode.NOTHING_GRADED)
-    count = min(wanted, listing.count)
-    many = count > 1 and listing.count >= PROCESSES_FROM * count
-    ensemble = options.opening(threads=1 if count > 1 else 0)
+    count = min(options.workers, listing.count)
+    many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
+    ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
     return Workers(
         ensemble,
         count,
         options.force,
         _folders(targets, options),
-        partial(options.opening, threads=1) if many else None,
+        partial(options.opening, threads=1, workers=1) if many else None,
     )
 
 
