@@ -105,6 +105,8 @@ class ModelRecord(Record):
     """Library that ran the networks."""
     precision: Literal["fp32", "bf16"]
     """Number format of the networks' arithmetic."""
+    device: Annotated[Literal["cuda"] | SkipJsonSchema[None], _LEFT_OUT] = None
+    """What computed, where it was not the processor; left out where it was."""
     mirror: Literal["averaged", "off"]
     """Whether outputs for the crop and for its mirror image were averaged."""
     other_knee: Literal["used", "off"]
@@ -288,14 +290,11 @@ class ReadingsDocument(Record):
         """
         rows = list(rows)
         graded = sum(row.grade is not None for row in rows)
+        files = len({row.image for row in rows})
         return cls(
             notice=NOTICE,
             model=model or NoModel(),
-            counts=RowCounts(
-                files=len({row.image for row in rows}),
-                graded=graded,
-                not_graded=len(rows) - graded,
-            ),
+            counts=RowCounts(files=files, graded=graded, not_graded=len(rows) - graded),
             readings=tuple(cls.entry(row) for row in rows),
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Any
 
 import typer
 
+from kellgren.cli.benching.engine_options import DeviceName, EngineName, PrecisionName, engine_of
 from kellgren.cli.grade_command.grade_options import (
     CsvTable,
     DicomFolder,
@@ -38,18 +39,6 @@ EXAMPLES = (
     "kellgren grade 'study/**/*.dcm' --csv grades.csv --dicom-out answers"
 )
 
-EngineName = Annotated[
-    Literal["onnxruntime", "openvino"],
-    typer.Option(
-        envvar="KELLGREN_ENGINE",
-        help="Library that runs the networks; openvino: with the extra fast.",
-    ),
-]
-PrecisionName = Annotated[
-    Literal["fp32", "bf16"],
-    typer.Option(help="Number format of the networks; bf16: with --engine openvino only."),
-]
-
 
 def grade(
     paths: Paths = None,
@@ -64,8 +53,9 @@ def grade(
     frame: Frame = None,
     side: SideOfAll = None,
     model: ModelFolder = None,
-    engine: EngineName = "onnxruntime",
-    precision: PrecisionName = "fp32",
+    engine: EngineName = None,
+    precision: PrecisionName = None,
+    device: DeviceName = None,
     mirror: Mirror = True,
     single: Single = False,
     level: SetLevel = 0.9,
@@ -87,21 +77,22 @@ def grade(
 
     targets = Targets(csv, json, parquet, overlay, dicom_out, fhir)
     listing = given_files.listing_of(paths, path_list, targets, ray=ray, urls=pseudonym is None)
-    opening = partial(
-        Ensemble.open,
-        model or default_bundle(),
-        engine=engine,
-        precision=precision,
-        mirror=mirror,
-        pair=not single,
-        frame=frame,
-        smooth_maps=smooth_maps,
-        grad_cam_maps=grad_cam_maps,
-        level=level,
-        always_grade=always_grade,
-    )
-    whose, of_all = grade_run.pseudonyms_of(pseudonym), Side(side or "")
+    bundle = model or default_bundle()
+    chosen = engine_of(bundle, engine, precision, device, workers)
+    reading: dict[str, Any] = {"mirror": mirror, "pair": not single, "frame": frame}
+    reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
+    reading |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
+    reading |= {"level": level, "always_grade": always_grade}
     options = grade_run.BatchOptions(
-        opening, workers, ray, of_all, mapped, frame, whose, resume, force
+        partial(Ensemble.open, bundle, **reading),
+        chosen.workers if ray is None else workers,
+        chosen.device == "cuda",
+        ray,
+        Side(side or ""),
+        mapped,
+        frame,
+        grade_run.pseudonyms_of(pseudonym),
+        resume,
+        force,
     )
     raise typer.Exit(grade_run.run(listing, targets, options))

@@ -44,7 +44,7 @@ OverlayPictures = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option(min=0, max=256, help="Files graded at the same time; 0: one per processor core."),
+    typer.Option(min=0, max=256, help="Files at a time; 0: as remembered, or one per core."),
 ]
 DicomFolder = Annotated[
     Path | None,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -36,8 +37,9 @@ class BatchOptions:
     """How a batch is run.
 
     Attributes:
-        opening: opens the ensemble with a number of threads.
-        workers: files at a time; 0: one per core.
+        opening: opens the ensemble with a number of threads, for a number of workers.
+        workers: files at a time, at least 1; on a cluster 0 too: one per core there.
+        in_one_process: whether all workers are threads, as a GPU wants them.
         ray: address of a cluster that grades; ``None``: this machine does.
         side: of every knee; unknown: as names and files state.
         mapped: the grade whose map is drawn; ``None``: of each reading.
@@ -49,6 +51,7 @@ class BatchOptions:
 
     opening: partial[Ensemble]
     workers: int
+    in_one_process: bool
     ray: str | None
     side: Side
     mapped: int | None
@@ -96,25 +99,23 @@ def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Grade
     """Threads for a few files, processes for many; those of a cluster where one is named."""
     from kellgren.batch.crews import Workers
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores
 
-    wanted = options.workers or cores()
-    listing.list_until(PROCESSES_FROM * wanted)
+    listing.list_until(max(1, PROCESSES_FROM * options.workers))
     if not listing.count:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
         terminal.show_skipped(listing.skipped())
         raise typer.Exit(ExitCode.NOTHING_GRADED)
     if options.ray is not None:
         return cluster_workers(options.ray, options.opening, options.force, options.workers)
-    count = min(wanted, listing.count)
-    many = count > 1 and listing.count >= PROCESSES_FROM * count
-    ensemble = options.opening(threads=1 if count > 1 else 0)
+    count = min(options.workers, listing.count)
+    many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
+    ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
     return Workers(
         ensemble,
         count,
         options.force,
         _folders(targets, options),
-        partial(options.opening, threads=1) if many else None,
+        partial(options.opening, threads=1, workers=1) if many else None,
     )
 
 
@@ -194,6 +195,8 @@ def _write(
 
     with ExitStack() as stack:
         tables = _tables(stack, rows, listing, journal, targets, workers)
+        if targets.fhir is not None:
+            tables.append(_observations(stack, targets.fhir, named=options.pseudonyms is None))
         for row in rows():
             summary.add(row)
             for table in tables:
@@ -225,11 +228,15 @@ def _tables(
     if targets.parquet is not None:
         parquet = reading_tables.ParquetTable.at(targets.parquet, model)
         tables.append(stack.enter_context(parquet).add)
-    if targets.fhir is not None:
-        from kellgren.output.fhir import ObservationFile
-
-        tables.append(stack.enter_context(ObservationFile.at(targets.fhir)).add)
     return tables
+
+
+def _observations(stack: ExitStack, target: Path, *, named: bool) -> Callable[[ReadingRow], None]:
+    """What takes each row for FHIR: its subject is a pseudonym or nobody, never a name."""
+    from kellgren.output.fhir import ObservationFile
+
+    file = stack.enter_context(ObservationFile.at(target))
+    return lambda row: file.add(row.model_copy(update={"patient": None}) if named else row)
 
 
 def _more_columns(

@@ -52,7 +52,12 @@ def cluster_workers(
 
     Raises:
         ClusterError: nobody answers at the address.
+        typer.BadParameter: a GPU is to compute.
     """
+    if opening.keywords.get("device") == "cuda":
+        raise typer.BadParameter(
+            "grades on processors; leave out --device cuda, or --ray", param_hint="--ray"
+        )
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
     from kellgren.cluster.cluster_workers import ClusterWorkers
