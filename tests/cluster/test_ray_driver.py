@@ -42,13 +42,15 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     [
         (["--overlay", "pictures"], "returns rows and no pictures"),
         (["--dicom-out", "answers"], "returns rows and no pictures"),
+        (["--device", "cuda"], "grades on processors"),
         (["--pseudonym", "k" * 16], "reads headers on this machine, not at memory://study/1.png"),
     ],
 )
 def test_what_a_cluster_does_not_return_is_refused(
     option: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    target = [option[0], option[1] if option[0] == "--pseudonym" else str(tmp_path / option[1])]
+    is_folder = option[0] in ("--overlay", "--dicom-out")
+    target = [option[0], str(tmp_path / option[1]) if is_folder else option[1]]
     given = ["grade", "memory://study/1.png", "--ray", "local", *target]
     assert kellgren(*given) == ExitCode.USAGE
     assert words in " ".join(capfd.readouterr().err.replace("│", "").split())
