@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.imaging.integrity.wrapping import wrapped
+
 Grey = npt.NDArray[np.float32]
 
 MOST_FLAT = 0.02
@@ -27,11 +29,15 @@ MOST_SPECKS = 0.004
 """Share of single pixels far darker or brighter than all their neighbours."""
 MOST_NOISY = 0.03
 """Share of a knee in tiles without any smoothness."""
+MOST_WRAPPED = 10.0
+"""How many times worse neighbouring columns match than the outer ones, around the edge."""
 
 MOST_EDGE = 0.018
 """Grey values that most of a row's half differ by from the next, beyond the slope around it."""
 MOST_MOVED = 3.4
 """How many times better some rows match the next ones, row for row, when these are shifted."""
+MOST_PERHAPS_WRAPPED = 6.0
+"""As `MOST_WRAPPED`."""
 
 _LEAST_SIDE = 32
 _TILES = 40  # along the shorter side
@@ -56,6 +62,7 @@ class Traces(NamedTuple):
     noisy: float
     edge: float
     moved: float
+    wrapped: float
 
 
 def traces(knee: Grey, strip: Grey | None = None) -> Traces:
@@ -81,6 +88,7 @@ def traces(knee: Grey, strip: Grey | None = None) -> Traces:
         noisy=_noisy(knee),
         edge=_edge(knee),
         moved=_moved(knee if strip is None else strip),
+        wrapped=wrapped(knee if strip is None else strip),
     )
 
 
@@ -93,6 +101,7 @@ def damage(found: Traces) -> str:
         (found.shift, MOST_SHIFT, "its rows are shifted against each other"),
         (found.specks, MOST_SPECKS, f"{found.specks:.1%} of its pixels are single specks"),
         (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
+        (found.wrapped, MOST_WRAPPED, "its left and right edges meet within it"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 
@@ -102,6 +111,7 @@ def doubt(found: Traces) -> str:
     signs = (
         (found.edge, MOST_EDGE, "half of its width is darker or brighter from one row on"),
         (found.moved, MOST_MOVED, "its rows are perhaps shifted against each other"),
+        (found.wrapped, MOST_PERHAPS_WRAPPED, "its edges perhaps meet within it"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 
