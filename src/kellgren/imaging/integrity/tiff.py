@@ -58,7 +58,7 @@ def check_tiff_data(data: bytes, image: Image.Image) -> list[str]:
     return list(dict.fromkeys(warnings))
 
 
-def _fills(strip: bytes, compression: int, lengths: tuple[int, ...], most: int) -> bool:
+def _fills(strip: memoryview, compression: int, lengths: tuple[int, ...], most: int) -> bool:
     """Whether a strip without a checksum is as long as its rows; of others nothing is known."""
     if compression == _PACK_BITS:
         return _packed_bytes(strip) in lengths
@@ -90,7 +90,7 @@ def _lengths(tags: Any, image: Image.Image) -> Iterator[tuple[int, ...]]:
             yield of_row * min(rows, image.height - first), of_row * rows
 
 
-def _strips(data: bytes, tags: Any) -> list[bytes]:
+def _strips(data: bytes, tags: Any) -> list[memoryview]:
     places = [
         place
         for offsets, lengths in _PLACES
@@ -101,23 +101,26 @@ def _strips(data: bytes, tags: Any) -> list[bytes]:
     # No two of them share their bytes, or a small file could keep this check busy for hours.
     if sum(length for _, length in places) > len(data):
         raise RejectedPicture("is damaged: its parts overlap", _COPY_AGAIN)
-    return [data[offset : offset + length] for offset, length in places]
+    whole = memoryview(data)  # slices of bytes are copies
+    return [whole[offset : offset + length] for offset, length in places]
 
 
-def _check_jpeg(strip: bytes, tables: bytes) -> list[str]:
+def _check_jpeg(strip: memoryview, tables: bytes) -> list[str]:
     """The tables that all strips share stand in a tag, as a JPEG of their own."""
-    whole = tables[:-2] + strip[2:] if tables else strip
+    whole = tables[:-2] + bytes(strip[2:]) if tables else bytes(strip)
     check_jpeg_outline(whole)
     return check_jpeg_data(whole)
 
 
-def _unpacked_bytes(strip: bytes, most: int) -> int:
+def _unpacked_bytes(strip: memoryview, most: int) -> int:
     """Length of a strip that unpacks to its end, checksum included."""
     unpacker, unpacked = zlib.decompressobj(), 0
     try:
-        while not unpacker.eof and strip and unpacked <= most:
-            unpacked += len(unpacker.decompress(strip, _BLOCK_BYTES))
-            strip = unpacker.unconsumed_tail
+        for at in range(0, len(strip), _BLOCK_BYTES):
+            block: memoryview | bytes = strip[at : at + _BLOCK_BYTES]
+            while block and not unpacker.eof and unpacked <= most:
+                unpacked += len(unpacker.decompress(block, _BLOCK_BYTES))
+                block = unpacker.unconsumed_tail
     except zlib.error:
         raise RejectedPicture("is damaged: its compressed data is broken", _COPY_AGAIN) from None
     if unpacked > most:
@@ -127,7 +130,7 @@ def _unpacked_bytes(strip: bytes, most: int) -> int:
     return unpacked
 
 
-def _packed_bytes(strip: bytes) -> int:
+def _packed_bytes(strip: memoryview) -> int:
     """Length that a strip's runs unpack to; they fill it to its end, up to a byte of padding."""
     at = unpacked = 0
     while at < len(strip):

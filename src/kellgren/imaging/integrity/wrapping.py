@@ -7,6 +7,8 @@ the picture's edges, which do not fit, and its first and last columns were neigh
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,7 +37,7 @@ def wrapped(rows: Grey) -> float:
     squares = np.square(np.diff(rows, axis=1))
     around = np.square(rows[1:, 0] - rows[:-1, -1])
     ends = [len(rows) * part // _PARTS for part in range(_PARTS + 1)]
-    parts = [slice(first, last) for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [slice(first, last) for first, last in pairwise(ends)]
     found = [_mismatch(squares[part], around[part], rows[part]) for part in parts]
     return max(_mismatch(squares, around, rows), _OF_A_PART * max(found))
 
