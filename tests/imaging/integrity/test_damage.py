@@ -15,6 +15,7 @@ from kellgren.imaging.integrity.damage import (
     ends_within_a_row,
     traces,
 )
+from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Region
 from kellgren.localisation.quality import check_damage
@@ -142,12 +143,25 @@ def grainy_margins(knee: np.ndarray) -> np.ndarray:
     return np.asarray(collimated(knee) + grain)
 
 
+def test_rows_from_elsewhere_are_warned_of_where_neither_sign_is_enough(
+    knees: list[np.ndarray],
+) -> None:
+    told = []
+    for knee in knees:
+        data = knee.reshape(-1).copy()
+        data[57_000:69_000] = data[20_100:32_100]
+        found = traces(data.reshape(knee.shape))
+        told.append(damage(found) + doubt(found))
+    assert all(told)
+    assert any("from elsewhere" in text for text in told)
+
+
 @pytest.mark.parametrize("shown", [collimated, pasted, grainy_margins])
 def test_sharp_edges_of_a_field_or_of_a_second_picture_are_no_seam(
     knees: list[np.ndarray], shown: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     for knee in knees:
-        assert traces(shown(knee)).wrapped <= MOST_PERHAPS_WRAPPED
+        assert wrapped(shown(knee)) <= MOST_PERHAPS_WRAPPED
 
 
 def test_a_film_of_which_the_first_bytes_are_lost_is_refused(knees: list[np.ndarray]) -> None:

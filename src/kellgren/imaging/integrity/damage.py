@@ -38,6 +38,8 @@ MOST_MOVED = 3.4
 """How many times better some rows match the next ones, row for row, when these are shifted."""
 MOST_PERHAPS_WRAPPED = 6.0
 """As `MOST_WRAPPED`."""
+MOST_OF_BOTH = 0.7
+"""Of `MOST_STEP` and of `MOST_MOVED` at once, as rows show that come from elsewhere."""
 
 _LEAST_SIDE = 32
 _TILES = 40  # along the shorter side
@@ -108,10 +110,12 @@ def damage(found: Traces) -> str:
 
 def doubt(found: Traces) -> str:
     """What may speak of damage, and is shown by one real knee in a few hundred; empty: nothing."""
+    both = min(found.step / MOST_STEP, found.moved / MOST_MOVED)
     signs = (
         (found.edge, MOST_EDGE, "half of its width is darker or brighter from one row on"),
         (found.moved, MOST_MOVED, "its rows are perhaps shifted against each other"),
         (found.wrapped, MOST_PERHAPS_WRAPPED, "its edges perhaps meet within it"),
+        (both, MOST_OF_BOTH, "some of its rows perhaps come from elsewhere"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 

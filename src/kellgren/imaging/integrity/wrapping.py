@@ -7,14 +7,13 @@ the picture's edges, which do not fit, and its first and last columns were neigh
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 
 Grey = npt.NDArray[np.float32]
 
-_PARTS = 4  # of the height, each of which may be moved alone
+_PARTS = 8  # of the height; any two neighbouring ones may be moved alone
+_ENDS = 2  # rows that may hold what came in for what was lost
 _OF_A_PART = 2 / 3  # a part is shorter, and chance makes more of it
 _LEAST_SIDE = 64
 _REACH, _NEAR = 6, 2  # columns on either side that tell how far neighbours differ
@@ -30,14 +29,15 @@ def wrapped(rows: Grey) -> float:
 
     Returns:
         Mean squares compared: 0 where the outer columns do not match, or are of one grey; else the
-        largest of all rows together and, less by a third, of each quarter of them.
+        largest of all rows together and, less by a third, of a quarter of them.
     """
     if min(rows.shape) < _LEAST_SIDE:
         return 0.0
+    rows = rows[_ENDS:-_ENDS]
     squares = np.square(np.diff(rows, axis=1))
     around = np.square(rows[1:, 0] - rows[:-1, -1])
     ends = [len(rows) * part // _PARTS for part in range(_PARTS + 1)]
-    parts = [slice(first, last) for first, last in pairwise(ends)]
+    parts = [slice(first, last) for first, last in zip(ends, ends[2:], strict=False)]
     found = [_mismatch(squares[part], around[part], rows[part]) for part in parts]
     return max(_mismatch(squares, around, rows), _OF_A_PART * max(found))
 
