@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +204,14 @@ def test_a_picture_that_was_cut_off_within_a_row_says_so(knees: list[np.ndarray]
         assert ends_within_a_row(filled) is is_cut
         assert any("middle of a row" in w for w in read_radiograph(filled).warnings) is is_cut
     assert not ends_within_a_row(knee)
+
+
+def test_a_large_knee_takes_little_memory(knees: list[np.ndarray]) -> None:
+    large = np.kron(knees[0], np.ones((6, 6), np.float32))
+    tracemalloc.start()
+    try:
+        traces(large)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * large.size  # bytes; all traces at once took 28 for each pixel

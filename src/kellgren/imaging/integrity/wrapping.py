@@ -7,6 +7,8 @@ the picture's edges, which do not fit, and its first and last columns were neigh
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -34,19 +36,26 @@ def wrapped(rows: Grey) -> float:
     if min(rows.shape) < _LEAST_SIDE:
         return 0.0
     rows = rows[_ENDS:-_ENDS]
-    squares = np.square(np.diff(rows, axis=1))
-    around = np.square(rows[1:, 0] - rows[:-1, -1])
     ends = [len(rows) * part // _PARTS for part in range(_PARTS + 1)]
-    parts = [slice(first, last) for first, last in zip(ends, ends[2:], strict=False)]
-    found = [_mismatch(squares[part], around[part], rows[part]) for part in parts]
-    return max(_mismatch(squares, around, rows), _OF_A_PART * max(found))
+    squares = np.stack([_squares(rows[first : last + 1]) for first, last in pairwise(ends)])
+    found = [
+        _mismatch(squares[part : part + 2].mean(axis=0), rows[ends[part] : ends[part + 2]])
+        for part in range(_PARTS - 1)
+    ]
+    return max(_mismatch(squares.mean(axis=0), rows), _OF_A_PART * max(found))
 
 
-def _mismatch(squares: Grey, around: Grey, rows: Grey) -> float:
-    outer = float(around.mean())
+def _squares(rows: Grey) -> Grey:
+    """Mean square between each column and the next, and last between the outer ones, a row on."""
+    inner = np.square(np.diff(rows, axis=1)).mean(axis=0)
+    around = np.square(rows[1:, 0] - rows[:-1, -1]).mean()
+    return np.asarray(np.append(inner, around), np.float32)
+
+
+def _mismatch(squares: Grey, rows: Grey) -> float:
+    columns, outer = squares[:-1], float(squares[-1])
     if min(rows[:, 0].var(), rows[:, -1].var()) <= _TEXTURE * outer:
         return 0.0
-    columns = squares.mean(axis=0)
     usual = np.maximum(_usual(columns), max(outer, _LEAST_MISMATCH))
     return float((columns / usual).max())
 
