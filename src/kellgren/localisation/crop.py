@@ -80,7 +80,7 @@ def _patch(pixels: Plane, low: np.ndarray, high: np.ndarray, outside: float | No
     left_out = (columns < 0) | (columns >= width), (rows < 0) | (rows >= height)
 
     def part(some: slice) -> Plane:
-        patch = pixels[down[some, None], across[None, :]]
+        patch: Plane = pixels[down[some, None], across[None, :]]
         if outside is None:
             return patch
         beyond = left_out[1][some, None] | left_out[0]

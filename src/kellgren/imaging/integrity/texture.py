@@ -62,7 +62,7 @@ def speck_share(knee: Grey) -> float:
         low = np.minimum.reduce(around)
         high = np.maximum.reduce(around)
         specks += int(((middle > high + _SPECK) | (middle < low - _SPECK)).sum())
-    return specks / ((knee.shape[0] - 2) * (knee.shape[1] - 2))
+    return float(specks / ((knee.shape[0] - 2) * (knee.shape[1] - 2)))
 
 
 def noisy_share(knee: Grey) -> float:
@@ -78,7 +78,7 @@ def noisy_share(knee: Grey) -> float:
         tiles = _tiled(middle, tile)
         spread = np.abs(tiles - tiles.mean(axis=(1, 3), keepdims=True)).mean(axis=(1, 3))
         noisy += int(((rough > 0.8 * spread) & (rough > _ROUGH)).sum())
-    return noisy / (down * across)
+    return float(noisy / (down * across))
 
 
 def _tiled(values: Grey, tile: int) -> Grey:

@@ -66,7 +66,10 @@ def _fills(strip: memoryview, compression: int, lengths: tuple[int, ...], most: 
         import imagecodecs  # takes a tenth of a second to load, and few pictures need it
 
         try:
-            return len(imagecodecs.lzw_decode(strip, out=min(max(lengths), most) + 1)) in lengths
+            return (
+                len(imagecodecs.lzw_decode(bytes(strip), out=min(max(lengths), most) + 1))
+                in lengths
+            )
         except RuntimeError:  # libtiff, which reads the picture, also knows an older kind
             return False
     return compression != _UNCOMPRESSED or len(strip) in lengths
