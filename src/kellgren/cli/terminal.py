@@ -202,8 +202,12 @@ def show_card(card: Card, checksum: str) -> None:
         table.add_row("member", f"{backbone}: {network}{times}")
         table.add_row("learnt from", member.learnt_from(card.data.folds))
         table.add_row("started from", member.started_from)
+        if member.int8 is not None:
+            table.add_row("int8", member.int8.check.words)
     if card.storage is not None:
         table.add_row("weights", card.storage.words)
+    if card.int8 is not None and len(card.members) > 1:
+        table.add_row("int8, vote", card.int8.words)
     data = card.data
     table.add_row("data", f"{data.knees} knees of {data.patients} patients: {data.name}")
     for pictures in data.pictures:

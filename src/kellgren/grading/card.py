@@ -15,12 +15,68 @@ from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
 
-FORMAT = 5
+FORMAT = 6
 Weights = Literal["fp16", "int8"]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Int8Check(_Part):
+    """What computing in int8 changed, on real knees, against the same networks in fp32.
+
+    Attributes:
+        knees: compared, each with both looks.
+        out_of_fold: whether no network of the bundle had learnt from them.
+        agreement: share of them that got the same grade.
+        mean_shift: mean change of a probability.
+        largest_shift: largest change of a probability.
+        accuracy: on these knees, before and after.
+        qwk: likewise.
+    """
+
+    knees: int
+    out_of_fold: bool
+    agreement: float
+    mean_shift: float
+    largest_shift: float
+    accuracy: tuple[float, float]
+    qwk: tuple[float, float]
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        kind = "held-out knees" if self.out_of_fold else "knees of the training data"
+        changes = (
+            f"{name} {before:.3f} to {after:.3f}"
+            for name, (before, after) in (("accuracy", self.accuracy), ("QWK", self.qwk))
+        )
+        return (
+            f"{self.agreement:.2%} of {self.knees} {kind} graded as in fp32, probabilities "
+            f"shifted by {self.mean_shift:.4f} ({self.largest_shift:.3f} at most), "
+            f"{', '.join(changes)}"
+        )
+
+
+class Int8Member(_Part):
+    """A network whose convolutions are computed in int8; its mean and linear layer are in fp32.
+
+    Attributes:
+        check: of this network alone.
+        ranges: how the range of each tensor followed from its values.
+        calibrated_on: how many knees showed it these values.
+        layers: convolutions in int8.
+        kept: convolutions in fp32.
+        tries: how many ways of quantising it were judged by the same knees.
+    """
+
+    check: Int8Check
+    ranges: str
+    calibrated_on: int
+    layers: int
+    kept: int
+    tries: int
 
 
 class MemberCard(_Part):
@@ -41,7 +97,8 @@ class MemberCard(_Part):
             final, whose scores are those of its recipe's networks on folds.
         knees: how many it learnt from; ``None`` in a card from before format 4.
         patients: whose knees these are.
-        weights: how the large ones are stored; all sums are done in fp32.
+        weights: how the large ones are stored, where all sums are done in fp32.
+        int8: of a network that is computed in int8; ``None``: it is computed in fp32.
     """
 
     name: str
@@ -57,6 +114,7 @@ class MemberCard(_Part):
     knees: int | None = None
     patients: int | None = None
     weights: Weights = "fp16"
+    int8: Int8Member | None = None
 
     def learnt_from(self, folds: int) -> str:
         """Such as ``5282 knees of 2641 patients: folds 1, 2, 3, 4 of 0 to 4``.
@@ -225,6 +283,7 @@ class Card(_Part):
         naming: when a grade is named; ``None``: always.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
+        int8: what computing in int8 changed in the vote; ``None`` where no network does.
         local_calibration: to a hospital's own readers; ``None`` where there is none.
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
             by a combiner that was chosen and fitted without its patient.
@@ -249,6 +308,7 @@ class Card(_Part):
     naming: NamingRule | None = None
     data: TrainingData
     storage: StorageCheck | None = None
+    int8: Int8Check | None = None
     local_calibration: LocalCalibration | None = None
     out_of_fold: dict[str, Any]
     out_of_fold_paired: dict[str, Any] | None = None
