@@ -12,7 +12,7 @@ from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.reading import FilmReadings
 
 _lock = threading.Lock()
-_loaded: dict[tuple[Engine, Precision, int, bool, bool, float, bool], Ensemble] = {}
+_loaded: dict[tuple[bool, Engine, Precision, int, bool, bool, float, bool], Ensemble] = {}
 
 
 def read(
@@ -23,6 +23,7 @@ def read(
     inverted: bool = False,
     frame: int | None = None,
     force: bool = False,
+    fast: bool = False,
     engine: Engine = "onnxruntime",
     precision: Precision = "fp32",
     threads: int = 0,
@@ -31,10 +32,10 @@ def read(
     level: float = DEFAULT_LEVEL,
     always_grade: bool = False,
 ) -> FilmReadings:
-    """Grade every knee of a radiograph with the bundle that comes with the package.
+    """Grade every knee of a radiograph with a bundle that comes with the package.
 
-    The bundle is loaded by the first call with an engine, precision, number of threads, mirror,
-    pair, level and always_grade, and kept for later ones. Calls from several threads may overlap.
+    The bundle is loaded by the first call with these options, from ``fast`` on, and kept for later
+    ones. Calls from several threads may overlap.
 
     Args:
         source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open in
@@ -47,6 +48,7 @@ def read(
         inverted: bone is dark in the array or picture.
         frame: which one to read, from 1, of a DICOM file that holds several.
         force: grade a picture that a check refuses too; the readings' checks state it.
+        fast: use the small bundle, for triage of many films, in place of the default one.
         engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
         precision: ``"fp32"``, or ``"bf16"`` with openvino.
         threads: of the engine, for one knee; 0 leaves the choice to it.
@@ -66,13 +68,14 @@ def read(
         NotAKneeFilm: the picture shows no knee that may be graded.
         UnreadableRadiograph: the file or array cannot be read.
     """
-    ensemble = _ensemble(engine, precision, threads, mirror, pair, level, always_grade)
+    ensemble = _ensemble(fast, engine, precision, threads, mirror, pair, level, always_grade)
     return ensemble.read(
         source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
     )
 
 
 def _ensemble(
+    fast: bool,
     engine: Engine,
     precision: Precision,
     threads: int,
@@ -81,10 +84,14 @@ def _ensemble(
     level: float,
     always_grade: bool,
 ) -> Ensemble:
-    options = (engine, precision, threads, bool(mirror), bool(pair), level, bool(always_grade))
+    options = (
+        *(bool(fast), engine, precision, threads),
+        *(bool(mirror), bool(pair), level, bool(always_grade)),
+    )
     with _lock:  # two threads must not load the same networks
         if options not in _loaded:
             _loaded[options] = Ensemble.default(
+                fast=bool(fast),
                 engine=engine,
                 precision=precision,
                 threads=threads,

@@ -14,14 +14,17 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    GetJsonSchemaHandler,
     JsonValue,
     NonNegativeInt,
     PositiveFloat,
     TypeAdapter,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
 
+from kellgren.exchange.field_texts import texts_below_fields
 from kellgren.file_names import shown_name
 from kellgren.grades import NOTICE, Notice
 from kellgren.localisation.check import CheckName, Verdict
@@ -44,7 +47,23 @@ ImageName = Annotated[str, BeforeValidator(_shown)]
 class Record(BaseModel):
     """What all records have in common: no change, no unknown field, descriptions in the schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema with the text below each field.
+
+        Read when a schema is asked for: pydantic's own option reads the source of every record
+        whenever they are imported, which takes longer than anything else that importing them does.
+        """
+        schema = handler(core_schema)
+        own = handler.resolve_ref_schema(schema)
+        for name, text in texts_below_fields(cls).items():
+            if name in own.get("properties", {}):
+                own["properties"][name].setdefault("description", text)
+        return schema
 
 
 def _without_default(schema: dict[str, Any]) -> None:

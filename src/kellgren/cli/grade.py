@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
+from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel
 
 if TYPE_CHECKING:
     from kellgren.batch.batch import ReadingFolder
@@ -134,6 +134,7 @@ def grade(
     frame: Frame = None,
     side: SideOfAll = None,
     model: ModelFolder = None,
+    fast: Fast = False,
     engine: EngineName = "onnxruntime",
     precision: PrecisionName = "fp32",
     mirror: Mirror = True,
@@ -150,18 +151,17 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores, expanded, files_of
+    from kellgren.cli.inputs import chosen_bundle, cores, expanded, files_of
     from kellgren.cli.manners.endings import batch_into
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
-    from kellgren.grading.bundle import default_bundle
 
     paths, known, named = expanded(paths, csv, json)
     collected = files_of(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
     busy = min(workers or cores(), len(collected.places))
     ensemble = Ensemble.open(
-        model or default_bundle(),
+        chosen_bundle(model, fast),
         engine=engine,
         precision=precision,
         threads=1 if busy > 1 else 0,

@@ -24,7 +24,6 @@ from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
 from kellgren.cli.manners.measured import elsewhere, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
-from kellgren.data.audit import Audit
 from kellgren.file_names import shown_name
 from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.bundle import Card, LocalCalibration
@@ -32,6 +31,7 @@ from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
+    from kellgren.data.audit import Audit
     from kellgren.imaging.search import Skipped
 
 _NAMED = 5  # files of a kind that are skipped

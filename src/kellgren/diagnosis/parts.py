@@ -10,7 +10,7 @@ from pathlib import Path
 from kellgren.diagnosis.fact import Fact
 from kellgren.errors import BundleError
 from kellgren.explanation.similar import SimilarKnees
-from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle
 from kellgren.grading.runtime import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
 from kellgren.localisation.knee_detector import Localiser
@@ -51,6 +51,7 @@ def model_facts(model: Path | None) -> Iterator[Fact]:
         model: another bundle to check beside those of the package.
     """
     yield _checked("default", lambda: _bundle(default_bundle()))
+    yield _checked("fast", lambda: _bundle(fast_bundle()))
     if model is not None:
         yield _checked("KELLGREN_MODEL or --model", lambda: _bundle(model))
     yield _checked("knee detector", _detector)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kellgren.arrays import Distributions
-from kellgren.grading.bundle import Bundle, default_bundle
+from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle
 from kellgren.grading.naming import disagreement
 from kellgren.grading.runtime import Engine, MemberOutput, MemberRuntime, Precision
 from kellgren.grading.voting import softmax
@@ -68,7 +68,7 @@ class Panel:
                 precision=precision,
                 threads=threads,
                 read=lambda path: bundle.read(path.name),
-                trial=bundle.folder != default_bundle(),
+                trial=bundle.folder not in (default_bundle(), fast_bundle()),
             )
             for member in bundle.card.members
         ]
