@@ -31,14 +31,13 @@ from kellgren.training.export.int8_storage import (
     round_compensated,
 )
 
-Ranges = Literal["min-max", "mean min-max", "percentile"]
-"""Of each tensor: the extremes of all pictures, a mean of each picture's, 99.99 % of the values."""
+Ranges = Literal["min-max", "percentile"]
+"""Of each tensor: the extremes of all pictures, or what holds 99.99 % of its values."""
 _OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Conv", "MaxPool", "Mul", "Relu")
 _BLOCKS = 8
 _SEARCHED = 16
 _OPTIONS: dict[Ranges, dict[str, Any]] = {
     "min-max": {},
-    "mean min-max": {"moving_average": True, "averaging_constant": 0.05},
     "percentile": {"num_bins": 2048, "percentile": 99.99},
 }
 

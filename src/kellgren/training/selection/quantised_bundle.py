@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +33,6 @@ _SEED = 0
 Say = Callable[[str], None]
 
 
-_RANGES: tuple[Ranges, ...] = ("min-max", "mean min-max", "percentile")
 _KEPT_BLOCKS = (1, 2, 4)
 """How many of eight blocks of convolutions stay in fp32, where none staying changes too much."""
 
@@ -149,8 +149,8 @@ class _Judging:
         self._before[name], slow = self._graded(path, head, member)
         self._after[name] = self._before[name]
         quantiser = Quantiser(onnx.load(path), self._looks(member))
-        checks: dict[Ranges, float] = {}
-        for number, (ranges, kept) in enumerate(_ways(quantiser, checks), start=1):
+        shifts: dict[Ranges, float] = {}
+        for number, (ranges, kept) in enumerate(_ways(quantiser, shifts), start=1):
             with replaced_whole(target) as temporary:
                 onnx.save_model(quantiser.quantised(ranges, kept), temporary)
             logits, fast = self._graded(target, head, member)
@@ -167,7 +167,7 @@ class _Judging:
                     kept=len(kept),
                     tries=number,
                 )
-            checks.setdefault(ranges, check.mean_shift)
+            shifts[ranges] = check.mean_shift
         say(f"{name} stays as it is: fewer than {LEAST_AGREEMENT:.1%} of knees keep their grade")
         return None
 
@@ -227,10 +227,15 @@ def _ways(
         quantiser: of the member.
         shifts: mean change of a probability by the ranges tried so far, which the caller notes.
     """
-    for ranges in _RANGES:
-        yield ranges, []
+    first = quantiser.layers[:1]  # what it is given has the finest shades: cheap to keep
+    yield "min-max", []
+    if len(quantiser.layers) == 1:
+        return
+    yield "min-max", first
+    yield "percentile", first
     best = min(shifts, key=lambda ranges: shifts[ranges])
     blocks = quantiser.by_shift(best)
     for count in _KEPT_BLOCKS:
-        if count < len(blocks):
-            yield best, [name for block in blocks[:count] for name in block]
+        kept = {*first, *chain.from_iterable(blocks[:count])}
+        if len(kept) < len(quantiser.layers):
+            yield best, sorted(kept)
