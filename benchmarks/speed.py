@@ -313,7 +313,8 @@ def members(
     export(network, sees(name).size, plain)
     images = torch.cat([both_looks(knee, sees(name)) for knee in knees[:8]]).numpy()
     onnx.save_model(
-        Quantiser(onnx.load(plain), images).quantised("min-max"), folder / f"int8-{name}.onnx"
+        Quantiser(onnx.load(plain), images, compensated=False).quantised("min-max"),
+        folder / f"int8-{name}.onnx",
     )
     for kind in ("fp32", "int8"):
         head = folder / f"{kind}-{name}.head.npz"

@@ -14,17 +14,15 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
-    GetJsonSchemaHandler,
     JsonValue,
     NonNegativeInt,
     PositiveFloat,
     TypeAdapter,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
-from pydantic_core import CoreSchema
+from pydantic.json_schema import SkipJsonSchema
 
-from kellgren.exchange.field_texts import texts_below_fields
+from kellgren.exchange.field_texts import schema_with_texts, without_default
 from kellgren.file_names import shown_name
 from kellgren.grades import NOTICE, Notice
 from kellgren.localisation.check import CheckName, Verdict
@@ -50,27 +48,11 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """The schema with the text below each field.
-
-        Read when a schema is asked for: pydantic's own option reads the source of every record
-        whenever they are imported, which takes longer than anything else that importing them does.
-        """
-        schema = handler(core_schema)
-        own = handler.resolve_ref_schema(schema)
-        for name, text in texts_below_fields(cls).items():
-            if name in own.get("properties", {}):
-                own["properties"][name].setdefault("description", text)
-        return schema
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return schema_with_texts(cls, core_schema, handler)
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]  # it is how a missing field is read, and is never written
-
-
-_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
+_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=without_default)
 
 
 class RegionRecord(Record):

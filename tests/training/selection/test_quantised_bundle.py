@@ -21,8 +21,8 @@ from kellgren.grading.runtime import MemberRuntime
 from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.onnx_session import onnx_session
 from kellgren.training.export.int8_arithmetic import Quantiser, simplified
-from kellgren.training.selection import quantised_bundle
-from kellgren.training.selection.quantised_bundle import quantise
+from kellgren.training.selection.int8 import quantised_bundle
+from kellgren.training.selection.int8.quantised_bundle import quantise
 
 PATIENTS = 60
 

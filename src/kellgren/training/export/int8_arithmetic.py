@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import TrainingError
-from kellgren.library_messages import import_onnxruntime
+from kellgren.library_messages import import_onnxruntime, import_quantization
 from kellgren.training.export.int8_storage import (
     Layer,
     large_layers,
@@ -35,6 +35,8 @@ Ranges = Literal["min-max", "percentile"]
 """Of each tensor: the extremes of all pictures, or what holds 99.99 % of its values."""
 _OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Conv", "MaxPool", "Mul", "Relu")
 _BLOCKS = 8
+_MOST_INPUTS = 4608
+"""Of an output, to make up for its rounding: time grows with their third power."""
 _SEARCHED = 16
 _OPTIONS: dict[Ranges, dict[str, Any]] = {
     "min-max": {},
@@ -48,6 +50,8 @@ class Quantiser:
     Args:
         model: a member; its weights in any storage.
         images: ``(N, 3, S, S)`` normalised as in grading, both looks of some tens of knees.
+        compensated: make up for the errors of rounding the weights; takes minutes for large
+            networks.
 
     Attributes:
         layers: names of its convolutions, in the order images pass them.
@@ -56,9 +60,12 @@ class Quantiser:
         TrainingError: it has no convolution.
     """
 
-    def __init__(self, model: onnx.ModelProto, images: Float32Array) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, images: Float32Array, *, compensated: bool = True
+    ) -> None:
         self._plain = simplified(model)
         self._images = images
+        self._compensated = compensated
         self._measured: dict[Ranges, Any] = {}
         self._rounded: dict[str, npt.NDArray[np.int8]] = {}
         self.layers = [node.name for node in self._plain.graph.node if node.op_type == "Conv"]
@@ -72,19 +79,17 @@ class Quantiser:
             ranges: how the range of each tensor follows from its values.
             kept: names of the convolutions that stay in float32.
         """
-        from onnxruntime.quantization import QuantType
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
+        tools = import_quantization()
         if ranges not in self._measured:
             self._measured[ranges] = _measure(self._plain, self._images, ranges)
         model = onnx.ModelProto()
         model.CopyFrom(self._plain)
-        quantizer = QDQQuantizer(
+        quantizer = tools.qdq_quantizer.QDQQuantizer(
             model,
             per_channel=True,
             reduce_range=False,
-            weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8,
+            weight_qType=tools.QuantType.QInt8,
+            activation_qType=tools.QuantType.QUInt8,
             tensors_range=self._measured[ranges],
             nodes_to_quantize=[],
             nodes_to_exclude=[*kept, *_after_the_features(model)],
@@ -93,7 +98,8 @@ class Quantiser:
         )
         quantizer.quantize_model()
         made: onnx.ModelProto = quantizer.model.model
-        self._round_anew(made)
+        if self._compensated:
+            self._round_anew(made)
         _keep_own_domain(made)
         return made
 
@@ -117,8 +123,12 @@ class Quantiser:
 
     @cached_property
     def _observed(self) -> list[Layer]:
-        """The convolutions that are not grouped, and what they are given."""
-        layers = [one for one in large_layers(self._plain, 1) if one.node.op_type == "Conv"]
+        """The convolutions that are not grouped, nor very wide, and what they are given."""
+        layers = [
+            one
+            for one in large_layers(self._plain, 1)
+            if one.node.op_type == "Conv" and one.weight[0].size <= _MOST_INPUTS
+        ]
         observe(self._plain, layers, self._images[::2], np.random.default_rng(0))
         return layers
 
@@ -207,15 +217,13 @@ def _drop_unused(model: onnx.ModelProto) -> None:
 
 def _measure(model: onnx.ModelProto, images: Float32Array, ranges: Ranges) -> Any:
     """The range of every tensor."""
-    from onnxruntime.quantization import CalibrationMethod
-    from onnxruntime.quantization.calibrate import create_calibrator
-
+    tools = import_quantization()
     histogram = ranges == "percentile"
-    method = CalibrationMethod.Percentile if histogram else CalibrationMethod.MinMax
+    method = tools.CalibrationMethod.Percentile if histogram else tools.CalibrationMethod.MinMax
     with TemporaryDirectory() as folder:
         path = Path(folder) / "plain.onnx"
         onnx.save_model(model, path)
-        calibrator = create_calibrator(
+        calibrator = tools.calibrate.create_calibrator(
             path,
             list(_OPERATORS),
             augmented_model_path=str(Path(folder) / "watched.onnx"),

@@ -18,7 +18,8 @@ from kellgren.data.splits import Folds
 from kellgren.errors import BundleError, TrainingError
 from kellgren.evaluation.metrics import accuracy, qwk
 from kellgren.grading.bundle import Bundle, write_bundle
-from kellgren.grading.card import FORMAT, Int8Check, Int8Member, MemberCard
+from kellgren.grading.card import FORMAT, MemberCard
+from kellgren.grading.card_parts.int8 import Int8Check, Int8Member
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
