@@ -57,6 +57,7 @@ EIGHT = (
 )
 ENGINES = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 RIDGE = 1e-2
+DIRECTIONS = 6
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
@@ -83,11 +84,15 @@ def main() -> None:
     )
     with TemporaryDirectory() as temporary:
         folder = options.work or Path(temporary)
-        make(folder, options.networks, learnt, wanted=set(options.only))
+        chosen = {
+            name: work
+            for name, work in ways(folder, options)
+            if not options.only or any(part in name for part in options.only)
+        }
+        if any(name.startswith(("paper", "eight")) for name in chosen):
+            make(folder, options.networks, learnt)
         rows: dict[str, Row] = {}
-        for name, work in ways(folder, options):
-            if options.only and not any(part in name for part in options.only):
-                continue
+        for name, work in chosen.items():
             count = options.knees if name == "paper" and not options.judge_paper else len(judged)
             rows[name] = apart(work, judged[:count], options.knees)
             show(name, rows)
@@ -245,9 +250,9 @@ def show(name: str, rows: dict[str, Row]) -> None:
     )
 
 
-def make(folder: Path, names: Sequence[str], knees: Sequence[Knee], wanted: set[str]) -> None:
+def make(folder: Path, names: Sequence[str], knees: Sequence[Knee]) -> None:
     """Lay down the stand-ins: for torch, as a bundle, and as a bundle in int8."""
-    if (folder / "int8").exists() or (wanted and not wanted & {"paper", "eight", "int8"}):
+    if (folder / "int8").exists():
         return
     (folder / "torch").mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Path]] = {"fp32": {}, "int8": {}}
@@ -284,10 +289,16 @@ def stand_in(name: str, knees: Sequence[Knee]) -> tuple[Member, float]:
 
 
 def fit_head(head: nn.Linear, pooled: Tensor, grades: Tensor) -> float:
-    """Fit a linear layer to grades of standardised features; the share it grades right."""
-    mean, spread = pooled.mean(0), pooled.std(0) + 1e-6
-    seen = (pooled - mean) / spread
-    weight = torch.zeros(5, seen.shape[1], requires_grad=True)
+    """Fit a linear layer to grades; the share it grades right.
+
+    It weighs the few directions in which the features of knees differ most, as a trained network's
+    head does. All directions together would let it read grades out of noise.
+    """
+    mean = pooled.mean(0)
+    _, spread, directions = torch.linalg.svd(pooled - mean, full_matrices=False)
+    basis = directions[:DIRECTIONS].T / (spread[:DIRECTIONS] / len(pooled) ** 0.5)
+    seen = (pooled - mean) @ basis
+    weight = torch.zeros(5, DIRECTIONS, requires_grad=True)
     bias = torch.zeros(5, requires_grad=True)
     steps = torch.optim.LBFGS([weight, bias], max_iter=60)
 
@@ -300,8 +311,8 @@ def fit_head(head: nn.Linear, pooled: Tensor, grades: Tensor) -> float:
 
     steps.step(loss)
     with torch.no_grad():
-        head.weight.copy_(weight / spread)
-        head.bias.copy_(bias - (weight / spread) @ mean)
+        head.weight.copy_(weight @ basis.T)
+        head.bias.copy_(bias - head.weight @ mean)
         return float(((pooled @ head.weight.T + head.bias).argmax(1) == grades).float().mean())
 
 
