@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kellgren.joint_space.derivatives import smoothed
+from kellgren.joint_space.widths import WEIGHT_BEARING
 
 SIDE = 299  # pixels, as of the training crops
 _FINE = 2  # samples per pixel along each axis
@@ -81,13 +82,10 @@ class Phantom:
         return np.full_like(along, 8.0)
 
     def narrowest(self, *, right: bool) -> float:
-        """The shortest way between the margins where they are measured, in pixels."""
-        along = np.linspace(0.07, 0.355, 400) * 2 * _HALF - _HALF
-        along = -along if right else along
-        femur, tibia = (np.column_stack((along, edge(along))) for edge in (self.femur, self.tibia))
-        if (tibia[:, 1] <= femur[:, 1]).any():
-            return 0.0
-        return float(np.hypot(*(femur[:, None] - tibia[None]).transpose(2, 0, 1)).min())
+        """The least width where a minimum is looked for, in pixels."""
+        from_end = np.linspace(*WEIGHT_BEARING, 400)
+        along = _HALF - 2 * _HALF * from_end if right else 2 * _HALF * from_end - _HALF
+        return max(0.0, float((self.tibia(along) - self.femur(along)).min()))
 
 
 def _covered(inside: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

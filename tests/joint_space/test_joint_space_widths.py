@@ -74,19 +74,44 @@ def test_the_lateral_side_counts_its_places_from_the_medial_side():
     assert widths[0.85] < widths[0.7]
 
 
-def test_the_minimum_is_the_shortest_way_not_the_vertical_one():
+def test_the_minimum_is_perpendicular_to_the_condylar_width():
     space = knee()
     left, right = space.compartments
     slanted = replace(left, femur=margin(LEFT, (0, 48)), tibia=margin(LEFT, (4, 52)))
     lateral = measured(replace(space, compartments=(slanted, right))).lateral
     assert lateral is not None
-    assert lateral.minimum is not None
-    assert lateral.minimum.ratio * 200 == pytest.approx(4 / np.sqrt(2), abs=0.01)
-    assert lateral.mean is not None
-    assert lateral.mean.ratio * 200 == pytest.approx(4)
+    assert close(lateral.minimum, 4 / 200, None)
     assert lateral.narrowest is not None
-    femur, tibia = map(np.array, lateral.narrowest)
-    assert np.hypot(*(femur - tibia)) == pytest.approx(lateral.minimum.ratio * 200)
+    femur, tibia = lateral.narrowest
+    assert (tibia[0] - femur[0], tibia[1] - femur[1]) == pytest.approx((0, 4))
+
+
+@pytest.mark.parametrize(
+    ("heights", "least_at"),
+    [((12.0, 24.0), 0.10), ((24.0, 12.0), 0.25)],  # borders and the eminence's slope are left out
+)
+def test_the_minimum_lies_where_weight_is_borne(heights: tuple[float, float], least_at: float):
+    for lateral in (knee(left=heights).lateral, knee(right=heights[::-1]).medial):
+        assert lateral is not None
+        assert lateral.minimum is not None
+        width = np.interp(least_at, LEFT, heights) / 200
+        assert lateral.minimum.ratio == pytest.approx(width, abs=2e-4)
+        assert lateral.narrowest is not None
+        place = (lateral.narrowest[0][0] - 50) / 200
+        assert min(place, 1 - place) == pytest.approx(least_at, abs=0.003)
+
+
+def test_nothing_told_where_weight_is_borne_gives_no_minimum():
+    space = knee()
+    left, right = space.compartments
+    wide = margin((0.08, 0.5), (0, 0))
+    hidden = replace(wide, told=(False,) * 4 + (True,) * 5)
+    tibia = margin((0.08, 0.5), (12, 12))
+    lateral = measured(
+        replace(space, compartments=(replace(left, femur=hidden, tibia=tibia), right))
+    ).lateral
+    assert lateral is not None
+    assert (lateral.minimum, lateral.mean, lateral.narrowest) == (None, None, None)
 
 
 def test_the_angle_is_positive_where_the_medial_side_is_narrow():

@@ -27,6 +27,8 @@ from kellgren.joint_space.measurement import (
 
 FIXED_PLACES = (0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3)
 """Of the condylar width from its nearer end, in each compartment: 0.15 to 0.30, 0.70 to 0.85."""
+WEIGHT_BEARING = (0.10, 0.25)
+"""Of the condylar width from its nearer end: where the minimum is looked for. See decision 34."""
 _SAMPLES = 121  # places along a compartment
 _LEAST_TOLD = 0.5  # of the places, for widths to be given
 NOT_TOLD = "the margins cannot be told over half of this compartment"
@@ -140,11 +142,12 @@ def _numbers(
     fixed = tuple(
         _fixed(compartment, across, place, mm, of_right=of_right) for place in FIXED_PLACES
     )
-    if across.told_share < _LEAST_TOLD:
+    narrowest = across.narrowest() if across.told_share >= _LEAST_TOLD else None
+    if narrowest is None:
         notes = compartment.note.removesuffix(NOT_TOLD).removesuffix("; "), NOT_TOLD
         note = "; ".join(filter(None, notes))
         return replace(compartment, minimum=None, mean=None, fixed=fixed, narrowest=None, note=note)
-    minimum, ends = across.shortest()
+    minimum, ends = narrowest
     femur, tibia = frame.points(ends)
     old = compartment
     return replace(
@@ -235,19 +238,19 @@ class _Across:
         told = self.told_femur & self.told_tibia
         return float(np.maximum(self.tibia - self.femur, 0)[told].mean())
 
-    def shortest(self) -> tuple[float, Float64Array]:
-        """The shortest way between the margins, and its ends on the femur and on the tibia."""
-        both = self.told_femur & self.told_tibia
-        gap = np.where(both, self.tibia - self.femur, np.inf)
+    def narrowest(self) -> tuple[float, Float64Array] | None:
+        """The least width among the weight-bearing places, and its ends on femur and tibia;
+        ``None``: both margins are told at none of them.
+        """
+        from_end = np.minimum(self.along, 1 - self.along)
+        bearing = (from_end >= WEIGHT_BEARING[0] - 1e-9) & (from_end <= WEIGHT_BEARING[1] + 1e-9)
+        gap = self.tibia - self.femur
+        gap = np.where(bearing & self.told_femur & self.told_tibia, gap, np.inf)
         at = int(gap.argmin())
-        if gap[at] <= 0:  # the bones touch or overlap
-            ends = np.array([[self.along[at], self.femur[at]], [self.along[at], self.tibia[at]]])
-            return 0.0, ends
-        femur = np.column_stack((self.along, self.femur))[self.told_femur]
-        tibia = np.column_stack((self.along, self.tibia))[self.told_tibia]
-        distance = np.hypot(*(femur[:, None] - tibia[None]).transpose(2, 0, 1))
-        one, other = np.unravel_index(int(distance.argmin()), distance.shape)
-        return float(distance[one, other]), np.array([femur[one], tibia[other]])
+        if not np.isfinite(gap[at]):
+            return None
+        ends = np.array([[self.along[at], self.femur[at]], [self.along[at], self.tibia[at]]])
+        return max(0.0, float(gap[at])), ends
 
 
 def _convergence(left: Compartment, right: Compartment, frame: Frame) -> float | None:
