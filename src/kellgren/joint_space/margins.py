@@ -32,7 +32,7 @@ _SLOPES = (  # pixels per pixel: the usual run of femur and of tibia, downwards 
 )
 _STIFFNESS = 0.4
 _DARKNESS = 0.6  # worth of a space darker than the bone on either side
-_LINE = 1.0  # worth of a bright line below the tibia's edge
+_LINE = 1.6  # worth of a bright line below the tibia's edge
 _BONE = 4  # rows of bone that it is compared with
 
 
