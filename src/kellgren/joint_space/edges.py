@@ -63,7 +63,7 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
     left = np.round((side - EXACT) / 2 + EDGE_PLACES * EXACT - 0.5).astype(int)
     rough = np.stack(
         [
-            [np.interp(EDGE_PLACES, PLACES, _softened(one[:, bone], 2)) for bone in (0, 1)]
+            [np.interp(EDGE_PLACES, PLACES, _softened(one[:, bone], 1)) for bone in (0, 1)]
             for one in margins
         ]
     )

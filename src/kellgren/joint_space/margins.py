@@ -14,11 +14,12 @@ EXACT = 256
 """Condylar width in pixels of a straightened picture: about that of the training crops."""
 CONDYLES = EXACT // 2
 """Condylar width in pixels, at which the margins are looked for."""
-PLACES = np.arange(0.065, 0.365, 1 / CONDYLES)
+_STEP = 2  # pixels from a place to the next
+PLACES = np.arange(0.065, 0.365, _STEP / CONDYLES)
 """Where, in condylar widths from the outer edge of the condyle: up to the notch and the spines."""
 FRAME = 1.25
 """Side of the square that is cut, in condylar widths."""
-_TOP, _BOTTOM = -32, 30  # rows against the joint line
+_TOP, _BOTTOM = -28, 22  # rows against the joint line
 _ROWS = np.arange(_TOP, _BOTTOM)
 _PAD = 10  # rows more, for filters
 _WIDTHS = np.arange(25)  # rows from the femur's to the tibia's
@@ -26,11 +27,12 @@ _WIDE = 16  # more is unusual
 _TOUCHING = 4  # widths up to which bones may touch, so that no edge of the femur is seen
 _UNSEEN = 0.8  # worth of an edge that touching bones hide: a seen one has about 2
 _KNOTS = (0.06, 0.13, 0.20, 0.27, 0.34, 0.39)
-_SLOPES = (  # pixels per pixel: the usual run of femur and of tibia, downwards and inwards
-    np.interp(PLACES, _KNOTS, (0.15, 0.03, -0.1, -0.3, -0.6, -0.7)),
-    np.interp(PLACES, _KNOTS, (0.0, 0.06, 0.0, -0.15, -0.5, -0.6)),
+_SLOPES = (  # pixels per place: the usual run of femur and of tibia, downwards and inwards
+    _STEP * np.interp(PLACES, _KNOTS, (0.15, 0.03, -0.1, -0.3, -0.6, -0.7)),
+    _STEP * np.interp(PLACES, _KNOTS, (0.0, 0.06, 0.0, -0.15, -0.5, -0.6)),
 )
-_STIFFNESS = 0.4
+_REACH = 3  # rows by which a margin may change from a place to the next
+_STIFFNESS = 0.1
 _DARKNESS = 0.6  # worth of a space darker than the bone on either side
 _LINE = 1.6  # worth of a bright line below the tibia's edge
 _BONE = 4  # rows of bone that it is compared with
@@ -63,7 +65,7 @@ def find_margins(joint: Plane) -> Float64Array:
     grey = smoothed(band, 1.0, 1)[:, columns].transpose(1, 2, 0)
     gain = _gain(edges, grey)
     slopes = _SLOPES[0][:-1], _SLOPES[1][:-1]
-    path = best_pairs(gain, slopes, 2, _STIFFNESS)
+    path = best_pairs(gain, slopes, _REACH, _STIFFNESS)
     below: Float64Array = (path + (_TOP + middle + 0.5 - side / 2)) / CONDYLES
     return below
 
@@ -80,7 +82,7 @@ def _gain(edges: Float32Array, grey: Float32Array) -> Float32Array:
     """
     femur, tibia = np.clip(-edges, -0.5, 2.5), np.clip(edges, -0.5, 2.5)
     usual = np.cumsum(_SLOPES[0])
-    usual = usual - usual[int(0.12 * CONDYLES)] - 3
+    usual = usual - usual[int(0.12 * CONDYLES / _STEP)] - 3
     away = np.minimum(np.abs(_ROWS - usual[:, None]), 16)
     femur = femur - (0.012 * away**2).astype(np.float32)[:, None]
     rows = np.arange(len(_ROWS))[:, None] + _WIDTHS
