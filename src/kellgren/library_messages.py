@@ -130,6 +130,14 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def import_quantization() -> Any:
+    """ONNX Runtime's quantisation, which needs onnx, of the extra ``train``."""
+    import_onnxruntime()
+    from onnxruntime import quantization
+
+    return quantization
+
+
 def import_openvino() -> Any:
     """The module, imported as if its telemetry were not installed: it has no switch of its own.
 

@@ -32,7 +32,7 @@ from kellgren.cli.grade_command.grade_options import (
 )
 from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.grade_command.ray_option import RayAddress
-from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
+from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -53,6 +53,7 @@ def grade(
     frame: Frame = None,
     side: SideOfAll = None,
     model: ModelFolder = None,
+    fast: Fast = False,
     engine: EngineName = None,
     precision: PrecisionName = None,
     device: DeviceName = None,
@@ -71,13 +72,13 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli.grade_command import given_files, grade_run
+    from kellgren.cli.inputs import chosen_bundle
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
-    from kellgren.grading.bundle import default_bundle
 
     targets = Targets(csv, json, parquet, overlay, dicom_out, fhir)
     listing = given_files.listing_of(paths, path_list, targets, ray=ray, urls=pseudonym is None)
-    bundle = model or default_bundle()
+    bundle = chosen_bundle(model, fast)
     chosen = engine_of(bundle, engine, precision, device, workers)
     reading: dict[str, Any] = {"mirror": mirror, "pair": not single, "frame": frame}
     reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
