@@ -12,6 +12,7 @@ from kellgren.exchange.csv_text import table_text
 from kellgren.explanation.film_picture import draw_film
 from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
+from kellgren.exchange.record import Record
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region
@@ -22,7 +23,6 @@ from kellgren.reading_schema import (
     CheckRecord,
     ImageName,
     Probability,
-    Record,
     RegionRecord,
     SideLetter,
 )
