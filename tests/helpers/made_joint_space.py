@@ -11,10 +11,10 @@ from kellgren.joint_space.measurement import (
     Measure,
     Point,
 )
+from kellgren.joint_space.spacing import NONE_STATED
 from kellgren.joint_space.widths import measured
 
-DETECTOR = "the file states the pixels' spacing at the detector"
-UNKNOWN_SPACING = "the file states no spacing of its pixels"
+GIVEN = "millimetres by the spacing that was given"
 WIDTHS = {"medial": 8.0, "lateral": 12.0, "left": 8.0, "right": 12.0}
 """Of the gap between the margins, in pixels of a picture of 224."""
 
@@ -53,7 +53,7 @@ def made_joint_space(
             compartments=(left, right),
             condyles=((20 * scale, 80 * scale), (204 * scale, 80 * scale)),
             mm_per_pixel=mm_per_pixel,
-            spacing=UNKNOWN_SPACING if mm_per_pixel is None else DETECTOR,
+            spacing=NONE_STATED if mm_per_pixel is None else GIVEN,
             difference=spread,
             convergence_angle=None,
             convergence_uncertainty=0.4,

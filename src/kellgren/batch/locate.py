@@ -9,10 +9,10 @@ from typing import IO
 
 from kellgren.errors import KellgrenError
 from kellgren.exchange.csv_text import table_text
+from kellgren.exchange.record import Record
 from kellgren.explanation.film_picture import draw_film
 from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
-from kellgren.exchange.record import Record
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import Plane, Region

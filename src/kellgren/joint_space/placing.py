@@ -16,11 +16,19 @@ Corners = tuple[Point, Point, Point, Point]
 
 def corners_of(crop: KneeCrop) -> Corners:
     """Corners of a knee's picture; of the whole picture, where the knee fills it."""
-    if crop.region is not None:
-        one, two, three, four = crop.region.corners()
-        return one, two, three, four
     height, width = (float(length) for length in crop.pixels.shape)
-    return ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
+    if crop.region is None:
+        return ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
+    corners = [np.array(corner) for corner in crop.region.corners()]
+    middle = np.array(crop.region.centre)
+    across, down = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    longest = max(height, width)  # a turned picture is cut whole: its shorter side is shorter
+    placed = (
+        middle + right * across * (width / longest) + below * down * (height / longest)
+        for right, below in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    )
+    one, two, three, four = ((float(x), float(y)) for x, y in placed)
+    return one, two, three, four
 
 
 def shares(points: Sequence[Point], corners: Corners) -> Float64Array:

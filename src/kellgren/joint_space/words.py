@@ -49,9 +49,8 @@ def angle_words(space: JointSpace) -> str:
 
 def space_words(space: JointSpace) -> list[str]:
     """Both compartments, the angle, and where the millimetres come from: a line each."""
-    missing = "" if space.mm_per_pixel is not None else "no millimetres: "
-    lines = [*map(compartment_words, space.compartments), angle_words(space)]
-    return [*filter(None, lines), f"{missing}{space.spacing}"]
+    lines = [*map(compartment_words, space.compartments), angle_words(space), space.spacing]
+    return [line for line in lines if line]
 
 
 def table_cells(space: JointSpace) -> dict[str, str]:
@@ -70,7 +69,7 @@ def table_cells(space: JointSpace) -> dict[str, str]:
         if compartment.note:
             notes.append(f"{compartment.name}: {compartment.note}")
     if space.mm_per_pixel is None:
-        notes.append(f"no millimetres: {space.spacing}")
+        notes.append(space.spacing)
     cells["jsw_angle"] = _number(space.convergence_angle, 2)
     cells["jsw_note"] = "; ".join(notes)
     return cells

@@ -21,10 +21,8 @@ def joint_space_components(space: JointSpaceRecord | None) -> list[Component]:
         return []
     made = [part for one in space.compartments for part in _compartment(one)]
     if space.convergence_angle is not None:
-        made += _with_spread(
-            *("JLCA", "joint-line convergence angle"),
-            *(space.convergence_angle, space.convergence_uncertainty, "deg", 2),
-        )
+        angle, spread = space.convergence_angle, space.convergence_uncertainty
+        made += _with_spread("JLCA", "joint-line convergence angle", angle, spread, "deg", 2)
     origin = ("MARGINS-HAND", "Corrected by hand")
     if not space.corrected:
         origin = ("MARGINS-FOUND", "Found by the software")
@@ -39,8 +37,7 @@ def joint_space_notes(space: JointSpaceRecord | None) -> list[str]:
     notes = [
         f"Joint space, {PLACES[one.name]}: {one.note}." for one in space.compartments if one.note
     ]
-    missing = "" if space.mm_per_pixel is not None else "no millimetres: "
-    return [*notes, f"Joint space: {missing}{space.spacing}."]
+    return [*notes, f"Joint space: {space.spacing}."]
 
 
 def _compartment(compartment: CompartmentRecord) -> Iterator[Component]:

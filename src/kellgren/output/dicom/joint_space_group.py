@@ -77,7 +77,7 @@ def _remarks(space: JointSpace) -> Iterator[str]:
     for compartment in space.compartments:
         if compartment.note:
             yield f"{compartment.name}: {compartment.note}"
-    yield space.spacing if space.mm_per_pixel is not None else f"no millimetres: {space.spacing}"
+    yield space.spacing
 
 
 def _measurements(
@@ -192,6 +192,6 @@ def _line(
         referenced_sop_instance_uid=source.reference.SOPInstanceUID,
         referenced_frame_numbers=None if source.frame is None else [source.frame],
     )
-    placed: Polygon = np.array(points, dtype=np.float32) / np.array(stretch, dtype=np.float32)
-    within = np.clip(placed, 0, (source.columns, source.rows)).astype(np.float32)
+    placed = np.asarray(points, dtype=np.float64) / (stretch.x, stretch.y)
+    within: Polygon = placed.clip(0, (source.columns, source.rows)).astype(np.float32)
     return sr.CoordinatesForMeasurement("POLYLINE", within, picture, purpose)

@@ -1,4 +1,4 @@
-"""The structured report: Comprehensive 3D SR of TID 1500, one group a knee and one for its joint space."""
+"""The structured report, a Comprehensive 3D SR of TID 1500: a group a knee, one a joint space."""
 
 from __future__ import annotations
 
