@@ -19,8 +19,10 @@ from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.grading.runtime import Engine, Precision
-from kellgren.imaging.radiograph import read_radiograph
+from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
+from kellgren.joint_space.measurement import JointSpace
+from kellgren.joint_space.measuring import measure
 from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
@@ -46,6 +48,7 @@ class Ensemble:
         level: of the grade sets: share of labels that they are to hold, one that the bundle's
             card was fitted for.
         always_grade: name a grade whatever the doubts; each reading states them all the same.
+        joint_space: measure the width of each graded knee's joint space.
 
     Attributes:
         bundle: what was opened.
@@ -71,10 +74,11 @@ class Ensemble:
         grad_cam_maps: bool = False,
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
+        joint_space: bool = True,
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
-        self._frame = frame
+        self._frame, self._measures_joint_space = frame, joint_space
         self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self._judge = Judge(bundle.card, level=level, always_grade=always_grade)
         self.panel = Panel(
@@ -110,6 +114,7 @@ class Ensemble:
         grad_cam_maps: bool = False,
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
+        joint_space: bool = True,
     ) -> Self:
         """Open the bundle that comes with the package; arguments as of `Ensemble`.
 
@@ -130,6 +135,7 @@ class Ensemble:
             grad_cam_maps=grad_cam_maps,
             level=level,
             always_grade=always_grade,
+            joint_space=joint_space,
         )
 
     @classmethod
@@ -147,6 +153,7 @@ class Ensemble:
         grad_cam_maps: bool = False,
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
+        joint_space: bool = True,
     ) -> Self:
         """Open a bundle of your own.
 
@@ -162,6 +169,7 @@ class Ensemble:
             grad_cam_maps: Grad-CAM before the last activation where a network has it so.
             level: of the grade sets: share of labels that they are to hold.
             always_grade: name a grade whatever the doubts.
+            joint_space: measure the width of each graded knee's joint space.
 
         Raises:
             BundleError: it is missing, damaged, incomplete, or in a newer format.
@@ -180,6 +188,7 @@ class Ensemble:
             grad_cam_maps=grad_cam_maps,
             level=level,
             always_grade=always_grade,
+            joint_space=joint_space,
         )
 
     def read(
@@ -257,7 +266,7 @@ class Ensemble:
                 refused.append(RefusedJoint(name, joint.refusal, joint.crop, joint.checks))
                 continue
             examined = self.panel.examine(joint.crop)
-            readings.append(self._reading(name, joint, examined, radiograph.warnings))
+            readings.append(self._reading(joint, examined, radiograph))
         both = self.together(*readings) if len(readings) == 2 else readings
         return FilmReadings(both, refused)
 
@@ -283,16 +292,16 @@ class Ensemble:
         return replace(own, read_with=other.image, **_fields(judged))
 
     def _reading(
-        self, image: str, knee: DetectedKnee, panel: PanelOutput, warnings: tuple[str, ...]
+        self, knee: DetectedKnee, panel: PanelOutput, radiograph: Radiograph
     ) -> KneeReading:
         refused = any(check.verdict == "refused" for check in knee.checks)
         judged = self._judge.of(panel.probabilities, panel.disagreement, refused=refused)
         return KneeReading(
-            image=image,
+            image=radiograph.source,
             side=knee.crop.side,
             **_fields(judged),
             disagreement=panel.disagreement,
-            warnings=(*film_warnings(warnings, knee.checks), *knee.warnings),
+            warnings=(*film_warnings(radiograph.warnings, knee.checks), *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,
@@ -302,7 +311,16 @@ class Ensemble:
             mapping=str(self._map_style),
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
+            joint_space=self._joint_space(knee, radiograph),
         )
+
+    def _joint_space(self, knee: DetectedKnee, radiograph: Radiograph) -> JointSpace | None:
+        """``None``: not asked for. Where the film may be mirrored, no side of it is the medial."""
+        if not self._measures_joint_space:
+            return None
+        is_told = knee.mirrored is not None
+        crop = knee.crop if is_told else replace(knee.crop, side=Side.UNKNOWN)
+        return measure(crop, radiograph.spacing, mirrored=bool(knee.mirrored))
 
     def _maps(self, crop: KneeCrop, panel: PanelOutput) -> Float32Array:
         """``(5, h, w)`` the maps of the grades, in the style that was asked for."""
