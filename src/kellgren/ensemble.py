@@ -54,6 +54,7 @@ class Ensemble:
         bundle: what was opened.
         model: name, checksum, engine, precision, mirroring, and the data of a local calibration, as
             every reading records them.
+        measures_joint_space: whether its readings have widths of the joint space.
 
     Raises:
         InvalidOption: an engine, precision, number of threads or level that there is not.
@@ -78,7 +79,7 @@ class Ensemble:
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
-        self._frame, self._measures_joint_space = frame, joint_space
+        self._frame, self.measures_joint_space = frame, joint_space
         self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self._judge = Judge(bundle.card, level=level, always_grade=always_grade)
         self.panel = Panel(
@@ -316,7 +317,7 @@ class Ensemble:
 
     def _joint_space(self, knee: DetectedKnee, radiograph: Radiograph) -> JointSpace | None:
         """``None``: not asked for. Where the film may be mirrored, no side of it is the medial."""
-        if not self._measures_joint_space:
+        if not self.measures_joint_space:
             return None
         is_told = knee.mirrored is not None
         crop = knee.crop if is_told else replace(knee.crop, side=Side.UNKNOWN)

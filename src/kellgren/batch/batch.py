@@ -162,13 +162,19 @@ class OverlayFolder:
         folder: made if it is not there.
         places: of the whole batch, so that a resumed one uses the same names: `Collected.places`.
         mapped: the grade whose map is shown; without it, the grade of each reading.
+        joint_space: draw the margins of each knee's joint space.
     """
 
     def __init__(
-        self, folder: Path, places: Mapping[str, str], mapped: Grade | None = None
+        self,
+        folder: Path,
+        places: Mapping[str, str],
+        mapped: Grade | None = None,
+        *,
+        joint_space: bool = False,
     ) -> None:
         self._folder = folder
-        self._mapped = mapped
+        self._mapped, self._joint_space = mapped, joint_space
         self._names = distinct_names(places)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -179,7 +185,9 @@ class OverlayFolder:
         warnings = []
         for number, reading in enumerate(readings, start=1):
             name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
-            warnings += self._write(name, reading.overlay(self._mapped))
+            warnings += self._write(
+                name, reading.overlay(self._mapped, joint_space=self._joint_space)
+            )
         for number, joint in enumerate(refused, start=1):
             name = f"{self._names[joint.image]} refused {number}"
             warnings += self._write(name, joint.overlay())
@@ -272,7 +280,7 @@ def grade_batch(
         All rows in the order of the images.
     """
     units = _units(ensemble, images, side, known)
-    unfinished = [unit for unit in units if not _is_done(unit, journal)]
+    unfinished = [unit for unit in units if not _is_done(unit, journal, ensemble)]
     try:
         journal.forget({shown_name(image) for unit in unfinished for image in unit})
         for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
@@ -285,10 +293,14 @@ def grade_batch(
     return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
 
 
-def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
-    """Whether every file of a unit was graded, and with no other contralateral knee than now."""
+def _is_done(unit: tuple[str, ...], journal: Journal, ensemble: Ensemble) -> bool:
+    """Whether every file of a unit was graded, with no other contralateral knee than now, and its
+    joint space measured if it is to be.
+    """
     names = [shown_name(image) for image in unit]
     graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in names]
+    is_measured = ensemble.measures_joint_space
     return {row.image for row in graded} == set(names) and all(
-        row.read_with in (None, *names) for row in graded
+        row.read_with in (None, *names) and (row.joint_space is not None) == is_measured
+        for row in graded
     )

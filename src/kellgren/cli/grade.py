@@ -121,6 +121,14 @@ GradCamMaps = Annotated[
         help="Draw Grad-CAM before the last activation where a network has it so, as the paper.",
     ),
 ]
+JointSpaceShown = Annotated[
+    bool | None,
+    typer.Option(
+        "--joint-space/--no-joint-space",
+        show_default=False,
+        help="Draw the joint space's margins in the pictures; or do not measure it.",
+    ),
+]
 
 
 def grade(
@@ -143,6 +151,7 @@ def grade(
     mapped: MappedGrade = None,
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
+    joint_space: JointSpaceShown = None,
     workers: Workers = 0,
     resume: Resume = False,
     force: Force = False,
@@ -172,8 +181,10 @@ def grade(
         grad_cam_maps=grad_cam_maps,
         level=level,
         always_grade=always_grade,
+        joint_space=joint_space is not False,
     )
-    folders = _folders(collected.places, overlay, dicom_out, mapped, frame)
+    drawn = mapped, joint_space is True
+    folders = _folders(collected.places, overlay, dicom_out, drawn, frame)
     images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
     with batch_into(csv, json):
         rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose)
@@ -206,15 +217,17 @@ def _folders(
     places: dict[str, str],
     overlay: Path | None,
     dicom_out: Path | None,
-    mapped: int | None,
+    drawn: tuple[int | None, bool],
     frame: int | None,
 ) -> list[ReadingFolder]:
+    """Where pictures and DICOM objects go; drawn are a grade's map and the joint space or not."""
     from kellgren.batch.batch import OverlayFolder
     from kellgren.grades import Grade
 
     folders: list[ReadingFolder] = []
     if overlay is not None:
-        folders.append(OverlayFolder(overlay, places, None if mapped is None else Grade(mapped)))
+        grade = None if drawn[0] is None else Grade(drawn[0])
+        folders.append(OverlayFolder(overlay, places, grade, joint_space=drawn[1]))
     if dicom_out is not None:
         from kellgren.output.dicom.answer import AnswerFolder
 
