@@ -23,6 +23,8 @@ _ROWS = np.arange(_TOP, _BOTTOM)
 _PAD = 10  # rows more, for filters
 _WIDTHS = np.arange(25)  # rows from the femur's to the tibia's
 _WIDE = 16  # more is unusual
+_TOUCHING = 4  # widths up to which bones may touch, so that no edge of the femur is seen
+_UNSEEN = 0.8  # worth of an edge that touching bones hide: a seen one has about 2
 _KNOTS = (0.06, 0.13, 0.20, 0.27, 0.34, 0.39)
 _SLOPES = (  # pixels per pixel: the usual run of femur and of tibia, downwards and inwards
     np.interp(PLACES, _KNOTS, (0.15, 0.03, -0.1, -0.3, -0.6, -0.7)),
@@ -93,15 +95,17 @@ def _gain(edges: Float32Array, grey: Float32Array) -> Float32Array:
     femur = femur - (0.012 * away**2).astype(np.float32)[:, None]
     rows = np.arange(len(_ROWS))[:, None] + _WIDTHS
     inside = np.minimum(rows, len(_ROWS) - 1)
-    gain: Float32Array = femur[..., None] + tibia[..., inside]
+    gain: Float32Array = np.repeat(femur[..., None], len(_WIDTHS), axis=3)
+    np.maximum(gain[..., :_TOUCHING], np.float32(_UNSEEN), out=gain[..., :_TOUCHING])
+    gain += tibia[..., inside]
     gain += np.float32(_DARKNESS) * _darkness(grey, inside)
-    gain -= (0.05 * np.maximum(_WIDTHS - _WIDE, 0)).astype(np.float32)
+    gain -= (0.02 * _WIDTHS + 0.05 * np.maximum(_WIDTHS - _WIDE, 0)).astype(np.float32)
     gain[..., rows >= len(_ROWS)] = NEVER
     return gain
 
 
 def _darkness(grey: Float32Array, lower: np.ndarray) -> Float32Array:
-    """How much darker a space is than the bone above and below it, -1..1, by the grey values'
+    """How much darker a space is than the bone above and below it, -4..1, by the grey values'
     usual differences; ``lower``: ``(H, W)`` row of the tibia.
     """
     sums = np.cumsum(np.pad(grey, ((0, 0), (0, 0), (1, 0))), axis=2, dtype=np.float32)
@@ -113,4 +117,5 @@ def _darkness(grey: Float32Array, lower: np.ndarray) -> Float32Array:
     usual = grey[..., _PAD:-_PAD].std(axis=2).mean(axis=0) + np.float32(1e-3)
     darker: Float32Array = np.minimum(above[..., None], below[..., lower]) - inside
     darker /= usual[:, None, None]
-    return darker.clip(-1, 1)
+    # A space as bright as bone is none: it loses twice what a dark one gains.
+    return np.where(darker < 0, 2 * darker.clip(-2), darker.clip(max=1))
