@@ -71,7 +71,7 @@ def corrected(record: JointSpaceRecord, correction: Correction) -> JointSpaceRec
                 "compartment", f"is {moved.compartment}", f"Choose one of {', '.join(names)}"
             )
         placed = shares(moved.points, record.frame)
-        if placed.min() < -_OUTSIDE or placed.max() > 1 + _OUTSIDE:
+        if not (placed.min() >= -_OUTSIDE and placed.max() <= 1 + _OUTSIDE):
             raise InvalidOption(
                 f"{moved.compartment} {moved.bone}",
                 "has points outside the knee's picture",
