@@ -46,14 +46,19 @@ class Phantom:
         steps = (np.arange(SIDE * _FINE) + 0.5) / _FINE
         x, y = np.meshgrid(steps - self.centre[0], steps - self.centre[1])
         turn = math.radians(self.tilt)
-        along, down = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+        along, down = (
+            x * math.cos(turn) + y * math.sin(turn),
+            y * math.cos(turn) - x * math.sin(turn),
+        )
         femur, tibia = self.femur(along), self.tibia(along)
         width = _HALF - 0.06 * np.abs(down)
         is_femur = (down < femur) & (np.abs(along) < width)
         is_tibia = (down > tibia) & (np.abs(along) < width + 3)
         grey = np.where(is_femur | is_tibia, _BONE, _SOFT)
         grey += _LINE * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
-        fine = smoothed(smoothed(grey.astype(np.float32), self.blur * _FINE, 0), self.blur * _FINE, 1)
+        fine = smoothed(
+            smoothed(grey.astype(np.float32), self.blur * _FINE, 0), self.blur * _FINE, 1
+        )
         picture = fine.reshape(SIDE, _FINE, SIDE, _FINE).mean(axis=(1, 3))
         picture += chance.normal(0, self.noise, picture.shape).astype(np.float32)
         return picture.clip(0, 1)

@@ -101,7 +101,9 @@ def test_a_measured_joint_space_has_components_with_units() -> None:
     }
     assert measured["JSW-MIN-MEDIAL-MM-SD"]["valueQuantity"]["value"] == 0.184
     assert measured["JSW-MEAN-LATERAL"]["valueQuantity"]["code"] == "{ratio}"
-    assert measured["JSW-MEAN-LATERAL"]["valueQuantity"]["value"] == pytest.approx(12 / 184, abs=1e-5)
+    assert measured["JSW-MEAN-LATERAL"]["valueQuantity"]["value"] == pytest.approx(
+        12 / 184, abs=1e-5
+    )
     assert measured["JLCA"]["valueQuantity"]["unit"] == "deg"
     assert measured["MARGINS"]["valueCodeableConcept"]["text"] == "Found by the software"
     assert not any(code.startswith(("JSW", "JLCA", "MARGINS")) for code in components(None))
@@ -114,8 +116,10 @@ def test_a_joint_space_that_is_not_measured_says_why() -> None:
     assert "valueQuantity" not in absent
     assert absent["dataAbsentReason"]["text"] == f"Not measured: {NOT_TOLD}"
     assert "JSW-MIN-LATERAL-MM" not in components(record)
-    notes = [note["text"] for note in observation(
-        GradedRow.model_validate(ROW | {"joint_space": record}))["note"]]
+    notes = [
+        note["text"]
+        for note in observation(GradedRow.model_validate(ROW | {"joint_space": record}))["note"]
+    ]
     assert f"Joint space: {NONE_STATED}." in notes
 
 

@@ -8,20 +8,28 @@ import numpy as np
 
 from kellgren.arrays import Float32Array, Float64Array
 from kellgren.joint_space.derivatives import derivative, smoothed
-from kellgren.joint_space.margins import PLACES, Straightened
+from kellgren.joint_space.margins import EXACT, PLACES
 from kellgren.joint_space.paths import best_path
+from kellgren.knee import Plane
 
-CONDYLES = 256
-"""Condylar width in pixels, at which edges are placed: about that of the training crops."""
-EDGE_PLACES = np.arange(0.07, 0.36, 1 / CONDYLES)
+EDGE_PLACES = np.arange(0.08, 0.345, 1 / EXACT)
 """Where, in condylar widths from the outer edge of the condyle; the spines are left out."""
-_REACH = 5  # pixels to either side of the path
+_BAND = 64  # rows to either side of the joint line
+_REACH = 7  # pixels to either side of the path
+_PULL = 0.03  # lost by the square of the distance from the path in pixels: a usual edge gains 1
 _STEP = 0.5  # pixels between samples across it
 _DERIVATIVE = 1.0  # pixels
 _ALONG = 2.0  # pixels by which derivatives are averaged along the margin
+_LEAST_STEEP = 0.003  # grey values per pixel of a margin that is seen
+_FAINT = 0.25  # of the usual steepness: less is no edge
+_HIDDEN = 2.0  # of the blur: width from which the femur must have an edge of its own
+_BESIDE = 3.0  # pixels from an edge, from which another one is its rival
+_RIVAL = 0.9  # of its steepness: rims of the plateau that cannot be told apart
+_RUN = 7  # places to either side over which rivals are averaged
 _BLURS = (1.2, 2.4)  # pixels: standard deviations of an edge that are believed
 _NARROW_SLIT, _WIDE_SLIT = 1.15, 1.4
-"""Widths, as the steepest places show them, in twice the blur: up to and from which ..."""
+"""In twice the blur, how far apart the steepest places are where faintness alone tells the width,
+and from where on it tells nothing."""
 _NO_EDGE = 0.35  # of the usual steepness: what touching bones show of the femur
 _MOST_TOUCHING = 3.0  # of twice the blur: distance up to which such bones are believed to touch
 
@@ -32,36 +40,59 @@ class PlacedEdges:
 
     Attributes:
         below: in condylar widths below the joint line, at ``EDGE_PLACES``.
-        steepness: of the edges, in grey values per pixel.
+        told: whether the picture shows an edge there, and one alone.
+        rims: ``(2, K)``: where the tibia's edge has another beside it that is as steep.
     """
 
     below: Float64Array
-    steepness: Float64Array
+    told: np.ndarray
+    rims: np.ndarray
 
 
-def place_edges(joint: Straightened, margins: Float64Array) -> PlacedEdges:
+def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
     """Place both margins of both compartments exactly.
 
     Args:
-        joint: straightened, of a condylar width of ``CONDYLES`` pixels.
-        margins: as `find_margins` gives them.
+        joint: straightened, as `find_margins` takes it.
+        margins: as that gives them.
     """
-    side = joint.pixels.shape[0]
-    steep = derivative(joint.pixels, _DERIVATIVE, 0)
-    left = np.round((side - CONDYLES) / 2 + EDGE_PLACES * CONDYLES - 0.5).astype(int)
-    rows, steepness, blur = np.empty((3, 2, len(EDGE_PLACES), 2))
+    side = joint.shape[0]
+    top = side // 2 - _BAND
+    steep = derivative(joint[top : side // 2 + _BAND], _DERIVATIVE, 0)
+    left = np.round((side - EXACT) / 2 + EDGE_PLACES * EXACT - 0.5).astype(int)
+    rows, steepness, blur, rival = np.empty((4, 2, len(EDGE_PLACES), 2))
     for compartment, columns in enumerate((left, side - 1 - left)):
         for bone, sign in enumerate((-1, 1)):
             rough = np.interp(EDGE_PLACES, PLACES, _softened(margins[compartment, :, bone], 2))
-            at = rough * CONDYLES + side / 2 - 0.5
+            at = rough * EXACT + side / 2 - 0.5 - top
             found = _along(sign * steep, at, columns)
-            rows[compartment, :, bone], steepness[compartment, :, bone] = found[:2]
-            blur[compartment, :, bone] = found[2]
-    rows = _apart(rows, steepness, float(np.clip(np.nanmedian(blur), *_BLURS)))
+            for array, values in zip((rows, steepness, blur, rival), found, strict=True):
+                array[compartment, :, bone] = values
+    spread = float(np.clip(np.nanmedian(blur), *_BLURS))
+    apart = _apart(rows, steepness, spread)
+    told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0] < _HIDDEN * spread)
     for compartment in range(2):
         for bone in range(2):
-            rows[compartment, :, bone] = _softened(rows[compartment, :, bone], 3)
-    return PlacedEdges((rows + 0.5 - side / 2) / CONDYLES, steepness)
+            apart[compartment, :, bone] = _softened(apart[compartment, :, bone], 3)
+    return PlacedEdges((apart + (top + 0.5 - side / 2)) / EXACT, told, rims)
+
+
+def _told(
+    steepness: Float64Array, rival: Float64Array, touching: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where each margin is told: by an edge that is steep enough, and has no rival of the tibia's
+    beside it. Where bones touch, the femur has no edge of its own. And where there are rivals.
+    """
+    usual = np.percentile(steepness, 75, axis=(0, 1))
+    told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
+    told[..., 0] |= touching & (usual[0] > _LEAST_STEEP)
+    rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
+    told[..., 1] &= ~rims
+    return told, rims
+
+
+def _softened_rows(values: Float64Array) -> Float64Array:
+    return np.stack([_softened(row, _RUN) for row in values])
 
 
 def _softened(path: Float64Array, reach: int) -> Float64Array:
@@ -72,9 +103,9 @@ def _softened(path: Float64Array, reach: int) -> Float64Array:
 
 def _along(
     steep: Float32Array, rows: Float64Array, columns: np.ndarray
-) -> tuple[Float64Array, Float64Array, Float64Array]:
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Row of the steepest place near each of ``rows``, to a fraction of a pixel; how steep it is;
-    and the standard deviation in pixels of the edge there.
+    the standard deviation in pixels of the edge there; and how steep the steepest other edge is.
     """
     across = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
     at = np.clip(rows[:, None] + across, 0, steep.shape[0] - 1.001)
@@ -83,7 +114,8 @@ def _along(
     band = (1 - part) * steep[whole, columns[:, None]] + part * steep[whole + 1, columns[:, None]]
     band = smoothed(band.astype(np.float32), _ALONG, 0)
     usual = np.sqrt(np.mean(np.square(band.max(axis=1)))) + 1e-6
-    path = best_path(np.clip(band / usual, -0.5, 1.5), 1, 0.1)
+    gain = np.clip(band / usual, -0.5, 1) - (_PULL * across**2).astype(np.float32)
+    path = best_path(gain, 1, 0.1)
     places = np.arange(len(path))
     inner = np.clip(path, 1, len(across) - 2)
     before, middle, after = (band[places, inner + offset] for offset in (-1, 0, 1))
@@ -93,7 +125,10 @@ def _along(
     moved = np.where(is_peak, (before - after) / (2 * safe), 0.0)
     exact = rows + across[inner] + _STEP * np.clip(moved, -1, 1)
     blur = np.where(is_peak, _STEP * np.sqrt(np.maximum(middle, 0) / -safe), np.nan)
-    return exact, middle.astype(np.float64), blur
+    peak = (band[:, 1:-1] >= band[:, :-2]) & (band[:, 1:-1] >= band[:, 2:])
+    peak &= np.abs(across[1:-1] - across[inner, None]) >= _BESIDE
+    rival = np.where(peak, band[:, 1:-1], 0).max(axis=1)
+    return exact, middle.astype(np.float64), blur, rival.astype(np.float64)
 
 
 def _apart(rows: Float64Array, steepness: Float64Array, blur: float) -> Float64Array:

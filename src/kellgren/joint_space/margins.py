@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from kellgren.arrays import Float32Array, Float64Array
@@ -12,9 +10,11 @@ from kellgren.joint_space.paths import NEVER, best_pairs
 from kellgren.knee import Plane, Region
 from kellgren.localisation.crop import cut
 
-CONDYLES = 128
+EXACT = 256
+"""Condylar width in pixels of a straightened picture: about that of the training crops."""
+CONDYLES = EXACT // 2
 """Condylar width in pixels, at which the margins are looked for."""
-PLACES = np.arange(0.06, 0.39, 1 / CONDYLES)
+PLACES = np.arange(0.065, 0.365, 1 / CONDYLES)
 """Where, in condylar widths from the outer edge of the condyle: up to the notch and the spines."""
 FRAME = 1.25
 """Side of the square that is cut, in condylar widths."""
@@ -35,37 +35,26 @@ _DARKNESS = 0.6  # worth of a space darker than the bone on either side
 _BONE = 4  # rows of bone that it is compared with
 
 
-@dataclass(frozen=True, slots=True)
-class Straightened:
-    """A picture of the joint: its line level and half-way, the condyles centred.
-
-    Attributes:
-        pixels: square, ``FRAME`` condylar widths wide.
-        region: the square in the crop that it was cut from.
-    """
-
-    pixels: Plane
-    region: Region
-
-    @classmethod
-    def of(cls, crop: Plane, region: Region, condyles: int) -> Straightened:
-        """Cut with the given condylar width in pixels."""
-        return cls(cut(crop, region, round(FRAME * condyles)), region)
+def straightened(crop: Plane, square: Region) -> Plane:
+    """The joint cut level, of a condylar width of ``EXACT`` pixels; see `find_margins`."""
+    return cut(crop, square, round(FRAME * EXACT))
 
 
-def find_margins(joint: Straightened) -> Float64Array:
+def find_margins(joint: Plane) -> Float64Array:
     """Find both margins in both compartments.
 
     Args:
-        joint: straightened, of a condylar width of ``CONDYLES`` pixels.
+        joint: square, ``FRAME`` condylar widths of ``EXACT`` pixels wide; its line level and
+            half-way down, the condyles centred.
 
     Returns:
         ``(2, K, 2)``: of the left and the right compartment at ``PLACES``, counted from the outer
         edge of the condyle: femur and tibia, in condylar widths below the joint line.
     """
-    side = joint.pixels.shape[0]
+    side = joint.shape[0] // 2
     middle = side // 2
-    band = joint.pixels[middle + _TOP - _PAD : middle + _BOTTOM + _PAD]
+    top, bottom = middle + _TOP - _PAD, middle + _BOTTOM + _PAD
+    band = joint[2 * top : 2 * bottom].reshape(bottom - top, 2, side, 2).mean(axis=(1, 3))
     left = np.round((side - CONDYLES) / 2 + PLACES * CONDYLES - 0.5).astype(int)
     columns = np.stack((left, side - 1 - left), axis=1)  # (K, 2)
     edges = smoothed(derivative(band, 0.9, 0), 1.2, 1)

@@ -141,7 +141,8 @@ def _numbers(
         _fixed(compartment, across, place, mm, of_right=of_right) for place in FIXED_PLACES
     )
     if across.told_share < _LEAST_TOLD:
-        note = compartment.note or NOT_TOLD
+        notes = compartment.note.removesuffix(NOT_TOLD).removesuffix("; "), NOT_TOLD
+        note = "; ".join(filter(None, notes))
         return replace(compartment, minimum=None, mean=None, fixed=fixed, narrowest=None, note=note)
     minimum, ends = across.shortest()
     femur, tibia = frame.points(ends)
@@ -152,7 +153,7 @@ def _numbers(
         mean=_measure(across.mean(), mm, old.mean, old.corrected),
         fixed=fixed,
         narrowest=((float(femur[0]), float(femur[1])), (float(tibia[0]), float(tibia[1]))),
-        note="" if old.note == NOT_TOLD else old.note,
+        note="" if old.corrected else old.note,
     )
 
 
