@@ -14,7 +14,7 @@ from kellgren.joint_space.words import compartment_words
 FEMUR, TIBIA, NARROWEST = (94, 186, 255), (255, 176, 59), (255, 255, 255)
 """Colours of the margins and of the narrowest place."""
 _FINER = 3  # times as fine as the picture, so that slanted lines have no steps
-_LINE, _DOT = 2, 1  # widths and radius, pixels of the picture
+_LINE, _DOT = 2, 1.2  # widths and radius, pixels of the picture
 _PAPER = (16, 19, 24)
 
 
@@ -73,7 +73,7 @@ def _margin(
     for (x, y), is_told in told:
         if not is_told:
             radius = _DOT * _FINER
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(*colour, 200))
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(*colour, 255))
 
 
 def _line(pen: ImageDraw.ImageDraw, points: list[Point], colour: tuple[int, int, int]) -> None:
