@@ -24,7 +24,8 @@ _LEAST_STEEP = 0.003  # grey values per pixel of a margin that is seen
 _FAINT = 0.25  # of the usual steepness: less is no edge
 _HIDDEN = 2.0  # of the blur: width from which the femur must have an edge of its own
 _BESIDE = 3.0  # pixels from an edge, from which another one is its rival
-_RIVAL = 0.9  # of its steepness: rims of the plateau that cannot be told apart
+_RIVAL = 0.9  # of its steepness: the plateau's rims overlap, and its floor is the one in doubt
+_STEEPER = 1.25  # likewise: which one is the floor cannot be told
 _RUN = 7  # places to either side over which rivals are averaged
 _BLURS = (1.2, 2.4)  # pixels: standard deviations of an edge that are believed
 _NARROW_SLIT, _WIDE_SLIT = 1.15, 1.4
@@ -40,7 +41,7 @@ class PlacedEdges:
 
     Attributes:
         below: in condylar widths below the joint line, at ``EDGE_PLACES``.
-        told: whether the picture shows an edge there, and one alone.
+        told: whether the picture shows the edge there, and no steeper one beside it.
         rims: ``(2, K)``: where the tibia's edge has another beside it that is as steep.
     """
 
@@ -68,7 +69,8 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
             found = _along(sign * steep, at, columns)
             for array, values in zip((rows, steepness, blur, rival), found, strict=True):
                 array[compartment, :, bone] = values
-    spread = float(np.clip(np.nanmedian(blur), *_BLURS))
+    known = blur[np.isfinite(blur)]
+    spread = float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
     apart = _apart(rows, steepness, spread)
     told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0] < _HIDDEN * spread)
     for compartment in range(2):
@@ -80,15 +82,15 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
 def _told(
     steepness: Float64Array, rival: Float64Array, touching: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each margin is told: by an edge that is steep enough, and has no rival of the tibia's
-    beside it. Where bones touch, the femur has no edge of its own. And where there are rivals.
+    """Where each margin is told: by an edge that is steep enough, and no steeper one beside the
+    tibia's. Where bones touch, the femur has no edge of its own. And where rims overlap.
     """
     usual = np.percentile(steepness, 75, axis=(0, 1))
     told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
     told[..., 0] |= touching & (usual[0] > _LEAST_STEEP)
-    rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
-    told[..., 1] &= ~rims
-    return told, rims
+    against = _softened_rows(rival[..., 1]) / np.maximum(_softened_rows(steepness[..., 1]), 1e-9)
+    told[..., 1] &= against < _STEEPER
+    return told, against >= _RIVAL
 
 
 def _softened_rows(values: Float64Array) -> Float64Array:
