@@ -21,7 +21,7 @@ from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
 from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
-from kellgren.cli.manners.measured import elsewhere, meanings, promises
+from kellgren.cli.manners.measured import elsewhere, joint_spaces, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.data.audit import Audit
@@ -149,6 +149,8 @@ def _show_graded(graded: Sequence[GradedRow]) -> None:
             out.print(f"Calibrated to local readers: {calibrated}", style="dim", markup=False)
     for line in meanings(graded):
         out.print(line, style="dim")
+    for line in joint_spaces(graded):
+        out.print(Text(line, style="dim"), soft_wrap=True)
     for row in unnamed[:_NAMED]:
         words = f"{row.image}: {NOT_NAMED}: {'; '.join(row.doubts)}"
         err.print(Text(words, style="yellow"), soft_wrap=True)
