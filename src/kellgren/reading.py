@@ -134,7 +134,7 @@ class KneeReading:
 
     def _joint_space_record(self) -> JointSpaceRecord | None:
         space = self.joint_space
-        return None if space is None else JointSpaceRecord.of(space, corners_of(self.crop))
+        return None if space is None else JointSpaceRecord.of(space, self.crop)
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The reading as plain values for JSON, without pictures."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from kellgren.grades import Side
 from kellgren.joint_space.measurement import (
     Bone,
     Compartment,
@@ -13,8 +16,11 @@ from kellgren.joint_space.measurement import (
 )
 from kellgren.joint_space.spacing import NONE_STATED
 from kellgren.joint_space.widths import measured
+from kellgren.knee import KneeCrop
 
 GIVEN = "millimetres by the spacing that was given"
+WHOLE_CROP = KneeCrop(np.zeros((224, 224), np.float32), Side.RIGHT)
+"""A picture of 224 pixels that is one knee, whole."""
 WIDTHS = {"medial": 8.0, "lateral": 12.0, "left": 8.0, "right": 12.0}
 """Of the gap between the margins, in pixels of a picture of 224."""
 

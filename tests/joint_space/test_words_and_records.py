@@ -18,14 +18,13 @@ from kellgren.joint_space.record import JointSpaceRecord
 from kellgren.joint_space.spacing import NONE_STATED
 from kellgren.joint_space.words import COLUMNS, space_words, table_cells
 from kellgren.knee import KneeCrop, Region
-from made_joint_space import GIVEN, made_joint_space, margin_of, raised
+from made_joint_space import GIVEN, WHOLE_CROP, made_joint_space, margin_of, raised
 
-FRAME = ((0.0, 0.0), (224.0, 0.0), (224.0, 224.0), (0.0, 224.0))
 SPACE = made_joint_space()
 
 
 def record_of(space: JointSpace = SPACE) -> JointSpaceRecord:
-    return JointSpaceRecord.of(space, FRAME)
+    return JointSpaceRecord.of(space, WHOLE_CROP)
 
 
 def moved(points: list[Point], **changes: object) -> Correction:
@@ -76,8 +75,7 @@ def test_the_cells_are_the_numbers() -> None:
 def test_a_record_gives_back_what_was_measured() -> None:
     record = record_of()
     assert JointSpaceRecord.model_validate_json(record.model_dump_json()) == record
-    again = JointSpaceRecord.of(record.space, record.frame)
-    assert again == record
+    assert record.remade(record.space) == record
     assert record.space.compartments[0].femur == SPACE.compartments[0].femur
 
 

@@ -22,7 +22,7 @@ from kellgren.output.dicom.vocabulary import SCHEME_UID
 from kellgren.output.fhir import observation, write_observations
 from kellgren.output.fhir_elements import SYSTEM
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
-from made_joint_space import made_joint_space
+from made_joint_space import WHOLE_CROP, made_joint_space
 
 KEY = "a key of more than sixteen characters"
 ROW: dict[str, Any] = {
@@ -49,8 +49,7 @@ ROW: dict[str, Any] = {
     "note": "",
     "patient": "0123456789abcdef0123456789abcdef",
 }
-FRAME = ((0.0, 0.0), (224.0, 0.0), (224.0, 224.0), (0.0, 224.0))
-MEASURED = JointSpaceRecord.of(made_joint_space(), FRAME)
+MEASURED = JointSpaceRecord.of(made_joint_space(), WHOLE_CROP)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,7 @@ def test_a_measured_joint_space_has_components_with_units() -> None:
 
 def test_a_joint_space_that_is_not_measured_says_why() -> None:
     space = made_joint_space(mm_per_pixel=None, untold="medial")
-    record = JointSpaceRecord.of(space, FRAME)
+    record = JointSpaceRecord.of(space, WHOLE_CROP)
     absent = components(record)["JSW-MIN-MEDIAL"]
     assert "valueQuantity" not in absent
     assert absent["dataAbsentReason"]["text"] == f"Not measured: {NOT_TOLD}"
@@ -132,7 +131,7 @@ def test_fhir_and_dicom_speak_of_the_same_scheme() -> None:
     [
         *({}, {"side": "L"}, {"side": ""}, {"patient": ""}, {"warnings": []}, {"grade": 0}),
         {"joint_space": MEASURED},
-        {"joint_space": JointSpaceRecord.of(made_joint_space(untold="medial"), FRAME)},
+        {"joint_space": JointSpaceRecord.of(made_joint_space(untold="medial"), WHOLE_CROP)},
     ],
     ids=lambda change: ", ".join(change),
 )

@@ -79,7 +79,7 @@ def corrected(record: JointSpaceRecord, correction: Correction) -> JointSpaceRec
             )
     left, right = (_with(compartment, correction) for compartment in space.compartments)
     made: JointSpace = measured(replace(space, compartments=(left, right)))
-    return JointSpaceRecord.of(made, record.frame)
+    return record.remade(made)
 
 
 def _with(compartment: Compartment, correction: Correction) -> Compartment:

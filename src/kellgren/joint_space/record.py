@@ -15,7 +15,8 @@ from kellgren.joint_space.measurement import (
     Margin,
     Measure,
 )
-from kellgren.joint_space.placing import Corners
+from kellgren.joint_space.placing import corners_of
+from kellgren.knee import KneeCrop
 
 MOST_POINTS = 400
 """Of one margin in a record; the method itself gives far fewer."""
@@ -136,17 +137,28 @@ class JointSpaceRecord(Record):
     frame: tuple[PointRecord, PointRecord, PointRecord, PointRecord]
     """Corners of the knee's picture: top left, top right, bottom right, bottom left; two decimal
     places."""
+    stretch: tuple[PositiveFloat, PositiveFloat]
+    """How many pixels of the radiograph stand for one of its file, along x and y: 1 and 1, unless
+    the file's pixels are not square."""
 
     @classmethod
-    def of(cls, space: JointSpace, frame: Corners) -> Self:
+    def of(cls, space: JointSpace, crop: KneeCrop) -> Self:
         """The record of a measurement.
 
         Args:
             space: what was measured.
-            frame: corners of the knee's picture, see `corners_of`.
+            crop: of the knee on which it was measured.
         """
-        corners = [(round(x, 2), round(y, 2)) for x, y in frame]
-        return cls.model_validate({**space.to_dict(), "frame": corners})
+        corners = [(round(x, 2), round(y, 2)) for x, y in corners_of(crop)]
+        return cls.model_validate(
+            {**space.to_dict(), "frame": corners, "stretch": tuple(crop.stretch)}
+        )
+
+    def remade(self, space: JointSpace) -> Self:
+        """The record of another measurement on the same picture."""
+        return self.model_validate(
+            {**space.to_dict(), "frame": self.frame, "stretch": self.stretch}
+        )
 
     @property
     def space(self) -> JointSpace:

@@ -7,10 +7,12 @@ their own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from highdicom import sr
+from highdicom import UID, sr
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -32,11 +34,37 @@ _PLACES = {
 _DIGITS = {"mm": 3, "{ratio}": 5, "deg": 2}
 
 
-def joint_space_group(
+@dataclass(frozen=True, slots=True)
+class MeasuredKnee:
+    """What the group of one knee is made of.
+
+    Attributes:
+        space: that was measured.
+        side: of the knee.
+        stretch: of the pixels that the points count in, against the file's.
+        software: that measured: its name and version.
+        uid: of the group, for tracking.
+        number: of the knee in the report, from 1.
+        picture: that the points lie in.
+        least: column and row of the upper left corner of what the points may lie in.
+        most: likewise, of the lower right one.
+    """
+
+    space: JointSpace
+    side: Side
+    stretch: Stretch
+    software: str
+    uid: UID
+    number: int
+    picture: sr.SourceImageForRegion
+    least: Point
+    most: Point
+
+
+def measured_knee(
     reading: KneeReading, source: Source, scope: UidScope, number: int
-) -> sr.MeasurementsAndQualitativeEvaluations | None:
-    """TID 1501: widths with their uncertainty, margins and the narrowest place; ``None``: nothing
-    was measured.
+) -> MeasuredKnee | None:
+    """What the group of a reading is made of; ``None``: its joint space was not measured.
 
     Args:
         reading: of the knee.
@@ -46,27 +74,44 @@ def joint_space_group(
     """
     if reading.joint_space is None:
         return None
-    site = sr.FindingSite(codes.SCT.KneeJoint, laterality=LATERALITY[reading.side])
-    name, _, version = reading.model["software"].partition(" ")
+    picture = sr.SourceImageForRegion(
+        referenced_sop_class_uid=source.reference.SOPClassUID,
+        referenced_sop_instance_uid=source.reference.SOPInstanceUID,
+        referenced_frame_numbers=None if source.frame is None else [source.frame],
+    )
+    return MeasuredKnee(
+        *(reading.joint_space, reading.side, reading.crop.stretch, reading.model["software"]),
+        *(scope.uid("joint space", number), number, picture),
+        *((0.0, 0.0), (float(source.columns), float(source.rows))),
+    )
+
+
+def group_name(number: int) -> str:
+    """The tracking identifier of a knee's group."""
+    return f"Knee {number} joint space"
+
+
+def joint_space_group(knee: MeasuredKnee) -> sr.MeasurementsAndQualitativeEvaluations:
+    """TID 1501: widths with their uncertainty, margins and the narrowest place."""
+    site = sr.FindingSite(codes.SCT.KneeJoint, laterality=LATERALITY[knee.side])
+    name, _, version = knee.software.partition(" ")
     group = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(
-            uid=scope.uid("joint space", number), identifier=f"Knee {number} joint space"
-        ),
+        tracking_identifier=sr.TrackingIdentifier(uid=knee.uid, identifier=group_name(knee.number)),
         finding_type=codes.SCT.KneeJoint,
         finding_sites=[site],
         algorithm_id=sr.AlgorithmIdentification(
             name=f"{name} joint space", version=version, family=codes.DCM.EdgeDetection
         ),
-        measurements=list(_measurements(reading, reading.joint_space, source)),
+        measurements=list(_measurements(knee)),
         qualitative_evaluations=[
             sr.QualitativeEvaluation(vocabulary.STATUS, vocabulary.RESEARCH),
             sr.QualitativeEvaluation(
                 vocabulary.MARGINS,
-                vocabulary.CORRECTED if reading.joint_space.corrected else vocabulary.FOUND,
+                vocabulary.CORRECTED if knee.space.corrected else vocabulary.FOUND,
             ),
         ],
     )
-    for words in _remarks(reading.joint_space):
+    for words in _remarks(knee.space):
         remark = sr.TextContentItem(codes.DCM.Comment, words, sr.RelationshipTypeValues.CONTAINS)
         group[0].ContentSequence.append(remark)
     return group
@@ -80,11 +125,10 @@ def _remarks(space: JointSpace) -> Iterator[str]:
     yield space.spacing
 
 
-def _measurements(
-    reading: KneeReading, space: JointSpace, source: Source
-) -> Iterator[sr.Measurement]:
+def _measurements(knee: MeasuredKnee) -> Iterator[sr.Measurement]:
+    space = knee.space
     for compartment in space.compartments:
-        yield from _widths(reading, compartment, source)
+        yield from _widths(knee, compartment)
     if space.difference is not None:
         is_sided = space.medial is not None
         name = vocabulary.LATERAL_LESS_MEDIAL if is_sided else vocabulary.RIGHT_LESS_LEFT
@@ -101,22 +145,20 @@ def _measurements(
         yield _measurement(vocabulary.CONDYLAR_WIDTH, width, spread, codes.UCUM.Millimeter)
 
 
-def _widths(
-    reading: KneeReading, compartment: Compartment, source: Source
-) -> Iterator[sr.Measurement]:
+def _widths(knee: MeasuredKnee, compartment: Compartment) -> Iterator[sr.Measurement]:
     """Minimum and mean of a compartment: the one with its ends, the other with the margins."""
     site = sr.FindingSite(
         codes.SCT.KneeJoint,
-        laterality=LATERALITY[reading.side],
+        laterality=LATERALITY[knee.side],
         topographical_modifier=_PLACES[compartment.name],
     )
     margins = (
         (vocabulary.FEMUR_MARGIN, compartment.femur),
         (vocabulary.TIBIA_MARGIN, compartment.tibia),
     )
-    stretch, ends = reading.crop.stretch, compartment.narrowest
-    drawn = [_line(n, part, stretch, source) for n, it in margins for part in _shown(it)]
-    shortest = [] if ends is None else [_line(vocabulary.NARROWEST, ends, stretch, source)]
+    ends = compartment.narrowest
+    drawn = [_line(name, part, knee) for name, margin in margins for part in _shown(margin)]
+    shortest = [] if ends is None else [_line(vocabulary.NARROWEST, ends, knee)]
     for measure, derivation, places in (
         (compartment.minimum, codes.SCT.Minimum, shortest),
         (compartment.mean, codes.SCT.Mean, drawn),
@@ -184,14 +226,9 @@ def _shown(margin: Margin) -> Iterator[Sequence[Point]]:
 
 
 def _line(
-    purpose: sr.CodedConcept, points: Sequence[Point], stretch: Stretch, source: Source
+    purpose: sr.CodedConcept, points: Sequence[Point], knee: MeasuredKnee
 ) -> sr.CoordinatesForMeasurement:
     """A polyline in columns and rows of the file's picture, kept within its borders."""
-    picture = sr.SourceImageForRegion(
-        referenced_sop_class_uid=source.reference.SOPClassUID,
-        referenced_sop_instance_uid=source.reference.SOPInstanceUID,
-        referenced_frame_numbers=None if source.frame is None else [source.frame],
-    )
-    placed = np.asarray(points, dtype=np.float64) / (stretch.x, stretch.y)
-    within: Polygon = placed.clip(0, (source.columns, source.rows)).astype(np.float32)
-    return sr.CoordinatesForMeasurement("POLYLINE", within, picture, purpose)
+    placed = np.asarray(points, dtype=np.float64) / (knee.stretch.x, knee.stretch.y)
+    within: Polygon = placed.clip(knee.least, knee.most).astype(np.float32)
+    return sr.CoordinatesForMeasurement("POLYLINE", within, deepcopy(knee.picture), purpose)

@@ -23,7 +23,7 @@ from kellgren.output.dicom.common import (
     with_patient,
     without_patient,
 )
-from kellgren.output.dicom.joint_space_group import LATERALITY, joint_space_group
+from kellgren.output.dicom.joint_space_group import LATERALITY, joint_space_group, measured_knee
 from kellgren.output.dicom.source import Source
 from kellgren.reading import KneeReading
 
@@ -127,9 +127,9 @@ def _groups(
 ]:
     """The groups of one knee: its reading, and its joint space where that was measured."""
     yield _measurement_group(reading, source, scope, number)
-    measured = joint_space_group(reading, source, scope, number)
+    measured = measured_knee(reading, source, scope, number)
     if measured is not None:
-        yield measured
+        yield joint_space_group(measured)
 
 
 def _measurement_group(
