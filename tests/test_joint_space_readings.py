@@ -20,7 +20,7 @@ from kellgren.batch.batch import grade_batch
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
 from kellgren.explanation.overlay import KNEE
-from kellgren.joint_space.words import COLUMNS
+from kellgren.joint_space.telling.space_words import COLUMNS
 from kellgren.reading import KneeReading
 from kellgren.reading_schema import GradedRow, ModelRecord
 

@@ -21,9 +21,9 @@ from kellgren.grades import NOT_NAMED, NOTICE, Grade, Side
 from kellgren.grading.judgement import GradeSet, right_in, set_name
 from kellgren.imaging.evidence import SideStatement
 from kellgren.joint_space.measurement import JointSpace
-from kellgren.joint_space.placing import corners_of
-from kellgren.joint_space.record import JointSpaceRecord
-from kellgren.joint_space.words import space_words
+from kellgren.joint_space.telling.placing import corners_of
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
+from kellgren.joint_space.telling.space_words import space_words
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import refused_film

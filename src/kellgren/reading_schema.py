@@ -23,7 +23,7 @@ from pydantic.json_schema import SkipJsonSchema
 from kellgren.exchange.record import Record
 from kellgren.file_names import shown_name
 from kellgren.grades import NOTICE, Notice
-from kellgren.joint_space.record import JointSpaceRecord
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.localisation.check import CheckName, Verdict
 
 SideLetter = Literal["L", "R", ""]

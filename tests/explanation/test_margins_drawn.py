@@ -8,9 +8,9 @@ from PIL import Image
 
 from kellgren.explanation.margins_drawn import FEMUR, NARROWEST, TIBIA, with_margins
 from kellgren.joint_space.measurement import JointSpace
-from kellgren.joint_space.placing import Corners
+from kellgren.joint_space.telling.placing import Corners
 from kellgren.knee import Region
-from made_joint_space import made_joint_space
+from made.joint_space import made_joint_space
 
 SIDE = 448
 WHOLE: Corners = ((0.0, 0.0), (224.0, 0.0), (224.0, 224.0), (0.0, 224.0))

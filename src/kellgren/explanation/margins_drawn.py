@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.joint_space.measurement import JointSpace, Margin, Point
-from kellgren.joint_space.placing import Corners, shares
-from kellgren.joint_space.words import compartment_words
+from kellgren.joint_space.telling.placing import Corners, shares
+from kellgren.joint_space.telling.space_words import compartment_words
 
 FEMUR, TIBIA, NARROWEST = (94, 186, 255), (255, 176, 59), (255, 255, 255)
 """Colours of the margins and of the narrowest place."""

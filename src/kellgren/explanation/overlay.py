@@ -15,7 +15,7 @@ from kellgren.explanation.margins_drawn import with_margins
 from kellgren.grades import NOT_NAMED, NOTICE, Grade, Side
 from kellgren.grading.judgement import GradeSet, right_in, set_name
 from kellgren.joint_space.measurement import JointSpace
-from kellgren.joint_space.placing import Corners
+from kellgren.joint_space.telling.placing import Corners
 from kellgren.knee import Plane
 
 Colour = tuple[int, int, int]

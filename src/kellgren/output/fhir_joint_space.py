@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kellgren.joint_space.record import CompartmentRecord, JointSpaceRecord, MeasureRecord
-from kellgren.joint_space.words import PLACES
+from kellgren.joint_space.telling.space_record import CompartmentRecord, JointSpaceRecord, MeasureRecord
+from kellgren.joint_space.telling.space_words import PLACES
 from kellgren.output.fhir_elements import SYSTEM, CodeableConcept, Component, concept, quantity
 
 _ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"

@@ -30,7 +30,7 @@ from kellgren.output.dicom.answer import write_object
 from kellgren.output.dicom.source import Source, read_source
 from kellgren.output.dicom.structured_report import structured_report
 from kellgren.reading import KneeReading
-from made_joint_space import made_joint_space, margin_of, raised
+from made.joint_space import made_joint_space, margin_of, raised
 
 ALLOWED = "Warning - Unrecognized defined term <99KELLGREN>"
 Asked = tuple[KneeReading, Source]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kellgren.grading.bundle import Card
 from kellgren.grading.judgement import set_name
-from kellgren.joint_space.words import space_words
+from kellgren.joint_space.telling.space_words import space_words
 from kellgren.reading_schema import GradedRow
 
 _KNEES_OF_A_FILM = 2

@@ -15,7 +15,7 @@ from highdicom import UID, sr
 from pydicom import Dataset, dcmread
 
 from kellgren.grades import Side
-from kellgren.joint_space.record import JointSpaceRecord
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.knee import Stretch
 from kellgren.output.dicom.joint_space_group import MeasuredKnee, group_name, joint_space_group
 from kellgren.output.dicom.vocabulary import unique_id

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request
 
 from kellgren.errors import InvalidOption
-from kellgren.joint_space.correcting import Correction
-from kellgren.joint_space.record import JointSpaceRecord
+from kellgren.joint_space.telling.correcting import Correction
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.web.api.cases import PROBLEMS, Identifier
 from kellgren.web.api.schemas import Problem
 from kellgren.web.guard import who_asks

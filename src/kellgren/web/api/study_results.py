@@ -8,7 +8,7 @@ import itertools
 from statistics import median
 
 from kellgren.evaluation import score
-from kellgren.joint_space import words
+from kellgren.joint_space.telling import space_words
 from kellgren.web.api.study_records import (
     Disagreement,
     Interval,
@@ -125,7 +125,7 @@ def study_csv(items: list[StudyItem], readers: list[StudyReader], reads: Reads, 
     writer = csv.writer(stream, lineterminator="\n")
     columns = ("first", "final", "seconds", "comment")
     names = [f"{reader.name} {column}" for reader in readers for column in columns]
-    writer.writerow([*_MANIFEST, MODEL, *map(_escaped, names), *words.COLUMNS])
+    writer.writerow([*_MANIFEST, MODEL, *map(_escaped, names), *space_words.COLUMNS])
     for item in items:
         grade = consensus_grade(item, list(_finals(item, readers, reads).values()))
         cells: list[_Cell] = []
@@ -136,8 +136,8 @@ def study_csv(items: list[StudyItem], readers: list[StudyReader], reads: Reads, 
         shown = "" if grade is None or grade == UNGRADABLE else grade
         row: list[_Cell] = [image, item.patient, item.reading.side, shown, "", source]
         space = item.reading.joint_space
-        widths = {} if space is None else words.table_cells(space.space)
-        measured = [widths.get(column, "") for column in words.COLUMNS]
+        widths = {} if space is None else space_words.table_cells(space.space)
+        measured = [widths.get(column, "") for column in space_words.COLUMNS]
         writer.writerow([*map(_escaped, row), item.reading.grade, *cells, *measured])
     return stream.getvalue()
 

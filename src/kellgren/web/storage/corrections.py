@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from kellgren.joint_space.correcting import Correction, corrected
-from kellgren.joint_space.record import JointSpaceRecord
+from kellgren.joint_space.telling.correcting import Correction, corrected
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.reading_schema import ROW_LIST, GradedRow, ReadingRow
 from kellgren.web.storage.case_rows import NEXT_REVISION
 from kellgren.web.storage.cases import CaseStore

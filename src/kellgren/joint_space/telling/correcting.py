@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from kellgren.errors import InvalidOption
 from kellgren.exchange.record import Record
 from kellgren.joint_space.measurement import Bone, Compartment, CompartmentName, JointSpace, Margin
-from kellgren.joint_space.placing import shares
-from kellgren.joint_space.record import MOST_POINTS, JointSpaceRecord, PointRecord
+from kellgren.joint_space.telling.placing import shares
+from kellgren.joint_space.telling.space_record import MOST_POINTS, JointSpaceRecord, PointRecord
 from kellgren.joint_space.widths import measured
 
 _OUTSIDE = 0.02  # of the knee's picture, how far beyond its border a margin may end

@@ -15,7 +15,7 @@ from kellgren.joint_space.measurement import (
     Margin,
     Measure,
 )
-from kellgren.joint_space.placing import corners_of
+from kellgren.joint_space.telling.placing import corners_of
 from kellgren.knee import KneeCrop
 
 MOST_POINTS = 400
