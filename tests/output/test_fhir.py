@@ -15,8 +15,8 @@ from command_line import EXAMPLES, kellgren
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
 from kellgren.grading.bundle import Bundle
-from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.joint_space.spacing import NONE_STATED
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.joint_space.widths import NOT_TOLD
 from kellgren.output.dicom.vocabulary import SCHEME_UID
 from kellgren.output.fhir import observation, write_observations

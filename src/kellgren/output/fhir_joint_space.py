@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kellgren.joint_space.telling.space_record import CompartmentRecord, JointSpaceRecord, MeasureRecord
+from kellgren.joint_space.telling.space_record import (
+    CompartmentRecord,
+    JointSpaceRecord,
+    MeasureRecord,
+)
 from kellgren.joint_space.telling.space_words import PLACES
 from kellgren.output.fhir_elements import SYSTEM, CodeableConcept, Component, concept, quantity
 

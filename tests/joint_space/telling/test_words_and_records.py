@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from kellgren.errors import InvalidOption
 from kellgren.grades import Side
-from kellgren.joint_space.telling.correcting import Correction, corrected
 from kellgren.joint_space.measurement import JointSpace, Point
+from kellgren.joint_space.spacing import NONE_STATED
+from kellgren.joint_space.telling.correcting import Correction, corrected
 from kellgren.joint_space.telling.placing import corners_of, shares
 from kellgren.joint_space.telling.space_record import JointSpaceRecord
-from kellgren.joint_space.spacing import NONE_STATED
 from kellgren.joint_space.telling.space_words import COLUMNS, space_words, table_cells
 from kellgren.knee import KneeCrop, Region
 from made.joint_space import GIVEN, WHOLE_CROP, made_joint_space, margin_of, raised
