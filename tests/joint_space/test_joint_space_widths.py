@@ -100,7 +100,7 @@ def test_the_angle_is_positive_where_the_medial_side_is_narrow():
     assert unknown.medial is None
     assert unknown.difference is not None
     assert unknown.difference.ratio == pytest.approx(0.04)
-    assert [place.x for place in unknown.compartments[1].fixed][0] == 0.85
+    assert unknown.compartments[1].fixed[0].x == 0.85
 
 
 def test_what_cannot_be_told_is_not_measured():

@@ -24,7 +24,7 @@ _LEAST_STEEP = 0.003  # grey values per pixel of a margin that is seen
 _FAINT = 0.1  # of the usual steepness: less is no edge
 _HIDDEN = 2.0  # of the blur: width from which the femur must have an edge of its own
 _BESIDE = 3.0  # pixels from an edge, from which another one is its rival
-_RIVAL = 0.9  # of its steepness: rims of the plateau that cannot be told apart
+_RIVAL = 0.9  # of its steepness: rims of the plateau that are hard to tell apart
 _RIMS_FROM = 5.0  # pixels: widths below it are narrow whichever rim is taken
 _RUN = 7  # places to either side over which rivals are averaged
 _BLURS = (1.2, 2.4)  # pixels: standard deviations of an edge that are believed
@@ -41,7 +41,7 @@ class PlacedEdges:
 
     Attributes:
         below: in condylar widths below the joint line, at ``EDGE_PLACES``.
-        told: whether the picture shows an edge there, and one alone.
+        told: whether the picture shows an edge there.
         rims: ``(2, K)``: where the tibia's edge has another beside it that is as steep.
     """
 
@@ -85,16 +85,14 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
 def _told(
     steepness: Float64Array, rival: Float64Array, width: Float64Array, spread: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each margin is told: by an edge that is steep enough, the tibia's without another as
-    steep beside it. Where bones touch, the femur has no edge of its own. And where rims overlap.
+    """Where each margin is told: by an edge that is steep enough. Where bones touch, the femur has
+    none of its own. And where the tibia's has another beside it: rims of the plateau that overlap.
     """
     usual = np.percentile(steepness, 75, axis=(0, 1))
     told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
     told[..., 0] |= (width < _HIDDEN * spread) & (usual[0] > _LEAST_STEEP)
     rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
-    rims &= width > _RIMS_FROM
-    told[..., 1] &= ~rims
-    return told, rims
+    return told, rims & (width > _RIMS_FROM)
 
 
 def _softened_rows(values: Float64Array) -> Float64Array:
