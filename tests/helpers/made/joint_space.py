@@ -41,7 +41,8 @@ def made_joint_space(
         untold: the compartment whose tibia cannot be told anywhere.
     """
     scale = size / 224
-    spread = Measure(0.0, 0.002)
+    in_mm = None if mm_per_pixel is None else 0.002 * 184 * scale * mm_per_pixel
+    spread = Measure(0.0, 0.002, mm_uncertainty=in_mm)
     left, right = (
         Compartment(
             name=name,
