@@ -88,7 +88,9 @@ def test_the_films_orientation_tells_the_medial_side(
         assert one.joint_space.mm_per_pixel is not None
 
 
-def test_tables_and_documents_have_it_or_leave_it_out(tmp_path: Path, ensemble: Ensemble) -> None:
+def test_tables_and_documents_have_it_or_leave_it_out(
+    tmp_path: Path, ensemble: Ensemble, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = ["grade", KNEE_FILE, "--model", ensemble.bundle.folder]
     for options, is_measured in (([], True), (["--no-joint-space"], False)):
         table, document = tmp_path / f"{is_measured}.csv", tmp_path / f"{is_measured}.json"
@@ -98,6 +100,7 @@ def test_tables_and_documents_have_it_or_leave_it_out(tmp_path: Path, ensemble: 
         assert ("joint_space" in entry) == is_measured
         assert bool(row["jsw_lateral"] or row["jsw_note"]) == is_measured
         assert set(COLUMNS) <= set(row)
+        assert ("joint-space width, medial: " in capsys.readouterr().out) == is_measured
 
 
 def test_a_resumed_batch_measures_what_it_lacks(ensemble: Ensemble, tmp_path: Path) -> None:
