@@ -21,7 +21,6 @@ from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
-from kellgren.joint_space.measurement import JointSpace
 from kellgren.joint_space.measuring import measure
 from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
@@ -125,13 +124,7 @@ class Ensemble:
         always_grade: bool = False,
         joint_space: bool = True,
     ) -> Self:
-        """Open the bundle that comes with the package; arguments as of `Ensemble`.
-
-        Raises:
-            BundleError: it is damaged or missing.
-            InvalidOption: an engine, precision, device, number or level that there is not here.
-            MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
-        """
+        """Open the bundle that comes with the package; arguments and errors as of `open`."""
         return cls.open(
             default_bundle(),
             engine=engine,
@@ -266,8 +259,7 @@ class Ensemble:
             if joint.refusal and not force:
                 refused.append(RefusedJoint(name, joint.refusal, joint.crop, joint.checks))
                 continue
-            examined = self.panel.examine(joint.crop)
-            readings.append(self._reading(joint, examined, radiograph))
+            readings.append(self._reading(joint, radiograph))
         both = self.together(*readings) if len(readings) == 2 else readings
         return FilmReadings(both, refused)
 
@@ -292,9 +284,8 @@ class Ensemble:
         judged = self._judge.of(combined, own.disagreement, refused=own.forced, paired=True)
         return replace(own, read_with=other.image, **_fields(judged))
 
-    def _reading(
-        self, knee: DetectedKnee, panel: PanelOutput, radiograph: Radiograph
-    ) -> KneeReading:
+    def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
+        panel = self.panel.examine(knee.crop)
         refused = any(check.verdict == "refused" for check in knee.checks)
         judged = self._judge.of(panel.probabilities, panel.disagreement, refused=refused)
         return KneeReading(
@@ -312,16 +303,10 @@ class Ensemble:
             mapping=str(self._map_style),
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
-            joint_space=self._joint_space(knee, radiograph),
+            joint_space=measure(knee.crop, radiograph.spacing, mirrored=knee.mirrored)
+            if self.measures_joint_space
+            else None,
         )
-
-    def _joint_space(self, knee: DetectedKnee, radiograph: Radiograph) -> JointSpace | None:
-        """``None``: not asked for. Where the film may be mirrored, no side of it is the medial."""
-        if not self.measures_joint_space:
-            return None
-        is_told = knee.mirrored is not None
-        crop = knee.crop if is_told else replace(knee.crop, side=Side.UNKNOWN)
-        return measure(crop, radiograph.spacing, mirrored=bool(knee.mirrored))
 
     def _maps(self, crop: KneeCrop, panel: PanelOutput) -> Float32Array:
         """``(5, h, w)`` the maps of the grades, in the style that was asked for."""

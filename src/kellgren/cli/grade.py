@@ -178,8 +178,7 @@ def grade(
         always_grade=always_grade,
         joint_space=joint_space is not False,
     )
-    drawn = mapped, joint_space is True
-    folders = _folders(collected.places, overlay, dicom_out, drawn, frame)
+    folders = _folders(collected.places, overlay, dicom_out, (mapped, joint_space), frame)
     images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
     with batch_into(csv, json):
         rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose)
@@ -212,7 +211,7 @@ def _folders(
     places: dict[str, str],
     overlay: Path | None,
     dicom_out: Path | None,
-    drawn: tuple[int | None, bool],
+    drawn: tuple[int | None, bool | None],
     frame: int | None,
 ) -> list[ReadingFolder]:
     """Where pictures and DICOM objects go; drawn are a grade's map and the joint space or not."""
@@ -222,7 +221,7 @@ def _folders(
     folders: list[ReadingFolder] = []
     if overlay is not None:
         grade = None if drawn[0] is None else Grade(drawn[0])
-        folders.append(OverlayFolder(overlay, places, grade, joint_space=drawn[1]))
+        folders.append(OverlayFolder(overlay, places, grade, joint_space=drawn[1] is True))
     if dicom_out is not None:
         from kellgren.output.dicom.answer import AnswerFolder
 
