@@ -47,6 +47,7 @@ CHANGES = {  # width and turn of the square, whether it is mirrored, exponent of
     "darker": (1.0, 0.0, False, 1.25),
 }
 OTHER = {Side.LEFT: Side.RIGHT, Side.RIGHT: Side.LEFT}
+SURE = 0.01  # of the condylar width
 BANDS = ((0, 2), (2, 4), (4, 8), (8, 12), (12, 18))  # pixels
 NUMBERS = (
     *("medial_minimum", "medial_mean", "medial_uncertainty", "medial_told"),
@@ -122,28 +123,45 @@ def drawn_at_random(chance: np.random.Generator) -> Phantom:
 
 
 def repeat(knees: Sequence[Knee]) -> None:
-    """Coefficient of variation of the minimum over the changes, by compartment."""
+    """Coefficient of variation over the changes: of the minima, and of the condylar width."""
     localiser = Localiser()
-    found: dict[str, list[list[float]]] = {"medial": [], "lateral": [], "condyles": []}
-    for knee in knees:
-        spaces = list(changed(upright(knee, localiser), knee.side))
-        for name in ("medial", "lateral"):
-            minima = [space.compartment(name).minimum for space in spaces]  # type: ignore[union-attr,arg-type]
-            found[name].append([math.nan if one is None else one.ratio for one in minima])
-        sizes = [size for size, *_ in CHANGES.values()]
-        widths = [s.condylar_width * z for s, z in zip(spaces, sizes, strict=True)]
-        found["condyles"].append(widths)
-    for name, rows in found.items():
-        values = np.array(rows)
-        each = np.nanstd(values, axis=1, ddof=1) / np.nanmean(values, axis=1)
+    taken = [list(changed(upright(knee, localiser), knee.side)) for knee in knees]
+    for name in ("medial", "lateral"):
+        minima = [[minimum_of(space, name) for space in spaces] for spaces in taken]
+        values, doubts = np.array(minima).transpose(2, 0, 1)
+        varied(name, values)
+        sure = doubts[:, 0] < SURE
+        each = np.nanstd(values[sure], axis=1, ddof=1) / np.nanmean(values[sure], axis=1)
         print(
-            f"{name}: coefficient of variation {math.sqrt(np.nanmean(each**2)):.4f} (root mean"
-            f" square), {np.nanmedian(each):.4f} (median) over {len(values)} knees;"
-            f" not measured {np.isnan(values).mean():.4f}"
+            f"  of the {sure.sum()} with an uncertainty below {SURE}: {_root_mean_square(each):.4f}"
         )
-        for at, change in enumerate(CHANGES):
-            off = values[:, at] / values[:, 0] - 1
-            print(f"  {change:<22}{math.sqrt(np.nanmean(off**2)):.4f}")
+        off = np.abs(values - values[:, :1]) / np.hypot(doubts, doubts[:, :1])
+        within = (off[:, 1:] < 2).sum() / np.isfinite(off[:, 1:]).sum()
+        print(f"  two measurements differ by less than two standard deviations: {within:.3f}")
+    sizes = np.array([size for size, *_ in CHANGES.values()])
+    widths = np.array([[space.condylar_width for space in spaces] for spaces in taken])
+    varied("condyles", widths * sizes)
+
+
+def minimum_of(space: JointSpace, name: str) -> tuple[float, float]:
+    """Ratio of a compartment's minimum, and its uncertainty; nan: not measured."""
+    found = next(one.minimum for one in space.compartments if one.name == name)
+    if found is None:
+        return math.nan, math.nan
+    return found.ratio, math.nan if found.ratio_uncertainty is None else found.ratio_uncertainty
+
+
+def varied(name: str, values: np.ndarray) -> None:
+    each = np.nanstd(values, axis=1, ddof=1) / np.nanmean(values, axis=1)
+    print(
+        f"{name}: coefficient of variation {_root_mean_square(each):.4f} (root mean square),"
+        f" {np.nanmedian(each):.4f} (median), below 0.05 in {(each < 0.05).mean():.3f} of"
+        f" {len(values)} knees; not measured {np.isnan(values).mean():.4f}"
+    )
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    return math.sqrt(np.nanmean(values**2))
 
 
 def changed(pixels: Plane, side: Side) -> Iterator[JointSpace]:
