@@ -286,8 +286,7 @@ class Ensemble:
 
     def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
         panel = self.panel.examine(knee.crop)
-        refused = any(check.verdict == "refused" for check in knee.checks)
-        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=refused)
+        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=bool(knee.refusal))
         return KneeReading(
             image=radiograph.source,
             side=knee.crop.side,
