@@ -29,8 +29,8 @@ from PIL import Image, ImageDraw
 from kellgren.data.manifest import Knee, for_training, index
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import read_radiograph
+from kellgren.joint_space.measure_knee import measure
 from kellgren.joint_space.measurement import JointSpace, Point
-from kellgren.joint_space.measuring import measure
 from kellgren.knee import KneeCrop, Plane, Region
 from kellgren.localisation.candidates import upright_grey
 from kellgren.localisation.crop import cut

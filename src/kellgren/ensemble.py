@@ -21,7 +21,7 @@ from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
-from kellgren.joint_space.measuring import measure
+from kellgren.joint_space.measure_knee import measure
 from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser

@@ -10,8 +10,8 @@ from joint_space_phantoms import SIDE, Phantom
 
 from kellgren.grades import Side
 from kellgren.imaging.picture import PixelSpacing
+from kellgren.joint_space.measure_knee import measure
 from kellgren.joint_space.measurement import JointSpace
-from kellgren.joint_space.measuring import measure
 from kellgren.joint_space.widths import measured, remeasure
 from kellgren.knee import KneeCrop, Plane, Region
 
