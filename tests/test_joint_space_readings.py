@@ -16,7 +16,6 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
-from kellgren.batch.batch import grade_batch
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
 from kellgren.explanation.overlay import KNEE
@@ -103,18 +102,25 @@ def test_tables_and_documents_have_it_or_leave_it_out(
         assert ("joint-space width, medial: " in capsys.readouterr().out) == is_measured
 
 
-def test_a_resumed_batch_measures_what_it_lacks(ensemble: Ensemble, tmp_path: Path) -> None:
+def test_a_resumed_batch_measures_what_it_lacks(
+    ensemble: Ensemble, reading: KneeReading, tmp_path: Path
+) -> None:
     """And takes over what has it: the interrupted batch may have been told to leave it out."""
-    without = Ensemble(ensemble.bundle, threads=1, joint_space=False)
     model = ModelRecord.model_validate(ensemble.model)
-    graded: list[str] = []
-    for grader, resume in ((without, False), (ensemble, True), (ensemble, True)):
-        journal = Journal(tmp_path / "journal", resume=resume, model=model)
-        rows = grade_batch(
-            *(grader, [str(KNEE_FILE)], journal),
-            on_rows=lambda rows: graded.extend(row.image for row in rows),
-        )
-        [row] = rows
-        assert isinstance(row, GradedRow)
-        assert (row.joint_space is not None) == grader.measures_joint_space
-    assert len(graded) == 2
+    row = GradedRow.of(reading.record())
+    for place, space in enumerate((row.joint_space, None)):
+        path = tmp_path / f"journal-{place}"
+        kept = row.model_copy(update={"joint_space": space})
+        begun = Journal(path, resume=False, model=model)
+        begun.add([kept])
+        begun.close()
+        for is_measured in (space is None, space is not None):
+            journal = Journal(path, resume=True, model=model, joint_space=is_measured)
+            is_taken = is_measured == (space is not None)
+            assert journal.rows == ([kept] if is_taken else [])
+            journal.forget(set())
+            journal.close()
+            if not is_taken:  # what is not taken over is gone from the file
+                begun = Journal(path, resume=True, model=model)
+                begun.add([kept])
+                begun.close()

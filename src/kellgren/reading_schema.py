@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from kellgren.exchange.field_texts import without_default
 from kellgren.exchange.record import Record
 from kellgren.file_names import shown_name
 from kellgren.grades import NOTICE, Notice
@@ -41,11 +42,7 @@ ImageName = Annotated[str, BeforeValidator(_shown)]
 """A path as text: bytes that are no UTF-8 are written out."""
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]  # it is how a missing field is read, and is never written
-
-
-_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
+_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=without_default)
 
 
 class RegionRecord(Record):
@@ -286,21 +283,20 @@ class ReadingsDocument(Record):
         """
         rows = list(rows)
         graded = sum(row.grade is not None for row in rows)
+        files = len({row.image for row in rows})
         return cls(
             notice=NOTICE,
             model=model or NoModel(),
-            counts=RowCounts(
-                files=len({row.image for row in rows}),
-                graded=graded,
-                not_graded=len(rows) - graded,
-            ),
-            readings=tuple(
-                ListedReading.model_construct(**_part(row, ListedReading))
-                if isinstance(row, GradedRow)
-                else row
-                for row in rows
-            ),
+            counts=RowCounts(files=files, graded=graded, not_graded=len(rows) - graded),
+            readings=tuple(cls.entry(row) for row in rows),
         )
+
+    @staticmethod
+    def entry(row: ReadingRow) -> ListedReading | UngradedRow:
+        """What stands in the document for a row."""
+        if isinstance(row, GradedRow):
+            return ListedReading.model_construct(**_part(row, ListedReading))
+        return row
 
 
 def readings_schema() -> dict[str, JsonValue]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kellgren.arrays import Float64Array
 from kellgren.joint_space.measurement import Point
-from kellgren.knee import KneeCrop
+
+if TYPE_CHECKING:
+    from kellgren.knee import KneeCrop
 
 Corners = tuple[Point, Point, Point, Point]
 """Top left, top right, bottom right and bottom left, in pixels of the radiograph as it was read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, FiniteFloat, NonNegativeFloat, PositiveFloat, model_validator
 
@@ -16,7 +16,9 @@ from kellgren.joint_space.measurement import (
     Measure,
 )
 from kellgren.joint_space.telling.placing import corners_of
-from kellgren.knee import KneeCrop
+
+if TYPE_CHECKING:
+    from kellgren.knee import KneeCrop
 
 MOST_POINTS = 400
 """Of one margin in a record; the method itself gives far fewer."""
