@@ -41,7 +41,8 @@ def tiny_default(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> list[Ensemb
     """The tiny bundle in place of the shipped one, nothing loaded; what is loaded from now on."""
     loaded: list[Ensemble] = []
 
-    def opened(**options: Any) -> Ensemble:
+    def opened(*, fast: bool, **options: Any) -> Ensemble:
+        assert not fast
         loaded.append(Ensemble.open(bundle.folder, **options))
         return loaded[-1]
 

@@ -38,6 +38,7 @@ OPTIONS = {
     "always_grade": ("bool", False),
 }
 FRAME = {"frame": ("int | None", None)}
+FAST = {"fast": ("bool", False)}
 MAPS = {"smooth_maps": ("bool", False), "grad_cam_maps": ("bool", False)}
 INPUT = {
     "side": ("Side | str | None", None),
@@ -59,9 +60,9 @@ def test_the_public_names_are_exactly_these() -> None:
 @pytest.mark.parametrize(
     ("call", "expected", "positional"),
     [
-        (kellgren.read, SOURCE | INPUT | OPTIONS, ["source"]),
+        (kellgren.read, SOURCE | INPUT | FAST | OPTIONS, ["source"]),
         (Ensemble.read, SOURCE | INPUT, ["self", "source", "side"]),
-        (Ensemble.default, OPTIONS | FRAME | MAPS, []),
+        (Ensemble.default, FAST | OPTIONS | FRAME | MAPS, []),
         (Ensemble.open, FOLDER | OPTIONS | FRAME | MAPS, ["folder"]),
     ],
 )

@@ -12,7 +12,7 @@ from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.reading import FilmReadings
 
 _lock = threading.Lock()
-_Options = tuple[Engine, Precision, Device, int, int, bool, bool, float, bool]
+_Options = tuple[bool, Engine, Precision, Device, int, int, bool, bool, float, bool]
 _loaded: dict[_Options, Ensemble] = {}
 
 
@@ -24,6 +24,7 @@ def read(
     inverted: bool = False,
     frame: int | None = None,
     force: bool = False,
+    fast: bool = False,
     engine: Engine = "onnxruntime",
     precision: Precision = "fp32",
     device: Device = "cpu",
@@ -34,11 +35,10 @@ def read(
     level: float = DEFAULT_LEVEL,
     always_grade: bool = False,
 ) -> FilmReadings:
-    """Grade every knee of a radiograph with the bundle that comes with the package.
+    """Grade every knee of a radiograph with a bundle that comes with the package.
 
-    The bundle is loaded by the first call with an engine, precision, device, number of threads and
-    workers, mirror, pair, level and always_grade, and kept for later ones. Calls from several
-    threads may overlap.
+    The bundle is loaded by the first call with these options, from ``fast`` on, and kept for later
+    ones. Calls from several threads may overlap.
 
     Args:
         source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open in
@@ -51,6 +51,7 @@ def read(
         inverted: bone is dark in the array or picture.
         frame: which one to read, from 1, of a DICOM file that holds several.
         force: grade a picture that a check refuses too; the readings' checks state it.
+        fast: use the small bundle, for triage of many films, in place of the default one.
         engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
         precision: ``"fp32"``, or ``"bf16"`` with openvino.
         device: ``"cpu"``, or ``"cuda"`` with onnxruntime in its build for NVIDIA GPUs.
@@ -73,7 +74,7 @@ def read(
         NotAKneeFilm: the picture shows no knee that may be graded.
         UnreadableRadiograph: the file or array cannot be read.
     """
-    chosen = (engine, precision, device, threads, workers)
+    chosen = (bool(fast), engine, precision, device, threads, workers)
     ensemble = _ensemble((*chosen, bool(mirror), bool(pair), level, bool(always_grade)))
     return ensemble.read(
         source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
@@ -81,10 +82,11 @@ def read(
 
 
 def _ensemble(options: _Options) -> Ensemble:
-    engine, precision, device, threads, workers, mirror, pair, level, always_grade = options
+    fast, engine, precision, device, threads, workers, mirror, pair, level, always_grade = options
     with _lock:  # two threads must not load the same networks
         if options not in _loaded:
             _loaded[options] = Ensemble.default(
+                fast=fast,
                 engine=engine,
                 precision=precision,
                 device=device,

@@ -14,7 +14,7 @@ from kellgren.arrays import Float32Array
 from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
-from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
+from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
@@ -106,6 +106,7 @@ class Ensemble:
     def default(
         cls,
         *,
+        fast: bool = False,
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
         device: Device = "cpu",
@@ -119,7 +120,9 @@ class Ensemble:
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
     ) -> Self:
-        """Open the bundle that comes with the package; arguments as of `Ensemble`.
+        """Open a bundle that comes with the package; arguments as of `Ensemble`.
+
+        With ``fast`` it is the small one, for triage of many films, in place of the default one.
 
         Raises:
             BundleError: it is damaged or missing.
@@ -127,7 +130,7 @@ class Ensemble:
             MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
         """
         return cls.open(
-            default_bundle(),
+            fast_bundle() if fast else default_bundle(),
             engine=engine,
             precision=precision,
             device=device,

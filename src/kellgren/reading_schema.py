@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from kellgren.exchange.field_texts import schema_with_texts, without_default
 from kellgren.file_names import shown_name
 from kellgren.grades import NOTICE, Notice
 from kellgren.localisation.check import CheckName, Verdict
@@ -44,14 +45,14 @@ ImageName = Annotated[str, BeforeValidator(_shown)]
 class Record(BaseModel):
     """What all records have in common: no change, no unknown field, descriptions in the schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return schema_with_texts(cls, core_schema, handler)
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]  # it is how a missing field is read, and is never written
-
-
-_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=_without_default)
+_LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=without_default)
 
 
 class RegionRecord(Record):

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from kellgren.batch.collecting import Found
-from kellgren.batch.crews import Workers
+from kellgren.batch.crews import Graders, Workers
 from kellgren.batch.journal import Journal
 from kellgren.batch.listing import Listed, Listing
 from kellgren.batch.pairing import Known
@@ -64,7 +64,7 @@ def reads_pairs(ensemble: Ensemble, side: Side) -> bool:
 
 
 def run_batch(
-    workers: Workers,
+    workers: Graders,
     listing: Listing,
     journal: Journal,
     *,

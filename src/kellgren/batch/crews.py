@@ -78,9 +78,22 @@ class ReaderThreads:
         self._pool.shutdown(cancel_futures=True)
 
 
+class Graders(Protocol):
+    """What grades the units of a batch: `Workers` on this machine, or others elsewhere."""
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """As this machine opened it; the readings are those that it would make."""
+
+    def graded(
+        self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[ReadingRow]]:
+        """Grade units, see `Workers.graded`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How units are graded.
+    """How units are graded on this machine.
 
     Attributes:
         ensemble: of this process; of one thread where several units are graded at a time.

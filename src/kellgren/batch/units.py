@@ -6,13 +6,14 @@ it needs an `Ensemble` and no other unit. What it says and what comes back as ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.grades import Side
+from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.localisation.film import refused_film
 from kellgren.reading import KneeReading, RefusedJoint
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
@@ -83,12 +84,21 @@ class ReadingFolder(Protocol):
         """
 
 
+Opened = Callable[[str], RadiographInput]
+"""Gives what is read under a name: the path itself, or the bytes from another place."""
+
+
 def grade_file(
-    ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
+    ensemble: Ensemble,
+    image: str,
+    side: Side = Side.UNKNOWN,
+    *,
+    force: bool = False,
+    opened: Opened = str,
 ) -> Outcome:
-    """Grade one file; an error becomes the note of the outcome."""
+    """Grade one file; an error becomes the note of the outcome, one of `opened` too."""
     try:
-        film = ensemble.read_film(image, side, force=force)
+        film = ensemble.read_film(opened(image), side, force=force)
         reasons = [joint.reason for joint in film.refused]
         note = "" if film else refused_film(image, reasons).reason
         return Outcome(image, tuple(film), note, film.refused)
@@ -107,6 +117,7 @@ def grade_unit(
     *,
     force: bool = False,
     folders: Sequence[ReadingFolder] = (),
+    opened: Opened = str,
 ) -> list[Outcome]:
     """Grade one unit: the same outcomes wherever it is done, in the order of its files.
 
@@ -117,8 +128,11 @@ def grade_unit(
         unit: what is graded.
         force: grade what a check refuses too.
         folders: to which pictures and DICOM objects of the readings are written.
+        opened: gives what is read under the name of a file.
     """
-    outcomes = [grade_file(ensemble, file.image, file.side, force=force) for file in unit]
+    outcomes = [
+        grade_file(ensemble, file.image, file.side, force=force, opened=opened) for file in unit
+    ]
     if [len(outcome.readings) for outcome in outcomes] == [1, 1]:
         both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
         outcomes = [replace(o, readings=(r,)) for o, r in zip(outcomes, both, strict=True)]
@@ -136,10 +150,11 @@ def unit_rows(
     *,
     force: bool = False,
     folders: Sequence[ReadingFolder] = (),
+    opened: Opened = str,
 ) -> list[list[ReadingRow]]:
     """Grade units, see `grade_unit`; the rows of each of their files, for the journal."""
     return [
         outcome.rows()
         for unit in units
-        for outcome in grade_unit(ensemble, unit, force=force, folders=folders)
+        for outcome in grade_unit(ensemble, unit, force=force, folders=folders, opened=opened)
     ]

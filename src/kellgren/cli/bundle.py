@@ -1,4 +1,4 @@
-"""`kellgren bundle`: build, show."""
+"""`kellgren bundle`: build, quantise, sets, show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Model bundles: build one from finished runs, fit its sets, show its card.",
+    help="Model bundles: build one from finished runs, quantise it, fit its sets, show its card.",
 )
 
 
@@ -83,6 +83,41 @@ def build(
         )
     terminal.show_card(built.card, built.checksum)
     terminal.warn(unstated(built.card))
+
+
+@app.command(epilog="kellgren bundle quantise my-bundle --data knees.csv -o my-int8-bundle")
+def quantise(
+    folder: Annotated[Path, typer.Argument(help="Bundle with members in fp32.")],
+    data: Annotated[Path, typer.Option(help="Data it was trained on: manifest or folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
+    folds: Annotated[
+        Path | None,
+        typer.Option(help="File of the folds it was trained on; default: dealt as training does."),
+    ] = None,
+    most: Annotated[
+        int, typer.Option("--knees", min=0, help="Held-out knees that judge; 0: all of them.")
+    ] = 0,
+    name: Annotated[str, typer.Option(help="Name of the new bundle; default: as before.")] = "",
+) -> None:
+    """Compute a bundle's members in int8, each only if 99.5 % of held-out knees keep their grade.
+
+    Needs the extra train. A member that is not accepted stays in fp32.
+    """
+    from kellgren.cli import terminal
+    from kellgren.cli.extras import needs_train_extra
+    from kellgren.data.manifest import for_training, index
+    from kellgren.data.splits import load_folds, make_folds
+    from kellgren.grading.bundle import open_bundle
+
+    bundle = open_bundle(folder)
+    with needs_train_extra():
+        from kellgren.training.selection.int8.quantised_bundle import quantise as quantised
+
+        knees = for_training(index(data), data)
+        count = max(bundle.card.data.folds, 2)
+        dealt = make_folds(knees, count) if folds is None else load_folds(folds)
+        made = quantised(bundle, knees, dealt, output, name=name, most=most, say=terminal.note)
+    terminal.show_card(made.card, made.checksum)
 
 
 @app.command(

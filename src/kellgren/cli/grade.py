@@ -31,7 +31,8 @@ from kellgren.cli.grade_command.grade_options import (
     Workers,
 )
 from kellgren.cli.grade_command.grade_targets import Targets
-from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
+from kellgren.cli.grade_command.ray_option import RayAddress
+from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel
 
 EXAMPLES = (
     "kellgren grade knee.png · kellgren grade examples --overlay overlays · "
@@ -52,6 +53,7 @@ def grade(
     frame: Frame = None,
     side: SideOfAll = None,
     model: ModelFolder = None,
+    fast: Fast = False,
     engine: EngineName = None,
     precision: PrecisionName = None,
     device: DeviceName = None,
@@ -63,19 +65,20 @@ def grade(
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
     workers: Workers = 0,
+    ray: RayAddress = None,
     resume: Resume = False,
     force: Force = False,
     schema: Schema = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli.grade_command import given_files, grade_run
+    from kellgren.cli.inputs import chosen_bundle
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
-    from kellgren.grading.bundle import default_bundle
 
     targets = Targets(csv, json, parquet, overlay, dicom_out, fhir)
-    listing = given_files.listing_of(paths, path_list, targets)
-    bundle = model or default_bundle()
+    listing = given_files.listing_of(paths, path_list, targets, ray=ray, urls=pseudonym is None)
+    bundle = chosen_bundle(model, fast)
     chosen = engine_of(bundle, engine, precision, device, workers)
     reading: dict[str, Any] = {"mirror": mirror, "pair": not single, "frame": frame}
     reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
@@ -83,8 +86,9 @@ def grade(
     reading |= {"level": level, "always_grade": always_grade}
     options = grade_run.BatchOptions(
         partial(Ensemble.open, bundle, **reading),
-        chosen.workers,
+        chosen.workers if ray is None else workers,
         chosen.device == "cuda",
+        ray,
         Side(side or ""),
         mapped,
         frame,

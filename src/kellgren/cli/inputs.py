@@ -29,6 +29,10 @@ Population = Annotated[str, typer.Option(help="Whose knees they are: cohort, age
 ModelFolder = Annotated[
     Path | None, typer.Option(envvar="KELLGREN_MODEL", help="Folder of another bundle.")
 ]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="Grade with the small bundle: for triage of many films."),
+]
 SetLevel = Annotated[
     float,
     typer.Option(
@@ -216,3 +220,14 @@ def graded_rows(
             rows += outcome.rows()
             bar.advance(task)
     return rows
+
+
+def chosen_bundle(model: Path | None, fast: bool) -> Path:
+    """Folder of the bundle that grades: the one named, the small one, or the default one."""
+    from kellgren.grading.bundle import default_bundle, fast_bundle
+
+    if fast and model is not None:
+        raise typer.BadParameter(
+            "names one bundle, --model or KELLGREN_MODEL another", param_hint="--fast"
+        )
+    return fast_bundle() if fast else model or default_bundle()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import ssl
 import threading
 import warnings
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
+from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel, chosen_bundle
 
 if TYPE_CHECKING:
+    import ssl
+
     from kellgren.ensemble import Ensemble
     from kellgren.pacs.callers import Access
     from kellgren.pacs.sender import Peer
@@ -120,6 +121,7 @@ def listen(
     ae_title: Annotated[str, typer.Option(help="AE title of this station.")] = "KELLGREN",
     spool: Spool = None,
     model: ModelFolder = None,
+    fast: Fast = False,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Films graded at the same time.")] = 1,
     refusals: Refusals = False,
     allow_calling: Calling = None,
@@ -152,18 +154,15 @@ def listen(
     tls = _tls(tls_certificate, tls_key, tls_clients)
     peer = _peer(answer_to, answer_ca, answer_certificate, answer_key, answer_name)
     _warn(host, access, tls)
-    ensemble = _ensemble(model, workers, level, always_grade)
+    ensemble = _ensemble(chosen_bundle(model, fast), workers, level, always_grade)
     _run(ensemble, folder, peer, (host, port), ae_title, workers, refusals, access, tls)
 
 
-def _ensemble(model: Path | None, workers: int, level: float, always_grade: bool) -> Ensemble:
+def _ensemble(bundle: Path, workers: int, level: float, always_grade: bool) -> Ensemble:
     from kellgren.ensemble import Ensemble
-    from kellgren.grading.bundle import default_bundle
 
     threads = 1 if workers > 1 else 0
-    return Ensemble.open(
-        model or default_bundle(), threads=threads, level=level, always_grade=always_grade
-    )
+    return Ensemble.open(bundle, threads=threads, level=level, always_grade=always_grade)
 
 
 def _run(
@@ -251,9 +250,11 @@ def _peer(
 
 
 def _warn(host: str, access: Access, tls: ssl.SSLContext | None) -> None:
+    from ssl import CERT_REQUIRED
+
     if host in _LOOPBACK:
         return
-    if not access.networks and (tls is None or tls.verify_mode != ssl.CERT_REQUIRED):
+    if not access.networks and (tls is None or tls.verify_mode != CERT_REQUIRED):
         _report(
             f"warning: {host} is open to other machines, and DICOM has no passwords; "
             "--allow-address or --tls-clients says who may call"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kellgren.cli.inputs import ModelFolder
+from kellgren.cli.inputs import Fast, ModelFolder
 
 EXAMPLES = (
     "kellgren serve · kellgren serve --port 9000 --store films · "
@@ -47,6 +47,7 @@ def serve(
     ] = 0,
     queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most cases that may wait.")] = 512,
     model: ModelFolder = None,
+    fast: Fast = False,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Host name to accept, beside the address.")
     ] = None,
@@ -58,7 +59,7 @@ def serve(
     max_gb: MaxGb = None,
 ) -> None:
     """Run the reading room: a web page and an API on this machine."""
-    from kellgren.cli.inputs import cores
+    from kellgren.cli.inputs import chosen_bundle, cores
     from kellgren.home import data_folder
     from kellgren.web.server import CannotServe, run
     from kellgren.web.settings import Limits, Settings, answered_hosts
@@ -72,7 +73,7 @@ def serve(
         hosts=frozenset(),
         token=token,
         workers=workers or cores(),
-        model=model,
+        model=chosen_bundle(model, fast) if fast else model,
         keep_names=keep_names,
         root_path=root,
         keep_days=keep_days,

@@ -25,7 +25,6 @@ from kellgren.cli.manners.measured import elsewhere, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.cli.manners.readings_summary import ReadingsSummary, place
-from kellgren.data.audit import Audit
 from kellgren.file_names import shown_name
 from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.bundle import Card, LocalCalibration
@@ -33,6 +32,7 @@ from kellgren.reading_schema import ReadingRow
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
+    from kellgren.data.audit import Audit
     from kellgren.imaging.search import Skipped
 
 _NAMED = 5  # files of a kind that are skipped
@@ -205,8 +205,12 @@ def show_card(card: Card, checksum: str) -> None:
         table.add_row("member", f"{backbone}: {network}{times}")
         table.add_row("learnt from", member.learnt_from(card.data.folds))
         table.add_row("started from", member.started_from)
+        if member.int8 is not None:
+            table.add_row("int8", member.int8.check.words)
     if card.storage is not None:
         table.add_row("weights", card.storage.words)
+    if card.int8 is not None and len(card.members) > 1:
+        table.add_row("int8, vote", card.int8.words)
     data = card.data
     table.add_row("data", f"{data.knees} knees of {data.patients} patients: {data.name}")
     for pictures in data.pictures:

@@ -11,7 +11,7 @@ from kellgren.diagnosis.fact import Fact
 from kellgren.engine_choice.remembered import outdated, remembered
 from kellgren.errors import BundleError
 from kellgren.explanation.similar import SimilarKnees
-from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.onnxruntime_engine import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
 from kellgren.library_messages import import_onnxruntime
@@ -69,6 +69,7 @@ def model_facts(model: Path | None) -> Iterator[Fact]:
         model: another bundle to check beside those of the package.
     """
     yield _checked("default", lambda: _bundle(default_bundle()))
+    yield _checked("fast", lambda: _bundle(fast_bundle()))
     if model is not None:
         yield _checked("KELLGREN_MODEL or --model", lambda: _bundle(model))
     yield _checked("knee detector", _detector)

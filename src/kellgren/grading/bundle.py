@@ -58,6 +58,11 @@ def default_bundle() -> Path:
     return Path(str(resources.files("kellgren"))) / "models" / "default"
 
 
+def fast_bundle() -> Path:
+    """Folder of the small bundle that comes with the package, for triage of many films."""
+    return default_bundle().with_name("fast")
+
+
 def open_bundle(folder: Path) -> Bundle:
     """Open a bundle and check it: format, card, every file and its checksum.
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kellgren.grades import Grade
 from kellgren.grading.calibration import OrdinalShift
+from kellgren.grading.card_parts.int8 import Int8Check, Int8Member
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.elsewhere import Elsewhere
@@ -15,7 +16,7 @@ from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
 
-FORMAT = 5
+FORMAT = 6
 Weights = Literal["fp16", "int8"]
 
 
@@ -41,7 +42,8 @@ class MemberCard(_Part):
             final, whose scores are those of its recipe's networks on folds.
         knees: how many it learnt from; ``None`` in a card from before format 4.
         patients: whose knees these are.
-        weights: how the large ones are stored; all sums are done in fp32.
+        weights: how the large ones are stored, where all sums are done in fp32.
+        int8: of a network that is computed in int8; ``None``: it is computed in fp32.
     """
 
     name: str
@@ -57,6 +59,7 @@ class MemberCard(_Part):
     knees: int | None = None
     patients: int | None = None
     weights: Weights = "fp16"
+    int8: Int8Member | None = None
 
     def learnt_from(self, folds: int) -> str:
         """Such as ``5282 knees of 2641 patients: folds 1, 2, 3, 4 of 0 to 4``.
@@ -225,6 +228,7 @@ class Card(_Part):
         naming: when a grade is named; ``None``: always.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
+        int8: what computing in int8 changed in the vote; ``None`` where no network does.
         local_calibration: to a hospital's own readers; ``None`` where there is none.
         out_of_fold: scores with intervals on knees held out of the members' training, each knee
             by a combiner that was chosen and fitted without its patient.
@@ -249,6 +253,7 @@ class Card(_Part):
     naming: NamingRule | None = None
     data: TrainingData
     storage: StorageCheck | None = None
+    int8: Int8Check | None = None
     local_calibration: LocalCalibration | None = None
     out_of_fold: dict[str, Any]
     out_of_fold_paired: dict[str, Any] | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kellgren.arrays import Distributions
-from kellgren.grading.bundle import Bundle, default_bundle
+from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle
 from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.naming import disagreement
 from kellgren.grading.runtime import MemberOutput, MemberRuntime
@@ -87,7 +87,7 @@ class Panel:
                 threads=threads,
                 workers=workers,
                 read=lambda path: bundle.read(path.name),
-                trial=bundle.folder != default_bundle(),
+                trial=bundle.folder not in (default_bundle(), fast_bundle()),
             )
             for member in bundle.card.members
         ]

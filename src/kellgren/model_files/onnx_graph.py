@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _NAMES = """
-    Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Div
-    Dropout Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm
-    GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LayerNormalization LeakyRelu Log
-    MatMul Max MaxPool Mean Min Mul Neg Pad Pow PRelu Range Reciprocal ReduceMax ReduceMean
-    ReduceMin ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze
-    Sub Sum Tanh Tile Transpose Unsqueeze Where
+    Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv
+    DequantizeLinear Div Dropout Equal Erf Exp Expand Flatten Floor Gather GatherElements
+    GatherND Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity
+    LayerNormalization LeakyRelu Log MatMul Max MaxPool Mean Min Mul Neg Pad Pow PRelu
+    QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize
+    Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Tile Transpose
+    Unsqueeze Where
 """
 OPERATORS = frozenset(_NAMES.split())
-"""Plain sums, products and changes of shape. No control flow, no chance, no sequences."""
+"""Plain sums, products, roundings, changes of shape. No control flow, no chance, no sequences."""
 
 _DOMAINS = (b"", b"ai.onnx")
 _MOST_PARTS = 1_000_000

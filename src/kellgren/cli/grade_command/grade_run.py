@@ -14,9 +14,10 @@ import typer
 
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.grade_command.grade_targets import Targets
+from kellgren.cli.grade_command.ray_option import cluster_workers
 
 if TYPE_CHECKING:
-    from kellgren.batch.crews import Workers
+    from kellgren.batch.crews import Graders
     from kellgren.batch.journal import Journal
     from kellgren.batch.listing import Listing
     from kellgren.batch.picture_folder import OverlayFolder
@@ -37,8 +38,9 @@ class BatchOptions:
 
     Attributes:
         opening: opens the ensemble with a number of threads, for a number of workers.
-        workers: files at a time, at least 1.
+        workers: files at a time, at least 1; on a cluster 0 too: one per core there.
         in_one_process: whether all workers are threads, as a GPU wants them.
+        ray: address of a cluster that grades; ``None``: this machine does.
         side: of every knee; unknown: as names and files state.
         mapped: the grade whose map is drawn; ``None``: of each reading.
         frame: that is read, of files that hold several.
@@ -47,9 +49,10 @@ class BatchOptions:
         force: grade what a check refuses too.
     """
 
-    opening: Callable[..., Ensemble]
+    opening: partial[Ensemble]
     workers: int
     in_one_process: bool
+    ray: str | None
     side: Side
     mapped: int | None
     frame: int | None
@@ -92,16 +95,18 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     return ExitCode.of_batch(summary.failed, summary.failed + summary.graded)
 
 
-def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Workers:
-    """Threads for a few files, processes for many."""
+def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Graders:
+    """Threads for a few files, processes for many; those of a cluster where one is named."""
     from kellgren.batch.crews import Workers
     from kellgren.cli import terminal
 
-    listing.list_until(PROCESSES_FROM * options.workers)
+    listing.list_until(max(1, PROCESSES_FROM * options.workers))
     if not listing.count:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
         terminal.show_skipped(listing.skipped())
         raise typer.Exit(ExitCode.NOTHING_GRADED)
+    if options.ray is not None:
+        return cluster_workers(options.ray, options.opening, options.force, options.workers)
     count = min(options.workers, listing.count)
     many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
     ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
@@ -155,7 +160,7 @@ def _model(ensemble: Ensemble) -> ModelRecord:
     return ModelRecord.model_validate(ensemble.model)
 
 
-def _grade(workers: Workers, listing: Listing, journal: Journal, options: BatchOptions) -> None:
+def _grade(workers: Graders, listing: Listing, journal: Journal, options: BatchOptions) -> None:
     """Grade with a progress bar, whose total is shown as soon as it is known."""
     from kellgren.batch.batch import run_batch
     from kellgren.cli import terminal
@@ -177,7 +182,7 @@ def _grade(workers: Workers, listing: Listing, journal: Journal, options: BatchO
 
 
 def _write(
-    listing: Listing, journal: Journal, targets: Targets, workers: Workers, options: BatchOptions
+    listing: Listing, journal: Journal, targets: Targets, workers: Graders, options: BatchOptions
 ) -> ReadingsSummary:
     """Write tables and FHIR in one go through the rows; they appear together or not at all."""
     from kellgren.cli.manners.readings_summary import ReadingsSummary
@@ -205,7 +210,7 @@ def _tables(
     listing: Listing,
     journal: Journal,
     targets: Targets,
-    workers: Workers,
+    workers: Graders,
 ) -> list[Callable[[ReadingRow], None]]:
     """What takes each row; opened for the time of the stack."""
     from kellgren import reading_tables

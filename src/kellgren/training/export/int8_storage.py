@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kellgren.arrays import Float32Array
 from kellgren.library_messages import import_onnxruntime
 
-_INT8_FROM = 65536  # values; smaller layers hold a tenth of the weights and make half the error
+INT8_FROM = 65536  # values; smaller layers hold a tenth of the weights and make half the error
 _LARGEST = 127
 _POSITIONS = 64  # at which a layer's input is looked at, in each picture
 _DAMPING = 0.01
@@ -27,7 +27,7 @@ _BLOCK = 128
 
 
 @dataclass
-class _Layer:
+class Layer:
     """A convolution, or a product with a matrix, whose weights become int8.
 
     Attributes:
@@ -99,10 +99,10 @@ def store_int8(model: onnx.ModelProto, images: Float32Array, seed: int = 0) -> i
     Returns:
         How many layers are stored so.
     """
-    layers = list(_layers(model))
+    layers = list(large_layers(model))
     if not layers:
         return 0
-    _observe(model, layers, images, np.random.default_rng(seed))
+    observe(model, layers, images, np.random.default_rng(seed))
     nodes = []
     for layer in layers:
         scale = np.maximum(np.abs(layer.rows).max(axis=1), np.float32(1e-30)) / _LARGEST
@@ -148,8 +148,13 @@ def round_compensated(
     return rounded
 
 
-def _layers(model: onnx.ModelProto) -> Iterator[_Layer]:
-    """The layers whose weights are large, constant and theirs alone."""
+def large_layers(model: onnx.ModelProto, least: int = INT8_FROM) -> Iterator[Layer]:
+    """The layers whose weights are large, constant and theirs alone.
+
+    Args:
+        model: a member, its weights float32 or float16.
+        least: values that a layer's weights must have.
+    """
     stored = {initializer.name: initializer for initializer in model.graph.initializer}
     casts = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
     taken = [name for node in model.graph.node for name in node.input]
@@ -164,17 +169,24 @@ def _layers(model: onnx.ModelProto) -> Iterator[_Layer]:
             continue
         values = numpy_helper.to_array(stored[source])
         floats = values.dtype in (np.float16, np.float32)
-        if floats and values.size >= _INT8_FROM and (node.op_type == "Conv" or values.ndim == 2):
-            yield _Layer(node, source, values.astype(np.float32))
+        if floats and values.size >= least and (node.op_type == "Conv" or values.ndim == 2):
+            yield Layer(node, source, values.astype(np.float32))
 
 
-def _observe(
+def observe(
     model: onnx.ModelProto,
-    layers: Sequence[_Layer],
+    layers: Sequence[Layer],
     images: Float32Array,
     chance: np.random.Generator,
 ) -> None:
-    """Run pictures through the network, and let every layer see its input."""
+    """Run pictures through the network, and let every layer see its input.
+
+    Args:
+        model: whose layers these are.
+        layers: that look.
+        images: ``(N, 3, S, S)`` normalised.
+        chance: chooses the places in a picture that are looked at.
+    """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     names = list(dict.fromkeys(layer.node.input[0] for layer in layers))
@@ -201,7 +213,7 @@ def _observe(
 
 
 def _replace(
-    model: onnx.ModelProto, layer: _Layer, rounded: npt.NDArray[np.int8], scale: Float32Array
+    model: onnx.ModelProto, layer: Layer, rounded: npt.NDArray[np.int8], scale: Float32Array
 ) -> list[onnx.NodeProto]:
     """Put a layer's int8 weights in the place of those it had; the nodes that widen them."""
     name, shape = layer.node.input[1], layer.weight.shape

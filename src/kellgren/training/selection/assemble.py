@@ -69,9 +69,8 @@ def build_bundle(
     with TemporaryDirectory() as temporary:
         files |= write_estimates(predictions, estimated, Path(temporary))
         if weights == "int8":
-            from kellgren.training.selection.int8_bundle import (  # onnx is of the extra `train`
-                with_int8_weights,
-            )
+            # onnx is of the extra `train`
+            from kellgren.training.selection.int8.int8_bundle import with_int8_weights
 
             unseen = unseen_knees(chosen, knees)
             card, files = with_int8_weights(card, files, knees, unseen, Path(temporary))

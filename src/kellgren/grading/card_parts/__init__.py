@@ -1,0 +1,1 @@
+"""What a bundle's card says of single steps of its making."""

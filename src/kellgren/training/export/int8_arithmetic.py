@@ -1,0 +1,283 @@
+"""Members whose convolutions are computed in int8, by post-training quantisation.
+
+ONNX Runtime's static quantisation: every convolution, and what lies between two of them, takes
+uint8 features with one scale a tensor and int8 weights with one scale an output channel. What
+follows the last feature map (mean and linear layer) stays in float32, so that class maps still sum
+to the logits. Docs: docs/decisions/0031-int8-arithmetic.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import redirect_stdout
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from kellgren.arrays import Float32Array
+from kellgren.errors import TrainingError
+from kellgren.library_messages import import_onnxruntime, import_quantization
+from kellgren.training.export.int8_storage import (
+    Layer,
+    large_layers,
+    observe,
+    round_compensated,
+)
+
+Ranges = Literal["min-max", "percentile"]
+"""Of each tensor: the extremes of all pictures, or what holds 99.99 % of its values."""
+_OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Conv", "MaxPool", "Mul", "Relu")
+_BLOCKS = 8
+_MOST_INPUTS = 4608
+"""Of an output, to make up for its rounding: time grows with their third power."""
+_SEARCHED = 16
+_OPTIONS: dict[Ranges, dict[str, Any]] = {
+    "min-max": {},
+    "percentile": {"num_bins": 2048, "percentile": 99.99},
+}
+
+
+class Quantiser:
+    """One member, and what its tensors hold for the knees that it is calibrated on.
+
+    Args:
+        model: a member; its weights in any storage.
+        images: ``(N, 3, S, S)`` normalised as in grading, both looks of some tens of knees.
+        compensated: make up for the errors of rounding the weights; takes minutes for large
+            networks.
+
+    Attributes:
+        layers: names of its convolutions, in the order images pass them.
+
+    Raises:
+        TrainingError: it has no convolution.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, images: Float32Array, *, compensated: bool = True
+    ) -> None:
+        self._plain = simplified(model)
+        self._images = images
+        self._compensated = compensated
+        self._measured: dict[Ranges, Any] = {}
+        self._rounded: dict[str, npt.NDArray[np.int8]] = {}
+        self.layers = [node.name for node in self._plain.graph.node if node.op_type == "Conv"]
+        if not self.layers:
+            raise TrainingError("the member", "has no convolution", "Leave it in fp32")
+
+    def quantised(self, ranges: Ranges, kept: Collection[str] = ()) -> onnx.ModelProto:
+        """The member in int8.
+
+        Args:
+            ranges: how the range of each tensor follows from its values.
+            kept: names of the convolutions that stay in float32.
+        """
+        tools = import_quantization()
+        if ranges not in self._measured:
+            self._measured[ranges] = _measure(self._plain, self._images, ranges)
+        model = onnx.ModelProto()
+        model.CopyFrom(self._plain)
+        quantizer = tools.qdq_quantizer.QDQQuantizer(
+            model,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=tools.QuantType.QInt8,
+            activation_qType=tools.QuantType.QUInt8,
+            tensors_range=self._measured[ranges],
+            nodes_to_quantize=[],
+            nodes_to_exclude=[*kept, *_after_the_features(model)],
+            op_types_to_quantize=list(_OPERATORS),
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        made: onnx.ModelProto = quantizer.model.model
+        if self._compensated:
+            self._round_anew(made)
+        _keep_own_domain(made)
+        return made
+
+    def _round_anew(self, made: onnx.ModelProto) -> None:
+        """Round weights so that the errors of one make up for those of others.
+
+        Rounding to the nearest moves a probability by several times as much as the uint8 features
+        do. Scales stay as the quantiser chose them.
+        """
+        stored = {initializer.name: initializer for initializer in made.graph.initializer}
+        for layer in self._observed:
+            name = layer.node.input[1]
+            nearest = stored.get(f"{name}_quantized")
+            if nearest is None:
+                continue  # it stays in float32
+            if name not in self._rounded:
+                scale = numpy_helper.to_array(stored[f"{name}_scale"]).reshape(-1)
+                self._rounded[name] = round_compensated(layer.rows, scale, layer.moments)
+            better = self._rounded[name].reshape(layer.weight.shape)
+            nearest.CopyFrom(numpy_helper.from_array(better, nearest.name))
+
+    @cached_property
+    def _observed(self) -> list[Layer]:
+        """The convolutions that are not grouped, nor very wide, and what they are given."""
+        layers = [
+            one
+            for one in large_layers(self._plain, 1)
+            if one.node.op_type == "Conv" and one.weight[0].size <= _MOST_INPUTS
+        ]
+        observe(self._plain, layers, self._images[::2], np.random.default_rng(0))
+        return layers
+
+    def by_shift(self, ranges: Ranges) -> list[list[str]]:
+        """The convolutions in blocks of neighbours, those that int8 costs most first.
+
+        Of each block: how far the logits of the first calibrating pictures move, in the mean,
+        where it alone is computed in int8.
+
+        Args:
+            ranges: as of `quantised`.
+        """
+        size = -(-len(self.layers) // _BLOCKS)
+        blocks = [self.layers[at : at + size] for at in range(0, len(self.layers), size)]
+        images = self._images[:_SEARCHED]
+        expected = _logits(self._plain, images)
+        shifts = []
+        for block in blocks:
+            others = [name for name in self.layers if name not in block]
+            shifts.append(np.abs(_logits(self.quantised(ranges, others), images) - expected).mean())
+        return [blocks[at] for at in np.argsort(shifts)[::-1]]
+
+
+def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network with everything computed that does not depend on the picture.
+
+    Stored weights are widened to float32, and paddings that a graph reckons from the size of its
+    features become numbers.
+    """
+    plain = _optimised(model)
+    if _fix_paddings(plain):
+        plain = _optimised(plain)
+    for number, node in enumerate(plain.graph.node):
+        node.name = node.name or f"node {number}"  # by which the quantiser tells them apart
+    return plain
+
+
+def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
+    onnxruntime = import_onnxruntime()
+    options = _quiet()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "plain.onnx")
+        _session(model, options)
+        plain = onnx.load(options.optimized_model_filepath)
+    _keep_own_domain(plain)
+    return plain
+
+
+def _fix_paddings(model: onnx.ModelProto) -> bool:
+    """Replace the computed amounts of paddings by what they are; whether there were any."""
+    stored = {initializer.name for initializer in model.graph.initializer}
+    padded = [n for n in model.graph.node if n.op_type == "Pad" and n.input[1] not in stored]
+    if not padded:
+        return False
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    names = list(dict.fromkeys(node.input[1] for node in padded))
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names
+    )
+    session = _session(watched, _quiet())
+    source = session.get_inputs()[0]
+    picture = np.zeros((1, *source.shape[1:]), dtype=np.float32)
+    for name, amounts in zip(names, session.run(names, {source.name: picture}), strict=True):
+        fixed = numpy_helper.from_array(amounts, f"{name}.fixed")
+        model.graph.initializer.append(fixed)
+        for node in padded:
+            if node.input[1] == name:
+                node.input[1] = fixed.name
+    _drop_unused(model)
+    return True
+
+
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Take away the nodes that no output needs."""
+    needed = {output.name for output in model.graph.output}
+    used = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            used.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(used))
+
+
+def _measure(model: onnx.ModelProto, images: Float32Array, ranges: Ranges) -> Any:
+    """The range of every tensor."""
+    tools = import_quantization()
+    histogram = ranges == "percentile"
+    method = tools.CalibrationMethod.Percentile if histogram else tools.CalibrationMethod.MinMax
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "plain.onnx"
+        onnx.save_model(model, path)
+        calibrator = tools.calibrate.create_calibrator(
+            path,
+            list(_OPERATORS),
+            augmented_model_path=str(Path(folder) / "watched.onnx"),
+            calibrate_method=method,
+            extra_options=_OPTIONS[ranges],
+        )
+        name = model.graph.input[0].name
+        with redirect_stdout(StringIO()):  # it prints a line for every picture
+            for image in images:  # one at a time: it keeps all tensors of what it is given
+                calibrator.collect_data(_Reader(name, image[None]))
+            return calibrator.compute_data()
+
+
+class _Reader:
+    """What the calibrator of ONNX Runtime takes its pictures from."""
+
+    def __init__(self, name: str, *images: Float32Array) -> None:
+        self._inputs: Iterator[dict[str, Float32Array]] = iter([{name: image} for image in images])
+
+    def get_next(self) -> dict[str, Float32Array] | None:
+        return next(self._inputs, None)
+
+
+def _after_the_features(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that follow the last feature map."""
+    after, names = {"features"}, []
+    for node in model.graph.node:
+        if after.intersection(node.input):
+            after.update(node.output)
+            names.append(node.name)
+    return names
+
+
+def _keep_own_domain(model: onnx.ModelProto) -> None:
+    """Take away the mention of operators of other makers, which the tools leave behind."""
+    own = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend(own)
+
+
+def _quiet() -> Any:
+    options = import_onnxruntime().SessionOptions()
+    options.log_severity_level = 4
+    return options
+
+
+def _session(model: onnx.ModelProto, options: Any) -> Any:
+    content = model.SerializeToString()
+    return import_onnxruntime().InferenceSession(
+        content, options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _logits(model: onnx.ModelProto, images: Float32Array) -> Float32Array:
+    session = _session(model, _quiet())
+    name = model.graph.input[0].name
+    return np.concatenate([session.run(["logits"], {name: image[None]})[0] for image in images])

@@ -1,0 +1,67 @@
+"""The small bundle that comes with the package, through each door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kellgren as package
+from command_line import EXAMPLES, kellgren
+from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
+from kellgren.grading.runtime import MemberRuntime
+
+KNEE = EXAMPLES / "9177337R.png"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return open_bundle(fast_bundle())
+
+
+def test_its_one_network_is_in_int8_and_kept_the_grades_of_knees_it_never_saw(
+    bundle: Bundle,
+) -> None:
+    [member] = bundle.card.members
+    assert member.int8 is not None
+    assert member.int8.check.out_of_fold
+    assert member.int8.check.agreement >= 0.995
+    assert bundle.card.int8 == member.int8.check
+
+
+def test_its_head_gives_its_logits(bundle: Bundle) -> None:
+    [member] = bundle.card.members  # the trial run is left out where the package opens its own
+    MemberRuntime(bundle.path(member.model), bundle.path(member.head), member.preprocess)
+
+
+def test_it_is_less_than_half_of_the_default_bundle(bundle: Bundle) -> None:
+    small, whole = (
+        sum(path.stat().st_size for path in folder.glob("*.onnx"))
+        for folder in (bundle.folder, default_bundle())
+    )
+    assert small < whole / 2
+
+
+def test_the_command_line_and_python_grade_alike_with_it(tmp_path: Path) -> None:
+    assert kellgren("grade", KNEE, "--fast", "--json", tmp_path / "fast.json") == 0
+    told = json.loads((tmp_path / "fast.json").read_text("utf-8"))
+    assert told["model"]["name"] == "fast"
+    [one] = package.read(KNEE, fast=True)
+    [other] = package.Ensemble.default(fast=True).read(KNEE)
+    [named] = told["readings"]
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+    np.testing.assert_allclose(named["probabilities"], one.probabilities, atol=1e-4)
+    [whole] = package.read(KNEE)
+    assert whole.model["name"] == "default"
+
+
+@pytest.mark.parametrize(
+    "command", [("grade", KNEE), ("serve",), ("listen", "--answer-to", "h:1/A")]
+)
+def test_fast_and_another_bundle_are_two_bundles(
+    command: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kellgren(*command, "--fast", "--model", str(default_bundle())) == 2
+    assert "--model or KELLGREN_MODEL another" in " ".join(capsys.readouterr().err.split())
