@@ -11,6 +11,9 @@ filled with the narrowest place of the left and the right compartment of the pic
 the femoral margin, one on the tibial) and the outermost points of the two condyles. A compartment
 that cannot be measured stays empty, with the reason in the column remark. `check` draws the noted
 points, more enlarged. `collect` refuses what is missing or out of place and names the knees.
+
+With --disguise the knees are mirrored and each ruler begins at a number of its own, so that numbers
+remembered from an earlier pass are of no use; `check` and `collect` need the same option.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ import csv
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from joint_space_sheets import GRID, MARGIN, marked, sheet
 from PIL import Image, ImageDraw, ImageFont
 
 from kellgren.atomic_files import written_whole
@@ -34,22 +39,58 @@ from kellgren.grades import Side
 SPOTS = ("left_femur", "left_tibia", "right_femur", "right_tibia", "left_end", "right_end")
 NOTED = ("number", *(f"{spot}_{axis}" for spot in SPOTS for axis in "xy"), "remark")
 COLUMNS = ("image", "pass", "part", "x1", "y1", "x2", "y2", "remark")
-GRID = (0, 190, 255)
 ROWS = 3
-MARGIN = 16
 MARKS = ((255, 70, 70), (70, 255, 70))
 
 Points = dict[str, tuple[float, float]]
+Notes = dict[int, tuple[Points, str]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A knee as it is drawn.
+
+    Attributes:
+        knee: that is drawn.
+        mirrored: left and right.
+        start: of the ruler, across and down.
+    """
+
+    knee: Knee
+    mirrored: bool = False
+    start: tuple[int, int] = (0, 0)
+
+    def pixels(self) -> np.ndarray:
+        """The grey values ``(H, W)`` that are drawn."""
+        with Image.open(self.knee.image) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        return pixels[:, ::-1] if self.mirrored else pixels
+
+    def drawn(self, point: tuple[float, float]) -> tuple[float, float]:
+        """A noted point in pixels of what is drawn, the centre of the first one being 0."""
+        return point[0] - self.start[0], point[1] - self.start[1]
+
+    def true(self, points: Points) -> Points:
+        """Noted points in pixels of the knee's file, left and right as there."""
+        width = self.pixels().shape[1]
+        found = {}
+        for spot, point in points.items():
+            x, y = self.drawn(point)
+            side, rest = spot.split("_")
+            if self.mirrored:
+                side, x = ("right" if side == "left" else "left"), width - 1 - x
+            found[f"{side}_{rest}"] = (round(x, 3), round(y, 3))
+        return found
 
 
 def main() -> None:
     """Draw, check or collect."""
     options = _options()
-    knees = shuffled(
-        chosen(for_training(index(options.data), options.data), options.each, options.seed),
-        options.seed,
-        options.turn,
-    )
+    every = for_training(index(options.data), options.data)
+    knees = [
+        disguised(knee, options.seed, options.turn) if options.disguise else Shown(knee)
+        for knee in shuffled(chosen(every, options.each, options.seed), options.seed, options.turn)
+    ]
     if options.task == "draw":
         draw(knees, options.output)
     elif options.task == "check":
@@ -68,6 +109,7 @@ def _options() -> argparse.Namespace:
     words.add_argument("--notes", type=Path, help="the filled table; for check and collect")
     words.add_argument("--each", type=int, default=12, help="knees of every grade")
     words.add_argument("--seed", type=int, default=20, help="of the choice and of the orders")
+    words.add_argument("--disguise", action="store_true", help="mirrored, with another ruler")
     words.add_argument("-o", "--output", type=Path, required=True)
     options = words.parse_args()
     if options.task != "draw" and options.notes is None:
@@ -107,66 +149,22 @@ def shuffled(knees: list[Knee], seed: int, turn: int) -> list[Knee]:
     return knees
 
 
-def draw(knees: list[Knee], folder: Path) -> None:
+def disguised(knee: Knee, seed: int, turn: int) -> Shown:
+    """The knee mirrored, with a ruler that begins between 100 and 600."""
+    rng = random.Random(f"{seed}, pass {turn}, {knee.image.name}")
+    return Shown(knee, mirrored=True, start=(rng.randint(100, 600), rng.randint(100, 600)))
+
+
+def draw(knees: list[Shown], folder: Path) -> None:
     """Write ``01.png`` and so on, and the table to fill."""
     folder.mkdir(parents=True)
     for number, knee in enumerate(knees, 1):
-        sheet(pixels_of(knee)).save(folder / f"{number:02}.png")
+        sheet(knee.pixels(), knee.start).save(folder / f"{number:02}.png")
     with written_whole(folder / "notes.csv") as stream:
         stream.write(table_text(NOTED, ({"number": n} for n in range(1, len(knees) + 1))))
 
 
-def pixels_of(knee: Knee) -> np.ndarray:
-    """The grey values ``(H, W)`` of a knee."""
-    with Image.open(knee.image) as picture:
-        return np.asarray(picture.convert("L"))
-
-
-def sheet(pixels: np.ndarray) -> Image.Image:
-    """One knee: both condyles three times enlarged, below them both compartments eight times."""
-    height, width = pixels.shape
-    top, bottom = round(height * 0.5), round(height * 0.71)
-    near, far = round(width * 0.12), round(width * 0.44)
-    parts = [
-        enlarged(pixels, (near, top, far, bottom), 8, 5),
-        enlarged(pixels, (width - far, top, width - near, bottom), 8, 5),
-    ]
-    whole = enlarged(pixels, (0, round(height * 0.27), width, round(height * 0.72)), 3, 10)
-    size = (parts[0].width + parts[1].width + 8, whole.height + parts[0].height + 8)
-    canvas = Image.new("RGB", size)
-    canvas.paste(whole, ((canvas.width - whole.width) // 2, 0))
-    canvas.paste(parts[0], (0, whole.height + 8))
-    canvas.paste(parts[1], (parts[0].width + 8, whole.height + 8))
-    return canvas
-
-
-def enlarged(
-    pixels: np.ndarray, box: tuple[int, int, int, int], times: int, step: int, *, lines: bool = True
-) -> Image.Image:
-    """A box (left, top, right, bottom), its greys stretched, in a ruler of ``step`` pixels."""
-    left, top, right, bottom = box
-    part = pixels[top:bottom, left:right].astype(float)
-    low, high = np.percentile(part, (1, 99.5))
-    grey = np.clip((part - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
-    size = ((right - left) * times, (bottom - top) * times)
-    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
-    canvas = Image.new("RGB", (size[0] + 34, size[1] + 18))
-    canvas.paste(picture, (34, 18))
-    pen = ImageDraw.Draw(canvas, "RGBA")
-    font = ImageFont.load_default(12)
-    for x in range(left + -left % step, right, step):
-        at = 34 + (x - left + 0.5) * times
-        pen.line((at, 14, at, canvas.height if lines else 18), fill=(*GRID, 90))
-        if x % 2 == 0 or step > 1:
-            pen.text((at, 0), str(x), fill=GRID, font=font, anchor="ma")
-    for y in range(top + -top % step, bottom, step):
-        at = 18 + (y - top + 0.5) * times
-        pen.line((30, at, canvas.width if lines else 34, at), fill=(*GRID, 90))
-        pen.text((28, at), str(y), fill=GRID, font=font, anchor="rm")
-    return canvas
-
-
-def check(knees: list[Knee], notes: dict[int, Points], folder: Path) -> None:
+def check(knees: list[Shown], notes: Notes, folder: Path) -> None:
     """Write ``01-03.png`` and so on: three knees, each noted margin eighteen times enlarged."""
     folder.mkdir(parents=True)
     tile = marked(np.zeros((MARGIN, MARGIN), np.uint8), (0, 0), MARKS[0]).size
@@ -177,36 +175,17 @@ def check(knees: list[Knee], notes: dict[int, Points], folder: Path) -> None:
         for row, number in enumerate(numbers):
             down = row * (tile[1] + 6)
             pen.text((2, down), str(number), fill=GRID, font=ImageFont.load_default(16))
-            pixels = pixels_of(knees[number - 1])
+            knee, (points, _) = knees[number - 1], notes[number]
             for column, spot in enumerate(SPOTS[:4]):
-                if spot in notes[number]:
-                    part = marked(pixels, notes[number][spot], MARKS[column % 2])
+                if spot in points:
+                    point, colour = knee.drawn(points[spot]), MARKS[column % 2]
+                    part = marked(knee.pixels(), point, colour, knee.start)
                     canvas.paste(part, (24 + column * (tile[0] + 4), down))
         canvas.save(folder / f"{numbers[0]:02}-{numbers[-1]:02}.png")
 
 
-def marked(
-    pixels: np.ndarray, point: tuple[float, float], colour: tuple[int, int, int]
-) -> Image.Image:
-    """The surroundings of a point, with ticks at its height left and right of it, not upon it."""
-    times = 18
-    left, top = (
-        min(max(round(at) - MARGIN // 2, 0), size - MARGIN)
-        for at, size in zip(point, pixels.shape[::-1], strict=True)
-    )
-    canvas = enlarged(pixels, (left, top, left + MARGIN, top + MARGIN), times, 1, lines=False)
-    pen = ImageDraw.Draw(canvas)
-    across, down = (
-        start + (at - low + 0.5) * times
-        for start, at, low in zip((34, 18), point, (left, top), strict=True)
-    )
-    pen.line((across - 90, down, across - 36, down), fill=colour)
-    pen.line((across + 36, down, across + 90, down), fill=colour)
-    return canvas
-
-
-def read_notes(path: Path, count: int) -> dict[int, Points]:
-    """The points of each number; a compartment that is empty with a remark is left out.
+def read_notes(path: Path, count: int) -> Notes:
+    """Points and remark of each number; a compartment that is empty with a remark is left out.
 
     Raises:
         InvalidManifest: a number missing, twice or unknown; a point missing or no number.
@@ -218,7 +197,7 @@ def read_notes(path: Path, count: int) -> dict[int, Points]:
     numbers = [row["number"].strip() for row in rows]
     if sorted(numbers) != sorted(str(n) for n in range(1, count + 1)):
         raise InvalidManifest(path, "misses or repeats numbers", f"One line for each of 1-{count}")
-    return {int(row["number"]): _points(path, row) for row in rows}
+    return {int(row["number"]): (_points(path, row), row["remark"].strip()) for row in rows}
 
 
 def _points(path: Path, row: dict[str, str]) -> Points:
@@ -239,7 +218,7 @@ def _points(path: Path, row: dict[str, str]) -> Points:
     return points
 
 
-def collect(knees: list[Knee], notes: dict[int, Points], turn: int, output: Path) -> None:
+def collect(knees: list[Shown], notes: Notes, turn: int, output: Path) -> None:
     """Write the points by name of the image, in its pixels; medial and lateral by its side.
 
     Raises:
@@ -247,15 +226,18 @@ def collect(knees: list[Knee], notes: dict[int, Points], turn: int, output: Path
     """
     rows = [
         row
-        for number, knee in sorted(enumerate(knees, 1), key=lambda it: it[1].image.name)
-        for row in _rows(knee, number, notes[number], turn)
+        for number, knee in sorted(enumerate(knees, 1), key=lambda it: it[1].knee.image.name)
+        for row in _rows(knee, number, *notes[number], turn)
     ]
     with written_whole(output) as stream:
         stream.write(table_text(COLUMNS, rows))
 
 
-def _rows(knee: Knee, number: int, points: Points, turn: int) -> Iterator[dict[str, object]]:
-    height, width = pixels_of(knee).shape
+def _rows(
+    shown: Shown, number: int, noted: Points, remark: str, turn: int
+) -> Iterator[dict[str, object]]:
+    knee, points = shown.knee, shown.true(noted)
+    height, width = shown.pixels().shape
     for spot, (x, y) in points.items():
         if not (0 <= x < width and 0 <= y < height):
             raise InvalidManifest(f"number {number}", f"{spot} is outside", "Look at it again")
@@ -267,6 +249,7 @@ def _rows(knee: Knee, number: int, points: Points, turn: int) -> Iterator[dict[s
         ("condyles", f"{medial}_end", f"{lateral}_end"),
     ):
         row: dict[str, object] = {"image": knee.image.name, "pass": turn, "part": part}
+        row["remark"] = "" if part == "condyles" else remark
         if (first in points) != (second in points):
             raise InvalidManifest(f"number {number}", f"{part} has one point", "Note both, or none")
         if first in points:
