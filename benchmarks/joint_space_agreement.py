@@ -23,12 +23,17 @@ import numpy as np
 from kellgren.data.manifest import Knee, index
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, patient_indices
 from kellgren.evaluation.draws import around
+from kellgren.imaging.radiograph import read_radiograph
+from kellgren.joint_space.measurement import JointSpace
+from kellgren.joint_space.measuring import measure
+from kellgren.knee import KneeCrop
 from kellgren.library_messages import import_matplotlib
 
 Points = tuple[float, float, float, float]
 Widths = dict[tuple[str, str], float]
 """By image and part: medial, lateral, condyles."""
 LIMITS = 1.96
+CORNER = 0.5  # the package counts from the picture's corner, the table from the first centre
 COMPARTMENTS = ("medial", "lateral")
 COLUMNS = ("image", "part", "x1", "y1", "x2", "y2")
 
@@ -56,7 +61,8 @@ def main() -> None:
     words.add_argument("--points", type=Path)
     words.add_argument("--plot", type=Path)
     given = words.parse_args()
-    passes = {name: widths_of(points) for name, points in read_passes(given.hand).items()}
+    points = read_passes(given.hand)
+    passes = {name: widths_of(measured) for name, measured in points.items()}
     (_, first), *later = passes.items()
     comparisons = [(f"pass {name} less pass 1", first, other) for name, other in later]
     for title, one, other in comparisons:
@@ -64,11 +70,14 @@ def main() -> None:
     if given.data:
         knees = {knee.image.name: knee for knee in index(given.data)}
         hand = mean_of(list(passes.values()))
-        measured = dict(method_points(knees[name] for name in sorted({name for name, _ in hand})))
+        names = sorted({name for name, _ in hand})
+        found = {name: measured(knees[name]) for name in names}
+        measured_points = dict(point for name in names for point in points_of(name, found[name]))
         if given.points:
-            write_points(given.points, measured)
-        method = widths_of(measured)
+            write_points(given.points, measured_points)
+        method = widths_of(measured_points)
         print(table("method less hand", hand, method, knees))
+        print(margins(points, found))
         print(worst(hand, method, knees))
         comparisons.append(("method less hand", hand, method))
     if given.plot:
@@ -100,21 +109,56 @@ def widths_of(points: dict[tuple[str, str], Points]) -> Widths:
     return {key: math.dist(at[:2], at[2:]) for key, at in points.items()}
 
 
-def method_points(knees: Iterator[Knee]) -> Iterator[tuple[tuple[str, str], Points]]:
-    """The narrowest places and the condyles as the package finds them, in the hand's pixels."""
-    from kellgren.imaging.radiograph import read_radiograph
-    from kellgren.joint_space.measuring import measure
-    from kellgren.knee import KneeCrop
+def measured(knee: Knee) -> JointSpace:
+    """What the package says of a published crop."""
+    return measure(KneeCrop(read_radiograph(knee.image).pixels, knee.side))
 
-    for knee in knees:
-        found = measure(KneeCrop(read_radiograph(knee.image).pixels, knee.side))
-        ends = {one.name: one.narrowest for one in found.compartments}
-        ordered = found.condyles if found.compartments[0].name == "medial" else found.condyles[::-1]
-        for part, pair in (*ends.items(), ("condyles", ordered)):
-            if pair is not None:
-                (x1, y1), (x2, y2) = pair
-                # The package counts from the picture's corner, the table from its first pixel.
-                yield (knee.image.name, part), (x1 - 0.5, y1 - 0.5, x2 - 0.5, y2 - 0.5)
+
+def points_of(name: str, found: JointSpace) -> Iterator[tuple[tuple[str, str], Points]]:
+    """The narrowest places and the condyles as the package finds them, in the hand's pixels."""
+    ends = {one.name: one.narrowest for one in found.compartments}
+    ordered = found.condyles if found.compartments[0].name == "medial" else found.condyles[::-1]
+    for part, pair in (*ends.items(), ("condyles", ordered)):
+        if pair is not None:
+            (x1, y1), (x2, y2) = pair
+            yield (name, part), (x1 - CORNER, y1 - CORNER, x2 - CORNER, y2 - CORNER)
+
+
+def margins(passes: dict[str, dict[tuple[str, str], Points]], found: dict[str, JointSpace]) -> str:
+    """How far below the hand's points the package's margins run, and where it is narrowest."""
+    off: dict[str, list[float]] = {"femur": [], "tibia": []}
+    places: dict[str, list[float]] = {"hand": [], "method": []}
+    for name, space in found.items():
+        ends = sorted(x - CORNER for x, _ in space.condyles)
+        for one in space.compartments:
+            noted = [
+                points[name, one.name] for points in passes.values() if (name, one.name) in points
+            ]
+            if not noted or one.narrowest is None:
+                continue
+            x1, y1, x2, y2 = np.mean(noted, axis=0)
+            for bone, margin, x, y in (("femur", one.femur, x1, y1), ("tibia", one.tibia, x2, y2)):
+                across, down = np.array(margin.points).T - CORNER
+                off[bone].append(float(np.interp(x, across, down) - y))
+            for who, x in (("hand", x1), ("method", one.narrowest[0][0] - CORNER)):
+                place = (x - ends[0]) / (ends[1] - ends[0])
+                places[who].append(min(place, 1 - place))
+    lines = [
+        "\n| margin, method below hand | compartments | median | mean | within 1 pixel |",
+        "|---|---|---|---|---|",
+    ]
+    for bone, values in off.items():
+        near = np.abs(values) <= 1
+        lines.append(
+            f"| {bone} | {len(values)} | {np.median(values):.2f} | {np.mean(values):.2f} "
+            f"| {100 * near.mean():.0f} % |"
+        )
+    for who, values in places.items():
+        low, middle, high = np.percentile(values, (10, 50, 90))
+        lines.append(
+            f"\nnarrowest by {who}, of the condylar width: {middle:.2f} ({low:.2f} to {high:.2f})"
+        )
+    return "\n".join(lines)
 
 
 def write_points(path: Path, points: dict[tuple[str, str], Points]) -> None:
