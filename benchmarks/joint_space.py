@@ -26,8 +26,9 @@ import numpy as np
 from joint_space_phantoms import Phantom
 from PIL import Image, ImageDraw
 
-from kellgren import Side, read_radiograph
 from kellgren.data.manifest import Knee, for_training, index
+from kellgren.grades import Side
+from kellgren.imaging.radiograph import read_radiograph
 from kellgren.joint_space.measurement import JointSpace, Point
 from kellgren.joint_space.measuring import measure
 from kellgren.knee import KneeCrop, Plane, Region

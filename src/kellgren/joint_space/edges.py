@@ -21,11 +21,11 @@ _STEP = 0.5  # pixels between samples across it
 _DERIVATIVE = 1.0  # pixels
 _ALONG = 2.0  # pixels by which derivatives are averaged along the margin
 _LEAST_STEEP = 0.003  # grey values per pixel of a margin that is seen
-_FAINT = 0.25  # of the usual steepness: less is no edge
+_FAINT = 0.1  # of the usual steepness: less is no edge
 _HIDDEN = 2.0  # of the blur: width from which the femur must have an edge of its own
 _BESIDE = 3.0  # pixels from an edge, from which another one is its rival
-_RIVAL = 0.9  # of its steepness: the plateau's rims overlap, and its floor is the one in doubt
-_STEEPER = 1.25  # likewise: which one is the floor cannot be told
+_RIVAL = 0.9  # of its steepness: rims of the plateau that cannot be told apart
+_RIMS_FROM = 5.0  # pixels: widths below it are narrow whichever rim is taken
 _RUN = 7  # places to either side over which rivals are averaged
 _BLURS = (1.2, 2.4)  # pixels: standard deviations of an edge that are believed
 _NARROW_SLIT, _WIDE_SLIT = 1.15, 1.4
@@ -41,7 +41,7 @@ class PlacedEdges:
 
     Attributes:
         below: in condylar widths below the joint line, at ``EDGE_PLACES``.
-        told: whether the picture shows the edge there, and no steeper one beside it.
+        told: whether the picture shows an edge there, and one alone.
         rims: ``(2, K)``: where the tibia's edge has another beside it that is as steep.
     """
 
@@ -72,7 +72,7 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
     known = blur[np.isfinite(blur)]
     spread = float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
     apart = _apart(rows, steepness, spread)
-    told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0] < _HIDDEN * spread)
+    told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0], spread)
     for compartment in range(2):
         for bone in range(2):
             apart[compartment, :, bone] = _softened(apart[compartment, :, bone], 3)
@@ -80,17 +80,18 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
 
 
 def _told(
-    steepness: Float64Array, rival: Float64Array, touching: np.ndarray
+    steepness: Float64Array, rival: Float64Array, width: Float64Array, spread: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each margin is told: by an edge that is steep enough, and no steeper one beside the
-    tibia's. Where bones touch, the femur has no edge of its own. And where rims overlap.
+    """Where each margin is told: by an edge that is steep enough, the tibia's without another as
+    steep beside it. Where bones touch, the femur has no edge of its own. And where rims overlap.
     """
     usual = np.percentile(steepness, 75, axis=(0, 1))
     told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
-    told[..., 0] |= touching & (usual[0] > _LEAST_STEEP)
-    against = _softened_rows(rival[..., 1]) / np.maximum(_softened_rows(steepness[..., 1]), 1e-9)
-    told[..., 1] &= against < _STEEPER
-    return told, against >= _RIVAL
+    told[..., 0] |= (width < _HIDDEN * spread) & (usual[0] > _LEAST_STEEP)
+    rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
+    rims &= width > _RIMS_FROM
+    told[..., 1] &= ~rims
+    return told, rims
 
 
 def _softened_rows(values: Float64Array) -> Float64Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kellgren.grades import Side
 from kellgren.imaging.picture import PixelSpacing
+from kellgren.joint_space.consensus import consensus, turned_back
 from kellgren.joint_space.edges import EDGE_PLACES, PlacedEdges, place_edges
 from kellgren.joint_space.film_points import FilmPoints
 from kellgren.joint_space.joint_line import JointLine, find_joint_line
@@ -19,9 +20,8 @@ from kellgren.joint_space.widths import measured
 from kellgren.knee import KneeCrop, Region
 
 _EVERY = 3  # of the places is published as a point of a margin
-_LOOKS = ((0.0, 1.0, 1.0), (2.0, 1.04, 0.8), (-2.0, 0.96, 1.25))
-"""Degrees by which the square is turned, its width, and the exponent of the grey values: of the
-measurement itself, and of those that tell how far it can be trusted."""
+_LOOKS = ((0.0, 1.0, 1.0), (2.0, 1.03, 0.8), (-2.0, 0.97, 1.25))
+"""Degrees by which the square is turned, its width, and the exponent of the grey values."""
 _NOTED = 0.1  # of the places that cannot be told are worth a note
 
 
@@ -39,21 +39,34 @@ def measure(
         Margins, widths and their uncertainty; what cannot be told is ``None``, and said to be.
     """
     square = _square(find_joint_line(crop.pixels), crop)
+    seen = [_look(crop, square, *look) for look in _LOOKS]
     names = _names(crop.side, mirrored=mirrored)
+    film = FilmPoints(crop, square)
+    ends = film.of(np.array([[0.0, 0.0], [1.0, 0.0]]))
     mm, words = trusted_spacing(spacing)
-    ends = FilmPoints(crop, square).of(np.array([[0.0, 0.0], [1.0, 0.0]]))
-    looks = []
-    for turn, size, exponent in _LOOKS:
-        seen = Region(square.centre, square.width * size, square.angle + turn)
-        picture = straightened(crop.pixels, seen)
-        if exponent != 1:
-            picture = picture ** np.float32(exponent)
-        edges = place_edges(picture, find_margins(picture))
-        film = FilmPoints(crop, seen)
-        left, right = (_compartment(name, edges, at, film) for at, name in enumerate(names))
-        found = JointSpace((left, right), (ends[0], ends[1]), mm, words, None, None)
-        looks.append(measured(found))
-    return with_spread(looks[0], looks)
+    agreed, *looks = (
+        measured(
+            JointSpace(
+                (_compartment(names[0], edges, 0, film), _compartment(names[1], edges, 1, film)),
+                (ends[0], ends[1]),
+                mm,
+                words,
+                None,
+                None,
+            )
+        )
+        for edges in (consensus(seen), *seen)
+    )
+    return with_spread(agreed, looks)
+
+
+def _look(crop: KneeCrop, square: Region, turn: float, size: float, exponent: float) -> PlacedEdges:
+    """The edges in the frame of the square, as they are seen turned, resized and toned."""
+    around = Region(square.centre, square.width * size, square.angle + turn)
+    picture = straightened(crop.pixels, around)
+    if exponent != 1:
+        picture = picture ** np.float32(exponent)
+    return turned_back(place_edges(picture, find_margins(picture)), turn, size)
 
 
 def _square(line: JointLine, crop: KneeCrop) -> Region:
