@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import drawn_joints
 import joint_space_agreement
+import measure_joint_space as tool
 import numpy as np
 import pytest
+from joint_space_sheets import enlarged
 from PIL import Image
 
-from command_line import ROOT
 from kellgren.errors import InvalidManifest, InvalidOption
-
-
-def loaded(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-tool = loaded("measure_joint_space")
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +83,23 @@ def test_a_data_set_with_too_few_knees_of_a_grade_is_refused(knees: Path) -> Non
 def test_the_ruler_names_the_pixel_that_is_drawn_there() -> None:
     pixels = np.zeros((60, 80), np.uint8)
     pixels[33, 47] = 255
-    picture = np.asarray(tool.enlarged(pixels, (40, 20, 60, 50), 8, 5, lines=False).convert("L"))
+    picture = np.asarray(enlarged(pixels, (40, 20, 60, 50), 8, 5, lines=False).convert("L"))
     bright = np.argwhere(picture[18:, 34:] > 200)
     down, across = bright.mean(axis=0)
     assert (across + 0.5) / 8 + 40 - 0.5 == pytest.approx(47, abs=0.05)
     assert (down + 0.5) / 8 + 20 - 0.5 == pytest.approx(33, abs=0.05)
+
+
+def test_a_disguise_is_taken_off_again(knees: Path) -> None:
+    shown = tool.disguised(tool.index(knees)[0], 20, 3)
+    assert (shown.pixels() == tool.Shown(shown.knee).pixels()[:, ::-1]).all()
+    assert shown.start != tool.disguised(tool.index(knees)[1], 20, 3).start
+    across, down = shown.start
+    noted_points = {
+        "left_femur": (60 + across, 170 + down),
+        "right_end": (200.5 + across, 9 + down),
+    }
+    assert shown.true(noted_points) == {"right_femur": (238, 170), "left_end": (97.5, 9)}
 
 
 def test_points_are_collected_by_image_and_side(knees: Path, drawn: Path, tmp_path: Path) -> None:
