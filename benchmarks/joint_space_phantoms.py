@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kellgren.joint_space.derivatives import smoothed
 
 SIDE = 299  # pixels, as of the training crops
-_FINE = 4  # samples per pixel along each axis
+_FINE = 2  # samples per pixel along each axis
 _SOFT, _BONE, _LINE = 0.40, 0.57, 0.10  # grey values: soft tissue, bone, the plateau's line
 _HALF = 125.0  # pixels: half of the condylar width
 _LINE_THICKNESS = 4.0  # pixels
@@ -52,9 +52,9 @@ class Phantom:
         )
         femur, tibia = self.femur(along), self.tibia(along)
         width = _HALF - 0.06 * np.abs(down)
-        is_femur = (down < femur) & (np.abs(along) < width)
-        is_tibia = (down > tibia) & (np.abs(along) < width + 3)
-        grey = np.where(is_femur | is_tibia, _BONE, _SOFT)
+        is_femur = _covered(femur - down) * _covered(width - np.abs(along))
+        is_tibia = _covered(down - tibia) * _covered(width + 3 - np.abs(along))
+        grey = _SOFT + (_BONE - _SOFT) * np.maximum(is_femur, is_tibia)
         grey += _LINE * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
         fine = smoothed(
             smoothed(grey.astype(np.float32), self.blur * _FINE, 0), self.blur * _FINE, 1
@@ -88,3 +88,8 @@ class Phantom:
         if (tibia[:, 1] <= femur[:, 1]).any():
             return 0.0
         return float(np.hypot(*(femur[:, None] - tibia[None]).transpose(2, 0, 1)).min())
+
+
+def _covered(inside: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Share of each sample on the inner side of an edge that lies so many pixels further out."""
+    return np.clip(inside * _FINE + 0.5, 0, 1)

@@ -9,6 +9,8 @@ import numpy as np
 
 from kellgren.joint_space.edges import EDGE_PLACES, PlacedEdges
 
+_AGREED = 0.008  # of the condylar width: two pixels of the training crops
+
 
 def turned_back(edges: PlacedEdges, turn: float, size: float) -> PlacedEdges:
     """The edges that were placed in a square turned and resized about the joint, in the other.
@@ -43,15 +45,16 @@ def turned_back(edges: PlacedEdges, turn: float, size: float) -> PlacedEdges:
 
 
 def consensus(looks: Sequence[PlacedEdges]) -> PlacedEdges:
-    """The median of each margin at each place; told, where most looks tell it.
+    """The median of each margin at each place; told, where most looks tell it and agree on it.
 
     Args:
-        looks: an odd number, all in the same square, the first of them seen in it.
+        looks: an odd number, three or more, all in the same square, the first of them seen in it.
     """
     told = np.stack([look.told for look in looks])
     below = np.stack([look.below for look in looks])
     most = told.sum(axis=0) * 2 > len(looks)
-    # Looks that tell nothing at a place do not count there, unless none of them does.
-    counted = np.where(told | ~most, below, np.nan)
+    # Looks that tell nothing at a place do not count there, unless most of them tell nothing.
+    middle = np.nanmedian(np.where(told | ~most, below, np.nan), axis=0)
+    apart = np.sort(np.abs(below - middle), axis=0)[len(looks) // 2]
     rims = np.stack([look.rims for look in looks]).sum(axis=0) * 2 > len(looks)
-    return PlacedEdges(np.nanmedian(counted, axis=0), most, rims)
+    return PlacedEdges(middle, most & (apart <= _AGREED), rims)

@@ -9,10 +9,10 @@ import numpy as np
 from kellgren.arrays import Float32Array, Float64Array
 from kellgren.joint_space.derivatives import derivative, smoothed
 from kellgren.joint_space.margins import EXACT, PLACES
-from kellgren.joint_space.paths import best_path
+from kellgren.joint_space.paths import best_paths
 from kellgren.knee import Plane
 
-EDGE_PLACES = np.arange(0.08, 0.345, 1 / EXACT)
+EDGE_PLACES = np.arange(0.08, 0.325, 1 / EXACT)
 """Where, in condylar widths from the outer edge of the condyle; the spines are left out."""
 _BAND = 64  # rows to either side of the joint line
 _REACH = 7  # pixels to either side of the path
@@ -24,7 +24,7 @@ _LEAST_STEEP = 0.003  # grey values per pixel of a margin that is seen
 _FAINT = 0.1  # of the usual steepness: less is no edge
 _HIDDEN = 2.0  # of the blur: width from which the femur must have an edge of its own
 _BESIDE = 3.0  # pixels from an edge, from which another one is its rival
-_RIVAL = 0.9  # of its steepness: rims of the plateau that cannot be told apart
+_RIVAL = 0.9  # of its steepness: rims of the plateau that are hard to tell apart
 _RIMS_FROM = 5.0  # pixels: widths below it are narrow whichever rim is taken
 _RUN = 7  # places to either side over which rivals are averaged
 _BLURS = (1.2, 2.4)  # pixels: standard deviations of an edge that are believed
@@ -41,7 +41,7 @@ class PlacedEdges:
 
     Attributes:
         below: in condylar widths below the joint line, at ``EDGE_PLACES``.
-        told: whether the picture shows an edge there, and one alone.
+        told: whether the picture shows an edge there.
         rims: ``(2, K)``: where the tibia's edge has another beside it that is as steep.
     """
 
@@ -61,14 +61,17 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
     top = side // 2 - _BAND
     steep = derivative(joint[top : side // 2 + _BAND], _DERIVATIVE, 0)
     left = np.round((side - EXACT) / 2 + EDGE_PLACES * EXACT - 0.5).astype(int)
-    rows, steepness, blur, rival = np.empty((4, 2, len(EDGE_PLACES), 2))
-    for compartment, columns in enumerate((left, side - 1 - left)):
-        for bone, sign in enumerate((-1, 1)):
-            rough = np.interp(EDGE_PLACES, PLACES, _softened(margins[compartment, :, bone], 2))
-            at = rough * EXACT + side / 2 - 0.5 - top
-            found = _along(sign * steep, at, columns)
-            for array, values in zip((rows, steepness, blur, rival), found, strict=True):
-                array[compartment, :, bone] = values
+    rough = np.stack(
+        [
+            [np.interp(EDGE_PLACES, PLACES, _softened(one[:, bone], 2)) for bone in (0, 1)]
+            for one in margins
+        ]
+    )
+    at = rough * EXACT + side / 2 - 0.5 - top  # (2, 2, K) of compartment, bone and place
+    columns = np.stack((left, side - 1 - left))[:, None]
+    rows, steepness, blur, rival = (
+        found.transpose(0, 2, 1) for found in _along(steep, at, columns)
+    )
     known = blur[np.isfinite(blur)]
     spread = float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
     apart = _apart(rows, steepness, spread)
@@ -82,16 +85,14 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
 def _told(
     steepness: Float64Array, rival: Float64Array, width: Float64Array, spread: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each margin is told: by an edge that is steep enough, the tibia's without another as
-    steep beside it. Where bones touch, the femur has no edge of its own. And where rims overlap.
+    """Where each margin is told: by an edge that is steep enough. Where bones touch, the femur has
+    none of its own. And where the tibia's has another beside it: rims of the plateau that overlap.
     """
     usual = np.percentile(steepness, 75, axis=(0, 1))
     told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
     told[..., 0] |= (width < _HIDDEN * spread) & (usual[0] > _LEAST_STEEP)
     rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
-    rims &= width > _RIMS_FROM
-    told[..., 1] &= ~rims
-    return told, rims
+    return told, rims & (width > _RIMS_FROM)
 
 
 def _softened_rows(values: Float64Array) -> Float64Array:
@@ -109,29 +110,41 @@ def _along(
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Row of the steepest place near each of ``rows``, to a fraction of a pixel; how steep it is;
     the standard deviation in pixels of the edge there; and how steep the steepest other edge is.
+
+    Args:
+        steep: derivative downwards.
+        rows: ``(2, 2, K)`` of compartment, bone and place.
+        columns: ``(2, 1, K)``.
     """
     across = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
-    at = np.clip(rows[:, None] + across, 0, steep.shape[0] - 1.001)
+    at = np.clip(rows[..., None] + across, 0, steep.shape[0] - 1.001)
     whole = np.floor(at).astype(int)
     part = (at - whole).astype(np.float32)
-    band = (1 - part) * steep[whole, columns[:, None]] + part * steep[whole + 1, columns[:, None]]
-    band = smoothed(band.astype(np.float32), _ALONG, 0)
-    usual = np.sqrt(np.mean(np.square(band.max(axis=1)))) + 1e-6
-    gain = np.clip(band / usual, -0.5, 1) - (_PULL * across**2).astype(np.float32)
-    path = best_path(gain, 1, 0.1)
-    places = np.arange(len(path))
-    inner = np.clip(path, 1, len(across) - 2)
-    before, middle, after = (band[places, inner + offset] for offset in (-1, 0, 1))
+    columns = columns[..., None]
+    band = (1 - part) * steep[whole, columns] + part * steep[whole + 1, columns]
+    band[:, 0] *= -1  # the femur ends where it gets darker
+    margins = band.reshape(4, *band.shape[2:]).transpose(1, 0, 2)  # (K, 4, across)
+    smooth = smoothed(margins.reshape(len(margins), -1), _ALONG, 0).reshape(margins.shape)
+    band = smooth.transpose(1, 0, 2)
+    usual = np.sqrt(np.mean(np.square(band.max(axis=2)), axis=1)) + 1e-6
+    gain = np.clip(band / usual[:, None, None], -0.5, 1)
+    gain -= (_PULL * across**2).astype(np.float32)
+    path = np.clip(best_paths(gain, 1, 0.1), 1, len(across) - 2)[..., None]
+    before, middle, after = (
+        np.take_along_axis(band, path + offset, axis=2)[..., 0] for offset in (-1, 0, 1)
+    )
     bend = before - 2 * middle + after
     is_peak = (bend < -1e-9) & (middle > 0)
     safe = np.where(is_peak, bend, -1.0)
     moved = np.where(is_peak, (before - after) / (2 * safe), 0.0)
-    exact = rows + across[inner] + _STEP * np.clip(moved, -1, 1)
+    exact = across[path[..., 0]] + _STEP * np.clip(moved, -1, 1)
     blur = np.where(is_peak, _STEP * np.sqrt(np.maximum(middle, 0) / -safe), np.nan)
-    peak = (band[:, 1:-1] >= band[:, :-2]) & (band[:, 1:-1] >= band[:, 2:])
-    peak &= np.abs(across[1:-1] - across[inner, None]) >= _BESIDE
-    rival = np.where(peak, band[:, 1:-1], 0).max(axis=1)
-    return exact, middle.astype(np.float64), blur, rival.astype(np.float64)
+    peak = (band[..., 1:-1] >= band[..., :-2]) & (band[..., 1:-1] >= band[..., 2:])
+    peak &= np.abs(across[1:-1] - across[path]) >= _BESIDE
+    rival = np.where(peak, band[..., 1:-1], 0).max(axis=2)
+    found = (exact + rows.reshape(exact.shape), middle, blur, rival)
+    one, two, three, four = (np.asarray(f, dtype=np.float64).reshape(rows.shape) for f in found)
+    return one, two, three, four
 
 
 def _apart(rows: Float64Array, steepness: Float64Array, blur: float) -> Float64Array:

@@ -15,7 +15,7 @@ from kellgren.joint_space.derivatives import (
     derivative,
     smoothed,
 )
-from kellgren.joint_space.paths import best_path
+from kellgren.joint_space.paths import best_paths
 from kellgren.knee import Plane
 
 SIDE = 128
@@ -89,14 +89,17 @@ def _condyles(small: Plane32, height: float, slope: float) -> tuple[float, float
     along = np.arange(int(0.42 * SIDE))
     usual = 0.15 * ((along / SIDE - _USUAL_EDGE) / _EDGE_SPREAD) ** 2
     counted = (below >= _CONDYLE_ROWS[0] * SIDE) & (below <= _CONDYLE_ROWS[1] * SIDE)
-    found = []
-    for picture, tilt in ((edges, slope), (-edges[:, ::-1], -slope)):
+    strength = np.empty((2, len(below), len(along)), dtype=np.float32)
+    for at, (picture, tilt) in enumerate(((edges, slope), (-edges[:, ::-1], -slope))):
         rows = height + below[:, None] + tilt * (along - SIDE / 2)
         columns = along - tilt * below[:, None]
         rows, columns = (np.clip(np.round(at), 0, SIDE - 1).astype(int) for at in (rows, columns))
-        strength = np.clip(picture[rows, columns], -1, 2.5) - usual
-        found.append(float(np.mean(_sub_pixel(strength, best_path(strength, 2, 0.3))[counted])))
-    return found[0] + 0.5, SIDE - (found[1] + 0.5)
+        strength[at] = np.clip(picture[rows, columns], -1, 2.5) - usual
+    left, right = (
+        float(_sub_pixel(one, path)[counted].mean()) + 0.5
+        for one, path in zip(strength, best_paths(strength, 2, 0.3), strict=True)
+    )
+    return left, SIDE - right
 
 
 def _sub_pixel(strength: Plane32, path: np.ndarray) -> Float64Array:

@@ -32,6 +32,7 @@ _SLOPES = (  # pixels per pixel: the usual run of femur and of tibia, downwards 
 )
 _STIFFNESS = 0.4
 _DARKNESS = 0.6  # worth of a space darker than the bone on either side
+_LINE = 1.0  # worth of a bright line below the tibia's edge
 _BONE = 4  # rows of bone that it is compared with
 
 
@@ -86,11 +87,24 @@ def _gain(edges: Float32Array, grey: Float32Array) -> Float32Array:
     inside = np.minimum(rows, len(_ROWS) - 1)
     gain: Float32Array = np.repeat(femur[..., None], len(_WIDTHS), axis=3)
     np.maximum(gain[..., :_TOUCHING], np.float32(_UNSEEN), out=gain[..., :_TOUCHING])
+    tibia = tibia + np.float32(_LINE) * _brightness(grey)
     gain += tibia[..., inside]
     gain += np.float32(_DARKNESS) * _darkness(grey, inside)
-    gain -= (0.02 * _WIDTHS + 0.05 * np.maximum(_WIDTHS - _WIDE, 0)).astype(np.float32)
+    gain -= (0.01 * _WIDTHS + 0.05 * np.maximum(_WIDTHS - _WIDE, 0)).astype(np.float32)
     gain[..., rows >= len(_ROWS)] = NEVER
     return gain
+
+
+def _brightness(grey: Float32Array) -> Float32Array:
+    """How bright it is right below each row, -1..1.5, by the grey values' usual differences: the
+    plateau's floor is the brightest line, its rims are fainter.
+    """
+    rows = np.arange(len(_ROWS)) + _PAD
+    below = (grey[..., rows + 1] + grey[..., rows + 2]) / 2
+    around = grey[..., _PAD:-_PAD]
+    usual = around.std(axis=2, keepdims=True) + np.float32(1e-3)
+    brighter: Float32Array = (below - around.mean(axis=2, keepdims=True)) / usual
+    return brighter.clip(-1, 1.5)
 
 
 def _darkness(grey: Float32Array, lower: np.ndarray) -> Float32Array:

@@ -22,7 +22,7 @@ from kellgren.knee import KneeCrop, Region
 _EVERY = 3  # of the places is published as a point of a margin
 _LOOKS = ((0.0, 1.0, 1.0), (2.0, 1.03, 0.8), (-2.0, 0.97, 1.25))
 """Degrees by which the square is turned, its width, and the exponent of the grey values."""
-_NOTED = 0.1  # of the places that cannot be told are worth a note
+_NOTED = 0.1  # of the places in doubt are worth a note
 
 
 def measure(
@@ -105,8 +105,11 @@ def _compartment(
 
 
 def _note(edges: PlacedEdges, at: int) -> str:
-    """What cannot be told, and why."""
+    """What cannot be told, and what to doubt."""
     rims = float(edges.rims[at].mean())
-    faint = float((~edges.told[at]).any(axis=1).mean()) - rims
-    shares = ((rims, "the plateau's rims overlap"), (faint, "a margin is too faint"))
-    return "; ".join(f"{why} over {share:.0%} of it" for share, why in shares if share >= _NOTED)
+    unseen = float((~edges.told[at]).any(axis=1).mean())
+    shares = (
+        (rims, "the plateau's rims overlap over {:.0%} of it: the brightest line was taken"),
+        (unseen, "a margin cannot be told over {:.0%} of it"),
+    )
+    return "; ".join(words.format(share) for share, words in shares if share >= _NOTED)

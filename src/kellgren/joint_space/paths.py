@@ -10,34 +10,33 @@ NEVER = np.float32(-1e9)
 """Added where no path may go."""
 
 
-def best_path(gain: Float32Array, reach: int, stiffness: float) -> np.ndarray:
-    """The path of the largest sum of gains.
+def best_paths(gain: Float32Array, reach: int, stiffness: float) -> np.ndarray:
+    """The paths of the largest sums of gains, each on its own.
 
     Args:
-        gain: ``(K, N)`` of N places at K steps.
+        gain: ``(M, K, N)`` of N places at K steps, for M paths.
         reach: places that a step may change by.
         stiffness: lost by a step that changes by s places, times s squared.
 
     Returns:
-        ``(K,)`` places.
+        ``(M, K)`` places.
     """
-    steps, places = gain.shape
+    paths, steps, places = gain.shape
     changes = np.arange(-reach, reach + 1)
-    lost = (stiffness * changes**2).astype(np.float32)[:, None]
-    back = np.zeros((steps, places), dtype=np.int64)
-    window = np.arange(places) + np.arange(2 * reach + 1)[:, None]
-    total = gain[0]
+    lost = (stiffness * changes**2).astype(np.float32)
+    sums = np.full((steps, paths, places + 2 * reach), NEVER, dtype=np.float32)
+    sums[0, :, reach:-reach] = gain[:, 0]
     for step in range(1, steps):
-        padded = np.full(places + 2 * reach, NEVER)
-        padded[reach:-reach] = total
-        options = padded[window] - lost
-        best = options.argmax(axis=0)
-        back[step] = np.arange(places) + best - reach
-        total = options[best, np.arange(places)] + gain[step]
-    path = np.empty(steps, dtype=np.int64)
-    path[-1] = int(total.argmax())
+        best = sums[step, :, reach:-reach]
+        for at, cost in enumerate(lost):
+            np.maximum(best, sums[step - 1, :, at : at + places] - cost, out=best)
+        best += gain[:, step]
+    every = np.arange(paths)
+    path = np.empty((paths, steps), dtype=np.int64)
+    path[:, -1] = sums[-1, :, reach:-reach].argmax(axis=1)
     for step in range(steps - 1, 0, -1):
-        path[step - 1] = back[step, path[step]]
+        before = sums[step - 1][every[:, None], path[:, step, None] + reach + changes] - lost
+        path[:, step - 1] = path[:, step] + changes[before.argmax(axis=1)]
     return path
 
 

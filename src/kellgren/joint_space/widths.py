@@ -171,16 +171,11 @@ def _fixed(
 
 
 def _measure(ratio: float, mm: float | None, old: Measure | None, corrected: bool) -> Measure:
-    """A length given as ratio, with the uncertainty of the old one unless a margin was moved."""
-    spread = None if corrected or old is None else old.ratio_uncertainty
-    return with_uncertainty(ratio, spread, mm)
-
-
-def with_uncertainty(ratio: float, spread: float | None, mm: float | None) -> Measure:
-    """A length and its uncertainty as ratios, and in millimetres where the condyles' are known."""
-    if mm is None:
-        return Measure(ratio, spread)
-    return Measure(ratio, spread, ratio * mm, None if spread is None else spread * mm)
+    """A length given as ratio, with the uncertainties of the old one unless a margin was moved."""
+    in_mm = None if mm is None else ratio * mm
+    if corrected or old is None:
+        return Measure(ratio, mm=in_mm)
+    return replace(old, ratio=ratio, mm=in_mm)
 
 
 def _difference(
