@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 SIDE, FINE = 299, 4
 ENDS = (28.0, 270.0)
@@ -67,12 +66,25 @@ def drawn(rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
     grey[(rows > tibia) & inside] = 160
     grey[(rows > tibia) & (rows < tibia + rng.uniform(2, 5)) & inside] = 160 + edge
     small = grey.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3))
-    noisy = gaussian_filter(small, 0.9) + gaussian_filter(rng.normal(0, 8, small.shape), 0.5)
+    noisy = blurred(small, 0.9) + blurred(rng.normal(0, 8, small.shape), 0.5)
     widths = [
         float((tibia - femur)[(at > MIDDLES[0]) & (at < MIDDLES[1])].min())
         for at in (place, 1 - place)
     ]
     return np.clip(noisy, 0, 255).astype(np.uint8), widths[0], widths[1]
+
+
+def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian, mirrored at the border."""
+    reach = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    for axis in (0, 1):
+        padded = np.pad(
+            values, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], "symmetric"
+        )
+        windows = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=axis)
+        values = windows @ (kernel / kernel.sum())
+    return values
 
 
 def _table(path: Path, rows: list[tuple[object, ...]]) -> None:
