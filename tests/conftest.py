@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,10 @@ import pytest
 if TYPE_CHECKING:
     from kellgren.data.manifest import Knee
 
+# Modules are compiled once and kept, also where the environment says otherwise: a hundred processes
+# that each compile what they import took a fifth of the suite's processor time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Tests that import onnxruntime by themselves, not as the package does, must send nothing either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.pop("COLUMNS", None)  # of the workers, 80: names of a test's folders are longer

@@ -22,6 +22,7 @@ BOTH = BothKnees(sharpness=1.1, agreement=3.0, bias=(0.1, 0.0, -0.1, 0.0, 0.0))
 WRONG_ENGINES: list[dict[str, Any]] = [
     *({"engine": "tensorrt"}, {"engine": None}, {"precision": "fp16"}, {"precision": 32}),
     *({"threads": -1}, {"threads": 1.5}, {"threads": True}, {"threads": "2"}),
+    *({"workers": 0}, {"workers": 2.0}, {"device": "gpu"}, {"device": None}),
 ]
 
 

@@ -29,7 +29,9 @@ PUBLIC = {
 OPTIONS = {
     "engine": ("Engine", "onnxruntime"),
     "precision": ("Precision", "fp32"),
+    "device": ("Device", "cpu"),
     "threads": ("int", 0),
+    "workers": ("int", 1),
     "mirror": ("bool", True),
     "pair": ("bool", True),
     "level": ("float", 0.9),

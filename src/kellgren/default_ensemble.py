@@ -6,13 +6,14 @@ import threading
 
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
-from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.reading import FilmReadings
 
 _lock = threading.Lock()
-_loaded: dict[tuple[Engine, Precision, int, bool, bool, float, bool], Ensemble] = {}
+_Options = tuple[Engine, Precision, Device, int, int, bool, bool, float, bool]
+_loaded: dict[_Options, Ensemble] = {}
 
 
 def read(
@@ -25,7 +26,9 @@ def read(
     force: bool = False,
     engine: Engine = "onnxruntime",
     precision: Precision = "fp32",
+    device: Device = "cpu",
     threads: int = 0,
+    workers: int = 1,
     mirror: bool = True,
     pair: bool = True,
     level: float = DEFAULT_LEVEL,
@@ -33,8 +36,9 @@ def read(
 ) -> FilmReadings:
     """Grade every knee of a radiograph with the bundle that comes with the package.
 
-    The bundle is loaded by the first call with an engine, precision, number of threads, mirror,
-    pair, level and always_grade, and kept for later ones. Calls from several threads may overlap.
+    The bundle is loaded by the first call with an engine, precision, device, number of threads and
+    workers, mirror, pair, level and always_grade, and kept for later ones. Calls from several
+    threads may overlap.
 
     Args:
         source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open in
@@ -49,7 +53,9 @@ def read(
         force: grade a picture that a check refuses too; the readings' checks state it.
         engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
         precision: ``"fp32"``, or ``"bf16"`` with openvino.
+        device: ``"cpu"``, or ``"cuda"`` with onnxruntime in its build for NVIDIA GPUs.
         threads: of the engine, for one knee; 0 leaves the choice to it.
+        workers: threads that read at a time; openvino serves no more of them side by side.
         mirror: average the outputs for the knee and for its mirror image.
         pair: take the contralateral knee into account where the radiograph shows both.
         level: of the grade sets: share of labels that they are to hold, 0.8, 0.9 or 0.95.
@@ -61,33 +67,29 @@ def read(
 
     Raises:
         BundleError: the bundle is damaged or missing.
-        InvalidOption: an argument is not among its choices, or out of range.
-        MissingExtra: openvino is chosen and not installed, or bf16 without it.
+        InvalidOption: an argument is not among its choices, or out of range, or bf16 is chosen
+            on a processor without it.
+        MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
         NotAKneeFilm: the picture shows no knee that may be graded.
         UnreadableRadiograph: the file or array cannot be read.
     """
-    ensemble = _ensemble(engine, precision, threads, mirror, pair, level, always_grade)
+    chosen = (engine, precision, device, threads, workers)
+    ensemble = _ensemble((*chosen, bool(mirror), bool(pair), level, bool(always_grade)))
     return ensemble.read(
         source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
     )
 
 
-def _ensemble(
-    engine: Engine,
-    precision: Precision,
-    threads: int,
-    mirror: bool,
-    pair: bool,
-    level: float,
-    always_grade: bool,
-) -> Ensemble:
-    options = (engine, precision, threads, bool(mirror), bool(pair), level, bool(always_grade))
+def _ensemble(options: _Options) -> Ensemble:
+    engine, precision, device, threads, workers, mirror, pair, level, always_grade = options
     with _lock:  # two threads must not load the same networks
         if options not in _loaded:
             _loaded[options] = Ensemble.default(
                 engine=engine,
                 precision=precision,
+                device=device,
                 threads=threads,
+                workers=workers,
                 mirror=mirror,
                 pair=pair,
                 level=level,

@@ -15,10 +15,10 @@ from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
-from kellgren.grading.runtime import Engine, Precision
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.knee import KneeCrop
@@ -36,7 +36,9 @@ class Ensemble:
         bundle: already checked.
         engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
         precision: ``"fp32"``, or ``"bf16"`` with openvino; recorded in every reading.
+        device: ``"cpu"``, or ``"cuda"`` with onnxruntime in its build for NVIDIA GPUs.
         threads: of the engine, for one knee; 0 leaves the choice to it.
+        workers: threads that read at a time; openvino serves no more of them side by side.
         mirror: average the outputs for the knee and for its mirror image.
         pair: take the patient's contralateral knee into account, where it is shown and the
             bundle's card has a model for it.
@@ -49,12 +51,12 @@ class Ensemble:
 
     Attributes:
         bundle: what was opened.
-        model: name, checksum, engine, precision, mirroring, and the data of a local calibration, as
-            every reading records them.
+        model: name, checksum, engine, precision, device, mirroring, and the data of a local
+            calibration, as every reading records them.
 
     Raises:
-        InvalidOption: an engine, precision, number of threads or level that there is not.
-        MissingExtra: openvino is chosen and not installed, or bf16 without it.
+        InvalidOption: an engine, precision, device, number or level that there is not here.
+        MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Ensemble:
         *,
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
+        device: Device = "cpu",
         threads: int = 0,
+        workers: int = 1,
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
@@ -78,16 +82,18 @@ class Ensemble:
         self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self._judge = Judge(bundle.card, level=level, always_grade=always_grade)
         self.panel = Panel(
-            bundle, engine=engine, precision=precision, threads=threads, mirror=mirror
+            bundle,
+            engine=engine,
+            precision=precision,
+            device=device,
+            threads=threads,
+            workers=workers,
+            mirror=mirror,
         )
         self.localiser = Localiser()
         self.model = {
-            "name": bundle.card.name,
+            **self.panel.record,
             "software": f"kellgren {version('kellgren')}",
-            "checksum": bundle.checksum,
-            "engine": engine,
-            "precision": precision,
-            "mirror": "averaged" if mirror else "off",
             "other_knee": "off" if self.both_knees is None else "used",
             "level": f"{level:g}",
             "naming": "always" if always_grade else "when sure",
@@ -102,7 +108,9 @@ class Ensemble:
         *,
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
+        device: Device = "cpu",
         threads: int = 0,
+        workers: int = 1,
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
@@ -115,14 +123,16 @@ class Ensemble:
 
         Raises:
             BundleError: it is damaged or missing.
-            InvalidOption: an engine, precision, number of threads or level that there is not.
-            MissingExtra: openvino is chosen and not installed, or bf16 without it.
+            InvalidOption: an engine, precision, device, number or level that there is not here.
+            MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
         """
         return cls.open(
             default_bundle(),
             engine=engine,
             precision=precision,
+            device=device,
             threads=threads,
+            workers=workers,
             mirror=mirror,
             pair=pair,
             frame=frame,
@@ -139,7 +149,9 @@ class Ensemble:
         *,
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
+        device: Device = "cpu",
         threads: int = 0,
+        workers: int = 1,
         mirror: bool = True,
         pair: bool = True,
         frame: int | None = None,
@@ -148,31 +160,20 @@ class Ensemble:
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
     ) -> Self:
-        """Open a bundle of your own.
-
-        Args:
-            folder: of the bundle.
-            engine: ``"onnxruntime"``, or ``"openvino"`` where it is installed.
-            precision: ``"fp32"``, or ``"bf16"`` with openvino; recorded in every reading.
-            threads: of the engine, for one knee; 0 leaves the choice to it.
-            mirror: average the outputs for the knee and for its mirror image.
-            pair: take the contralateral knee into account.
-            frame: which one to read, from 1, of DICOM files that hold several.
-            smooth_maps: average the maps over six looks at the knee, see `MapStyle`; slower.
-            grad_cam_maps: Grad-CAM before the last activation where a network has it so.
-            level: of the grade sets: share of labels that they are to hold.
-            always_grade: name a grade whatever the doubts.
+        """Open a bundle of your own; `folder` is where it lies, the rest as of `Ensemble`.
 
         Raises:
             BundleError: it is missing, damaged, incomplete, or in a newer format.
-            InvalidOption: an engine, precision, number of threads or level that there is not.
-            MissingExtra: openvino is chosen and not installed, or bf16 without it.
+            InvalidOption: an engine, precision, device, number or level that there is not here.
+            MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
         """
         return cls(
             open_bundle(Path(folder)),
             engine=engine,
             precision=precision,
+            device=device,
             threads=threads,
+            workers=workers,
             mirror=mirror,
             pair=pair,
             frame=frame,

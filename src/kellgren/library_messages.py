@@ -136,13 +136,14 @@ def import_openvino() -> Any:
         ImportError: OpenVINO is not installed.
     """
     with _import_lock:
-        before = {name: m for name, m in sys.modules.items() if name == _OPENVINO_COUNTER}
+        before = sys.modules.get(_OPENVINO_COUNTER)
         sys.modules[_OPENVINO_COUNTER] = _ABSENT
         try:
             import openvino
         finally:
             del sys.modules[_OPENVINO_COUNTER]
-            sys.modules.update(before)
+            if before is not None:
+                sys.modules[_OPENVINO_COUNTER] = before
     return openvino
 
 

@@ -105,6 +105,8 @@ class ModelRecord(Record):
     """Library that ran the networks."""
     precision: Literal["fp32", "bf16"]
     """Number format of the networks' arithmetic."""
+    device: Annotated[Literal["cuda"] | SkipJsonSchema[None], _LEFT_OUT] = None
+    """What computed, where it was not the processor; left out where it was."""
     mirror: Literal["averaged", "off"]
     """Whether outputs for the crop and for its mirror image were averaged."""
     other_knee: Literal["used", "off"]

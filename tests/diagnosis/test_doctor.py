@@ -17,6 +17,7 @@ from command_line import kellgren
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.diagnosis import machine, packages, parts
 from kellgren.diagnosis.diagnose import diagnose
+from kellgren.grading.engines import processor
 from kellgren.imaging.dicom.stored_values import codecs
 from kellgren.localisation import picture_gate
 
@@ -103,6 +104,18 @@ def test_a_missing_library_is_broken_and_a_missing_extra_is_not(
     assert "torch 1.0" in facts["train"].words
 
 
+def test_the_build_for_gpus_is_no_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(name: str) -> str:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return "1.30" if name == "onnxruntime-gpu" else "1.0"
+
+    monkeypatch.setattr(packages, "version", installed)
+    facts = {fact.name: fact for fact in packages.package_facts()}
+    assert "missing" not in facts
+    assert "onnxruntime 1.30" in facts["libraries"].words
+
+
 def test_an_engine_that_cannot_be_imported_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> list[str]:
         raise ImportError("libonnxruntime.so: wrong processor")
@@ -129,10 +142,10 @@ def test_features_are_those_of_this_processor(
 ) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 sse4_2\n\n")
-    monkeypatch.setattr(machine, "_CPU_INFO", info)
+    monkeypatch.setattr(processor, "_CPU_INFO", info)
     facts = {fact.name: fact.words for fact in machine.machine_facts()}
     assert facts["processor"] == "Some CPU"
     assert facts["features"] == "sse4_2 avx2"
-    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "none")
+    monkeypatch.setattr(processor, "_CPU_INFO", tmp_path / "none")
     facts = {fact.name: fact.words for fact in machine.machine_facts()}
     assert facts["features"] == "not known on this system"

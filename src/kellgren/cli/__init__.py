@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kellgren.cli import bundle, data, doctor, evaluate, grade, listen, locate, serve, store
+from kellgren.cli.benching import bench
 from kellgren.cli.calibrating import calibrate
 from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
@@ -34,6 +35,7 @@ app.command(name="watch", epilog=watch.EXAMPLES)(watch.watch)
 app.command(name="serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="listen", epilog=listen.EXAMPLES)(listen.listen)
 app.add_typer(store.app, name="store")
+app.command(name="bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command(name="doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(data.app, name="data")
 train.app.command(name="choose", epilog=choose.EXAMPLES)(choose.choose)

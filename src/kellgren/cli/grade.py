@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kellgren.cli.benching.engine_options import DeviceName, EngineName, PrecisionName, engine_of
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.inputs import AlwaysGrade, ModelFolder, SetLevel
 
@@ -38,7 +39,7 @@ OverlayPictures = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option(min=0, max=64, help="Files graded at the same time; 0: one per processor core."),
+    typer.Option(min=0, max=64, help="Files at a time; 0: as remembered, or one per core."),
 ]
 DicomFolder = Annotated[
     Path | None,
@@ -63,17 +64,6 @@ Frame = Annotated[
     typer.Option(min=1, help="Frame to read, from 1, of a DICOM file that holds several."),
 ]
 SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")]
-EngineName = Annotated[
-    Literal["onnxruntime", "openvino"],
-    typer.Option(
-        envvar="KELLGREN_ENGINE",
-        help="Library that runs the networks; openvino: with the extra fast.",
-    ),
-]
-PrecisionName = Annotated[
-    Literal["fp32", "bf16"],
-    typer.Option(help="Number format of the networks; bf16: with --engine openvino only."),
-]
 Mirror = Annotated[bool, typer.Option(help="Average over the knee and its mirror image.")]
 Force = Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")]
 Resume = Annotated[
@@ -134,8 +124,9 @@ def grade(
     frame: Frame = None,
     side: SideOfAll = None,
     model: ModelFolder = None,
-    engine: EngineName = "onnxruntime",
-    precision: PrecisionName = "fp32",
+    engine: EngineName = None,
+    precision: PrecisionName = None,
+    device: DeviceName = None,
     mirror: Mirror = True,
     single: Single = False,
     level: SetLevel = 0.9,
@@ -150,7 +141,7 @@ def grade(
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import cores, expanded, files_of
+    from kellgren.cli.inputs import expanded, files_of
     from kellgren.cli.manners.endings import batch_into
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
@@ -159,12 +150,16 @@ def grade(
     paths, known, named = expanded(paths, csv, json)
     collected = files_of(paths, csv, json, overlay, dicom_out)
     patients = _pseudonyms(pseudonym)
-    busy = min(workers or cores(), len(collected.places))
+    bundle = model or default_bundle()
+    chosen = engine_of(bundle, engine, precision, device, workers)
+    busy = min(chosen.workers, len(collected.places))
     ensemble = Ensemble.open(
-        model or default_bundle(),
-        engine=engine,
-        precision=precision,
+        bundle,
+        engine=chosen.engine,
+        precision=chosen.precision,
+        device=chosen.device,
         threads=1 if busy > 1 else 0,
+        workers=busy,
         mirror=mirror,
         pair=not single,
         frame=frame,

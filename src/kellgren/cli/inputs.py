@@ -190,7 +190,7 @@ def _same_folder(folder: Path, image: Path) -> bool:
 
 def cores() -> int:
     """Processor cores that this process may use."""
-    from kellgren.diagnosis.machine import usable_cores
+    from kellgren.grading.engines.processor import usable_cores
 
     return usable_cores()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from kellgren.diagnosis.fact import Fact
 from kellgren.diagnosis.machine import machine_facts
 from kellgren.diagnosis.packages import package_facts
-from kellgren.diagnosis.parts import codec_facts, engine_facts, model_facts
+from kellgren.diagnosis.parts import codec_facts, engine_facts, model_facts, remembered_facts
 
 
 def diagnose(model: Path | None = None) -> list[Fact]:
@@ -19,6 +19,7 @@ def diagnose(model: Path | None = None) -> list[Fact]:
     return [
         *package_facts(),
         *engine_facts(),
+        *remembered_facts(model),
         *model_facts(model),
         *codec_facts(),
         *machine_facts(),

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from kellgren.diagnosis.fact import Fact
 
 _REQUIREMENT = re.compile(r"^([\w.-]+)")
+# Packages that bring the same module, built for more devices.
+_IN_PLACE_OF = {"onnxruntime": ("onnxruntime-gpu",)}
 _EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 
@@ -51,7 +53,9 @@ def _extra(extra: str, names: list[str]) -> Fact:
 
 
 def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    for one in (name, *_IN_PLACE_OF.get(name, ())):
+        try:
+            return version(one)
+        except PackageNotFoundError:
+            continue
+    return ""

@@ -8,11 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kellgren.diagnosis.fact import Fact
+from kellgren.engine_choice.remembered import outdated, remembered
 from kellgren.errors import BundleError
 from kellgren.explanation.similar import SimilarKnees
 from kellgren.grading.bundle import default_bundle, open_bundle
-from kellgren.grading.runtime import onnxruntime_providers
+from kellgren.grading.engines.onnxruntime_engine import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
+from kellgren.library_messages import import_onnxruntime
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.picture_gate import PictureGate
 
@@ -23,7 +25,8 @@ def engine_facts() -> Iterator[Fact]:
     """ONNX Runtime with what it can compute on, and OpenVINO where it is installed."""
     try:
         providers = ", ".join(onnxruntime_providers())
-        words, broken = f"{version('onnxruntime')}: {providers}", not providers
+        number = import_onnxruntime().__version__  # its package may be onnxruntime-gpu
+        words, broken = f"{number}: {providers}", not providers
     except Exception as error:  # a library of another system or processor fails in any way
         words, broken = f"cannot be imported ({type(error).__name__})", True
     yield Fact("engines", "onnxruntime", words, broken)
@@ -31,6 +34,21 @@ def engine_facts() -> Iterator[Fact]:
         yield Fact("engines", "openvino", version("openvino"))
     except PackageNotFoundError:
         yield Fact("engines", "openvino", "not installed (extra fast)")
+
+
+def remembered_facts(model: Path | None) -> Iterator[Fact]:
+    """The engines that `kellgren bench` remembered, and that `kellgren grade` uses here.
+
+    Args:
+        model: another bundle beside the default one.
+    """
+    for name, folder in (("default", default_bundle()), ("KELLGREN_MODEL or --model", model)):
+        known = None if folder is None else remembered(folder)
+        if known is not None:
+            yield Fact("remembered engine", name, known.words)
+        elif folder is not None and outdated(folder):
+            words = "measured with other versions or another processor, and not used"
+            yield Fact("remembered engine", name, f"{words}: kellgren bench --remember")
 
 
 def codec_facts() -> Iterator[Fact]:

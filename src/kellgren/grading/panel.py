@@ -9,8 +9,9 @@ import numpy as np
 
 from kellgren.arrays import Distributions
 from kellgren.grading.bundle import Bundle, default_bundle
+from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.naming import disagreement
-from kellgren.grading.runtime import Engine, MemberOutput, MemberRuntime, Precision
+from kellgren.grading.runtime import MemberOutput, MemberRuntime
 from kellgren.grading.voting import softmax
 from kellgren.knee import KneeCrop
 
@@ -42,10 +43,16 @@ class Panel:
 
     Args:
         bundle: already checked.
-        engine: see `MemberRuntime`.
-        precision: see `MemberRuntime`.
-        threads: of each member's engine; 0 leaves the choice to it.
+        engine: see `EngineSettings`, as the next four.
+        precision: of the engine's arithmetic.
+        device: that it computes on.
+        threads: of each member's engine, for one knee.
+        workers: knees at a time.
         mirror: average the outputs for each knee and for its mirror image.
+
+    Attributes:
+        record: name and checksum of the bundle, engine, precision and mirroring, and the device
+            where that is not the processor, as every reading states them.
     """
 
     def __init__(
@@ -54,11 +61,21 @@ class Panel:
         *,
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
+        device: Device = "cpu",
         threads: int = 0,
+        workers: int = 1,
         mirror: bool = True,
     ) -> None:
         self._combiner = bundle.card.combiner
         self._mirror = mirror
+        self.record: dict[str, str] = {
+            "name": bundle.card.name,
+            "checksum": bundle.checksum,
+            "engine": engine,
+            "precision": precision,
+            "mirror": "averaged" if mirror else "off",
+            **({"device": device} if device != "cpu" else {}),
+        }
         self._members = [
             MemberRuntime(
                 bundle.path(member.model),
@@ -66,7 +83,9 @@ class Panel:
                 member.preprocess,
                 engine=engine,
                 precision=precision,
+                device=device,
                 threads=threads,
+                workers=workers,
                 read=lambda path: bundle.read(path.name),
                 trial=bundle.folder != default_bundle(),
             )

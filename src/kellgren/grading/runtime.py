@@ -1,23 +1,20 @@
-"""Runs one member from its ONNX file: ONNX Runtime, or OpenVINO where it is installed."""
+"""Runs one member from its ONNX file, with the engine that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import MOST_FILE_BYTES
-from kellgren.errors import BundleError, InvalidOption, KellgrenError, MissingExtra, check_choice
+from kellgren.errors import BundleError, KellgrenError
 from kellgren.grades import GRADE_COUNT
-from kellgren.grading.engines import Engine as Engine
-from kellgren.grading.engines import Precision as Precision
-from kellgren.grading.engines import onnxruntime_providers as onnxruntime_providers
-from kellgren.grading.engines import open_network
+from kellgren.grading.engines.engine_settings import Device, Engine, EngineSettings, Precision
+from kellgren.grading.engines.network_opening import open_network
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
 from kellgren.model_files.memory import bounded_memory, reason
@@ -63,9 +60,11 @@ class MemberRuntime:
         model: the ONNX file, with the outputs ``logits`` and ``features``.
         head: the head's weights, a ``.npz`` with ``weight`` and ``bias``.
         preprocess: what the network sees.
-        engine: ``onnxruntime`` or ``openvino``.
-        precision: ``fp32``; ``bf16`` with openvino only. Never chosen silently.
-        threads: of the engine; 0 leaves the choice to it.
+        engine: see `EngineSettings`, as the next four.
+        precision: of the engine's arithmetic.
+        device: that it computes on.
+        threads: of the engine, for one knee.
+        workers: knees at a time.
         read: gives the content of both files; a bundle checks it against its card.
         trial: run the network once, to see that its outputs are what they should be. Left out
             for the package's own bundle, whose networks the package's tests run.
@@ -74,8 +73,8 @@ class MemberRuntime:
         BundleError: the files are not such a network: not read in full, made of what networks
             of this package are not made of, of other inputs or outputs, or with a head that does
             not give its logits.
-        InvalidOption: an engine, precision or number of threads that there is not.
-        MissingExtra: openvino is asked for and not installed.
+        InvalidOption: an engine, precision, device or number that there is not here.
+        MissingExtra: openvino is asked for and not installed, or cuda where there is none.
     """
 
     def __init__(
@@ -86,26 +85,29 @@ class MemberRuntime:
         *,
         engine: Engine = "onnxruntime",
         precision: Precision = "fp32",
+        device: Device = "cpu",
         threads: int = 0,
+        workers: int = 1,
         read: Callable[[Path], bytes] = _read,
         trial: bool = True,
     ) -> None:
-        _check_options(engine, precision, threads)
-        if precision == "bf16" and engine != "openvino":
-            raise MissingExtra(
-                "precision bf16",
-                "ONNX Runtime computes in fp32 here",
-                "Add --engine openvino, or leave the precision at fp32",
-            )
+        settings = EngineSettings(engine, precision, device, threads, workers)
+        settings.check()
         self.preprocess = preprocess
         self.head, self.bias = _head(head, read)
         with _unusable_where_it_fails(model):
             content = read(model)
             check_graph(content)
             with bounded_memory():
-                self._infer = open_network(content, preprocess.size, engine, precision, threads)
-                if trial:
-                    self._try(_LOOSE if precision == "bf16" else _CLOSE)
+                # a GPU's driver reserves more than this bound: there, what is open now is proof
+                self._open(content, replace(settings, device="cpu"), trial=trial)
+            if device != "cpu":
+                self._open(content, settings, trial=trial)
+
+    def _open(self, content: bytes, settings: EngineSettings, *, trial: bool) -> None:
+        self._infer = open_network(content, self.preprocess.size, settings)
+        if trial:
+            self._try(_LOOSE if settings.precision == "bf16" else _CLOSE)
 
     def _try(self, tolerance: float) -> None:
         """Run the network on a drawn knee.
@@ -187,15 +189,6 @@ def _gradient_weighted(unactivated: Float32Array) -> Float32Array:
     """
     passing = (unactivated > 0).mean(axis=(-2, -1), keepdims=True, dtype=np.float32)
     return np.asarray(unactivated * passing)
-
-
-def _check_options(engine: Engine, precision: Precision, threads: int) -> None:
-    check_choice("engine", engine, get_args(Engine))
-    check_choice("precision", precision, get_args(Precision))
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
-        raise InvalidOption(
-            "threads", f"is {threads!r}", "Give a whole number; 0 leaves it to the engine"
-        )
 
 
 def _head(path: Path, read: Callable[[Path], bytes]) -> tuple[Float32Array, Float32Array]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kellgren.library_messages import import_onnxruntime
 
+CPU = "CPUExecutionProvider"
 
-def onnx_session(content: bytes, threads: int) -> Any:
-    """Open a network on the processor.
+
+def onnx_session(content: bytes, threads: int, providers: Sequence[Any] = (CPU,)) -> Any:
+    """Open a network, on the processor where nothing else is asked for.
 
     Args:
         content: of its ONNX file, which `check_graph` let pass.
         threads: of the engine; 0 leaves the choice to it.
+        providers: what computes, best first, each by its name or with its options.
 
     Raises:
         Exception: whatever the native library raises of a network that it cannot run.
@@ -25,4 +29,4 @@ def onnx_session(content: bytes, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # else the bytes could be of a format of its own, which `check_graph` does not read
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=list(providers))

@@ -164,9 +164,9 @@ def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.in
 def _repeated(knee: Grey) -> float:
     """Rows of several values that are found more than twice, or far from their copy."""
     places: dict[bytes, list[int]] = {}
-    for number, row in enumerate(np.ascontiguousarray(knee)):
-        if np.ptp(row) > _STEP:
-            places.setdefault(row.tobytes(), []).append(number)
+    several = np.flatnonzero(np.ptp(knee, axis=1) > _STEP)
+    for number, row in zip(several.tolist(), knee[several], strict=True):
+        places.setdefault(row.tobytes(), []).append(number)
     # A picture enlarged to twice its size has each row twice.
     copies = [len(p) for p in places.values() if len(p) > 3 or p[-1] - p[0] >= len(p)]
     return sum(copies) / len(knee)
