@@ -25,7 +25,7 @@ from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, patient_in
 from kellgren.evaluation.draws import around
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.joint_space.measurement import JointSpace
-from kellgren.joint_space.measuring import measure
+from kellgren.joint_space.measure_knee import measure
 from kellgren.knee import KneeCrop
 from kellgren.library_messages import import_matplotlib
 
