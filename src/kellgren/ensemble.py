@@ -120,9 +120,7 @@ class Ensemble:
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
     ) -> Self:
-        """Open a bundle that comes with the package; arguments as of `Ensemble`.
-
-        With ``fast`` it is the small one, for triage of many films, in place of the default one.
+        """Open the package's own bundle, with ``fast`` its small one; arguments as of `Ensemble`.
 
         Raises:
             BundleError: it is damaged or missing.

@@ -47,9 +47,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
-        return schema_with_texts(cls, core_schema, handler)
+    __get_pydantic_json_schema__ = classmethod(schema_with_texts)
 
 
 _LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=without_default)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -12,10 +12,13 @@ from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kellgren.batch.batch import ReadingFolder
     from kellgren.batch.pairing import Known
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
+    from kellgren.imaging.search import Skipped
     from kellgren.output.pseudonym import Pseudonyms
     from kellgren.reading_schema import ReadingRow
 
@@ -141,7 +144,6 @@ def grade(
     schema: Schema = False,
 ) -> None:
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
-    from kellgren.cli import terminal
     from kellgren.cli.inputs import chosen_bundle, expanded, files_of
     from kellgren.cli.manners.endings import batch_into
     from kellgren.ensemble import Ensemble
@@ -172,11 +174,26 @@ def grade(
     images, sides, whose = collected.images, (Side(side or ""), known), (named, patients)
     with batch_into(csv, json):
         rows = _graded(ensemble, images, sides, csv, json, folders, busy, resume, force, whose)
+    written = (csv, json, overlay, dicom_out, fhir)
+    _finish(rows, collected.skipped, written, named=patients is None)
+
+
+def _finish(
+    rows: list[ReadingRow],
+    skipped: Sequence[Skipped],
+    written: tuple[Path | None, ...],
+    *,
+    named: bool,
+) -> NoReturn:
+    """Write FHIR, show the readings, and end with the batch's exit code."""
+    from kellgren.cli import terminal
+
+    csv, json, _, _, fhir = written
     if fhir is not None:
-        _write_fhir(rows, fhir, named=patients is None)
+        _write_fhir(rows, fhir, named=named)
     terminal.show_readings(rows, table="-" not in (str(csv), str(json)))
-    terminal.show_skipped(collected.skipped)
-    _report_written(csv, json, overlay, dicom_out, fhir)
+    terminal.show_skipped(skipped)
+    _report_written(*written)
     raise typer.Exit(ExitCode.of_batch(sum(row.grade is None for row in rows), len(rows)))
 
 
