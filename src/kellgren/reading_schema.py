@@ -47,7 +47,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    __get_pydantic_json_schema__ = classmethod(schema_with_texts)
+    __get_pydantic_json_schema__ = classmethod(schema_with_texts)  # type: ignore[var-annotated]
 
 
 _LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=without_default)
