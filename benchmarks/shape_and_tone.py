@@ -122,6 +122,12 @@ def toned(knee: Grey, gamma: float) -> Grey:
     return np.rint(255 * (knee / 255) ** gamma).astype(np.uint8)
 
 
+def rough(knee: Grey) -> Words:
+    """Each value off by up to half a step of 8 bits, as no one can see: what rounding does."""
+    off = np.random.default_rng(int(knee.sum())).integers(-6, 7, knee.shape)
+    return np.asarray(twelve_bits(knee) + off, dtype=np.uint16)
+
+
 def contrasted(knee: Grey, factor: float) -> Grey:
     middle = float(np.median(knee))
     return np.clip(np.rint((knee - middle) * factor + middle), 0, 255).astype(np.uint8)
@@ -171,6 +177,11 @@ VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
         BYTES,
         lambda k: dicom(resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]),
     ),
+    "rows and columns half as many, Lanczos": (
+        BYTES,
+        lambda k: spaced(k, resized(k, 0.5, 0.5), "PixelSpacing"),
+    ),
+    "off by up to half a grey value of 256": (WORDS, lambda k: dicom(rough(k), 12)),
     "one hot pixel, DICOM": (WORDS, lambda k: dicom(hot(k), 16)),
     "30 hot pixels, DICOM": (WORDS, lambda k: dicom(hot(k, 30), 16)),
     "one hot pixel, PNG": (WIDE, lambda k: png(hot(k))),

@@ -23,7 +23,15 @@ from kellgren.reading_schema import (
     ReadingsDocument,
     UngradedRow,
 )
-from kellgren.reading_tables import COLUMNS, csv_text, json_text, write_csv, write_json
+from kellgren.reading_tables import (
+    COLUMNS,
+    CsvTable,
+    JsonDocument,
+    csv_text,
+    json_text,
+    write_csv,
+    write_json,
+)
 
 MODEL = ModelRecord.model_validate(
     {
@@ -123,6 +131,19 @@ def test_a_json_document_gives_back_the_rows(rows: list[ReadingRow]) -> None:
         for entry in document["readings"]
     ]
     assert again == rows
+
+
+@settings(deadline=None, max_examples=40)
+@given(any_rows)
+def test_rows_that_are_written_one_by_one_give_the_same_text(rows: list[ReadingRow]) -> None:
+    printed, table = io.StringIO(), CsvTable(csv_stream := io.StringIO())
+    document = JsonDocument(printed, MODEL, ReadingsDocument.of(rows, MODEL).counts)
+    for row in rows:
+        table.add(row)
+        document.add(row)
+    document.end()
+    assert csv_stream.getvalue() == csv_text(rows)
+    assert printed.getvalue() == json_text(rows, MODEL)
 
 
 @settings(deadline=None, max_examples=15)  # each waits for the disk

@@ -88,6 +88,10 @@ class CannotKeep(TrainingError):
     """Training state that cannot be written: a full disk, a folder without write permission."""
 
 
+class ClusterError(KellgrenError):
+    """A cluster that cannot be reached, whose nodes are not alike, or that cannot work."""
+
+
 class MissingExtra(KellgrenError):
     """A feature whose optional dependencies are not installed."""
 

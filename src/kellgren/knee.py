@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from kellgren.grades import Side
 
 Plane = npt.NDArray[np.float32]
 """Grey values of a picture or of a part of it: ``(H, W)``, 0..1, bone bright."""
+
+
+_BAND_PIXELS = 2**20
+
+
+def plane_image(plane: Plane) -> Image.Image:
+    """An image of mode F of grey values ``(H, W)``, which may be a view."""
+    return image_of_rows(plane.shape, lambda rows: plane[rows])
+
+
+def image_of_rows(shape: tuple[int, ...], part: Callable[[slice], Plane]) -> Image.Image:
+    """An image of mode F, made in pieces: all at once, Pillow holds the values three times.
+
+    Args:
+        shape: height and width.
+        part: gives some of the rows, ``(h, W)``.
+    """
+    height, width = shape
+    picture = Image.new("F", (width, height))
+    step = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, step):
+        rows = part(slice(top, min(top + step, height)))
+        picture.paste(Image.fromarray(np.ascontiguousarray(rows, dtype=np.float32)), (0, top))
+    return picture
 
 
 class Stretch(NamedTuple):

@@ -5,8 +5,9 @@ pydicom's messages quote the value they are about, which may be a patient's name
 alone; `silence_dicom_loggers` is for entry points, whose process is theirs.
 
 onnxruntime and OpenVINO count their users by an identifier in the home folder, and send it home,
-as soon as they are imported; matplotlib writes a list of fonts there. Whoever needs one of them
-imports it by the functions here, and by nothing else.
+as soon as they are imported; a Ray cluster that is started here would report its use; matplotlib
+writes a list of fonts there. Whoever needs one of them imports it by the functions here, and by
+nothing else.
 """
 
 from __future__ import annotations
@@ -153,6 +154,20 @@ def import_openvino() -> Any:
             if before is not None:
                 sys.modules[_OPENVINO_COUNTER] = before
     return openvino
+
+
+@contextmanager
+def ray_without_telemetry() -> Iterator[Any]:
+    """Lend the module; a cluster that is started in this block does not report its use.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    # Zero is what Ray itself asks for; the processes of a cluster inherit it.
+    with _environment(RAY_USAGE_STATS_ENABLED="0"):
+        import ray
+
+        yield ray
 
 
 def import_matplotlib() -> Any:

@@ -289,21 +289,20 @@ class ReadingsDocument(Record):
         """
         rows = list(rows)
         graded = sum(row.grade is not None for row in rows)
+        files = len({row.image for row in rows})
         return cls(
             notice=NOTICE,
             model=model or NoModel(),
-            counts=RowCounts(
-                files=len({row.image for row in rows}),
-                graded=graded,
-                not_graded=len(rows) - graded,
-            ),
-            readings=tuple(
-                ListedReading.model_construct(**_part(row, ListedReading))
-                if isinstance(row, GradedRow)
-                else row
-                for row in rows
-            ),
+            counts=RowCounts(files=files, graded=graded, not_graded=len(rows) - graded),
+            readings=tuple(cls.entry(row) for row in rows),
         )
+
+    @staticmethod
+    def entry(row: ReadingRow) -> ListedReading | UngradedRow:
+        """What stands in the document for a row."""
+        if isinstance(row, GradedRow):
+            return ListedReading.model_construct(**_part(row, ListedReading))
+        return row
 
 
 def readings_schema() -> dict[str, JsonValue]:

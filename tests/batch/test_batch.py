@@ -20,9 +20,10 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, PATIENCE, command, environment, kellgren, rows
 from dicom_factory import full_range, write_dicom
-from kellgren.batch.batch import OverlayFolder, grade_batch, grade_files
+from kellgren.batch.batch import grade_batch, grade_files
 from kellgren.batch.collecting import collect
 from kellgren.batch.journal import Journal
+from kellgren.batch.picture_folder import OverlayFolder, distinct_names
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.ensemble import Ensemble
 from kellgren.reading_schema import ModelRecord
@@ -233,8 +234,9 @@ def test_a_resumed_batch_gives_overlays_the_same_names(tmp_path: Path, ensemble:
     pictures = tmp_path / "pictures"
     (first,), (second,) = (ensemble.read(image) for image in images)
     places = {image: "1.png" for image in images}
-    OverlayFolder(pictures, places).save([first])
-    OverlayFolder(pictures, places).save([second])  # another process, after a crash
+    OverlayFolder(pictures).save([first], name=distinct_names(places)[images[0]])
+    # another process, after a crash
+    OverlayFolder(pictures).save([second], name=distinct_names(places)[images[1]])
 
     assert (pictures / "1.png").read_bytes() == first.overlay()
     assert (pictures / "1-2.png").read_bytes() == second.overlay()

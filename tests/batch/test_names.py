@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kellgren.batch.batch import distinct_names
 from kellgren.batch.collecting import collect
 from kellgren.batch.pairing import in_pairs
+from kellgren.batch.picture_folder import distinct_names
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 

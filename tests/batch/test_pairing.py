@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle_factory import make_bundle
@@ -92,6 +92,7 @@ def test_files_pair_by_name() -> None:
     assert in_pairs(twice) == [(image,) for image in twice]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("12"), st.integers(9001, 9004), st.sampled_from("LRx")),

@@ -39,7 +39,9 @@ HOMES = {
     "openvino": ("library_messages.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "ray": ("batch/batch.py",),
+    "ray": ("library_messages.py",),
+    "fsspec": ("cluster/",),
+    "pyarrow": ("reading_tables/parquet_table.py",),
 }
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 

@@ -2,75 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import count, islice, product
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
-from kellgren.atomic_files import replaced_whole
+from kellgren.batch.collecting import Found
+from kellgren.batch.crews import Graders, Workers
 from kellgren.batch.journal import Journal
-from kellgren.batch.pairing import Known, in_pairs
+from kellgren.batch.listing import Listed, Listing
+from kellgren.batch.pairing import Known
+from kellgren.batch.units import Outcome, ReadingFolder, Unit, grade_unit
 from kellgren.ensemble import Ensemble
-from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.file_names import shown_name
-from kellgren.grades import Grade, Side
-from kellgren.imaging.picture import without_suffix
-from kellgren.imaging.search import OWN, why_skipped
-from kellgren.localisation.film import refused_film
-from kellgren.localisation.knee_detector import MOST_JOINTS
-from kellgren.reading import KneeReading, RefusedJoint
-from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one file.
-
-    Attributes:
-        image: the path as given.
-        readings: of its knees; empty where it could not be graded.
-        note: why it could not be graded.
-        refused: joints that were found in it and are not graded.
-    """
-
-    image: str
-    readings: tuple[KneeReading, ...] = ()
-    note: str = ""
-    refused: tuple[RefusedJoint, ...] = ()
-
-    def rows(self) -> list[ReadingRow]:
-        """One row a joint, the graded knees first; one with the reason where there is no joint."""
-        graded = [GradedRow.of(reading.record()) for reading in self.readings]
-        refused = [joint.record() for joint in self.refused]
-        if graded or refused:
-            return [*graded, *refused]
-        return [UngradedRow(image=self.image, side="", grade=None, note=self.note)]
-
-    def warned(self, warnings: Sequence[str]) -> Outcome:
-        """The same with more warnings on every knee."""
-        readings = (replace(r, warnings=(*r.warnings, *warnings)) for r in self.readings)
-        return replace(self, readings=tuple(readings))
-
-
-def grade_file(
-    ensemble: Ensemble, image: str, side: Side = Side.UNKNOWN, *, force: bool = False
-) -> Outcome:
-    """Grade one file; an error becomes the note of the outcome."""
-    try:
-        film = ensemble.read_film(image, side, force=force)
-        reasons = [joint.reason for joint in film.refused]
-        note = "" if film else refused_film(image, reasons).reason
-        return Outcome(image, tuple(film), note, film.refused)
-    except KellgrenError as error:
-        return Outcome(image, note=error.reason)
-    except MemoryError:
-        refused = UnreadableRadiograph(
-            image, "is too large for this machine's memory", "Grade it on a larger machine"
-        )
-        return Outcome(image, note=refused.reason)
+from kellgren.grades import Side
+from kellgren.reading_schema import ReadingRow, RowCounts
 
 
 def grade_files(
@@ -88,55 +35,20 @@ def grade_files(
 
     Args:
         ensemble: its engine should use one thread when there are several workers.
-        images: paths.
+        images: paths, none twice.
         side: of every knee, if the caller knows it.
         known: patient and side of some files, if the caller knows them one by one.
         workers: how many files at a time.
         force: grade what a check refuses too.
     """
-    units = _units(ensemble, list(images), side, known)
-    yield from _grade_units(ensemble, units, _side_of(side, known), workers, force)
-
-
-def _units(
-    ensemble: Ensemble, images: Sequence[str], side: Side, known: Known | None
-) -> list[tuple[str, ...]]:
-    """The files graded together: a pair where the contralateral knee counts, else one file."""
-    if ensemble.both_knees is None or side is not Side.UNKNOWN:
-        return [(image,) for image in images]
-    return in_pairs(images, known)
-
-
-def _side_of(side: Side, known: Known | None) -> Callable[[str], Side]:
-    """The side of a file that the caller states."""
-    table = known or {}
-    return lambda image: table[image][1] if image in table else side
-
-
-def _grade_unit(
-    ensemble: Ensemble, unit: tuple[str, ...], side_of: Callable[[str], Side], force: bool
-) -> list[Outcome]:
-    """Grade one file or a pair; a knee whose contralateral cannot be graded is read alone."""
-    outcomes = [grade_file(ensemble, image, side_of(image), force=force) for image in unit]
-    if [len(outcome.readings) for outcome in outcomes] != [1, 1]:
-        return outcomes
-    both = ensemble.together(outcomes[0].readings[0], outcomes[1].readings[0])
-    return [replace(o, readings=(r,)) for o, r in zip(outcomes, both, strict=True)]
-
-
-def _grade_units(
-    ensemble: Ensemble,
-    units: Sequence[tuple[str, ...]],
-    side_of: Callable[[str], Side],
-    workers: int,
-    force: bool,
-) -> Iterator[Outcome]:
-    waiting = iter(units)
-    with ThreadPoolExecutor(workers) as pool:
+    with closing(_listing(images, known)) as listing, ThreadPoolExecutor(workers) as pool:
+        listing.list_all()
+        units = listing.units(pairs=reads_pairs(ensemble, side), side=side)
+        waiting = (unit for unit in units if unit is not None)
 
         def submit(count: int) -> list[Future[list[Outcome]]]:
             return [
-                pool.submit(_grade_unit, ensemble, unit, side_of, force)
+                pool.submit(grade_unit, ensemble, unit, force=force)
                 for unit in islice(waiting, count)
             ]
 
@@ -146,101 +58,77 @@ def _grade_units(
             under_way += submit(1)
 
 
-class ReadingFolder(Protocol):
-    """A folder to which something is written for each file that was graded."""
-
-    def save(
-        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
-    ) -> list[str]:
-        """Write the output for one file's joints; returns a warning for what was not written."""
+def reads_pairs(ensemble: Ensemble, side: Side) -> bool:
+    """Whether the two knees of a patient are graded together: where the contralateral counts."""
+    return ensemble.both_knees is not None and side is Side.UNKNOWN
 
 
-class OverlayFolder:
-    """A folder of pictures, one for each joint, named after its file; equal names are numbered.
+def run_batch(
+    workers: Graders,
+    listing: Listing,
+    journal: Journal,
+    *,
+    side: Side = Side.UNKNOWN,
+    on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
+) -> None:
+    """Grade the files that the journal does not hold yet; a pair is graded as a whole.
+
+    Memory does not grow with the number of files.
 
     Args:
-        folder: made if it is not there.
-        places: of the whole batch, so that a resumed one uses the same names: `Collected.places`.
-        mapped: the grade whose map is shown; without it, the grade of each reading.
+        workers: grade.
+        listing: the files, which are listed while the first are graded.
+        journal: keeps each file's rows as soon as the file is graded, in no order; it is closed.
+        side: of every knee, if the caller knows it.
+        on_rows: called with each file's rows.
     """
-
-    def __init__(
-        self, folder: Path, places: Mapping[str, str], mapped: Grade | None = None
-    ) -> None:
-        self._folder = folder
-        self._mapped = mapped
-        self._names = distinct_names(places)
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def save(
-        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
-    ) -> list[str]:
-        """Write the pictures of one file's joints; a warning where something else lies there."""
-        warnings = []
-        for number, reading in enumerate(readings, start=1):
-            name = self._names[reading.image] + (f" knee {number}" if len(readings) > 1 else "")
-            warnings += self._write(name, reading.overlay(self._mapped))
-        for number, joint in enumerate(refused, start=1):
-            name = f"{self._names[joint.image]} refused {number}"
-            warnings += self._write(name, joint.overlay())
-        return warnings
-
-    def _write(self, name: str, picture: bytes) -> list[str]:
-        path = self._folder / f"{name}.png"
-        if path.exists() and why_skipped(path) != OWN:
-            return [f"no picture: {shown_name(str(path))} is there and was not drawn by kellgren"]
-        with replaced_whole(path) as temporary:
-            temporary.write_bytes(picture)
-        return []
-
-    def naming(self, rows: Sequence[ReadingRow]) -> list[ReadingRow]:
-        """The rows of a batch with the paths of their pictures, also those of an earlier run."""
-        graded = Counter(row.image for row in rows if isinstance(row, GradedRow))
-        names = {shown_name(image): name for image, name in self._names.items()}
-        numbers: Counter[tuple[str, str]] = Counter()
-        named: list[ReadingRow] = []
-        for row in rows:
-            kind = "knee" if isinstance(row, GradedRow) else "refused"
-            numbers[row.image, kind] += 1
-            alone = kind == "knee" and graded[row.image] == 1
-            end = "" if alone else f" {kind} {numbers[row.image, kind]}"
-            path = self._folder / f"{names[row.image]}{end}.png"
-            drawn = why_skipped(path) == OWN
-            named.append(
-                row.model_copy(update={"overlay": shown_name(str(path))}) if drawn else row
-            )
-        return named
+    pairs = reads_pairs(workers.ensemble, side)
+    try:
+        resumed = journal.files > 0
+        if resumed:
+            journal.forget(_to_grade_again(listing, journal, side, pairs=pairs))
+        units = listing.units(pairs=pairs, side=side)
+        if resumed:
+            units = (unit for unit in units if unit is None or not _is_done(unit, journal))
+        for rows in workers.graded(units, listing.list_more):
+            on_rows(journal.add(rows))
+    finally:
+        journal.close()
 
 
-def distinct_names(places: Mapping[str, str]) -> dict[str, str]:
-    """A name for each path: its place without the suffix, with a number where that is in use.
-
-    Folders above the place stay in the name.
-
-    ``NAME knee 1``, ``NAME refused 1`` and so on are in use with a name: films of several joints
-    get such files.
-    """
-    used: set[str] = set()
-    candidates: dict[str, Iterator[str]] = {}
-    names = {}
-    for image, place in places.items():
-        stem = without_suffix(place)
-        numbered = candidates.setdefault(stem, _numbered(stem))
-        names[image] = next(name for name in numbered if used.isdisjoint(_file_names(name)))
-        used |= _file_names(names[image])
-    return names
+def _to_grade_again(
+    listing: Listing, journal: Journal, side: Side, *, pairs: bool
+) -> Iterable[str]:
+    """Images, as rows name them, whose rows an earlier run kept and this one makes anew."""
+    if not pairs:
+        return journal.read_with_another()
+    units = (unit for unit in listing.units(pairs=True, side=side) if unit is not None)
+    return (name for unit in units if not _is_done(unit, journal) for name in _names_in_rows(unit))
 
 
-def _file_names(name: str) -> set[str]:
-    """Of one knee, and of several joints, as disks that know no case tell them apart."""
-    numbered = product(("knee", "refused"), range(1, MOST_JOINTS + 1))
-    return {name.casefold(), *(f"{name} {kind} {n}".casefold() for kind, n in numbered)}
+def _is_done(unit: Unit, journal: Journal) -> bool:
+    return journal.is_done(_names_in_rows(unit))
 
 
-def _numbered(stem: str) -> Iterator[str]:
-    yield stem
-    for number in count(2):
-        yield f"{stem}-{number}"
+def _names_in_rows(unit: Unit) -> list[str]:
+    return [shown_name(file.image) for file in unit]
+
+
+def rows_in_order(listing: Listing, journal: Journal) -> Iterator[tuple[Listed, list[ReadingRow]]]:
+    """The files of a batch in their order, each with its rows; read from disk one by one."""
+    names = (shown_name(file.image) for file in listing.files())
+    yield from zip(listing.files(), journal.by_file(names), strict=True)
+
+
+def counts_of(listing: Listing, journal: Journal) -> RowCounts:
+    """How many rows a batch has, and of how many files; its rows are not read for that."""
+    files = graded = rows = 0
+    for file in listing.files():
+        of_file, graded_of_file = journal.counts(shown_name(file.image))
+        files += of_file > 0
+        rows += of_file
+        graded += graded_of_file
+    return RowCounts(files=files, graded=graded, not_graded=rows - graded)
 
 
 def grade_batch(
@@ -255,7 +143,7 @@ def grade_batch(
     force: bool = False,
     on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
 ) -> list[ReadingRow]:
-    """Grade the files that the journal does not hold yet; a pair is graded as a whole.
+    """Grade the files of a list in threads, as `run_batch` does, and give back all rows.
 
     Args:
         ensemble: grades.
@@ -269,26 +157,14 @@ def grade_batch(
         on_rows: called with each file's rows.
 
     Returns:
-        All rows in the order of the images.
+        All rows in the order of the images, in memory.
     """
-    units = _units(ensemble, images, side, known)
-    unfinished = [unit for unit in units if not _is_done(unit, journal)]
-    try:
-        journal.forget({shown_name(image) for unit in unfinished for image in unit})
-        for outcome in _grade_units(ensemble, unfinished, _side_of(side, known), workers, force):
-            for folder in folders:
-                outcome = outcome.warned(folder.save(outcome.readings, outcome.refused))
-            on_rows(journal.add(outcome.rows()))
-    finally:
-        journal.close()
-    place = {shown_name(image): position for position, image in enumerate(images)}
-    return sorted((r for r in journal.rows if r.image in place), key=lambda r: place[r.image])
+    with closing(_listing(images, known, named=bool(folders))) as listing:
+        threads = Workers(ensemble, workers, force, folders)
+        run_batch(threads, listing, journal, side=side, on_rows=on_rows)
+        return [row for _, rows in rows_in_order(listing, journal) for row in rows]
 
 
-def _is_done(unit: tuple[str, ...], journal: Journal) -> bool:
-    """Whether every file of a unit was graded, and with no other contralateral knee than now."""
-    names = [shown_name(image) for image in unit]
-    graded = [r for r in journal.rows if isinstance(r, GradedRow) and r.image in names]
-    return {row.image for row in graded} == set(names) and all(
-        row.read_with in (None, *names) for row in graded
-    )
+def _listing(images: Iterable[str], known: Known | None, *, named: bool = False) -> Listing:
+    found = (Found(image, Path(image).name) for image in images)
+    return Listing(found, known=known, named=named)

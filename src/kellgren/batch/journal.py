@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
 from kellgren.atomic_files import taken_alone, written_whole
 from kellgren.errors import InvalidOption
 from kellgren.reading_schema import READING_ROW, GradedRow, ModelRecord, ReadingRow
+from kellgren.scratch import scratch_database
+
+_ENTRY = """
+CREATE TABLE entry (offset INTEGER PRIMARY KEY, line BLOB, image TEXT, graded, read_with TEXT)
+"""
 
 
 class Journal:
     """Finished rows on disk, so that an interrupted batch can be resumed.
 
+    Memory does not grow with the rows: which line holds which is kept in a scratch database.
+
     Args:
-        path: of the journal, beside the table it will become; ``None`` keeps rows in memory only.
+        path: of the journal, beside the table it will become; ``None`` keeps rows on disk only
+            as long as this process runs.
         resume: take over the rows of an earlier, interrupted batch.
         model: of the readings; rows of another model are not taken over.
 
     Attributes:
-        rows: finished ones.
         left_behind: lines of the earlier batch that were not taken over.
 
     Raises:
@@ -31,15 +41,17 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, *, resume: bool, model: ModelRecord) -> None:
-        self.rows: list[ReadingRow] = []
         self.left_behind = 0
         self._path = path
-        self._stream: IO[str] | None = None
+        self._stream: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
+        self._end = 0
+        self._index = scratch_database(_ENTRY, "CREATE INDEX of_image ON entry (image)")
+        weakref.finalize(self, self._index.close)
         if path is None:
             return
         self._lock = _taken(path)
-        kept = path.read_bytes().count(b"\n") if path.is_file() else 0
+        kept = _line_count(path) if path.is_file() else 0
         if kept and not resume:
             self.close()
             raise InvalidOption(
@@ -47,36 +59,120 @@ class Journal:
                 f"holds {kept} finished rows of a batch that did not end",
                 "Go on from there with --resume, or delete it to begin anew",
             )
-        if kept:
-            self.rows += _intact_rows(path, model)
-            self.left_behind = kept - len(self.rows)
-        self._begin(path)
+        self._begin(path, _intact_rows(path, model) if kept else ())
+        self.left_behind = kept - self._count("*")
 
-    def _begin(self, path: Path) -> None:
+    def _begin(self, path: Path, rows: Iterable[ReadingRow]) -> None:
+        """Write the file anew, with these rows."""
+        self._index.execute("DELETE FROM entry")
+        self._end = 0
         with written_whole(path) as stream:
-            stream.writelines(_line(row) for row in self.rows)
-        self._stream = path.open("a", encoding="utf-8")
+            for row in rows:
+                line = _line(row)
+                stream.write(line)
+                self._note(row, line.encode())
+        self._stream = path.open("ab")
+
+    def _note(self, row: ReadingRow, line: bytes) -> None:
+        graded = isinstance(row, GradedRow)
+        read_with = row.read_with if isinstance(row, GradedRow) else None
+        kept = line if self._path is None else None
+        entry = (self._end, kept, row.image, graded, read_with)
+        self._index.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?)", entry)
+        self._end += len(line)
+
+    def _count(self, of: str) -> int:
+        return int(self._index.execute(f"SELECT count({of}) FROM entry").fetchone()[0])
+
+    @property
+    def files(self) -> int:
+        """How many files have rows."""
+        return self._count("DISTINCT image")
 
     @property
     def done(self) -> set[str]:
-        """Images whose rows are kept: they need not be graded again."""
-        return {row.image for row in self.rows}
+        """Images whose rows are kept: they need not be graded again; all of them, in memory."""
+        return {image for (image,) in self._index.execute("SELECT DISTINCT image FROM entry")}
 
-    def forget(self, images: set[str]) -> None:
-        """Drop the rows of images that will be graded anew, on disk too."""
-        if not images & self.done:
+    @property
+    def rows(self) -> list[ReadingRow]:
+        """Finished rows in the order in which they came; all of them, in memory."""
+        return list(self._rows())
+
+    def by_file(self, images: Iterable[str]) -> Iterator[list[ReadingRow]]:
+        """The rows of files, one file after the other; an empty list where it has none."""
+        asked = "SELECT offset, line FROM entry WHERE image = ? ORDER BY offset"
+        with self._reader() as read:
+            for image in images:
+                yield [read(*found) for found in self._index.execute(asked, (image,))]
+
+    def _rows(self) -> Iterator[ReadingRow]:
+        if not self._count("*"):
             return
-        self.rows = [row for row in self.rows if row.image not in images]
-        if self._path is not None and self._stream is not None:
-            self._stream.close()
-            self._begin(self._path)
+        with self._reader() as read:
+            for found in self._index.execute("SELECT offset, line FROM entry ORDER BY offset"):
+                yield read(*found)
+
+    @contextmanager
+    def _reader(self) -> Iterator[Callable[[int, bytes | None], ReadingRow]]:
+        """What gives the row of an entry by its offset and, where there is no file, its line."""
+        opened: AbstractContextManager[IO[bytes] | None] = (
+            nullcontext() if self._path is None else self._path.open("rb")
+        )
+        with opened as stream:
+
+            def read(offset: int, line: bytes | None) -> ReadingRow:
+                if stream is not None:
+                    stream.seek(offset)
+                    line = stream.readline()
+                return _row(line or b"")
+
+            yield read
+
+    def counts(self, image: str) -> tuple[int, int]:
+        """How many rows a file has, and how many of these are graded."""
+        asked = "SELECT count(*), total(graded) FROM entry WHERE image = ?"
+        rows, graded = self._index.execute(asked, (image,)).fetchone()
+        return int(rows), int(graded)
+
+    def is_done(self, images: Sequence[str]) -> bool:
+        """Whether every file of a unit was graded, and with no other contralateral knee than now.
+
+        Args:
+            images: as rows name them.
+        """
+        marks = ", ".join("?" * len(images))
+        asked = f"SELECT image, read_with FROM entry WHERE graded AND image IN ({marks})"
+        found = self._index.execute(asked, tuple(images)).fetchall()
+        return {image for image, _ in found} == set(images) and all(
+            read_with in (None, *images) for _, read_with in found
+        )
+
+    def read_with_another(self) -> set[str]:
+        """Images of knees that were read with the knee of another file."""
+        asked = "SELECT DISTINCT image FROM entry WHERE graded AND read_with <> image"
+        return {image for (image,) in self._index.execute(asked)}
+
+    def forget(self, images: Iterable[str]) -> None:
+        """Drop the rows of images that will be graded anew, on disk too."""
+        asked = "SELECT 1 FROM entry WHERE image = ? LIMIT 1"
+        held = [image for image in images if self._index.execute(asked, (image,)).fetchone()]
+        if not held:
+            return
+        if self._path is None or self._stream is None:
+            self._index.executemany("DELETE FROM entry WHERE image = ?", ((it,) for it in held))
+            return
+        self._stream.close()
+        self._begin(self._path, _rows_without(self._path, set(held)))
 
     def add(self, rows: Sequence[ReadingRow]) -> Sequence[ReadingRow]:
         """Keep a file's rows and return them."""
-        self.rows += rows
+        lines = [_line(row).encode() for row in rows]
         if self._stream is not None:
-            self._stream.writelines(_line(row) for row in rows)
+            self._stream.write(b"".join(lines))
             self._stream.flush()
+        for row, line in zip(rows, lines, strict=True):
+            self._note(row, line)
         return rows
 
     def close(self) -> None:
@@ -112,25 +208,61 @@ def _line(row: ReadingRow) -> str:
     return json.dumps(row.model_dump(mode="json")) + "\n"
 
 
-def _intact_rows(path: Path, model: ModelRecord) -> list[ReadingRow]:
+def _row(line: bytes) -> ReadingRow:
+    return READING_ROW.validate_python(json.loads(line))
+
+
+def _line_count(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(line.endswith(b"\n") for line in stream)
+
+
+def _whole_rows(path: Path) -> Iterator[ReadingRow]:
+    with path.open("rb") as stream:
+        for line in stream:
+            if line.endswith(b"\n"):
+                # no JSON, or no row of the schema: such a file is graded again
+                with suppress(ValueError):
+                    yield _row(line)
+
+
+def _rows_without(path: Path, images: set[str]) -> Iterator[ReadingRow]:
+    return (row for row in _whole_rows(path) if row.image not in images)
+
+
+def _intact_rows(path: Path, model: ModelRecord) -> Iterator[ReadingRow]:
     """Rows of files that this model graded, the joints that it refused on them among these.
 
-    A last line cut short may be of the same file as the one before it: then that file is graded
-    again, so that no joint of it is lost.
+    The rows of a file follow each other. A last line cut short may be of the same file as the one
+    before it: then that file is graded again, so that no joint of it is lost.
     """
-    text = path.read_text("utf-8", errors="replace")
-    rows: list[ReadingRow] = []
-    for line in text.splitlines():
-        with suppress(ValueError):  # no JSON, or no row of the schema: such a file is graded again
-            rows.append(READING_ROW.validate_python(json.loads(line)))
-    cut = {row.image for row in rows[-1:] if _begins_row_of(row.image, text.rpartition("\n")[2])}
-    graded = {row.image for row in rows if isinstance(row, GradedRow) and row.model == model} - cut
+    cut = _cut_line(path)
+    files = ((image, list(rows)) for image, rows in groupby(_whole_rows(path), lambda r: r.image))
+    before: list[ReadingRow] = []
+    last = ""
+    for image, rows in files:
+        yield from before
+        before, last = _of_model(rows, model), image
+    if not _begins_row_of(last, cut):
+        yield from before
+
+
+def _of_model(rows: list[ReadingRow], model: ModelRecord) -> list[ReadingRow]:
+    """A file's rows where this model graded it, else none."""
+    if not any(isinstance(row, GradedRow) and row.model == model for row in rows):
+        return []
     return [
         row
         for row in rows
-        if row.image in graded
-        and (row.model == model if isinstance(row, GradedRow) else bool(row.checks))
+        if (row.model == model if isinstance(row, GradedRow) else bool(row.checks))
     ]
+
+
+def _cut_line(path: Path) -> str:
+    """What stands behind the last line end."""
+    with path.open("rb") as stream:
+        line = next(iter(deque(stream, maxlen=1)), b"\n")
+    return "" if line.endswith(b"\n") else line.decode("utf-8", errors="replace")
 
 
 def _begins_row_of(image: str, line: str) -> bool:

@@ -2,49 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import PurePath
 
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
+from kellgren.scratch import scratch_database, text_key
 
 Known = Mapping[str, tuple[str, Side]]
 """Patient and side of files, by path, as the caller states them; before those of the names."""
+_PAIRS = """
+INSERT OR IGNORE INTO pair
+SELECT min(position), max(position) FROM sided GROUP BY {}
+HAVING count(*) = 2 AND count(DISTINCT side) = 2
+"""
 
 
-def in_pairs(images: Sequence[str], known: Known | None = None) -> list[tuple[str, ...]]:
-    """Files in the order of their first, those of one patient's left and right knee together.
+class Pairing:
+    """Finds pairs among files, however many, in a database on disk.
 
     A patient with just one left and one right file has a pair, in whichever folders these are; one
     with more, as after several visits, has a pair in each folder that holds just one of each.
 
     Args:
-        images: paths; names like ``9001234L.png`` state patient and side.
+        database: for its tables ``sided`` and ``pair``.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        database.execute(
+            "CREATE TABLE sided (position INTEGER PRIMARY KEY, patient BLOB, folder BLOB, side)"
+        )
+        database.execute("CREATE TABLE pair (one INTEGER PRIMARY KEY, other INTEGER UNIQUE)")
+
+    def add(self, position: int, image: str, known: tuple[str, Side] | None = None) -> None:
+        """Take a file.
+
+        Args:
+            position: in the batch.
+            image: path; names like ``9001234L.png`` state patient and side.
+            known: patient and side; the name is not used then.
+        """
+        patient, side = known or patient_and_side(image)
+        if side is not Side.UNKNOWN:
+            folder = text_key(str(PurePath(image).parent))
+            row = (position, text_key(patient), folder, side.value)
+            self._database.execute("INSERT INTO sided VALUES (?, ?, ?, ?)", row)
+
+    def match(self) -> None:
+        """Find the pairs; to be called once, after all files were added."""
+        for alike in ("patient", "patient, folder"):
+            self._database.execute(_PAIRS.format(alike))
+
+    def of(self, position: int) -> tuple[int, ...]:
+        """The positions of the unit that begins at a file; none where its partner came before."""
+        ask = self._database.execute
+        other = ask("SELECT other FROM pair WHERE one = ?", (position,)).fetchone()
+        if other is not None:
+            return position, other[0]
+        second = ask("SELECT 1 FROM pair WHERE other = ?", (position,)).fetchone()
+        return (position,) if second is None else ()
+
+
+def in_pairs(images: Sequence[str], known: Known | None = None) -> list[tuple[str, ...]]:
+    """Files in the order of their first, those of one patient's left and right knee together.
+
+    Args:
+        images: paths, none twice; see `Pairing`.
         known: patient and side of files; their names are not used then.
     """
-    partner: dict[str, str] = {}
-    named = [(image, *((known or {}).get(image) or patient_and_side(image))) for image in images]
-    sided = [(image, patient, side) for image, patient, side in named if side is not Side.UNKNOWN]
-    for groups in (
-        _grouped((patient, image, side) for image, patient, side in sided),
-        _grouped(
-            (f"{PurePath(image).parent}\0{patient}", image, side) for image, patient, side in sided
-        ),
-    ):
-        for members in groups:
-            if sorted(side.value for _, side in members) == ["L", "R"]:
-                (one, _), (other, _) = members
-                partner.setdefault(one, other)
-                partner.setdefault(other, one)
-    units: dict[str, tuple[str, ...]] = {}
-    for image in images:
-        if partner.get(image) not in units:
-            units[image] = (image, partner[image]) if image in partner else (image,)
-    return list(units.values())
-
-
-def _grouped(rows: Iterable[tuple[str, str, Side]]) -> list[list[tuple[str, Side]]]:
-    groups: dict[str, list[tuple[str, Side]]] = {}
-    for key, image, side in rows:
-        groups.setdefault(key, []).append((image, side))
-    return list(groups.values())
+    with closing(scratch_database()) as database:
+        pairing = Pairing(database)
+        for position, image in enumerate(images):
+            pairing.add(position, image, (known or {}).get(image))
+        pairing.match()
+        units = (pairing.of(position) for position in range(len(images)))
+        return [tuple(images[position] for position in unit) for unit in units if unit]

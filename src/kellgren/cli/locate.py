@@ -79,7 +79,7 @@ def _write(
 
 def _draw(locations: list[Location], folder: Path, places: dict[str, str]) -> None:
     from kellgren.atomic_files import replaced_whole
-    from kellgren.batch.batch import distinct_names
+    from kellgren.batch.picture_folder import distinct_names
     from kellgren.cli import terminal
     from kellgren.imaging.search import OWN, why_skipped
 

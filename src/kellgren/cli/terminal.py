@@ -19,15 +19,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.alike import MOST_ALONE, told_once
 from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
 from kellgren.cli.manners.measured import elsewhere, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
+from kellgren.cli.manners.readings_summary import ReadingsSummary, place
 from kellgren.file_names import shown_name
 from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.bundle import Card, LocalCalibration
-from kellgren.reading_schema import GradedRow, ReadingRow, RegionRecord
+from kellgren.reading_schema import ReadingRow
 
 if TYPE_CHECKING:
     from kellgren.batch.locate import LocationRow
@@ -83,31 +84,40 @@ def note(message: str) -> None:
     err.print(message, style="dim", markup=False, soft_wrap=True)
 
 
-def show_readings(rows: Sequence[ReadingRow], *, table: bool = True) -> None:
+def show_readings(rows: Iterable[ReadingRow], *, table: bool = True) -> None:
     """Print graded knees on standard output; what failed, and warnings, on standard error.
 
     Args:
         rows: of a batch.
         table: off where standard output carries CSV or JSON already.
     """
-    graded = [row for row in rows if isinstance(row, GradedRow)]
-    failed = [row for row in rows if not isinstance(row, GradedRow)]
-    if graded and table:
-        _show_graded(graded)
-    _show_warnings((row.image, warning) for row in graded for warning in row.warnings)
-    if failed:
-        err.print(Text(f"\nNot graded: {len(failed)}", style="bold red"))
-    for reason, images in grouped(
-        (f"{row.image}{_place(row.region)}", row.note) for row in failed
-    ).items():
-        if len(images) <= MOST_ALONE:
-            for image in images:
+    summary = ReadingsSummary()
+    for row in rows:
+        summary.add(row)
+    show_summary(summary, table=table)
+
+
+def show_summary(summary: ReadingsSummary, *, table: bool = True) -> None:
+    """Print what was kept of a batch's rows; as `show_readings`."""
+    if summary.graded and table:
+        _show_graded(summary)
+    for line in summary.warnings.lines():
+        err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
+    if summary.failed:
+        err.print(Text(f"\nNot graded: {summary.failed}", style="bold red"))
+    for count, first in summary.reasons.groups():
+        if count <= MOST_ALONE:
+            for image, reason in first:
                 err.print(Text(f"  {image}: {reason}"), soft_wrap=True)
             continue
-        err.print(Text(f"  {len(images)} times: {reason}"), soft_wrap=True)
-        for image in images:
+        err.print(Text(f"  {count} times: {first[0][1]}"), soft_wrap=True)
+        for image, _ in first:
             err.print(Text(f"    {image}"), soft_wrap=True)
-    if any(row.note.startswith("is refused") for row in failed):
+        if count > len(first):
+            err.print(f"    and {count - len(first)} more; --csv FILE keeps all of them")
+    if summary.reasons.beyond:
+        err.print(f"  {summary.reasons.beyond} more for other reasons; --csv FILE keeps all")
+    if summary.refused:
         err.print("What is refused is graded all the same with --force.")
     err.print(NOTICE, style="dim")
 
@@ -117,43 +127,36 @@ def _show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
         err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
 
 
-def _place(region: RegionRecord | None) -> str:
-    """Which joint of a picture a line is about."""
-    return "" if region is None else ", joint at {:.0f}, {:.0f}".format(*region.centre)
-
-
-def show_skipped(skipped: Sequence[Skipped]) -> None:
+def show_skipped(skipped: Iterable[Skipped]) -> None:
     """Print on standard error how many files were no radiographs, of which kind, and which."""
-    by_kind: dict[str, list[str]] = {}
+    counts: Counter[str] = Counter()
+    first: dict[str, list[str]] = {}
     for file in skipped:
-        by_kind.setdefault(file.why, []).append(shown_name(file.path))
-    for kind, paths in by_kind.items():
-        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-        named = ", ".join(paths[:_NAMED])
-        err.print(Text(f"skipped, {kind}: {len(paths)} ({named}{more})"), soft_wrap=True)
+        counts[file.why] += 1
+        if counts[file.why] <= _NAMED:
+            first.setdefault(file.why, []).append(shown_name(file.path))
+    for kind, count in counts.items():
+        more = f" and {count - _NAMED} more" if count > _NAMED else ""
+        named = ", ".join(first[kind])
+        err.print(Text(f"skipped, {kind}: {count} ({named}{more})"), soft_wrap=True)
 
 
-def _show_graded(graded: Sequence[GradedRow]) -> None:
-    out.print(fitted(readings_table(graded, out.width), out))
-    if len(graded) > MOST_ROWS:
-        out.print(f"... and {len(graded) - MOST_ROWS} more; --csv FILE keeps all of them")
-    counted = Counter(row.grade for row in graded if row.named)
-    parts = [f"{counted[g]} of grade {int(g)}" for g in Grade if counted[g]]
-    unnamed = [row for row in graded if not row.named]
-    if unnamed:
-        parts.append(f"{len(unnamed)} not sure enough to name a grade")
-    if len(graded) > 1:
-        out.print(f"\n{len(graded)} knees: {', '.join(parts)}", style="dim")
-    for calibrated in dict.fromkeys(row.model.local_calibration for row in graded):
-        if calibrated is not None:
-            out.print(f"Calibrated to local readers: {calibrated}", style="dim", markup=False)
-    for line in meanings(graded):
+def _show_graded(summary: ReadingsSummary) -> None:
+    out.print(fitted(readings_table(summary.first, out.width), out))
+    if summary.graded > MOST_ROWS:
+        out.print(f"... and {summary.graded - MOST_ROWS} more; --csv FILE keeps all of them")
+    if summary.graded > 1:
+        out.print(f"\n{summary.graded} knees: {summary.grades}", style="dim")
+    for calibrated in summary.calibrations:
+        out.print(f"Calibrated to local readers: {calibrated}", style="dim", markup=False)
+    for line in meanings(summary.kinds):
         out.print(line, style="dim")
-    for row in unnamed[:_NAMED]:
+    for row in summary.unnamed_first:
         words = f"{row.image}: {NOT_NAMED}: {'; '.join(row.doubts)}"
         err.print(Text(words, style="yellow"), soft_wrap=True)
-    if len(unnamed) > _NAMED:
-        err.print(f"and {len(unnamed) - _NAMED} more; --csv FILE gives the reasons", style="yellow")
+    if summary.unnamed > len(summary.unnamed_first):
+        more = summary.unnamed - len(summary.unnamed_first)
+        err.print(f"and {more} more; --csv FILE gives the reasons", style="yellow")
 
 
 def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
@@ -184,8 +187,8 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
         out.print(fitted(listing, out))
     _show_warnings((row.image, warning) for row in located for warning in row.warnings)
     for refused in (row for row in rows if row.note):
-        place = _place(refused.region) if isinstance(refused, KneeLocation) else ""
-        err.print(Text(f"no knee: {refused.image}{place}: {refused.note}"), soft_wrap=True)
+        where = place(refused.region) if isinstance(refused, KneeLocation) else ""
+        err.print(Text(f"no knee: {refused.image}{where}: {refused.note}"), soft_wrap=True)
     err.print(NOTICE, style="dim")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # What a spreadsheet takes for a formula at the beginning of a cell, behind any number of guards.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -15,7 +15,12 @@ _DELIMITERS = ",;\t"
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    r"""A CSV table whose lines end in a line feed, for UTF-8.
+    """A CSV table as one text; see `table_lines`."""
+    return "".join(table_lines(columns, rows))
+
+
+def table_lines(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    r"""The header and the rows of a CSV table, each with its line feed, for UTF-8.
 
     Args:
         columns: of the header.
@@ -24,19 +29,24 @@ def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> 
             are. Bytes of a file's name that are no UTF-8, lone surrogates in Python, are written
             like ``\udcff``.
     """
-    lines = _Lines()
-    writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
+    line = _Line()
+    writer = csv.DictWriter(line, columns, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows({name: guarded(cell) for name, cell in row.items()} for row in rows)
-    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+    yield line.text
+    for row in rows:
+        writer.writerow({name: guarded(cell) for name, cell in row.items()})
+        yield line.text
 
 
-class _Lines(list[str]):
-    """Collects lines; a writer that ends them in both characters quotes either within a cell."""
+class _Line:
+    """The last line of a writer, which ends it in both characters to quote either in a cell."""
+
+    text = ""
 
     def write(self, line: str) -> None:
-        """Keep a line."""
-        self.append(line.removesuffix("\r\n") + "\n")
+        """Take a line."""
+        line = line.removesuffix("\r\n") + "\n"
+        self.text = line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def guarded(cell: object) -> object:

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.grades import Side
-from kellgren.knee import KneeCrop, Plane
+from kellgren.knee import KneeCrop, Plane, plane_image
 
 _Mean = Annotated[float, Field(ge=0, le=1)]
 _Std = Annotated[float, Field(ge=0.001, le=10)]
@@ -47,7 +47,7 @@ class Preprocess(BaseModel):
     def plane(self, crop: KneeCrop) -> Plane:
         """Orient the knee, resize it, cubic and antialiased, to ``(size, size)``, and level it."""
         pixels = crop.pixels[:, ::-1] if self.mirrors(crop) else crop.pixels
-        picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+        picture = plane_image(pixels)
         resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
         plane = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
         return levelled(plane) if self.level else plane

@@ -35,11 +35,10 @@ def colours_of(picture: Image.Image) -> Colours:
     """Count the colours of a picture.
 
     Args:
-        picture: of mode RGB, of any size.
+        picture: of mode RGB, of any size; it is made smaller, to spare the memory of a copy.
     """
-    small = picture.copy()
-    small.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
-    channels = np.asarray(small, dtype=np.float32)
+    picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
+    channels = np.asarray(picture, dtype=np.float32)
     chroma = channels.max(axis=-1) - channels.min(axis=-1)
     red, green, blue = np.moveaxis(channels, -1, 0)
     # The hue as a direction: red at 0, green at 120, blue at 240 degrees.

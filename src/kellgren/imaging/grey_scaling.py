@@ -74,7 +74,16 @@ def unit_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     Raises:
         RejectedPicture: they do not, or are no numbers.
     """
+    return check_unit_floats(values).astype(np.float32)
+
+
+def check_unit_floats(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same values, which lie in 0..1.
+
+    Raises:
+        RejectedPicture: they do not, or are no numbers.
+    """
     # The comparison is also false for values that are no numbers.
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise RejectedPicture("has floating-point grey values outside 0 to 1", EXPORT_GREY)
-    return values.astype(np.float32)
+    return values

@@ -22,8 +22,9 @@ MIN_SIDE = 32
 """Shortest side of a picture, in pixels: below it a knee cannot be assessed."""
 MAX_SIDE = 20_000
 """Longest side of a picture, in pixels."""
-MAX_PIXELS = 64_000_000
-"""Most pixels of a picture: about four times the largest digital X-ray detector."""
+MAX_PIXELS = 45_000_000
+"""Most pixels of a picture: near three times the largest digital X-ray detector. Of so many a grade
+takes less than 1 GB, whatever the format of the raster."""
 MAX_FILE_BYTES = 512 * 2**20
 """Largest file that is opened at all."""
 HEAD_BYTES = 4096

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageChops, ImageOps
 
 from kellgren.imaging.colour import READ_AS_GREY, Colours, colours_of
-from kellgren.imaging.grey_scaling import EXPORT_GREY, Scaled, scaled, scaled_words, unit_floats
+from kellgren.imaging.grey_scaling import (
+    EXPORT_GREY,
+    Scaled,
+    check_unit_floats,
+    covering_depth,
+    scaled,
+    scaled_words,
+)
 from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
 from kellgren.imaging.integrity.png import check_png_outline
 from kellgren.imaging.integrity.tiff import check_tiff_data
@@ -32,6 +42,7 @@ SCREEN_DPI = (72.0, 96.0)
 
 _INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _COLOUR_MODES = frozenset({"P", "PA", "LA", "RGB", "RGBA", "RGBX", "YCbCr"})
+_BAND_PIXELS = 2**20  # converted at a time: Pillow's conversions and NumPy's copies add up
 _ORIENTATION, _PHOTOMETRIC = 274, 262
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _MM_PER_UNIT = {2: 25.4, 3: 10.0}
@@ -76,9 +87,13 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         if upright.size != stored_size and spacing is not None:
             spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
         colours = _colours(upright)
-        pixels, depth, outliers = _grey(upright, warnings)
-        if _is_white_zero(image):
-            pixels = 1.0 - pixels
+        values = _values(upright, warnings)
+        is_white_zero = _is_white_zero(image)
+    image.close()  # frees its pixels, whose memory the grey values need
+    upright.close()
+    pixels, depth, outliers = _grey(values, warnings)
+    if is_white_zero:
+        np.subtract(np.float32(1), pixels, out=pixels)
     picture = Picture(pixels, depth, spacing, warnings, colours=colours, outliers=outliers)
     return (
         picture
@@ -124,41 +139,88 @@ def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def _colours(image: Image.Image) -> Colours | None:
-    return colours_of(_in_colours(image)) if image.mode in _COLOUR_MODES else None
+    if image.mode not in _COLOUR_MODES:
+        return None
+    return colours_of(image.copy() if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _in_colours(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _grey(image: Image.Image, warnings: list[str]) -> Scaled:
-    """Grey values (H, W) in 0..1."""
+def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """The picture in pieces of whole rows, each with the rows that it is."""
+    step = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _values(image: Image.Image, warnings: list[str]) -> npt.NDArray[Any]:
+    """Its values (H, W) in an array of their own: uint8, uint16, or float32 in 0..1."""
     if image.mode == "L":
-        return Scaled(scaled(np.asarray(image), 8), 8)
+        return np.array(image)
     if image.mode in _INTEGER_MODES:
-        return scaled_words(np.asarray(image), warnings)
+        return _words(image)
     if image.mode == "F":
-        return Scaled(unit_floats(np.asarray(image)), 32)
+        return _unit_floats(image)
     if image.mode in _COLOUR_MODES:
-        return Scaled(scaled(np.asarray(_grey_of_colour(image, warnings)), 8), 8)
+        return _grey_of_colour(image, warnings)
     if image.mode == "1":
         raise RejectedPicture("is black and white without grey levels", EXPORT_GREY)
     raise RejectedPicture(f"has pixels of the kind {image.mode}, which is not grey", EXPORT_GREY)
 
 
-def _grey_of_colour(image: Image.Image, warnings: list[str]) -> Image.Image:
-    if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            warnings.append("the picture has transparent parts, which are read as black")
-            black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            image = Image.alpha_composite(black, image)
-    image = _in_colours(image)
-    red, green, blue = image.split()
-    spreads = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
-    if max(np.asarray(spread).max() for spread in spreads) > COLOUR_TOLERANCE:
+def _grey(values: npt.NDArray[Any], warnings: list[str]) -> Scaled:
+    """Grey values (H, W) in 0..1."""
+    if values.dtype == np.float32:
+        return Scaled(values, 32)
+    if values.dtype == np.uint16:
+        return scaled_words(values, warnings)
+    return Scaled(scaled(values, 8), 8)
+
+
+def _words(image: Image.Image) -> npt.NDArray[np.uint16]:
+    """Integers of 16 or 32 bits, of which no value may have more than 16."""
+    words = np.empty((image.height, image.width), np.uint16)
+    for rows, band in _bands(image):
+        values = np.asarray(band)
+        covering_depth(values)
+        words[rows] = values
+    return words
+
+
+def _unit_floats(image: Image.Image) -> npt.NDArray[np.float32]:
+    floats = np.empty((image.height, image.width), np.float32)
+    for rows, band in _bands(image):
+        floats[rows] = check_unit_floats(np.asarray(band))
+    return floats
+
+
+def _grey_of_colour(image: Image.Image, warnings: list[str]) -> npt.NDArray[np.uint8]:
+    grey = np.empty((image.height, image.width), np.uint8)
+    is_transparent, spread = False, 0
+    for rows, band in _bands(image):
+        opaque = _on_black(band) if image.has_transparency_data else band
+        is_transparent |= opaque is not band
+        colours = _in_colours(opaque)
+        red, green, blue = colours.split()
+        for one, other in ((red, green), (green, blue)):
+            spread = max(spread, int(np.asarray(ImageChops.difference(one, other)).max()))
+        grey[rows] = np.asarray(colours.convert("L"))
+    if is_transparent:
+        warnings.append("the picture has transparent parts, which are read as black")
+    if spread > COLOUR_TOLERANCE:
         warnings.append(READ_AS_GREY)
-    return image.convert("L")
+    return grey
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    """A picture with transparent parts laid on black; itself where it has none."""
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    if layer.getchannel("A").getextrema() == (255, 255):
+        return image
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
 
 
 def _is_white_zero(image: Image.Image) -> bool:

@@ -6,10 +6,12 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from kellgren.exchange.own_output import is_own_output
 from kellgren.imaging.picture import HEAD_BYTES, SUFFIXES, RejectedPicture, sniffed_format
+from kellgren.scratch import sorted_on_disk
 
 OWN = "pictures and objects that kellgren wrote itself"
 DIRECTORY = "tables of contents of DICOM media (DICOMDIR)"
@@ -22,6 +24,7 @@ BROKEN = "links that lead nowhere"
 # Media Storage Directory Storage, in the first elements of the file.
 _DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
 _FILE_META_BYTES = 512
+_FOLDER = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def search(folder: Path) -> Search:
     """Look into every file of a folder, at any depth; hidden ones and links to folders apart."""
     images: list[Path] = []
     skipped: list[Skipped] = []
-    for path, why in sorted(_entries(folder)):
+    for path, why in walked(folder):
         if why == "":
             images.append(path)
         else:
@@ -58,21 +61,38 @@ def search(folder: Path) -> Search:
     return Search(tuple(images), tuple(skipped))
 
 
-def _entries(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every file, folder that cannot be listed, and link to a folder; and why it is skipped."""
-    unreadable: list[Path] = []
+def walked(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every file, folder that cannot be listed, and link to a folder; and why it is skipped.
 
-    def note(error: OSError) -> None:
-        unreadable.append(Path(os.fsdecode(error.filename)))
-
-    for root, folders, files in os.walk(folder, onerror=note):
-        for name in files:
-            path = Path(root) / name
+    They come in the order of their paths, each looked into when it is its turn: the names of one
+    folder at a time are listed, on disk.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            named = sorted_on_disk((entry.name, _kind(entry)) for entry in entries)
+            # Taken here, while the folder is open: listing it may fail too.
+            first = next(named, None)
+    except OSError:
+        yield folder, ""
+        return
+    for name, kind in () if first is None else chain((first,), named):
+        path = folder / name
+        if kind == _FOLDER:
+            yield from walked(path)
+        elif kind == LINKED:
+            yield path, LINKED
+        else:
             yield path, HIDDEN if name.startswith(".") else why_skipped(path)
-        for name in folders:
-            if (Path(root) / name).is_symlink():
-                yield Path(root) / name, LINKED
-    yield from ((path, "") for path in unreadable)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        is_folder = entry.is_dir()
+    except OSError:
+        return ""
+    if not is_folder:
+        return ""
+    return LINKED if entry.is_symlink() else _FOLDER
 
 
 def why_skipped(path: Path) -> str:

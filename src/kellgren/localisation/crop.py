@@ -9,7 +9,7 @@ from PIL import Image
 
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import Radiograph
-from kellgren.knee import KneeCrop, Plane, Region
+from kellgren.knee import KneeCrop, Plane, Region, image_of_rows
 
 
 def whole_knee(radiograph: Radiograph, side: Side) -> KneeCrop:
@@ -76,8 +76,14 @@ def _patch(pixels: Plane, low: np.ndarray, high: np.ndarray, outside: float | No
     """The upright rectangle ``low <= (x, y) < high`` of a picture, filled where it lies outside."""
     height, width = pixels.shape
     columns, rows = np.arange(low[0], high[0]), np.arange(low[1], high[1])
-    patch = pixels[np.clip(rows, 0, height - 1)[:, None], np.clip(columns, 0, width - 1)[None, :]]
-    if outside is not None:
-        beyond = ((rows < 0) | (rows >= height))[:, None] | ((columns < 0) | (columns >= width))
-        patch = np.where(beyond, np.float32(outside), patch)
-    return Image.fromarray(np.ascontiguousarray(patch, dtype=np.float32))
+    across, down = np.clip(columns, 0, width - 1), np.clip(rows, 0, height - 1)
+    left_out = (columns < 0) | (columns >= width), (rows < 0) | (rows >= height)
+
+    def part(some: slice) -> Plane:
+        patch: Plane = pixels[down[some, None], across[None, :]]
+        if outside is None:
+            return patch
+        beyond = left_out[1][some, None] | left_out[0]
+        return np.where(beyond, np.float32(outside), patch)
+
+    return image_of_rows((len(rows), len(columns)), part)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from kellgren.arrays import Float32Array, Mask
 from kellgren.grades import Side
 from kellgren.imaging.evidence import SideStatement
-from kellgren.knee import Plane, Region
+from kellgren.knee import Plane, Region, plane_image
 from kellgren.localisation.shapes import shapes
 
 LETTER = "a letter beside it (contradicts, never decides)"
@@ -84,7 +84,7 @@ def side_letters(film: Plane) -> list[Letter]:
     """
     scale = min(1.0, _LONGEST / max(film.shape))
     size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
-    small = np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BOX))
+    small = np.asarray(plane_image(film).resize(size, Image.Resampling.BOX))
     brightest, found = float(small.max()), list[Letter]()
     for level in _LEVELS:
         bright = small >= level * brightest

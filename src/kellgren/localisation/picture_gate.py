@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import ArtefactKind
-from kellgren.knee import Plane
+from kellgren.knee import Plane, plane_image
 from kellgren.localisation.networks import open_network
 from kellgren.localisation.picture_scores import GRID, GateWeights, Scores
 
@@ -89,7 +89,7 @@ class FeatureNetwork:
 
         The tone does not count: grey values are stretched to the knee's own range.
         """
-        picture = Image.fromarray(np.ascontiguousarray(knee, dtype=np.float32))
+        picture = plane_image(knee)
         small = picture.resize((self._size, self._size), Image.Resampling.BICUBIC, reducing_gap=2.0)
         plane = np.asarray(small)
         low, high = np.quantile(plane, _STRETCHED)

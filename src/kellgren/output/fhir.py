@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, Self, TypedDict
 from uuid import UUID, uuid5
 
 from kellgren.atomic_files import written_whole
+from kellgren.exchange.json_list import JsonList
 from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.judgement import certainty_words, set_name
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
@@ -166,33 +168,59 @@ def _calibrated(model: ModelRecord) -> tuple[str, ...]:
     return (f"Calibrated to local readers: {model.local_calibration}.",)
 
 
-def write_observations(rows: Sequence[ReadingRow], target: Path) -> None:
+class ObservationFile:
+    """A Bundle of all graded knees in a ``.json`` file, or one file a knee in a folder.
+
+    Rows are written as they come; a Bundle appears when the block of `at` ends well.
+
+    Args:
+        target: the folder, made if it is not there; ``None`` with a Bundle.
+        bundle: what takes the entries.
+    """
+
+    def __init__(self, target: Path | None, bundle: JsonList | None) -> None:
+        self._folder, self._bundle = target, bundle
+        self._image, self._knee = "", 0
+
+    @classmethod
+    @contextmanager
+    def at(cls, target: Path) -> Iterator[Self]:
+        """Open one: a Bundle where the target ends in ``.json``, else a folder."""
+        if target.suffix.lower() != ".json":
+            yield cls(target, None)
+            return
+        empty: Collection = {"resourceType": "Bundle", "type": "collection", "entry": []}
+        with written_whole(target) as stream:
+            bundle = JsonList(stream, empty)
+            yield cls(None, bundle)
+            bundle.end()
+
+    def add(self, row: ReadingRow) -> None:
+        """Write one row of a batch, where it is graded; those of a file follow each other."""
+        if not isinstance(row, GradedRow):
+            return
+        self._knee = self._knee + 1 if row.image == self._image else 1
+        self._image = row.image
+        one = observation(row, self._knee)
+        if self._bundle is not None:
+            entry: Entry = {"fullUrl": f"urn:uuid:{one['id']}", "resource": one}
+            self._bundle.add(entry)
+        elif self._folder is not None:
+            with written_whole(self._folder / f"{one['id']}.json") as stream:
+                json.dump(one, stream, indent=2)
+                stream.write("\n")
+
+
+def write_observations(rows: Iterable[ReadingRow], target: Path) -> None:
     """Write a Bundle of all graded knees to a ``.json`` file, or one file a knee to a folder.
 
     Args:
         rows: of a batch; what was not graded is left out.
         target: ends in ``.json``, or is a folder, made if it is not there.
     """
-    counts: dict[str, int] = {}
-    observations = []
-    for row in rows:
-        if isinstance(row, GradedRow):
-            counts[row.image] = counts.get(row.image, 0) + 1
-            observations.append(observation(row, counts[row.image]))
-    if target.suffix.lower() == ".json":
-        entries: list[Entry] = [
-            {"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in observations
-        ]
-        _write({"resourceType": "Bundle", "type": "collection", "entry": entries}, target)
-        return
-    for one in observations:
-        _write(one, target / f"{one['id']}.json")
-
-
-def _write(resource: Observation | Collection, path: Path) -> None:
-    with written_whole(path) as stream:
-        json.dump(resource, stream, indent=2)
-        stream.write("\n")
+    with ObservationFile.at(target) as file:
+        for row in rows:
+            file.add(row)
 
 
 def _remarks(row: GradedRow) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from kellgren.cli import terminal
-from kellgren.cli.manners.alike import MOST_ALONE, grouped, told_once
+from kellgren.cli.manners.alike import MOST_ALONE, MOST_NAMED, told_once
 from kellgren.cli.manners.progress_lines import EVERY_FILES, EVERY_SECONDS, ProgressLines
 from kellgren.localisation.film import refused_film
 from kellgren.reading_schema import GradedRow, UngradedRow
@@ -29,7 +29,6 @@ def test_few_warnings_and_different_ones_have_a_line_each() -> None:
         "b.png: dark",
         "c.png: dark",
     ]
-    assert grouped(told) == {"dark": ["a.png", "b.png", "c.png"], "side unknown": ["a.png"]}
 
 
 def test_files_refused_alike_share_their_reason_and_are_all_named(
@@ -44,6 +43,25 @@ def test_files_refused_alike_share_their_reason_and_are_all_named(
     assert f"  {len(names)} times: is blank" in lines
     assert printed.getvalue().count("is blank") == 1
     assert [line.strip() for line in lines if line.startswith("    ")] == names
+
+
+def test_what_is_shown_of_a_million_refused_files_has_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(terminal, "err", Console(file=printed, width=60))
+    count = 3 * MOST_NAMED
+    notes = ["is blank"] * count + [f"is odd in way {n}" for n in range(count)]
+    terminal.show_readings(
+        UngradedRow(image=f"{n}.png", side="", grade=None, note=note)
+        for n, note in enumerate(notes)
+    )
+    lines = printed.getvalue().splitlines()
+    assert f"Not graded: {2 * count}" in lines
+    assert f"  {count} times: is blank" in lines
+    assert f"    and {2 * MOST_NAMED} more; --csv FILE keeps all of them" in lines
+    assert len(lines) < 2 * MOST_NAMED
+    assert any(line.endswith("more for other reasons; --csv FILE keeps all") for line in lines)
 
 
 def test_how_to_grade_what_is_refused_is_said_once_and_only_here(

@@ -48,5 +48,5 @@ class ProgressLines(Progress):
         if now - self._told_at < EVERY_SECONDS and done - self._told < EVERY_FILES:
             return
         self._told_at, self._told = now, done
-        of = "" if task.total is None else f" of {int(task.total)}"
-        self.console.print(f"{self._doing}: {done}{of}", markup=False, soft_wrap=True)
+        of = f" {task.fields.get('now', '')}" if task.total is None else f" of {int(task.total)}"
+        self.console.print(f"{self._doing}: {done}{of}".rstrip(), markup=False, soft_wrap=True)

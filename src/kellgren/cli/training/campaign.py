@@ -22,6 +22,17 @@ STATUS = "kellgren train status campaign"
 SIZES = "kellgren train sizes campaign --picture sizes.png"
 _Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.")]
 
+_Runners = Annotated[
+    int, typer.Option(min=1, max=64, help="Processes that share this machine's device.")
+]
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|local|HOST:PORT",
+        help="So many jobs at a time on a Ray cluster, each with a GPU or cores there.",
+    ),
+]
+
 
 def ensemble(
     campaign: Annotated[str, typer.Argument(help="TOML file, or name of a shipped campaign.")],
@@ -48,9 +59,8 @@ def ensemble(
         float | None,
         typer.Option(min=0, help="For all runners; no job is begun that cannot end in it."),
     ] = None,
-    runners: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that share this machine's device.")
-    ] = 1,
+    runners: _Runners = 1,
+    ray: _Ray = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show jobs and weights; train nothing.")
     ] = False,
@@ -79,7 +89,7 @@ def ensemble(
         if out is None:
             raise typer.BadParameter("is missing: the folder to train in", param_hint="--out")
         with interrupted_leaves(f"whole epochs are kept in {out}; the same command goes on"):
-            result = _trained(chosen, knees, out, weights_dir, max_minutes, runners)
+            result = _trained(chosen, knees, out, weights_dir, max_minutes, runners, ray)
     _print_summary(result, out)
     raise typer.Exit(ExitCode.of_check(not result.failed))
 
@@ -100,8 +110,9 @@ def _trained(
     weights_dir: Path | None,
     max_minutes: float | None,
     runners: int,
+    ray: str | None,
 ) -> CampaignResult:
-    """Train by one runner in this process, or by several in their own."""
+    """Train by one runner in this process, by several in their own, or on a cluster."""
     from kellgren.cli import terminal
     from kellgren.cli.training.campaign_bars import CampaignBars
     from kellgren.cli.training.campaign_team import shown
@@ -110,6 +121,16 @@ def _trained(
     from kellgren.training.runners.team import run_together
 
     session = RunnerSession.start(max_minutes, runners)
+    if ray is not None:
+        from kellgren.cli.inputs import cores
+        from kellgren.cli.training.campaign_team import TeamLines
+        from kellgren.cluster.ray_driver import connected
+        from kellgren.cluster.training_jobs import train_on_cluster
+
+        with connected(ray, cores()) as module:
+            return train_on_cluster(
+                module, campaign, knees, out, session, weights_dir=weights_dir, watcher=TeamLines()
+            )
     if runners > 1:
         with shown(session) as team:
             return run_together(

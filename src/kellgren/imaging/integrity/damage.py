@@ -13,6 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.imaging.integrity.bands import bands
+from kellgren.imaging.integrity.texture import flat_share, noisy_share, speck_share
+from kellgren.imaging.integrity.wrapping import wrapped
+
 Grey = npt.NDArray[np.float32]
 
 MOST_FLAT = 0.02
@@ -27,15 +31,19 @@ MOST_SPECKS = 0.004
 """Share of single pixels far darker or brighter than all their neighbours."""
 MOST_NOISY = 0.03
 """Share of a knee in tiles without any smoothness."""
+MOST_WRAPPED = 10.0
+"""How many times worse neighbouring columns match than the outer ones, around the edge."""
 
 MOST_EDGE = 0.018
 """Grey values that most of a row's half differ by from the next, beyond the slope around it."""
 MOST_MOVED = 3.4
 """How many times better some rows match the next ones, row for row, when these are shifted."""
+MOST_PERHAPS_WRAPPED = 6.0
+"""As `MOST_WRAPPED`."""
+MOST_OF_BOTH = 0.7
+"""Of `MOST_STEP` and of `MOST_MOVED` at once, as rows show that come from elsewhere."""
 
 _LEAST_SIDE = 32
-_TILES = 40  # along the shorter side
-_SPECK = 0.2
 _LEAST_EMPTY = 0.02  # of the rows
 _STEP = 0.05
 _ROWS_TRIED, _FAR_ROWS = 8, 8
@@ -56,6 +64,7 @@ class Traces(NamedTuple):
     noisy: float
     edge: float
     moved: float
+    wrapped: float
 
 
 def traces(knee: Grey, strip: Grey | None = None) -> Traces:
@@ -71,16 +80,16 @@ def traces(knee: Grey, strip: Grey | None = None) -> Traces:
     """
     if min(knee.shape) < _LEAST_SIDE:
         return Traces(*[0.0] * len(Traces._fields))
-    differences = np.abs(np.diff(knee, axis=0))
     return Traces(
-        flat=_flat(knee),
+        flat=flat_share(knee),
         repeated=_repeated(knee),
-        step=_step(differences),
+        step=_step(knee),
         shift=_shift(knee if strip is None else strip),
-        specks=_specks(knee),
-        noisy=_noisy(knee),
+        specks=speck_share(knee),
+        noisy=noisy_share(knee),
         edge=_edge(knee),
         moved=_moved(knee if strip is None else strip),
+        wrapped=wrapped(knee if strip is None else strip),
     )
 
 
@@ -93,15 +102,19 @@ def damage(found: Traces) -> str:
         (found.shift, MOST_SHIFT, "its rows are shifted against each other"),
         (found.specks, MOST_SPECKS, f"{found.specks:.1%} of its pixels are single specks"),
         (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
+        (found.wrapped, MOST_WRAPPED, "its left and right edges meet within it"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 
 
 def doubt(found: Traces) -> str:
     """What may speak of damage, and is shown by one real knee in a few hundred; empty: nothing."""
+    both = min(found.step / MOST_STEP, found.moved / MOST_MOVED)
     signs = (
         (found.edge, MOST_EDGE, "half of its width is darker or brighter from one row on"),
         (found.moved, MOST_MOVED, "its rows are perhaps shifted against each other"),
+        (found.wrapped, MOST_PERHAPS_WRAPPED, "its edges perhaps meet within it"),
+        (both, MOST_OF_BOTH, "some of its rows perhaps come from elsewhere"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 
@@ -124,43 +137,6 @@ def ends_within_a_row(pixels: Grey) -> bool:
     return bool(before < 0.02 * width and 0.04 * width < at < 0.96 * width)
 
 
-def _flat(knee: Grey) -> float:
-    tile = max(4, min(knee.shape) // _TILES)
-    tiles = _tiled(knee, tile)
-    is_flat = tiles.max(axis=(1, 3)) == tiles.min(axis=(1, 3))
-    values = tiles[:, 0, :, 0]
-    area = 0
-    for members in _groups(is_flat, values):
-        rows, columns = members.T
-        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-        inside = rows.min() > 0 and rows.max() < is_flat.shape[0] - 1
-        reaches = columns.min() == 0 or columns.max() == is_flat.shape[1] - 1
-        spans = columns.min() == 0 and columns.max() == is_flat.shape[1] - 1
-        is_block = len(members) >= 0.9 * height * width and min(height, width) >= 2
-        if inside and is_block and (spans or not reaches):
-            area += len(members)
-    return float(area / is_flat.size)
-
-
-def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.int64]]:
-    """Tiles that touch and have one value: ``(n, 2)`` row and column of each."""
-    left = {(int(row), int(column)) for row, column in np.argwhere(mask)}
-    groups = []
-    while left:
-        first = left.pop()
-        group, edge = [first], [first]
-        while edge:
-            row, column = edge.pop()
-            beside = ((row, column - 1), (row, column + 1))
-            for near in ((row - 1, column), (row + 1, column), *beside):
-                if near in left and values[near] == values[first]:
-                    left.remove(near)
-                    group.append(near)
-                    edge.append(near)
-        groups.append(np.array(group))
-    return groups
-
-
 def _repeated(knee: Grey) -> float:
     """Rows of several values that are found more than twice, or far from their copy."""
     places: dict[bytes, list[int]] = {}
@@ -172,10 +148,15 @@ def _repeated(knee: Grey) -> float:
     return sum(copies) / len(knee)
 
 
-def _step(differences: Grey) -> float:
+def _step(knee: Grey) -> float:
     """The row with the most columns whose brightness jumps by far more than around it."""
-    jumps = differences > np.maximum(_STEP, 4 * _around(differences))
-    return float(jumps.mean(axis=1).max())
+    rows, columns = knee.shape
+    jumps = np.zeros(rows - 1, np.int64)
+    for band in bands(columns, rows):
+        differences = np.abs(np.diff(knee[:, band], axis=0))
+        far = differences > np.maximum(_STEP, 4 * _around(differences))
+        jumps += far.sum(axis=1)
+    return float(jumps.max() / columns)
 
 
 def _around(differences: Grey, reach: int = 6) -> Grey:
@@ -197,7 +178,9 @@ def _shift(knee: Grey) -> float:
 
 def _best_shift(knee: Grey, apart: int) -> float:
     above, below = knee[:-apart], knee[apart:]
-    errors = np.square(below - above).mean(axis=1)
+    errors = np.concatenate(
+        [np.square(below[band] - above[band]).mean(axis=1) for band in bands(*above.shape)]
+    )
     some = np.linspace(0, len(errors) - 1, _ROWS_TRIED).astype(int)
     best = 0.0
     for row in {*np.argsort(errors)[-_ROWS_TRIED:].tolist(), *some.tolist()}:
@@ -219,14 +202,16 @@ def _edge(knee: Grey) -> float:
     A wrong first value of a JPEG block goes on to all that follow: they begin within a row of
     blocks, so at least half of the width changes with its first row or with the next one's.
     """
-    differences = np.diff(knee, axis=0)
-    jumps = differences[2:-2] - (differences[1:-3] + differences[3:-1]) / 2
-    middle = knee.shape[1] // 2
+    rows, columns = knee.shape
+    middle = columns // 2
     ends = (_MOST_OF_HALF, 100 - _MOST_OF_HALF)
     largest = 0.0
-    for half in (jumps[:, :middle], jumps[:, middle:]):
-        low, high = np.percentile(half, ends, axis=1)
-        largest = max(largest, float(low.max()), float(-high.min()))
+    for band in bands(rows - 5, columns):
+        differences = np.diff(knee[band.start : band.stop + 5], axis=0)
+        jumps = differences[2:-2] - (differences[1:-3] + differences[3:-1]) / 2
+        for half in (jumps[:, :middle], jumps[:, middle:]):
+            low, high = np.percentile(half, ends, axis=1)
+            largest = max(largest, float(low.max()), float(-high.min()))
     return largest
 
 
@@ -234,8 +219,11 @@ def _moved(strip: Grey) -> float:
     """`_shift` with a few rows averaged on either side, which tells smaller shifts from texture."""
     scale = max(1, round(min(strip.shape) / _MOVED_SIDE))
     rows, width = _MOVED_ROWS * scale, strip.shape[1]
-    sums = np.cumsum(np.pad(strip, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
-    means = (sums[rows:] - sums[:-rows])[::scale] / rows
+    means = np.empty((-(-(len(strip) + 1 - rows) // scale), width))
+    for band in bands(width, len(strip)):
+        padded = np.pad(strip[:, band], ((1, 0), (0, 0)))
+        sums = np.cumsum(padded, axis=0, dtype=np.float64)
+        means[:, band] = (sums[rows:] - sums[:-rows])[::scale] / rows
     above, below = means[:-_MOVED_ROWS], means[_MOVED_ROWS:]
     products = np.fft.irfft(np.fft.rfft(above).conj() * np.fft.rfft(below), width)
     squares = np.square(above).sum(axis=1) + np.square(below).sum(axis=1)
@@ -244,28 +232,3 @@ def _moved(strip: Grey) -> float:
     mismatch[:, [0, 1, -1]] = np.inf
     least = max(_USUAL_MISMATCH * float(np.median(straight)), _LEAST_MISMATCH / 100)
     return float((straight / np.maximum(mismatch.min(axis=1), least)).max())
-
-
-def _specks(knee: Grey) -> float:
-    middle = knee[1:-1, 1:-1]
-    around = (knee[:-2, 1:-1], knee[2:, 1:-1], knee[1:-1, :-2], knee[1:-1, 2:])
-    low = np.minimum.reduce(around)
-    high = np.maximum.reduce(around)
-    return float(((middle > high + _SPECK) | (middle < low - _SPECK)).mean())
-
-
-def _noisy(knee: Grey) -> float:
-    """Tiles in which a pixel is as far from its neighbours' mean as from the tile's."""
-    tile = max(8, min(knee.shape) // _TILES)
-    middle = knee[1:-1, 1:-1]
-    smooth = (knee[:-2, 1:-1] + knee[2:, 1:-1] + knee[1:-1, :-2] + knee[1:-1, 2:]) / 4
-    rough = _tiled(np.abs(middle - smooth), tile).mean(axis=(1, 3))
-    tiles = _tiled(middle, tile)
-    spread = np.abs(tiles - tiles.mean(axis=(1, 3), keepdims=True)).mean(axis=(1, 3))
-    return float(((rough > 0.8 * spread) & (rough > _STEP)).mean())
-
-
-def _tiled(values: Grey, tile: int) -> Grey:
-    """``(rows, tile, columns, tile)``, without what is left over at the end."""
-    rows, columns = values.shape[0] // tile, values.shape[1] // tile
-    return values[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)

@@ -51,9 +51,14 @@ class AnswerFolder:
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(
-        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = ()
+        self, readings: Sequence[KneeReading], refused: Sequence[RefusedJoint] = (), name: str = ""
     ) -> list[str]:
         """Write the answer to one file's readings; a refused joint has none of its own.
+
+        Args:
+            readings: of its graded knees.
+            refused: its other joints.
+            name: of no use here: identifiers are the names.
 
         Returns:
             A warning with the reason where no answer can be made, else none; the grade is kept.

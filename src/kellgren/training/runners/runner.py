@@ -79,6 +79,7 @@ def run_campaign(
     max_minutes: float | None = None,
     watcher: CampaignWatcher | None = None,
     session: RunnerSession | None = None,
+    only: Container[str] | None = None,
 ) -> CampaignResult:
     """Do all jobs of a campaign that are not done, in the plan's order.
 
@@ -96,6 +97,7 @@ def run_campaign(
             always runs.
         watcher: notified of each event.
         session: of this and other runners, instead of one with ``max_minutes``.
+        only: names of the jobs that are done, of all of the campaign's.
 
     Raises:
         InvalidRecipe: an architecture that is not known, before anything begins.
@@ -107,7 +109,7 @@ def run_campaign(
         find(recipe.network.architecture)
     try:
         folds = open_campaign(campaign, knees, folder)
-        jobs = jobs_to_do(campaign, folder)
+        jobs = [job for job in jobs_to_do(campaign, folder) if only is None or job.name in only]
         runner = _Runner(knees, folds, folder, weights_dir, watcher or CampaignWatcher(), session)
         return runner.work(jobs)
     except OSError as error:

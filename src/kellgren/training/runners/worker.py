@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,6 +42,7 @@ class Work(Protocol):
         weights_dir: Path | None,
         watcher: CampaignWatcher | None,
         session: RunnerSession | None,
+        only: Container[str] | None = None,
     ) -> CampaignResult:
         """Do the jobs that are left."""
 

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 from pydantic import TypeAdapter
 
-from kellgren.batch.batch import grade_file
+from kellgren.batch.units import grade_file
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
 from kellgren.explanation.cam import heat

@@ -1,16 +1,17 @@
-"""Readings as a CSV table or a JSON document."""
+"""Readings as a CSV table, written row by row."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Self
 
 from kellgren.atomic_files import written_whole
-from kellgren.exchange.csv_text import table_text
+from kellgren.exchange.csv_text import table_lines
 from kellgren.grades import NOT_NAMED
-from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow, ReadingsDocument
+from kellgren.reading_schema import GradedRow, ReadingRow
 
 COLUMNS = (
     *("image", "side", "grade", "p0", "p1", "p2", "p3", "p4"),
@@ -25,32 +26,53 @@ LOCAL_CALIBRATION = "local_calibration"
 """One more column, of a table by a bundle that is calibrated to local readers."""
 
 
-def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
-    """Write the table of readings; ``-`` is standard output."""
-    _write(csv_text(rows), path)
-
-
-def write_json(rows: Iterable[ReadingRow], model: ModelRecord | None, path: Path) -> None:
-    """Write all readings as one JSON document; ``-`` is standard output."""
-    _write(json_text(rows, model), path)
-
-
-def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
-    """All readings as one JSON document, which `readings_schema` describes.
+class CsvTable:
+    """A table of readings that is written row by row; it appears whole or not at all.
 
     Args:
-        rows: all graded by the same model.
-        model: that one; `None` where none was used.
+        stream: text that takes the lines.
+        more: further columns: `LOCAL_CALIBRATION` and `OVERLAY`, whichever some row has.
     """
-    return json.dumps(ReadingsDocument.of(rows, model).model_dump(mode="json"), indent=2) + "\n"
+
+    def __init__(self, stream: IO[str], more: Sequence[str] = ()) -> None:
+        self._stream, self._columns = stream, (*COLUMNS, *more)
+        header, *_ = table_lines(self._columns, ())
+        stream.write(header)
+
+    @classmethod
+    @contextmanager
+    def at(cls, path: Path, more: Sequence[str] = ()) -> Iterator[Self]:
+        """Open one in a file, where it appears when the block ends well; ``-``: standard output."""
+        with text_stream(path) as stream:
+            yield cls(stream, more)
+
+    def add(self, row: ReadingRow) -> None:
+        """Write one row."""
+        _, line = table_lines(self._columns, (_cells(row),))
+        self._stream.write(line)
+
+
+def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
+    """Write the table of readings; ``-`` is standard output."""
+    with text_stream(path) as stream:
+        stream.write(csv_text(rows))
 
 
 def csv_text(rows: Iterable[ReadingRow]) -> str:
     """The table of readings; it names pictures and a local calibration where there are any."""
-    rows = list(rows)
     cells = [_cells(row) for row in rows]
     more = [name for name in (LOCAL_CALIBRATION, OVERLAY) if any(name in it for it in cells)]
-    return table_text((*COLUMNS, *more), cells)
+    return "".join(table_lines((*COLUMNS, *more), cells))
+
+
+@contextmanager
+def text_stream(path: Path) -> Iterator[IO[str]]:
+    """Text that goes to a file, whole or not at all; ``-`` is standard output."""
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with written_whole(path) as stream:
+        yield stream
 
 
 def _cells(row: ReadingRow) -> dict[str, str | int | None]:
@@ -98,11 +120,3 @@ def _graded_cells(row: GradedRow) -> dict[str, str | int | None]:
     for column, number in numbers.items():
         cells[column] = None if number is None else f"{number:.4f}"
     return cells
-
-
-def _write(text: str, path: Path) -> None:
-    if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    with written_whole(path) as stream:
-        stream.write(text)

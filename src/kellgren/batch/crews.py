@@ -1,0 +1,183 @@
+"""Units of work side by side: in threads of this process, and in processes beside it.
+
+The networks let go of Python's lock while they compute, all else of a knee does not: threads serve
+a few files, processes many. This process always grades too, so that nothing waits for the others
+to start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Protocol
+
+from kellgren.batch.reader_processes import (
+    Graded,
+    Opening,
+    ReaderProcesses,
+    Units,
+    graded_units,
+)
+from kellgren.batch.units import ReadingFolder, Unit
+from kellgren.ensemble import Ensemble
+from kellgren.reading_schema import ReadingRow
+
+_IN_HAND = 2  # handfuls of a worker: the one that it grades, and the next
+_HANDFUL_S = 0.1  # how long a handful may take, so that none waits for another at the end
+_MOST_UNITS = 64
+
+
+class Crew(Protocol):
+    """Workers that take units, a handful at a time."""
+
+    count: int
+    in_hand: dict[Future[Graded], Units]
+
+    def take(self, units: Units) -> None:
+        """Take units, which one worker grades one after the other."""
+
+    def give(self, future: Future[Graded]) -> Iterator[Graded]:
+        """What came of units whose future is done."""
+
+    def close(self) -> None:
+        """End the workers; units that are not begun are given up."""
+
+
+class ReaderThreads:
+    """Threads of this process, which share an ensemble.
+
+    Args:
+        count: of threads.
+        ensemble: of one thread where there are several.
+        force: grade what a check refuses too.
+        folders: to which pictures and DICOM objects of the readings are written.
+    """
+
+    def __init__(
+        self, count: int, ensemble: Ensemble, *, force: bool, folders: Sequence[ReadingFolder]
+    ) -> None:
+        self.count = count
+        self.in_hand: dict[Future[Graded], Units] = {}
+        self._pool = ThreadPoolExecutor(count)
+        self._work = (ensemble, force, folders)
+
+    def take(self, units: Units) -> None:
+        """Take units, which one thread grades one after the other."""
+        ensemble, force, folders = self._work
+        future = self._pool.submit(graded_units, ensemble, units, force=force, folders=folders)
+        self.in_hand[future] = units
+
+    def give(self, future: Future[Graded]) -> Iterator[Graded]:
+        """The rows of the units that are done."""
+        del self.in_hand[future]
+        yield future.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Graders(Protocol):
+    """What grades the units of a batch: `Workers` on this machine, or others elsewhere."""
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """As this machine opened it; the readings are those that it would make."""
+
+    def graded(
+        self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[ReadingRow]]:
+        """Grade units, see `Workers.graded`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How units are graded on this machine.
+
+    Attributes:
+        ensemble: of this process; of one thread where several units are graded at a time.
+        count: units at a time.
+        force: grade what a check refuses too.
+        folders: to which pictures and DICOM objects of the readings are written.
+        opening: opens the same ensemble in another process; ``None``: all are threads.
+    """
+
+    ensemble: Ensemble
+    count: int = 1
+    force: bool = False
+    folders: Sequence[ReadingFolder] = ()
+    opening: Opening | None = None
+
+    def graded(
+        self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[ReadingRow]]:
+        """Grade units; the rows of each file, as soon as it is done.
+
+        Args:
+            units: ``None`` where the next one is not known yet.
+            list_more: called while the workers work; whether it is of use to call it again.
+        """
+        crews = self._crews()
+        try:
+            yield from _Handing(units, list_more, crews).rows()
+        finally:
+            for crew in crews:
+                crew.close()
+
+    def _crews(self) -> list[Crew]:
+        force, folders = self.force, self.folders
+        if self.opening is None or self.count == 1:
+            return [ReaderThreads(self.count, self.ensemble, force=force, folders=folders)]
+        return [
+            ReaderThreads(1, self.ensemble, force=force, folders=folders),
+            ReaderProcesses(self.count - 1, self.opening, force=force, folders=folders),
+        ]
+
+
+class _Handing:
+    """Gives each crew as many units as it has room for, and lists files while they work."""
+
+    def __init__(
+        self,
+        units: Iterator[Unit | None],
+        list_more: Callable[[], bool],
+        crews: Sequence[Crew],
+    ) -> None:
+        self._units, self._list_more, self._crews = units, list_more, crews
+        self._ended = False
+        self._seconds = _HANDFUL_S  # of a unit, as the last ones took
+
+    def rows(self) -> Iterator[list[ReadingRow]]:
+        """The rows of each file that is done."""
+        while True:
+            for crew in self._crews:
+                while len(crew.in_hand) < _IN_HAND * crew.count and (units := self._handful()):
+                    crew.take(units)
+            under_way = [future for crew in self._crews for future in crew.in_hand]
+            if self._ended and not under_way:
+                return
+            more = self._list_more()
+            done = wait(under_way, 0 if more else None, FIRST_COMPLETED).done
+            for crew in self._crews:
+                for future in done:
+                    if future in crew.in_hand:
+                        yield from self._given(crew, future)
+
+    def _handful(self) -> Units:
+        """Many of those that take little time: files that are refused cost more to hand out."""
+        units: list[Unit] = []
+        wanted = min(_MOST_UNITS, max(1, int(_HANDFUL_S / max(self._seconds, 1e-6))))
+        while len(units) < wanted and not self._ended:
+            unit = next(self._units, ())
+            self._ended = unit == ()
+            if not unit:
+                break
+            units.append(unit)
+        return tuple(units)
+
+    def _given(self, crew: Crew, future: Future[Graded]) -> Iterator[list[ReadingRow]]:
+        units = len(crew.in_hand[future])
+        for graded in crew.give(future):
+            yield from graded.rows
+            self._seconds += 0.2 * (graded.seconds / units - self._seconds)

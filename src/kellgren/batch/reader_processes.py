@@ -1,0 +1,188 @@
+"""Processes that grade units of a batch: one that ends takes no file with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kellgren.batch.units import FileToGrade, ReadingFolder, Unit, unit_rows
+from kellgren.ensemble import Ensemble
+from kellgren.errors import InvalidOption, UnreadableRadiograph
+from kellgren.library_messages import silence_dicom_loggers
+from kellgren.reading_schema import ReadingRow, UngradedRow
+
+Opening = Callable[[], Ensemble]
+"""Opens an ensemble of one thread in another process: it can be pickled."""
+Units = tuple[Unit, ...]
+_Work = tuple[Ensemble, bool, Sequence[ReadingFolder]]
+_work: list[_Work] = []  # of this process, where it is a worker
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What came of units.
+
+    Attributes:
+        rows: of each of their files.
+        seconds: that it took.
+    """
+
+    rows: list[list[ReadingRow]]
+    seconds: float
+
+
+def graded_units(
+    ensemble: Ensemble, units: Units, *, force: bool, folders: Sequence[ReadingFolder]
+) -> Graded:
+    """Grade units one after the other."""
+    began = time.monotonic()
+    rows = unit_rows(ensemble, units, force=force, folders=folders)
+    return Graded(rows, time.monotonic() - began)
+
+
+class ReaderProcesses:
+    """Processes that open an ensemble each, and grade units.
+
+    Where one ends in the middle, killed or by a crash of a decoder, the units in hand are graded
+    again, one file at a time: the file that ends its process once more is refused.
+
+    Args:
+        count: of processes.
+        opening: opens the ensemble.
+        force: grade what a check refuses too.
+        folders: to which pictures and DICOM objects of the readings are written.
+
+    Attributes:
+        count: see above.
+        in_hand: the units that it has, by what tells of their end.
+    """
+
+    def __init__(
+        self, count: int, opening: Opening, *, force: bool, folders: Sequence[ReadingFolder]
+    ) -> None:
+        self.count = count
+        self.in_hand: dict[Future[Graded], Units] = {}
+        self._begin = (opening, force, folders)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def take(self, units: Units) -> None:
+        """Take units, which one process grades one after the other."""
+        if self._pool is None:
+            self._pool = _pool(self.count, self._begin)
+        future: Future[Graded]
+        try:
+            with _deaf_to_interrupts():  # the processes begin here
+                future = self._pool.submit(_graded_here, units)
+        except BrokenProcessPool as error:
+            future = Future()
+            future.set_exception(error)
+        self.in_hand[future] = units
+
+    def give(self, future: Future[Graded]) -> Iterator[Graded]:
+        """The rows of units that are done, or of all in hand where a process ended."""
+        try:
+            graded = future.result()
+        except BrokenProcessPool:
+            self.close()
+            lost = [unit for units in self.in_hand.values() for unit in units]
+            self.in_hand.clear()
+            yield from self._one_by_one(lost)
+            return
+        del self.in_hand[future]
+        yield graded
+
+    def _one_by_one(self, units: Sequence[Unit]) -> Iterator[Graded]:
+        pool = _pool(1, self._begin)
+        try:
+            for unit in units:
+                # Where both files of a pair were in hand, each is graded alone then.
+                for part in (unit, *((file,) for file in unit if len(unit) > 1)):
+                    _wait_until_up(pool)
+                    try:
+                        graded = pool.submit(_graded_here, (part,)).result()
+                    except BrokenProcessPool:
+                        pool.shutdown()
+                        pool = _pool(1, self._begin)
+                        if len(part) > 1:
+                            continue
+                        graded = Graded([[_ended_its_reader(part[0])]], 0.0)
+                    yield graded
+                    if part is unit:
+                        break
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """End the processes; units that are not begun are given up."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _ended_its_reader(file: FileToGrade) -> UngradedRow:
+    refused = UnreadableRadiograph(
+        file.image, "ended the process that read it, twice", "Export or copy the picture again"
+    )
+    return UngradedRow(image=file.image, side="", grade=None, note=refused.reason)
+
+
+def _pool(count: int, begin: tuple[Opening, bool, Sequence[ReadingFolder]]) -> ProcessPoolExecutor:
+    # A copy of this process would hold locks of the engine's threads, which it does not have.
+    own = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, own, initializer=_begin_work, initargs=begin)
+
+
+def _begin_work(opening: Opening, force: bool, folders: Sequence[ReadingFolder]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    silence_dicom_loggers()
+    _work.append((opening(), force, folders))
+
+
+def _end_with_parent() -> None:
+    """A killed batch leaves no process behind that waits for work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _wait_until_up(pool: ProcessPoolExecutor) -> None:
+    """Tell a process that cannot begin from one that a file ends."""
+    try:
+        with _deaf_to_interrupts():
+            up = pool.submit(_is_up)
+        up.result()
+    except BrokenProcessPool:
+        raise InvalidOption(
+            "workers", "are processes that cannot start here", "Try fewer, or --workers 1"
+        ) from None
+
+
+def _is_up() -> bool:
+    return bool(_work)
+
+
+def _graded_here(units: Units) -> Graded:
+    ((ensemble, force, folders),) = _work
+    return graded_units(ensemble, units, force=force, folders=folders)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal: those that begin within this do not hear it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

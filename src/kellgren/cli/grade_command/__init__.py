@@ -1,0 +1,1 @@
+"""`kellgren grade`: its options, and how it runs a batch."""

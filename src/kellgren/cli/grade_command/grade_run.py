@@ -1,0 +1,270 @@
+"""How `kellgren grade` runs a batch: workers, journal, progress, tables, and its summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.grade_command.grade_targets import Targets
+from kellgren.cli.grade_command.ray_option import cluster_workers
+
+if TYPE_CHECKING:
+    from kellgren.batch.crews import Graders
+    from kellgren.batch.journal import Journal
+    from kellgren.batch.listing import Listing
+    from kellgren.batch.picture_folder import OverlayFolder
+    from kellgren.batch.units import ReadingFolder
+    from kellgren.cli.manners.readings_summary import ReadingsSummary
+    from kellgren.ensemble import Ensemble
+    from kellgren.grades import Side
+    from kellgren.output.pseudonym import Pseudonyms
+    from kellgren.reading_schema import ModelRecord, ReadingRow
+
+PROCESSES_FROM = 24
+"""Files a worker from which processes are worth their start: about a second and a half each."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How a batch is run.
+
+    Attributes:
+        opening: opens the ensemble with a number of threads, for a number of workers.
+        workers: files at a time, at least 1; on a cluster 0 too: one per core there.
+        in_one_process: whether all workers are threads, as a GPU wants them.
+        ray: address of a cluster that grades; ``None``: this machine does.
+        side: of every knee; unknown: as names and files state.
+        mapped: the grade whose map is drawn; ``None``: of each reading.
+        frame: that is read, of files that hold several.
+        pseudonyms: of patients; ``None``: their names, as far as a manifest states them.
+        resume: an interrupted batch.
+        force: grade what a check refuses too.
+    """
+
+    opening: partial[Ensemble]
+    workers: int
+    in_one_process: bool
+    ray: str | None
+    side: Side
+    mapped: int | None
+    frame: int | None
+    pseudonyms: Pseudonyms | None
+    resume: bool
+    force: bool
+
+
+def pseudonyms_of(key: str | None) -> Pseudonyms | None:
+    """The pseudonyms that the option `--pseudonym` asks for."""
+    if key is None:
+        return None
+    from kellgren.output.pseudonym import Pseudonyms
+
+    return Pseudonyms.from_option(key)
+
+
+def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
+    """Grade the files of a listing, write what was asked for, and show what came out."""
+    from kellgren.cli import terminal
+    from kellgren.cli.manners.endings import batch_into
+    from kellgren.scratch import scratch_space
+
+    began = time.monotonic()
+    with scratch_space(), closing(listing):
+        workers = _workers(listing, targets, options)
+        with batch_into(*targets.tables):
+            journal = _journal(targets, workers.ensemble, options)
+            taken_over = journal.files
+            _grade(workers, listing, journal, options)
+            graded_after = time.monotonic() - began
+            summary = _write(listing, journal, targets, workers, options)
+            journal.discard()
+        terminal.show_summary(summary, table=not targets.prints_data)
+        terminal.show_skipped(listing.skipped())
+        if listing.count > 1:
+            terminal.note(summary.statistics(listing.count, graded_after, taken_over))
+    if targets.written:
+        terminal.note(f"written: {', '.join(targets.written)}")
+    return ExitCode.of_batch(summary.failed, summary.failed + summary.graded)
+
+
+def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Graders:
+    """Threads for a few files, processes for many; those of a cluster where one is named."""
+    from kellgren.batch.crews import Workers
+    from kellgren.cli import terminal
+
+    listing.list_until(max(1, PROCESSES_FROM * options.workers))
+    if not listing.count:
+        terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
+        terminal.show_skipped(listing.skipped())
+        raise typer.Exit(ExitCode.NOTHING_GRADED)
+    if options.ray is not None:
+        return cluster_workers(options.ray, options.opening, options.force, options.workers)
+    count = min(options.workers, listing.count)
+    many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
+    ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
+    return Workers(
+        ensemble,
+        count,
+        options.force,
+        _folders(targets, options),
+        partial(options.opening, threads=1, workers=1) if many else None,
+    )
+
+
+def _folders(targets: Targets, options: BatchOptions) -> list[ReadingFolder]:
+    """The folders of `--overlay` and `--dicom-out`, made where they are not there."""
+    folders: list[ReadingFolder] = []
+    overlay = _overlay_folder(targets, options)
+    if overlay is not None:
+        folders.append(overlay)
+    if targets.dicom_out is not None:
+        from kellgren.output.dicom.answer import AnswerFolder
+
+        folders.append(AnswerFolder(targets.dicom_out, options.frame))
+    return folders
+
+
+def _overlay_folder(targets: Targets, options: BatchOptions) -> OverlayFolder | None:
+    if targets.overlay is None:
+        return None
+    from kellgren.batch.picture_folder import OverlayFolder
+    from kellgren.grades import Grade
+
+    return OverlayFolder(targets.overlay, None if options.mapped is None else Grade(options.mapped))
+
+
+def _journal(targets: Targets, ensemble: Ensemble, options: BatchOptions) -> Journal:
+    from kellgren.batch.journal import Journal
+    from kellgren.cli import terminal
+
+    journal = Journal(targets.journal, resume=options.resume, model=_model(ensemble))
+    if journal.left_behind:
+        terminal.warn(
+            f"{journal.left_behind} rows of the interrupted batch are not taken over, of files "
+            "that were refused or read by another model or with other options: graded anew"
+        )
+    return journal
+
+
+def _model(ensemble: Ensemble) -> ModelRecord:
+    from kellgren.reading_schema import ModelRecord
+
+    return ModelRecord.model_validate(ensemble.model)
+
+
+def _grade(workers: Graders, listing: Listing, journal: Journal, options: BatchOptions) -> None:
+    """Grade with a progress bar, whose total is shown as soon as it is known."""
+    from kellgren.batch.batch import run_batch
+    from kellgren.cli import terminal
+
+    with terminal.progress("grading") as bar:
+        task = bar.add_task("", total=None, completed=journal.files, now="")
+
+        def listed() -> None:
+            total = listing.count if listing.complete else None
+            bar.update(task, total=total, now="" if total else f"({listing.count} found so far)")
+
+        def graded(rows: object) -> None:
+            if bar.tasks[0].total is None:
+                listed()
+            bar.advance(task)
+
+        listing.on_slice = listed
+        run_batch(workers, listing, journal, side=options.side, on_rows=graded)
+
+
+def _write(
+    listing: Listing, journal: Journal, targets: Targets, workers: Graders, options: BatchOptions
+) -> ReadingsSummary:
+    """Write tables and FHIR in one go through the rows; they appear together or not at all."""
+    from kellgren.cli.manners.readings_summary import ReadingsSummary
+
+    overlay = _overlay_folder(targets, options)
+    summary = ReadingsSummary()
+
+    def rows() -> Iterator[ReadingRow]:
+        return _rows(listing, journal, overlay, options.pseudonyms)
+
+    with ExitStack() as stack:
+        tables = _tables(stack, rows, listing, journal, targets, workers)
+        if targets.fhir is not None:
+            tables.append(_observations(stack, targets.fhir, named=options.pseudonyms is None))
+        for row in rows():
+            summary.add(row)
+            for table in tables:
+                table(row)
+    return summary
+
+
+def _tables(
+    stack: ExitStack,
+    rows: Callable[[], Iterator[ReadingRow]],
+    listing: Listing,
+    journal: Journal,
+    targets: Targets,
+    workers: Graders,
+) -> list[Callable[[ReadingRow], None]]:
+    """What takes each row; opened for the time of the stack."""
+    from kellgren import reading_tables
+    from kellgren.batch.batch import counts_of
+
+    model = _model(workers.ensemble)
+    tables: list[Callable[[ReadingRow], None]] = []
+    if targets.csv is not None:
+        more = _more_columns(rows, model, drawn=targets.overlay is not None)
+        tables.append(stack.enter_context(reading_tables.CsvTable.at(targets.csv, more)).add)
+    if targets.json is not None:
+        counts = counts_of(listing, journal)
+        document = reading_tables.JsonDocument.at(targets.json, model, counts)
+        tables.append(stack.enter_context(document).add)
+    if targets.parquet is not None:
+        parquet = reading_tables.ParquetTable.at(targets.parquet, model)
+        tables.append(stack.enter_context(parquet).add)
+    return tables
+
+
+def _observations(stack: ExitStack, target: Path, *, named: bool) -> Callable[[ReadingRow], None]:
+    """What takes each row for FHIR: its subject is a pseudonym or nobody, never a name."""
+    from kellgren.output.fhir import ObservationFile
+
+    file = stack.enter_context(ObservationFile.at(target))
+    return lambda row: file.add(row.model_copy(update={"patient": None}) if named else row)
+
+
+def _more_columns(
+    rows: Callable[[], Iterator[ReadingRow]], model: ModelRecord, *, drawn: bool
+) -> list[str]:
+    """The columns of a CSV that are there only where some row has them."""
+    from kellgren.reading_tables import LOCAL_CALIBRATION, OVERLAY
+
+    more = []
+    if model.local_calibration is not None and any(row.grade is not None for row in rows()):
+        more.append(LOCAL_CALIBRATION)
+    if drawn and any(row.overlay is not None for row in rows()):
+        more.append(OVERLAY)
+    return more
+
+
+def _rows(
+    listing: Listing,
+    journal: Journal,
+    overlay: OverlayFolder | None,
+    pseudonyms: Pseudonyms | None,
+) -> Iterator[ReadingRow]:
+    """The rows in the order of the files, with their patients and the paths of their pictures."""
+    from kellgren.batch.batch import rows_in_order
+
+    for file, rows in rows_in_order(listing, journal):
+        patient = file.patient
+        if pseudonyms is not None:
+            patient = pseudonyms.of(file.image) or pseudonyms.named(file.patient or "")
+        whose = [row.model_copy(update={"patient": patient}) for row in rows]
+        yield from whose if overlay is None else overlay.naming(whose, file.name)

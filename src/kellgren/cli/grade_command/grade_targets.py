@@ -1,0 +1,124 @@
+"""Where `kellgren grade` writes, and that nothing is written over that it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from kellgren.cli.inputs import refuse_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The options that name what is written; ``None``: not asked for."""
+
+    csv: Path | None = None
+    json: Path | None = None
+    parquet: Path | None = None
+    overlay: Path | None = None
+    dicom_out: Path | None = None
+    fhir: Path | None = None
+
+    @property
+    def tables(self) -> tuple[Path | None, ...]:
+        """Files with all rows; the journal lies beside the first that is a file."""
+        return self.csv, self.json, self.parquet
+
+    @property
+    def journal(self) -> Path | None:
+        """Where the journal lies; ``None``: there is no table to go on with."""
+        tables = (path for path in self.tables if path is not None and str(path) != "-")
+        target = next(tables, None)
+        return None if target is None else target.with_name(f".{target.name}.journal")
+
+    @property
+    def prints_data(self) -> bool:
+        """Whether standard output carries CSV or JSON."""
+        return "-" in (str(self.csv), str(self.json))
+
+    @property
+    def written(self) -> list[str]:
+        """All that is written, but for standard output."""
+        named = (*self.tables, self.overlay, self.dicom_out, self.fhir)
+        return [str(path) for path in named if path is not None and str(path) != "-"]
+
+    def refuse_at_once(self, given: Sequence[str]) -> None:
+        """Refuse what is seen before the files are listed.
+
+        Raises:
+            typer.BadParameter: two outputs in one stream, or outputs among what is read.
+            MissingExtra: ``--parquet`` without pyarrow.
+        """
+        if str(self.csv) == str(self.json) == "-":
+            raise typer.BadParameter("only one of --csv and --json can go to standard output")
+        if str(self.parquet) == "-":
+            raise typer.BadParameter("--parquet needs the name of a file")
+        if self.parquet is not None:
+            from kellgren.reading_tables import pyarrow_library
+
+            pyarrow_library()
+        refuse_inputs(self.tables, ())
+        for folder in (self.overlay, self.dicom_out):
+            if folder is not None and _is_searched(folder, given) and _holds_pictures(folder):
+                raise _holds_inputs(folder)
+
+    def watch(self) -> InputWatch:
+        """What refuses a file, once it is found, that would be written over."""
+        return InputWatch(self)
+
+
+class InputWatch:
+    """Refuses files that would be written over, and folders for pictures that hold such to read.
+
+    Args:
+        targets: what is written.
+    """
+
+    def __init__(self, targets: Targets) -> None:
+        self._targets = targets
+        present = [path for path in targets.tables if path is not None and path.exists()]
+        self._present = [path for path in present if str(path) != "-"]
+        folders = (targets.overlay, targets.dicom_out)
+        self._folders = {path.resolve(): path for path in folders if path is not None}
+        self._allowed = ""  # the folder of the last file
+
+    def __call__(self, image: str) -> None:
+        """Look at one file.
+
+        Raises:
+            typer.BadParameter: with what to do instead.
+        """
+        refuse_inputs(self._present, (image,), tables=False)
+        parent = os.path.dirname(image) or "."
+        if not self._folders or parent == self._allowed:
+            return
+        over = self._folders.get(Path(parent).resolve())
+        if over is not None:
+            raise _holds_inputs(over)
+        self._allowed = parent
+
+
+def _holds_inputs(folder: Path) -> typer.BadParameter:
+    return typer.BadParameter(f"{folder} holds pictures to be graded; name another folder")
+
+
+def _is_searched(folder: Path, given: Sequence[str]) -> bool:
+    """Whether a folder is one that is given, or lies below such."""
+    whole = folder.resolve()
+    return folder.is_dir() and any(
+        os.path.isdir(path) and whole.is_relative_to(Path(path).resolve()) for path in given
+    )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    from kellgren.imaging.search import why_skipped
+
+    with os.scandir(folder) as entries:
+        return any(
+            entry.is_file() and not entry.name.startswith(".") and not why_skipped(Path(entry.path))
+            for entry in entries
+        )
