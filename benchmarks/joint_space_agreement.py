@@ -24,8 +24,8 @@ from kellgren.data.manifest import Knee, index
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap, patient_indices
 from kellgren.evaluation.draws import around
 from kellgren.imaging.radiograph import read_radiograph
-from kellgren.joint_space.measurement import JointSpace
 from kellgren.joint_space.measure_knee import measure
+from kellgren.joint_space.measurement import JointSpace
 from kellgren.knee import KneeCrop
 from kellgren.library_messages import import_matplotlib
 
