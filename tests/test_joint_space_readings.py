@@ -22,6 +22,8 @@ from kellgren.explanation.overlay import KNEE
 from kellgren.joint_space.telling.space_words import COLUMNS
 from kellgren.reading import KneeReading
 from kellgren.reading_schema import GradedRow, ModelRecord
+from kellgren.reading_tables import csv_text
+from kellgren.reading_tables.parquet_table import ParquetTable
 
 KNEE_FILE = EXAMPLES / "9589486R.png"
 FILM = Path(__file__).parent / "frames" / "both.png"
@@ -100,6 +102,22 @@ def test_tables_and_documents_have_it_or_leave_it_out(
         assert bool(row["jsw_lateral"] or row["jsw_note"]) == is_measured
         assert set(COLUMNS) <= set(row)
         assert ("joint-space width, medial: " in capsys.readouterr().out) == is_measured
+
+
+def test_a_parquet_file_has_the_numbers_of_the_csv(reading: KneeReading, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    row = GradedRow.of(reading.record())
+    with ParquetTable.at(tmp_path / "t.parquet", row.model) as table:
+        table.add(row)
+        table.add(row.model_copy(update={"joint_space": None}))
+    columns = parquet.read_table(tmp_path / "t.parquet").to_pydict()
+    [cells, _] = csv.DictReader(io.StringIO(csv_text([row, row])))
+    for name in COLUMNS:
+        measured, missing = columns[name]
+        assert ("" if measured is None else str(measured)) == (
+            cells[name] if isinstance(measured, str | None) else str(float(cells[name]))
+        )
+        assert missing is None
 
 
 def test_a_resumed_batch_measures_what_it_lacks(
