@@ -250,12 +250,8 @@ class Ensemble:
             UnreadableRadiograph: the file or array cannot be read.
         """
         given = Side.of(side)
-        radiograph = read_radiograph(
-            source,
-            self._frame if frame is None else frame,
-            mm_per_pixel=mm_per_pixel,
-            inverted=inverted,
-        )
+        at = self._frame if frame is None else frame
+        radiograph = read_radiograph(source, at, mm_per_pixel=mm_per_pixel, inverted=inverted)
         name = radiograph.source
         statements = side_statements(radiograph.header.sides, patient_and_side(name)[1], given)
         readings, refused = [], []
