@@ -1,0 +1,95 @@
+"""Drawn knees whose joint spaces are known: for `benchmarks/joint_space.py` and for the tests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kellgren.joint_space.derivatives import smoothed
+
+SIDE = 299  # pixels, as of the training crops
+_FINE = 2  # samples per pixel along each axis
+_SOFT, _BONE, _LINE = 0.40, 0.57, 0.10  # grey values: soft tissue, bone, the plateau's line
+_HALF = 125.0  # pixels: half of the condylar width
+_LINE_THICKNESS = 4.0  # pixels
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A drawn knee.
+
+    Attributes:
+        left: narrowest width of the space on the picture's left, in pixels.
+        right: likewise.
+        tilt: degrees by which the whole knee is turned clockwise.
+        blur: standard deviation in pixels.
+        noise: standard deviation of grey values.
+        centre: (x, y) of the joint.
+        radius: of the condyles, in pixels.
+        concavity: depth of the plateaus, in pixels.
+    """
+
+    left: float
+    right: float
+    tilt: float = 0.0
+    blur: float = 1.2
+    noise: float = 0.01
+    centre: tuple[float, float] = (149.5, 175.0)
+    radius: float = 110.0
+    concavity: float = 2.0
+
+    def draw(self, chance: np.random.Generator) -> npt.NDArray[np.float32]:
+        """``(299, 299)`` grey values, 0..1, bone bright."""
+        steps = (np.arange(SIDE * _FINE) + 0.5) / _FINE
+        x, y = np.meshgrid(steps - self.centre[0], steps - self.centre[1])
+        turn = math.radians(self.tilt)
+        along, down = (
+            x * math.cos(turn) + y * math.sin(turn),
+            y * math.cos(turn) - x * math.sin(turn),
+        )
+        femur, tibia = self.femur(along), self.tibia(along)
+        width = _HALF - 0.06 * np.abs(down)
+        is_femur = _covered(femur - down) * _covered(width - np.abs(along))
+        is_tibia = _covered(down - tibia) * _covered(width + 3 - np.abs(along))
+        grey = _SOFT + (_BONE - _SOFT) * np.maximum(is_femur, is_tibia)
+        grey += _LINE * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
+        fine = smoothed(
+            smoothed(grey.astype(np.float32), self.blur * _FINE, 0), self.blur * _FINE, 1
+        )
+        picture = fine.reshape(SIDE, _FINE, SIDE, _FINE).mean(axis=(1, 3))
+        picture += chance.normal(0, self.noise, picture.shape).astype(np.float32)
+        return picture.clip(0, 1)
+
+    def femur(self, along: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Lower edge of the femur below the joint's centre: two condyles, and the notch."""
+        from_condyle = np.abs(along) - 0.6 * _HALF
+        arc = np.sqrt(np.maximum(self.radius**2 - from_condyle**2, 0)) - self.radius
+        condyle = self._floor(along) - np.where(along < 0, self.left, self.right) + arc
+        notch = -45 + 0.05 * along**2  # its roof, a valley between the condyles
+        return np.minimum(condyle, np.where(np.abs(along) < 30, np.maximum(notch, -45), condyle))
+
+    def tibia(self, along: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Upper edge of the tibia: two concave plateaus, and the spines."""
+        from_plateau = (np.abs(along) - 0.6 * _HALF) / (0.4 * _HALF)
+        spines = -22 * np.exp(-(((np.abs(along) - 12) / 12) ** 2))
+        return self._floor(along) - self.concavity * from_plateau**2 + spines
+
+    def _floor(self, along: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.full_like(along, 8.0)
+
+    def narrowest(self, *, right: bool) -> float:
+        """The shortest way between the margins where they are measured, in pixels."""
+        along = np.linspace(0.07, 0.355, 400) * 2 * _HALF - _HALF
+        along = -along if right else along
+        femur, tibia = (np.column_stack((along, edge(along))) for edge in (self.femur, self.tibia))
+        if (tibia[:, 1] <= femur[:, 1]).any():
+            return 0.0
+        return float(np.hypot(*(femur[:, None] - tibia[None]).transpose(2, 0, 1)).min())
+
+
+def _covered(inside: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Share of each sample on the inner side of an edge that lies so many pixels further out."""
+    return np.clip(inside * _FINE + 0.5, 0, 1)

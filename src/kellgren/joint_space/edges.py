@@ -1,0 +1,192 @@
+"""The exact place of a margin along its path, and whether the picture shows it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kellgren.arrays import Float32Array, Float64Array
+from kellgren.joint_space.derivatives import derivative, smoothed
+from kellgren.joint_space.margins import EXACT, PLACES
+from kellgren.joint_space.paths import best_paths
+from kellgren.knee import Plane
+
+EDGE_PLACES = np.arange(0.08, 0.325, 1 / EXACT)
+"""Where, in condylar widths from the outer edge of the condyle; the spines are left out."""
+_BAND = 64  # rows to either side of the joint line
+_REACH = 7  # pixels to either side of the path
+_PULL = 0.03  # lost by the square of the distance from the path in pixels: a usual edge gains 1
+_STEP = 0.5  # pixels between samples across it
+_DERIVATIVE = 1.0  # pixels
+_ALONG = 2.0  # pixels by which derivatives are averaged along the margin
+_LEAST_STEEP = 0.003  # grey values per pixel of a margin that is seen
+_FAINT = 0.1  # of the usual steepness: less is no edge
+_HIDDEN = 2.0  # of the blur: width from which the femur must have an edge of its own
+_BESIDE = 3.0  # pixels from an edge, from which another one is its rival
+_RIVAL = 0.9  # of its steepness: rims of the plateau that are hard to tell apart
+_RIMS_FROM = 5.0  # pixels: widths below it are narrow whichever rim is taken
+_RUN = 7  # places to either side over which rivals are averaged
+_BLURS = (1.2, 2.4)  # pixels: standard deviations of an edge that are believed
+_NARROW_SLIT, _WIDE_SLIT = 1.15, 1.4
+"""In twice the blur, how far apart the steepest places are where faintness alone tells the width,
+and from where on it tells nothing."""
+_NO_EDGE = 0.35  # of the usual steepness: what touching bones show of the femur
+_MOST_TOUCHING = 3.0  # of twice the blur: distance up to which such bones are believed to touch
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEdges:
+    """Both margins of both compartments: arrays ``(2, K, 2)`` of compartment, place and bone.
+
+    Attributes:
+        below: in condylar widths below the joint line, at ``EDGE_PLACES``.
+        told: whether the picture shows an edge there.
+        rims: ``(2, K)``: where the tibia's edge has another beside it that is as steep.
+    """
+
+    below: Float64Array
+    told: np.ndarray
+    rims: np.ndarray
+
+
+def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
+    """Place both margins of both compartments exactly.
+
+    Args:
+        joint: straightened, as `find_margins` takes it.
+        margins: as that gives them.
+    """
+    side = joint.shape[0]
+    top = side // 2 - _BAND
+    steep = derivative(joint[top : side // 2 + _BAND], _DERIVATIVE, 0)
+    left = np.round((side - EXACT) / 2 + EDGE_PLACES * EXACT - 0.5).astype(int)
+    rough = np.stack(
+        [
+            [np.interp(EDGE_PLACES, PLACES, _softened(one[:, bone], 2)) for bone in (0, 1)]
+            for one in margins
+        ]
+    )
+    at = rough * EXACT + side / 2 - 0.5 - top  # (2, 2, K) of compartment, bone and place
+    columns = np.stack((left, side - 1 - left))[:, None]
+    rows, steepness, blur, rival = (
+        found.transpose(0, 2, 1) for found in _along(steep, at, columns)
+    )
+    known = blur[np.isfinite(blur)]
+    spread = float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
+    apart = _apart(rows, steepness, spread)
+    told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0], spread)
+    for compartment in range(2):
+        for bone in range(2):
+            apart[compartment, :, bone] = _softened(apart[compartment, :, bone], 3)
+    return PlacedEdges((apart + (top + 0.5 - side / 2)) / EXACT, told, rims)
+
+
+def _told(
+    steepness: Float64Array, rival: Float64Array, width: Float64Array, spread: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where each margin is told: by an edge that is steep enough. Where bones touch, the femur has
+    none of its own. And where the tibia's has another beside it: rims of the plateau that overlap.
+    """
+    usual = np.percentile(steepness, 75, axis=(0, 1))
+    told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
+    told[..., 0] |= (width < _HIDDEN * spread) & (usual[0] > _LEAST_STEEP)
+    rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
+    return told, rims & (width > _RIMS_FROM)
+
+
+def _softened_rows(values: Float64Array) -> Float64Array:
+    return np.stack([_softened(row, _RUN) for row in values])
+
+
+def _softened(path: Float64Array, reach: int) -> Float64Array:
+    """Steps of single pixels smoothed away."""
+    kernel = np.concatenate((np.arange(1, reach + 2), np.arange(reach, 0, -1)))
+    return np.convolve(np.pad(path, reach, "edge"), kernel / kernel.sum(), "valid")
+
+
+def _along(
+    steep: Float32Array, rows: Float64Array, columns: np.ndarray
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    """Row of the steepest place near each of ``rows``, to a fraction of a pixel; how steep it is;
+    the standard deviation in pixels of the edge there; and how steep the steepest other edge is.
+
+    Args:
+        steep: derivative downwards.
+        rows: ``(2, 2, K)`` of compartment, bone and place.
+        columns: ``(2, 1, K)``.
+    """
+    across = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
+    at = np.clip(rows[..., None] + across, 0, steep.shape[0] - 1.001)
+    whole = np.floor(at).astype(int)
+    part = (at - whole).astype(np.float32)
+    columns = columns[..., None]
+    band = (1 - part) * steep[whole, columns] + part * steep[whole + 1, columns]
+    band[:, 0] *= -1  # the femur ends where it gets darker
+    margins = band.reshape(4, *band.shape[2:]).transpose(1, 0, 2)  # (K, 4, across)
+    smooth = smoothed(margins.reshape(len(margins), -1), _ALONG, 0).reshape(margins.shape)
+    band = smooth.transpose(1, 0, 2)
+    usual = np.sqrt(np.mean(np.square(band.max(axis=2)), axis=1)) + 1e-6
+    gain = np.clip(band / usual[:, None, None], -0.5, 1)
+    gain -= (_PULL * across**2).astype(np.float32)
+    path = np.clip(best_paths(gain, 1, 0.1), 1, len(across) - 2)[..., None]
+    before, middle, after = (
+        np.take_along_axis(band, path + offset, axis=2)[..., 0] for offset in (-1, 0, 1)
+    )
+    bend = before - 2 * middle + after
+    is_peak = (bend < -1e-9) & (middle > 0)
+    safe = np.where(is_peak, bend, -1.0)
+    moved = np.where(is_peak, (before - after) / (2 * safe), 0.0)
+    exact = across[path[..., 0]] + _STEP * np.clip(moved, -1, 1)
+    blur = np.where(is_peak, _STEP * np.sqrt(np.maximum(middle, 0) / -safe), np.nan)
+    peak = (band[..., 1:-1] >= band[..., :-2]) & (band[..., 1:-1] >= band[..., 2:])
+    peak &= np.abs(across[1:-1] - across[path]) >= _BESIDE
+    rival = np.where(peak, band[..., 1:-1], 0).max(axis=2)
+    found = (exact + rows.reshape(exact.shape), middle, blur, rival)
+    one, two, three, four = (np.asarray(f, dtype=np.float64).reshape(rows.shape) for f in found)
+    return one, two, three, four
+
+
+def _apart(rows: Float64Array, steepness: Float64Array, blur: float) -> Float64Array:
+    """The margins where they are, not where their blurred edges are steepest.
+
+    Across a space that is narrow against the blur, both steepest places lie outside the margins,
+    never nearer to each other than two standard deviations of the blur. There, the femur's edge
+    tells the width by how faint it is against those of the same knee across a wide space.
+    """
+    seen = (rows[..., 1] - rows[..., 0]) / (2 * blur)
+    by_place = np.interp(seen, _SLIT[1], _SLIT[0])
+    femur = steepness[..., 0]
+    wide = femur[seen > _WIDE_SLIT]
+    usual = np.percentile(wide if wide.size else femur, 75)
+    faintness = femur / max(float(usual), 1e-6)
+    by_faintness = np.interp(faintness, _SLIT[2], _SLIT[0])
+    trust = np.interp(seen, (_NARROW_SLIT, _WIDE_SLIT), (0.0, 1.0))
+    trust = np.where((faintness < _NO_EDGE) & (seen < _MOST_TOUCHING), 0.0, trust)
+    half = trust * by_place + (1 - trust) * np.minimum(by_place, by_faintness)
+    shift = (seen - half) * blur
+    return np.stack((rows[..., 0] + shift, rows[..., 1] - shift), axis=-1)
+
+
+def _slit() -> tuple[Float64Array, Float64Array, Float64Array]:
+    """A slit between bones, blurred: half its width in standard deviations of the blur; likewise
+    the half-width that its steepest places show; how steep they are against a lone edge.
+
+    With b the half-width, the steepest places lie at a and -a with artanh(b / a) = a b.
+    """
+    half = np.concatenate((np.arange(0.02, 4, 0.02), [40.0]))
+    low, high = np.maximum(half, 1.0), half + 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_low = np.arctanh(np.minimum(half / middle, 1 - 1e-15)) > middle * half
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    steep = np.exp(-((low - half) ** 2) / 2) - np.exp(-((low + half) ** 2) / 2)
+    steep = np.maximum.accumulate(steep)
+    return (
+        np.concatenate(([0.0, 0.0], half)),
+        np.concatenate(([0.0, 1.0], low)),
+        np.concatenate(([-1.0, 0.0], steep)),
+    )
+
+
+_SLIT = _slit()

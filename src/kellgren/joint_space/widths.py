@@ -1,0 +1,273 @@
+"""Numbers of the joint space from its margins: the same for margins found and for those corrected.
+
+Everything is counted in the frame of the condyles: along the line between the ends of the condylar
+width, and downwards across it, both in condylar widths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kellgren.arrays import Float64Array
+from kellgren.errors import InvalidOption
+from kellgren.joint_space.measurement import (
+    Bone,
+    Compartment,
+    CompartmentName,
+    FixedWidth,
+    JointSpace,
+    Margin,
+    Measure,
+    Point,
+)
+
+FIXED_PLACES = (0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3)
+"""Of the condylar width from its nearer end, in each compartment: 0.15 to 0.30, 0.70 to 0.85."""
+_SAMPLES = 121  # places along a compartment
+_LEAST_TOLD = 0.5  # of the places, for widths to be given
+NOT_TOLD = "the margins cannot be told over half of this compartment"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The axis of the condyles.
+
+    Attributes:
+        condyles: ends of the condylar width, from the picture's left to its right.
+    """
+
+    condyles: tuple[Point, Point]
+
+    @property
+    def width(self) -> float:
+        """Condylar width in pixels."""
+        return math.dist(*self.condyles)
+
+    def places(self, points: Float64Array) -> Float64Array:
+        """``(N, 2)``: along the axis and below it, in condylar widths, of points of the picture."""
+        origin, along, down = self._axes()
+        return np.column_stack(((points - origin) @ along, (points - origin) @ down)) / self.width
+
+    def points(self, places: Float64Array) -> Float64Array:
+        """``(N, 2)``: the points of the picture at these places."""
+        origin, along, down = self._axes()
+        scaled = places * self.width
+        return origin + scaled[:, :1] * along + scaled[:, 1:] * down
+
+    def _axes(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+        left, right = np.array(self.condyles)
+        along = (right - left) / self.width
+        return left, along, np.array([-along[1], along[0]])
+
+
+def remeasure(
+    joint_space: JointSpace, moved: Mapping[tuple[CompartmentName, Bone], Sequence[Point]]
+) -> JointSpace:
+    """Measure again with margins that a person corrected.
+
+    Args:
+        joint_space: as it was measured, or corrected before.
+        moved: the corrected margins, each as at least two points in pixels of the radiograph; all
+            of their points count as told. The other margins stay.
+
+    Returns:
+        All numbers, computed from the margins alone. Those that rest on a corrected margin have no
+        uncertainty. With nothing moved, the numbers are those that were given.
+
+    Raises:
+        InvalidOption: a compartment or bone that there is not, or points that make no margin.
+    """
+    names = {compartment.name for compartment in joint_space.compartments}
+    for (name, bone), points in moved.items():
+        if name not in names or bone not in ("femur", "tibia"):
+            raise InvalidOption("margin", f"is {name} {bone}", f"Choose among {sorted(names)}")
+        _check_points(f"{name} {bone}", points)
+    left, right = (
+        replace(
+            compartment,
+            femur=_moved(compartment.femur, moved.get((compartment.name, "femur"))),
+            tibia=_moved(compartment.tibia, moved.get((compartment.name, "tibia"))),
+        )
+        for compartment in joint_space.compartments
+    )
+    return measured(replace(joint_space, compartments=(left, right)))
+
+
+def measured(joint_space: JointSpace) -> JointSpace:
+    """The same with all numbers computed from its margins; uncertainties stay where margins do."""
+    frame = Frame(joint_space.condyles)
+    mm = None if joint_space.mm_per_pixel is None else joint_space.mm_per_pixel * frame.width
+    left, right = (
+        _numbers(compartment, frame, mm, of_right=place == 1)
+        for place, compartment in enumerate(joint_space.compartments)
+    )
+    mirrored = left.name == "lateral"
+    angle = _convergence(left, right, frame)
+    corrected = left.corrected or right.corrected
+    return replace(
+        joint_space,
+        compartments=(left, right),
+        difference=_difference(left, right, mm, corrected, joint_space.difference, mirrored),
+        convergence_angle=None if angle is None else (-angle if mirrored else angle),
+        convergence_uncertainty=None if corrected else joint_space.convergence_uncertainty,
+    )
+
+
+def _check_points(name: str, points: Sequence[Point]) -> None:
+    values = np.asarray(points, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] != 2:
+        raise InvalidOption(name, "is no list of points", "Give two or more points (x, y)")
+    if not np.isfinite(values).all() or not np.ptp(values[:, 0]):
+        raise InvalidOption(name, "has points that make no margin", "Give distinct, finite points")
+
+
+def _moved(margin: Margin, points: Sequence[Point] | None) -> Margin:
+    if points is None:
+        return margin
+    placed = tuple((float(x), float(y)) for x, y in points)
+    return Margin(placed, (True,) * len(placed), corrected=True)
+
+
+def _numbers(
+    compartment: Compartment, frame: Frame, mm: float | None, *, of_right: bool
+) -> Compartment:
+    """The compartment with its widths, ``mm`` being the condylar width in millimetres."""
+    across = _Across.of(compartment, frame)
+    fixed = tuple(
+        _fixed(compartment, across, place, mm, of_right=of_right) for place in FIXED_PLACES
+    )
+    if across.told_share < _LEAST_TOLD:
+        notes = compartment.note.removesuffix(NOT_TOLD).removesuffix("; "), NOT_TOLD
+        note = "; ".join(filter(None, notes))
+        return replace(compartment, minimum=None, mean=None, fixed=fixed, narrowest=None, note=note)
+    minimum, ends = across.shortest()
+    femur, tibia = frame.points(ends)
+    old = compartment
+    return replace(
+        old,
+        minimum=_measure(minimum, mm, old.minimum, old.corrected),
+        mean=_measure(across.mean(), mm, old.mean, old.corrected),
+        fixed=fixed,
+        narrowest=((float(femur[0]), float(femur[1])), (float(tibia[0]), float(tibia[1]))),
+        note="" if old.corrected else old.note,
+    )
+
+
+def _fixed(
+    compartment: Compartment, across: _Across, place: float, mm: float | None, *, of_right: bool
+) -> FixedWidth:
+    along = 1 - place if of_right else place
+    x = place if compartment.name == "medial" else 1 - place
+    if compartment.name in ("left", "right"):
+        x = along
+    x = round(x, 3)
+    width = across.at(along)
+    old = next((fixed.width for fixed in compartment.fixed if fixed.x == x), None)
+    return FixedWidth(x, None if width is None else _measure(width, mm, old, compartment.corrected))
+
+
+def _measure(ratio: float, mm: float | None, old: Measure | None, corrected: bool) -> Measure:
+    """A length given as ratio, with the uncertainties of the old one unless a margin was moved."""
+    in_mm = None if mm is None else ratio * mm
+    if corrected or old is None:
+        return Measure(ratio, mm=in_mm)
+    return replace(old, ratio=ratio, mm=in_mm)
+
+
+def _difference(
+    left: Compartment,
+    right: Compartment,
+    mm: float | None,
+    corrected: bool,
+    old: Measure | None,
+    mirrored: bool,
+) -> Measure | None:
+    if left.minimum is None or right.minimum is None:
+        return None
+    ratio = right.minimum.ratio - left.minimum.ratio
+    return _measure(-ratio if mirrored else ratio, mm, old, corrected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Across:
+    """Both margins of a compartment at the same places along the axis, in condylar widths."""
+
+    along: Float64Array  # (N,)
+    femur: Float64Array  # (N,) below the axis
+    tibia: Float64Array  # (N,)
+    told_femur: np.ndarray  # (N,) bool
+    told_tibia: np.ndarray
+
+    @classmethod
+    def of(cls, compartment: Compartment, frame: Frame) -> _Across:
+        margins = compartment.femur, compartment.tibia
+        places = [frame.places(np.array(margin.points)) for margin in margins]
+        low = max(place[:, 0].min() for place in places)
+        high = min(place[:, 0].max() for place in places)
+        along = np.linspace(low, max(low, high), _SAMPLES)
+        below, told = [], []
+        for margin, place in zip(margins, places, strict=True):
+            order = np.argsort(place[:, 0], kind="stable")
+            x, y = place[order].T
+            below.append(np.interp(along, x, y))
+            told.append(np.interp(along, x, np.array(margin.told, dtype=float)[order]) > 1 - 1e-9)
+        is_empty = high <= low
+        return cls(along, *below, *(one & (not is_empty) for one in told))
+
+    @property
+    def told_share(self) -> float:
+        return float((self.told_femur & self.told_tibia).mean())
+
+    def at(self, along: float) -> float | None:
+        """Width at a place, never below 0; ``None``: a margin is not told there."""
+        nearest = int(np.abs(self.along - along).argmin())
+        step = self.along[1] - self.along[0]
+        is_told = self.told_femur[nearest] and self.told_tibia[nearest]
+        if not is_told or abs(self.along[nearest] - along) > step:
+            return None
+        return max(0.0, float(np.interp(along, self.along, self.tibia - self.femur)))
+
+    def mean(self) -> float:
+        told = self.told_femur & self.told_tibia
+        return float(np.maximum(self.tibia - self.femur, 0)[told].mean())
+
+    def shortest(self) -> tuple[float, Float64Array]:
+        """The shortest way between the margins, and its ends on the femur and on the tibia."""
+        both = self.told_femur & self.told_tibia
+        gap = np.where(both, self.tibia - self.femur, np.inf)
+        at = int(gap.argmin())
+        if gap[at] <= 0:  # the bones touch or overlap
+            ends = np.array([[self.along[at], self.femur[at]], [self.along[at], self.tibia[at]]])
+            return 0.0, ends
+        femur = np.column_stack((self.along, self.femur))[self.told_femur]
+        tibia = np.column_stack((self.along, self.tibia))[self.told_tibia]
+        distance = np.hypot(*(femur[:, None] - tibia[None]).transpose(2, 0, 1))
+        one, other = np.unravel_index(int(distance.argmin()), distance.shape)
+        return float(distance[one, other]), np.array([femur[one], tibia[other]])
+
+
+def _convergence(left: Compartment, right: Compartment, frame: Frame) -> float | None:
+    """Degrees between the tangent below both condyles and the line through both plateaus, positive
+    where they meet on the picture's left; ``None``: a compartment is not measured.
+    """
+    if left.minimum is None or right.minimum is None:
+        return None
+    condyles = [_told(compartment.femur, frame) for compartment in (left, right)]
+    plateaus = [_told(compartment.tibia, frame).mean(axis=0) for compartment in (left, right)]
+    slope = 0.0
+    for _ in range(4):  # the tangent touches where the condyles lie lowest against it
+        low = [points[(points[:, 1] - slope * points[:, 0]).argmax()] for points in condyles]
+        slope = _slope(*low)
+    return math.degrees(math.atan(_slope(*plateaus)) - math.atan(slope))
+
+
+def _told(margin: Margin, frame: Frame) -> Float64Array:
+    return frame.places(np.array(margin.points)[np.array(margin.told)])
+
+
+def _slope(left: Float64Array, right: Float64Array) -> float:
+    return float((right[1] - left[1]) / (right[0] - left[0]))
