@@ -125,10 +125,7 @@ class Ensemble:
         always_grade: bool = False,
         joint_space: bool = True,
     ) -> Self:
-        """Open a bundle that comes with the package; arguments and errors as of `open`.
-
-        With ``fast`` it is the small one, for triage of many films, in place of the default one.
-        """
+        """Open the package's bundle, with ``fast`` the small one for triage; else as `open`."""
         return cls.open(
             fast_bundle() if fast else default_bundle(),
             engine=engine,
@@ -250,8 +247,8 @@ class Ensemble:
             UnreadableRadiograph: the file or array cannot be read.
         """
         given = Side.of(side)
-        at = self._frame if frame is None else frame
-        radiograph = read_radiograph(source, at, mm_per_pixel=mm_per_pixel, inverted=inverted)
+        shown = self._frame if frame is None else frame
+        radiograph = read_radiograph(source, shown, mm_per_pixel=mm_per_pixel, inverted=inverted)
         name = radiograph.source
         statements = side_statements(radiograph.header.sides, patient_and_side(name)[1], given)
         readings, refused = [], []
