@@ -64,4 +64,4 @@ def test_fast_and_another_bundle_are_two_bundles(
     command: tuple[object, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert kellgren(*command, "--fast", "--model", str(default_bundle())) == 2
-    assert "--model or KELLGREN_MODEL another" in " ".join(capsys.readouterr().err.split())
+    assert "KELLGREN_MODEL" in capsys.readouterr().err
