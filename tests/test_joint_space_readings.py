@@ -93,7 +93,7 @@ def test_tables_and_documents_have_it_or_leave_it_out(
     tmp_path: Path, ensemble: Ensemble, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["grade", KNEE_FILE, "--model", ensemble.bundle.folder]
-    for options, is_measured in (([], True), (["--no-joint-space"], False)):
+    for options, is_measured in (([], True), (["--joint-space", "off"], False)):
         table, document = tmp_path / f"{is_measured}.csv", tmp_path / f"{is_measured}.json"
         assert kellgren(*given, *options, "--csv", table, "--json", document) == 0
         [row] = csv.DictReader(io.StringIO(table.read_text("utf-8")))

@@ -163,7 +163,7 @@ class KneeRecord(Record):
     side_evidence: SideEvidence = ()
     """All that tells, or might tell, the side; left out in readings of version 0.1."""
     joint_space: Annotated[JointSpaceRecord | SkipJsonSchema[None], _LEFT_OUT] = None
-    """Margins and widths of the joint space; left out with `--no-joint-space`, and in 0.1."""
+    """Margins and widths of the joint space; left out with `--joint-space off`, and in 0.1."""
 
     @model_validator(mode="before")
     @classmethod

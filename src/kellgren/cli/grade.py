@@ -15,7 +15,7 @@ from kellgren.cli.grade_command.grade_options import (
     Force,
     Frame,
     GradCamMaps,
-    JointSpaceShown,
+    JointSpaceUse,
     JsonFile,
     MappedGrade,
     Mirror,
@@ -65,7 +65,7 @@ def grade(
     mapped: MappedGrade = None,
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
-    joint_space: JointSpaceShown = None,
+    joint_space: JointSpaceUse = "measure",
     workers: Workers = 0,
     ray: RayAddress = None,
     resume: Resume = False,
@@ -86,7 +86,7 @@ def grade(
     reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
     reading |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
     reading |= {"level": level, "always_grade": always_grade}
-    reading |= {"joint_space": joint_space is not False}
+    reading |= {"joint_space": joint_space != "off"}
     options = grade_run.BatchOptions(
         partial(Ensemble.open, bundle, **reading),
         chosen.workers if ray is None else workers,
@@ -94,7 +94,7 @@ def grade(
         ray,
         Side(side or ""),
         mapped,
-        joint_space is True,
+        joint_space == "draw",
         frame,
         grade_run.pseudonyms_of(pseudonym),
         resume,

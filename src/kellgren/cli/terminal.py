@@ -152,7 +152,7 @@ def _show_graded(summary: ReadingsSummary) -> None:
     for line in meanings(summary.kinds):
         out.print(line, style="dim")
     for line in joint_spaces(summary.first if summary.graded <= len(summary.first) else []):
-        out.print(Text(line, style="dim"), soft_wrap=True)
+        out.print(Text(line, style="dim"))
     for row in summary.unnamed_first:
         words = f"{row.image}: {NOT_NAMED}: {'; '.join(row.doubts)}"
         err.print(Text(words, style="yellow"), soft_wrap=True)

@@ -116,11 +116,7 @@ GradCamMaps = Annotated[
         help="Draw Grad-CAM before the last activation where a network has it so, as the paper.",
     ),
 ]
-JointSpaceShown = Annotated[
-    bool | None,
-    typer.Option(
-        "--joint-space/--no-joint-space",
-        show_default=False,
-        help="Draw the joint space's margins in the pictures; or do not measure it.",
-    ),
+JointSpaceUse = Annotated[
+    Literal["measure", "draw", "off"],
+    typer.Option(help="Measure widths; draw margins in the pictures too; or off."),
 ]
