@@ -93,7 +93,9 @@ def measured(parent: int) -> dict[str, float]:
         pages = (_read(f"/proc/{process}/statm", _text) or "0 0").split()[1]
         resident.append(int(pages) * PAGE / 2**20)
         stat = (_read(f"/proc/{process}/stat", _text) or ") " + "0 " * 20).rpartition(") ")[2]
-        seconds += sum(int(stat.split()[field]) for field in (11, 12)) / TICK
+        # the first one's, and of its children those that ended; of the others their own
+        fields = (11, 12, 13, 14) if process == parent else (11, 12)
+        seconds += sum(int(stat.split()[field]) for field in fields) / TICK
     grading = [one for one in resident if one > SMALLEST]
     return {
         "processes": len(grading),

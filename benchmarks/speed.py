@@ -324,7 +324,7 @@ def members(
     export(network, sees(name).size, plain)
     images = torch.cat([both_looks(knee, sees(name)) for knee in knees[:8]]).numpy()
     onnx.save_model(
-        Quantiser(onnx.load(plain), images, compensated=False).quantised("min-max"),
+        Quantiser(onnx.load(plain), images, compensated=False).quantised(),
         folder / f"int8-{name}.onnx",
     )
     for kind in ("fp32", "int8"):

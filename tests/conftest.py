@@ -25,6 +25,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: a quarter of their time they wait for servers and processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Imports make a million objects that stay: a quarter of the time went into looking at them."""

@@ -24,6 +24,7 @@ PUBLIC = {
     *("KellgrenError", "UnreadableRadiograph", "NotAKneeFilm", "InvalidOption", "BundleError"),
     *("InvalidManifest", "InvalidRecipe", "InvalidCampaign", "InvalidPredictions", "InvalidPack"),
     *("WeightsUnavailable", "TrainingError", "CannotKeep", "MissingExtra", "UnanswerableSource"),
+    "ClusterError",
     "__version__",
 }
 OPTIONS = {
@@ -39,7 +40,11 @@ OPTIONS = {
 }
 FRAME = {"frame": ("int | None", None)}
 FAST = {"fast": ("bool", False)}
-MAPS = {"smooth_maps": ("bool", False), "grad_cam_maps": ("bool", False)}
+MAPS = {
+    "smooth_maps": ("bool", False),
+    "grad_cam_maps": ("bool", False),
+    "joint_space": ("bool", True),
+}
 INPUT = {
     "side": ("Side | str | None", None),
     "mm_per_pixel": ("float | None", None),

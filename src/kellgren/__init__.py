@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kellgren.errors import (
         BundleError,
         CannotKeep,
+        ClusterError,
         InvalidCampaign,
         InvalidManifest,
         InvalidOption,
@@ -38,6 +39,7 @@ __all__ = [
     "BundleError",
     "CannotKeep",
     "Check",
+    "ClusterError",
     "Ensemble",
     "Grade",
     "InvalidCampaign",

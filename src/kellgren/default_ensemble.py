@@ -37,14 +37,11 @@ def read(
 ) -> FilmReadings:
     """Grade every knee of a radiograph with a bundle that comes with the package.
 
-    The bundle is loaded by the first call with these options, from ``fast`` on, and kept for later
-    ones. Calls from several threads may overlap.
+    It is loaded once for each set of options from ``fast`` on, and kept. Threads may call at once.
 
     Args:
-        source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both; such a file open in
-            binary mode, read from its position to its end and left open; the bytes of such a
-            file; or a NumPy array ``(H, W)`` of grey values: uint8, uint16, or floating point in
-            0..1.
+        source: path of a PNG, JPEG, TIFF or DICOM file of one knee or both, such a file open in
+            binary mode, its bytes, or a NumPy array ``(H, W)``, as of `Ensemble.read`.
         side: of the knee: ``Side``, ``"L"``, ``"R"``, ``"left"`` or ``"right"``; ``None`` where
             it is not known, or stated by the file.
         mm_per_pixel: pixel spacing in millimetres, 0.01 to 5, in place of the file's.

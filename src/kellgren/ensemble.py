@@ -19,8 +19,9 @@ from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
-from kellgren.imaging.radiograph import read_radiograph
+from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
+from kellgren.joint_space.measure_knee import measure
 from kellgren.knee import KneeCrop
 from kellgren.localisation.film import DetectedKnee, find_joints, refused_film
 from kellgren.localisation.knee_detector import Localiser
@@ -48,11 +49,13 @@ class Ensemble:
         level: of the grade sets: share of labels that they are to hold, one that the bundle's
             card was fitted for.
         always_grade: name a grade whatever the doubts; each reading states them all the same.
+        joint_space: measure the width of each graded knee's joint space.
 
     Attributes:
         bundle: what was opened.
         model: name, checksum, engine, precision, device, mirroring, and the data of a local
             calibration, as every reading records them.
+        measures_joint_space: whether its readings have widths of the joint space.
 
     Raises:
         InvalidOption: an engine, precision, device, number or level that there is not here.
@@ -75,10 +78,11 @@ class Ensemble:
         grad_cam_maps: bool = False,
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
+        joint_space: bool = True,
     ) -> None:
         self.bundle = bundle
         self.both_knees = bundle.card.both_knees if pair else None
-        self._frame = frame
+        self._frame, self.measures_joint_space = frame, joint_space
         self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self._judge = Judge(bundle.card, level=level, always_grade=always_grade)
         self.panel = Panel(
@@ -119,16 +123,9 @@ class Ensemble:
         grad_cam_maps: bool = False,
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
+        joint_space: bool = True,
     ) -> Self:
-        """Open a bundle that comes with the package; arguments as of `Ensemble`.
-
-        With ``fast`` it is the small one, for triage of many films, in place of the default one.
-
-        Raises:
-            BundleError: it is damaged or missing.
-            InvalidOption: an engine, precision, device, number or level that there is not here.
-            MissingExtra: openvino or cuda is chosen and not there, or bf16 without openvino.
-        """
+        """Open the package's bundle, with ``fast`` the small one for triage; else as `open`."""
         return cls.open(
             fast_bundle() if fast else default_bundle(),
             engine=engine,
@@ -143,6 +140,7 @@ class Ensemble:
             grad_cam_maps=grad_cam_maps,
             level=level,
             always_grade=always_grade,
+            joint_space=joint_space,
         )
 
     @classmethod
@@ -162,6 +160,7 @@ class Ensemble:
         grad_cam_maps: bool = False,
         level: float = DEFAULT_LEVEL,
         always_grade: bool = False,
+        joint_space: bool = True,
     ) -> Self:
         """Open a bundle of your own; `folder` is where it lies, the rest as of `Ensemble`.
 
@@ -184,6 +183,7 @@ class Ensemble:
             grad_cam_maps=grad_cam_maps,
             level=level,
             always_grade=always_grade,
+            joint_space=joint_space,
         )
 
     def read(
@@ -247,12 +247,8 @@ class Ensemble:
             UnreadableRadiograph: the file or array cannot be read.
         """
         given = Side.of(side)
-        radiograph = read_radiograph(
-            source,
-            self._frame if frame is None else frame,
-            mm_per_pixel=mm_per_pixel,
-            inverted=inverted,
-        )
+        shown = self._frame if frame is None else frame
+        radiograph = read_radiograph(source, shown, mm_per_pixel=mm_per_pixel, inverted=inverted)
         name = radiograph.source
         statements = side_statements(radiograph.header.sides, patient_and_side(name)[1], given)
         readings, refused = [], []
@@ -260,8 +256,7 @@ class Ensemble:
             if joint.refusal and not force:
                 refused.append(RefusedJoint(name, joint.refusal, joint.crop, joint.checks))
                 continue
-            examined = self.panel.examine(joint.crop)
-            readings.append(self._reading(name, joint, examined, radiograph.warnings))
+            readings.append(self._reading(joint, radiograph))
         both = self.together(*readings) if len(readings) == 2 else readings
         return FilmReadings(both, refused)
 
@@ -286,17 +281,15 @@ class Ensemble:
         judged = self._judge.of(combined, own.disagreement, refused=own.forced, paired=True)
         return replace(own, read_with=other.image, **_fields(judged))
 
-    def _reading(
-        self, image: str, knee: DetectedKnee, panel: PanelOutput, warnings: tuple[str, ...]
-    ) -> KneeReading:
-        refused = any(check.verdict == "refused" for check in knee.checks)
-        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=refused)
+    def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
+        panel = self.panel.examine(knee.crop)
+        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=bool(knee.refusal))
         return KneeReading(
-            image=image,
+            image=radiograph.source,
             side=knee.crop.side,
             **_fields(judged),
             disagreement=panel.disagreement,
-            warnings=(*film_warnings(warnings, knee.checks), *knee.warnings),
+            warnings=(*film_warnings(radiograph.warnings, knee.checks), *knee.warnings),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,
@@ -306,6 +299,9 @@ class Ensemble:
             mapping=str(self._map_style),
             alone=tuple(float(p) for p in panel.probabilities),
             features=tuple(output.features.mean(axis=(1, 2)) for output in panel.outputs),
+            joint_space=measure(knee.crop, radiograph.spacing, mirrored=knee.mirrored)
+            if self.measures_joint_space
+            else None,
         )
 
     def _maps(self, crop: KneeCrop, panel: PanelOutput) -> Float32Array:

@@ -20,6 +20,10 @@ from kellgren.explanation.overlay import Caption, draw_overlay, draw_refusal, pn
 from kellgren.grades import NOT_NAMED, NOTICE, Grade, Side
 from kellgren.grading.judgement import GradeSet, right_in, set_name
 from kellgren.imaging.evidence import SideStatement
+from kellgren.joint_space.measurement import JointSpace
+from kellgren.joint_space.telling.placing import corners_of
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
+from kellgren.joint_space.telling.space_words import space_words
 from kellgren.knee import KneeCrop
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import refused_film
@@ -62,6 +66,7 @@ class KneeReading:
             ``None``: one member.
         mapping: how the maps were made, as the picture says it.
         side_evidence: all that tells, or might tell, the side: source, value and side of each.
+        joint_space: margins and widths of the joint space; ``None``: not asked for.
     """
 
     image: str
@@ -85,6 +90,7 @@ class KneeReading:
     disagreement: float | None = None
     mapping: str = "class-activation mapping"
     side_evidence: tuple[SideStatement, ...] = ()
+    joint_space: JointSpace | None = None
 
     @property
     def forced(self) -> bool:
@@ -121,19 +127,25 @@ class KneeReading:
                 "read_with": self.read_with,
                 "checks": [check.to_dict() for check in self.checks],
                 "side_evidence": [statement.to_dict() for statement in self.side_evidence],
+                "joint_space": self._joint_space_record(),
                 "model": self.model,
             }
         )
+
+    def _joint_space_record(self) -> JointSpaceRecord | None:
+        space = self.joint_space
+        return None if space is None else JointSpaceRecord.of(space, self.crop)
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The reading as plain values for JSON, without pictures."""
         return self.record().model_dump(mode="json")
 
-    def overlay(self, mapped: Grade | None = None) -> bytes:
+    def overlay(self, mapped: Grade | None = None, *, joint_space: bool = False) -> bytes:
         """The knee, its class-activation map, grade and probabilities, as a PNG file's bytes.
 
         Args:
             mapped: the grade whose map is shown, 0..4; ``None``: the grade of the reading.
+            joint_space: draw its margins and its narrowest places, where it was measured.
         """
         caption = Caption(
             grade=self.grade,
@@ -153,7 +165,9 @@ class KneeReading:
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
         shown = self.maps[self.grade if mapped is None else mapped]
-        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption))
+        space = self.joint_space if joint_space else None
+        drawn = None if space is None else (space, corners_of(self.crop))
+        return png_bytes(draw_overlay(pixels, heat(shown, shape), caption, drawn))
 
     def save(self, path: os.PathLike[str] | str, *, overwrite: bool = False) -> None:
         """Write the reading to a file, which appears whole or not at all.
@@ -225,6 +239,8 @@ class KneeReading:
         ]
         facts += [(NOT_NAMED if not self.named else "doubt", doubt) for doubt in self.doubts]
         facts += [("warning", warning) for warning in self.warnings]
+        if self.joint_space is not None:
+            facts += [("joint space", line) for line in space_words(self.joint_space)]
         if self.read_with is not None:
             facts.append(("contralateral knee", self.read_with))
         if "local_calibration" in self.model:

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     FiniteFloat,
     JsonValue,
@@ -22,9 +20,11 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from kellgren.exchange.field_texts import schema_with_texts, without_default
+from kellgren.exchange.field_texts import without_default
+from kellgren.exchange.record import Record
 from kellgren.file_names import shown_name
 from kellgren.grades import NOTICE, Notice
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.localisation.check import CheckName, Verdict
 
 SideLetter = Literal["L", "R", ""]
@@ -40,16 +40,6 @@ def _shown(path: object) -> object:
 
 ImageName = Annotated[str, BeforeValidator(_shown)]
 """A path as text: bytes that are no UTF-8 are written out."""
-
-
-class Record(BaseModel):
-    """What all records have in common: no change, no unknown field, descriptions in the schema."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
-        return schema_with_texts(cls, core_schema, handler)
 
 
 _LEFT_OUT = Field(exclude_if=lambda it: it in (None, ()), json_schema_extra=without_default)
@@ -172,6 +162,8 @@ class KneeRecord(Record):
     """All checks of the radiograph, in their order."""
     side_evidence: SideEvidence = ()
     """All that tells, or might tell, the side; left out in readings of version 0.1."""
+    joint_space: Annotated[JointSpaceRecord | SkipJsonSchema[None], _LEFT_OUT] = None
+    """Margins and widths of the joint space; left out with `--joint-space off`, and in 0.1."""
 
     @model_validator(mode="before")
     @classmethod

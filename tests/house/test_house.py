@@ -33,7 +33,7 @@ HOMES = {
     "fastapi": ("web/",),
     "uvicorn": ("web/", "cli/serve.py"),
     "filelock": ("training/",),
-    "imagecodecs": ("imaging/dicom/",),
+    "imagecodecs": ("imaging/dicom/", "imaging/integrity/tiff.py"),
     "simplejpeg": ("imaging/integrity/",),
     "onnxruntime": ("library_messages.py",),
     "openvino": ("library_messages.py",),

@@ -15,9 +15,14 @@ from command_line import EXAMPLES, kellgren
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
 from kellgren.grading.bundle import Bundle
+from kellgren.joint_space.spacing import NONE_STATED
+from kellgren.joint_space.telling.space_record import JointSpaceRecord
+from kellgren.joint_space.widths import NOT_TOLD
 from kellgren.output.dicom.vocabulary import SCHEME_UID
-from kellgren.output.fhir import SYSTEM, observation, write_observations
+from kellgren.output.fhir import observation, write_observations
+from kellgren.output.fhir_elements import SYSTEM
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
+from made.joint_space import WHOLE_CROP, made_joint_space
 
 KEY = "a key of more than sixteen characters"
 ROW: dict[str, Any] = {
@@ -44,6 +49,7 @@ ROW: dict[str, Any] = {
     "note": "",
     "patient": "0123456789abcdef0123456789abcdef",
 }
+MEASURED = JointSpaceRecord.of(made_joint_space(), WHOLE_CROP)
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +87,53 @@ def test_observations_are_of_the_rows(tmp_path: Path, bundle: Bundle) -> None:
     assert "not a medical device" in one["note"][0]["text"]
 
 
+def components(space: JointSpaceRecord | None) -> dict[str, Any]:
+    """The components of an observation by their code."""
+    row = GradedRow.model_validate(ROW | {"joint_space": space})
+    return {one["code"]["coding"][0]["code"]: one for one in observation(row)["component"]}
+
+
+def test_a_measured_joint_space_has_components_with_units() -> None:
+    measured = components(MEASURED)
+    assert measured["JSW-MIN-MEDIAL-MM"]["valueQuantity"] == {
+        **{"value": 4.0, "unit": "mm", "system": "http://unitsofmeasure.org", "code": "mm"}
+    }
+    assert measured["JSW-MIN-MEDIAL-MM-SD"]["valueQuantity"]["value"] == 0.184
+    assert measured["JSW-MEAN-LATERAL"]["valueQuantity"]["code"] == "{ratio}"
+    assert measured["JSW-MEAN-LATERAL"]["valueQuantity"]["value"] == pytest.approx(
+        12 / 184, abs=1e-5
+    )
+    assert measured["JLCA"]["valueQuantity"]["unit"] == "deg"
+    assert measured["MARGINS"]["valueCodeableConcept"]["text"] == "Found by the software"
+    assert not any(code.startswith(("JSW", "JLCA", "MARGINS")) for code in components(None))
+
+
+def test_a_joint_space_that_is_not_measured_says_why() -> None:
+    space = made_joint_space(mm_per_pixel=None, untold="medial")
+    record = JointSpaceRecord.of(space, WHOLE_CROP)
+    absent = components(record)["JSW-MIN-MEDIAL"]
+    assert "valueQuantity" not in absent
+    assert absent["dataAbsentReason"]["text"] == f"Not measured: {NOT_TOLD}"
+    assert "JSW-MIN-LATERAL-MM" not in components(record)
+    notes = [
+        note["text"]
+        for note in observation(GradedRow.model_validate(ROW | {"joint_space": record}))["note"]
+    ]
+    assert f"Joint space: {NONE_STATED}." in notes
+
+
 def test_fhir_and_dicom_speak_of_the_same_scheme() -> None:
     assert f"urn:oid:{SCHEME_UID}" == SYSTEM
 
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"side": "L"}, {"side": ""}, {"patient": ""}, {"warnings": []}, {"grade": 0}],
-    ids=str,
+    [
+        *({}, {"side": "L"}, {"side": ""}, {"patient": ""}, {"warnings": []}, {"grade": 0}),
+        {"joint_space": MEASURED},
+        {"joint_space": JointSpaceRecord.of(made_joint_space(untold="medial"), WHOLE_CROP)},
+    ],
+    ids=lambda change: ", ".join(change),
 )
 def test_an_observation_is_one_by_the_definition_of_others(change: dict[str, Any]) -> None:
     """R4B's definition, which is R4's for Observation and Bundle; unknown elements are errors."""

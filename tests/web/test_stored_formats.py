@@ -154,7 +154,7 @@ def test_the_schema_is_what_a_reading_gives() -> None:
     for wrong in ({"extra": 1}, {"grade": 5}, {"certainty": "sure"}, {"probabilities": [1.0]}):
         with pytest.raises(ValidationError):
             ReadingRecord.model_validate(given | wrong)
-    for missing in given.keys() - {"side_evidence"}:  # 0.1 had none
+    for missing in given.keys() - {"side_evidence", "joint_space"}:  # 0.1 had none
         with pytest.raises(ValidationError):
             ReadingRecord.model_validate({k: v for k, v in given.items() if k != missing})
     with pytest.raises(ValidationError):

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -384,6 +385,78 @@ def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:
     page.evaluate(CLOSED_AND_AT_ONCE_ESCAPE)
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("heading", name="Work-list")).to_be_visible()
+
+
+def test_a_margin_of_the_joint_space_is_corrected(page: Page, room: RunningServer) -> None:
+    """By pointer and by keys, on a mirrored and turned picture; it stays, and can be put back."""
+    with room.client() as client:
+        [case] = hand_in(client, EXAMPLES / "9589486L.png")
+        found = case["knees"][0]["reading"]["joint_space"]
+    page.goto(case["page"])
+    margins = page.locator(".margins")
+    expect(page.locator(".pane[data-ready]")).to_have_count(1)
+    expect(page.locator(".pane")).to_have_attribute("data-flipped", "true")
+    expect(margins).to_be_hidden()
+    shown = [one["minimum"]["ratio"] for one in found["compartments"]]
+    cells = page.locator(".widths .number:nth-child(2)")
+    expect(cells).to_contain_text([f"{ratio:.3f}" for ratio in shown])
+    page.keyboard.press("g")
+    expect(margins).to_be_visible()
+    picture(page, "joint-space")
+    no_barriers(page)
+
+    # The medial plateau of a left knee lies on the left; it is pulled up towards the femur.
+    page.keyboard.press("r")
+    page.keyboard.press("r")
+    page.keyboard.press("r")  # mirrored and turned: its upper edge lies on the screen's right
+    plateau = page.locator("[data-margin='medial tibia']")
+    held = plateau.locator("[data-point='9']")
+    box, before = held.bounding_box(), found["compartments"][0]["tibia"]["points"][9]
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 6, y, steps=3)
+    expect(page.locator(".joint-space .tag")).to_have_text("corrected by hand")
+    page.mouse.up()
+    expect(page.locator("#say")).to_contain_text("corrected")
+    now = space_of(room, case)
+    assert now["corrected"]
+    left, right = now["compartments"]
+    assert (left["tibia"]["corrected"], left["femur"]["corrected"]) == (True, False)
+    dragged = left["tibia"]["points"][9]
+    assert dragged[0] == pytest.approx(before[0], abs=0.5)
+    assert dragged[1] < before[1] - 1
+    assert left["minimum"]["ratio"] < shown[0]
+    assert left["minimum"]["ratio_uncertainty"] is None
+    assert right["minimum"]["ratio"] == pytest.approx(shown[1], abs=2e-5)
+
+    # The arrow keys move the chosen point as the screen shows it.
+    expect(plateau).to_be_focused()
+    page.keyboard.press(".")
+    with page.expect_response(re.compile("/joint-space$")):
+        page.keyboard.press("Alt+ArrowRight")
+    expect(plateau).to_have_attribute(
+        "aria-label", re.compile("^Medial margin of the tibia, point 11 of")
+    )
+    keyed = space_of(room, case)["compartments"][0]["tibia"]["points"]
+    assert keyed[9] == dragged
+    assert keyed[10][1] == pytest.approx(left["tibia"]["points"][10][1] - 0.5, abs=0.02)
+    page.reload()
+    expect(page.locator(".joint-space .tag")).to_have_text("corrected by hand")
+    ratio = space_of(room, case)["compartments"][0]["minimum"]["ratio"]
+    expect(cells.first).to_have_text(f"{ratio:.3f}")
+    page.get_by_role("button", name="Back to what was found").click()
+    expect(page.locator(".joint-space .tag")).to_have_count(0)
+    assert space_of(room, case) == found
+
+
+def space_of(room: RunningServer, case: dict[str, Any]) -> dict[str, Any]:
+    """The joint space of a case's knee, as the server has it now."""
+    with room.client() as client:
+        reading: dict[str, Any] = client.get(case["url"]).json()["knees"][0]["reading"]
+    space: dict[str, Any] = reading["joint_space"]
+    return space
 
 
 def test_similar_graded_knees_stand_beside_a_case(page: Page, room: RunningServer) -> None:

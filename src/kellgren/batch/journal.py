@@ -31,6 +31,8 @@ class Journal:
             as long as this process runs.
         resume: take over the rows of an earlier, interrupted batch.
         model: of the readings; rows of another model are not taken over.
+        joint_space: whether graded rows must have a measured joint space, or must have none;
+            others are not taken over.
 
     Attributes:
         left_behind: lines of the earlier batch that were not taken over.
@@ -40,7 +42,14 @@ class Journal:
             neither taken over nor given up.
     """
 
-    def __init__(self, path: Path | None, *, resume: bool, model: ModelRecord) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        resume: bool,
+        model: ModelRecord,
+        joint_space: bool | None = None,
+    ) -> None:
         self.left_behind = 0
         self._path = path
         self._stream: IO[bytes] | None = None
@@ -59,7 +68,7 @@ class Journal:
                 f"holds {kept} finished rows of a batch that did not end",
                 "Go on from there with --resume, or delete it to begin anew",
             )
-        self._begin(path, _intact_rows(path, model) if kept else ())
+        self._begin(path, _intact_rows(path, model, joint_space) if kept else ())
         self.left_behind = kept - self._count("*")
 
     def _begin(self, path: Path, rows: Iterable[ReadingRow]) -> None:
@@ -230,7 +239,7 @@ def _rows_without(path: Path, images: set[str]) -> Iterator[ReadingRow]:
     return (row for row in _whole_rows(path) if row.image not in images)
 
 
-def _intact_rows(path: Path, model: ModelRecord) -> Iterator[ReadingRow]:
+def _intact_rows(path: Path, model: ModelRecord, joint_space: bool | None) -> Iterator[ReadingRow]:
     """Rows of files that this model graded, the joints that it refused on them among these.
 
     The rows of a file follow each other. A last line cut short may be of the same file as the one
@@ -242,9 +251,16 @@ def _intact_rows(path: Path, model: ModelRecord) -> Iterator[ReadingRow]:
     last = ""
     for image, rows in files:
         yield from before
-        before, last = _of_model(rows, model), image
+        of_model = _of_model(rows, model)
+        before, last = of_model if _is_measured(of_model, joint_space) else [], image
     if not _begins_row_of(last, cut):
         yield from before
+
+
+def _is_measured(rows: list[ReadingRow], joint_space: bool | None) -> bool:
+    """Whether a file's graded rows have a joint space, or have none, as it is asked for."""
+    spaces = [row.joint_space is not None for row in rows if isinstance(row, GradedRow)]
+    return joint_space is None or all(measured == joint_space for measured in spaces)
 
 
 def _of_model(rows: list[ReadingRow], model: ModelRecord) -> list[ReadingRow]:

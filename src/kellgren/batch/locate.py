@@ -9,6 +9,7 @@ from typing import IO
 
 from kellgren.errors import KellgrenError
 from kellgren.exchange.csv_text import table_text
+from kellgren.exchange.record import Record
 from kellgren.explanation.film_picture import draw_film
 from kellgren.explanation.overlay import png_bytes
 from kellgren.file_names import patient_and_side
@@ -22,7 +23,6 @@ from kellgren.reading_schema import (
     CheckRecord,
     ImageName,
     Probability,
-    Record,
     RegionRecord,
     SideLetter,
 )

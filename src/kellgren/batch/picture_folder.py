@@ -26,11 +26,14 @@ class OverlayFolder:
     Args:
         folder: made if it is not there.
         mapped: the grade whose map is shown; without it, the grade of each reading.
+        joint_space: draw the margins of each knee's joint space.
     """
 
-    def __init__(self, folder: Path, mapped: Grade | None = None) -> None:
+    def __init__(
+        self, folder: Path, mapped: Grade | None = None, *, joint_space: bool = False
+    ) -> None:
         self._folder = folder
-        self._mapped = mapped
+        self._mapped, self._joint_space = mapped, joint_space
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(
@@ -46,7 +49,8 @@ class OverlayFolder:
         warnings = []
         for number, reading in enumerate(readings, start=1):
             end = f" knee {number}" if len(readings) > 1 else ""
-            warnings += self._write(name + end, reading.overlay(self._mapped))
+            picture = reading.overlay(self._mapped, joint_space=self._joint_space)
+            warnings += self._write(name + end, picture)
         for number, joint in enumerate(refused, start=1):
             warnings += self._write(f"{name} refused {number}", joint.overlay())
         return warnings

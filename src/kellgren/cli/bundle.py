@@ -111,7 +111,7 @@ def quantise(
 
     bundle = open_bundle(folder)
     with needs_train_extra():
-        from kellgren.training.selection.int8.quantised_bundle import quantise as quantised
+        from kellgren.training.selection.eight_bits.quantised_bundle import quantise as quantised
 
         knees = for_training(index(data), data)
         count = max(bundle.card.data.folds, 2)

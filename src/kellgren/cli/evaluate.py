@@ -147,7 +147,7 @@ def _ensemble(model: Path | None) -> Ensemble:
 
     with needs_report_extra():
         import kellgren.evaluation_report  # noqa: F401
-    return Ensemble.open(model or default_bundle())
+    return Ensemble.open(model or default_bundle(), joint_space=False)
 
 
 def _cases_and_maps(

@@ -15,6 +15,7 @@ from kellgren.cli.grade_command.grade_options import (
     Force,
     Frame,
     GradCamMaps,
+    JointSpaceUse,
     JsonFile,
     MappedGrade,
     Mirror,
@@ -64,6 +65,7 @@ def grade(
     mapped: MappedGrade = None,
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
+    joint_space: JointSpaceUse = "measure",
     workers: Workers = 0,
     ray: RayAddress = None,
     resume: Resume = False,
@@ -84,6 +86,7 @@ def grade(
     reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
     reading |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
     reading |= {"level": level, "always_grade": always_grade}
+    reading |= {"joint_space": joint_space != "off"}
     options = grade_run.BatchOptions(
         partial(Ensemble.open, bundle, **reading),
         chosen.workers if ray is None else workers,
@@ -91,6 +94,7 @@ def grade(
         ray,
         Side(side or ""),
         mapped,
+        joint_space == "draw",
         frame,
         grade_run.pseudonyms_of(pseudonym),
         resume,

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from kellgren.cli.manners.alike import MOST_ALONE, told_once
 from kellgren.cli.manners.knee_table import MOST_ROWS, SIDES, readings_table
-from kellgren.cli.manners.measured import elsewhere, meanings, promises
+from kellgren.cli.manners.measured import elsewhere, joint_spaces, meanings, promises
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.cli.manners.readings_summary import ReadingsSummary, place
@@ -151,6 +151,8 @@ def _show_graded(summary: ReadingsSummary) -> None:
         out.print(f"Calibrated to local readers: {calibrated}", style="dim", markup=False)
     for line in meanings(summary.kinds):
         out.print(line, style="dim")
+    for line in joint_spaces(summary.first if summary.graded <= len(summary.first) else []):
+        out.print(Text(line, style="dim"))
     for row in summary.unnamed_first:
         words = f"{row.image}: {NOT_NAMED}: {'; '.join(row.doubts)}"
         err.print(Text(words, style="yellow"), soft_wrap=True)

@@ -11,8 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from kellgren.exchange.own_output import PNG_KEYWORD, PNG_TEXT
+from kellgren.explanation.margins_drawn import with_margins
 from kellgren.grades import NOT_NAMED, NOTICE, Grade, Side
 from kellgren.grading.judgement import GradeSet, right_in, set_name
+from kellgren.joint_space.measurement import JointSpace
+from kellgren.joint_space.telling.placing import Corners
 from kellgren.knee import Plane
 
 Colour = tuple[int, int, int]
@@ -81,13 +84,19 @@ def blend(pixels: Plane, heat: Plane) -> Image.Image:
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def draw_overlay(pixels: Plane, heat: Plane, caption: Caption) -> Image.Image:
+def draw_overlay(
+    pixels: Plane,
+    heat: Plane,
+    caption: Caption,
+    joint_space: tuple[JointSpace, Corners] | None = None,
+) -> Image.Image:
     """Draw the sheet.
 
     Args:
         pixels: ``(H, W)`` the knee, 0..1, bone bright.
         heat: ``(H, W)`` the map, 0..1.
         caption: the words.
+        joint_space: drawn over the knee, with the corners of the knee's picture.
     """
     width = 2 * _MARGIN + 2 * KNEE + _GAP + 64
     sheet = Image.new("RGB", (width, _TOP + KNEE + _BOTTOM), _PAPER)
@@ -98,6 +107,9 @@ def draw_overlay(pixels: Plane, heat: Plane, caption: Caption) -> Image.Image:
     for left, picture in ((_MARGIN, plain), (right, blend(pixels, heat))):
         sheet.paste(_fit(picture), (left, _TOP))
         _side_marker(pen, left, caption.side)
+    if joint_space is not None:
+        sheet.paste(with_margins(_fit(plain), plain.size, *joint_space), (_MARGIN, _TOP))
+        _side_marker(pen, _MARGIN, caption.side)
     _colour_bar(sheet, pen, right + KNEE + 14)
     _probabilities(pen, caption, width)
     return sheet

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kellgren.grades import Grade
 from kellgren.grading.calibration import OrdinalShift
-from kellgren.grading.card_parts.int8 import Int8Check, Int8Member
+from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.elsewhere import Elsewhere

@@ -26,14 +26,15 @@ _NOTED = 0.1  # of the places in doubt are worth a note
 
 
 def measure(
-    crop: KneeCrop, spacing: PixelSpacing | None = None, *, mirrored: bool = False
+    crop: KneeCrop, spacing: PixelSpacing | None = None, *, mirrored: bool | None = False
 ) -> JointSpace:
     """Measure the joint space of one knee.
 
     Args:
         crop: as the localiser cut it, bone bright.
         spacing: of the radiograph that it was cut from, as that was read.
-        mirrored: the film's left is the patient's left, so that the medial side is the other one.
+        mirrored: the film's left is the patient's left, so that the medial side is the other one;
+            ``None``: not known, so that no side of the picture is said to be the medial one.
 
     Returns:
         Margins, widths and their uncertainty; what cannot be told is ``None``, and said to be.
@@ -80,9 +81,9 @@ def _square(line: JointLine, crop: KneeCrop) -> Region:
     )
 
 
-def _names(side: Side, *, mirrored: bool) -> tuple[CompartmentName, CompartmentName]:
+def _names(side: Side, *, mirrored: bool | None) -> tuple[CompartmentName, CompartmentName]:
     """Of the picture's left and right: the film's left shows a right knee's lateral side."""
-    if side is Side.UNKNOWN:
+    if side is Side.UNKNOWN or mirrored is None:
         return "left", "right"
     is_lateral_left = (side is Side.RIGHT) != mirrored
     return ("lateral", "medial") if is_lateral_left else ("medial", "lateral")

@@ -54,12 +54,14 @@ class DetectedKnee:
         checks: of the radiograph and of this knee.
         confidence: of the knee detector that a joint is there, 0..1.
         side_evidence: all that tells, or might tell, its side.
+        mirrored: the film's left is the patient's left; ``None``: not known.
     """
 
     crop: KneeCrop
     checks: tuple[Check, ...]
     confidence: float
     side_evidence: tuple[SideStatement, ...] = ()
+    mirrored: bool | None = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -199,7 +201,8 @@ def _sided(
         at = 1 + [check.name for check in knee.checks].index("knee")
         checks = (*knee.checks[:at], check_side(evidence, doubt), *knee.checks[at:])
         crop = replace(knee.crop, side=decided(evidence))
-        knees.append(replace(knee, crop=crop, checks=checks, side_evidence=evidence))
+        knee = replace(knee, crop=crop, checks=checks, mirrored=shown.mirrored)
+        knees.append(replace(knee, side_evidence=evidence))
     return knees
 
 

@@ -13,13 +13,19 @@ from kellgren.atomic_files import written_whole
 from kellgren.exchange.json_list import JsonList
 from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.judgement import certainty_words, set_name
+from kellgren.output.fhir_elements import (
+    SYSTEM,
+    CodeableConcept,
+    Component,
+    concept,
+    quantity,
+)
+from kellgren.output.fhir_joint_space import joint_space_components, joint_space_notes
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
 
-SYSTEM = "urn:oid:2.25.201750775484760214326456822609209393261"
-"""The coding scheme 99KELLGREN, the same as in DICOM."""
 _UNCONFIRMED = f"{NOTICE} No reader has confirmed this."
 _NAMESPACE = UUID("5f1c6c3e-6a0b-4c0e-9a52-0b8f3d7c41aa")
-_SNOMED, _UCUM = "http://snomed.info/sct", "http://unitsofmeasure.org"
+_SNOMED = "http://snomed.info/sct"
 _SCALES = {
     "OAI": ("KL-OAI", "Kellgren-Lawrence scale, OAI reading protocol"),
     "not stated": ("KL-UNSTATED", "Kellgren-Lawrence scale, reading protocol not stated"),
@@ -29,38 +35,6 @@ _SITES = {
     "R": ("6757004", "Right knee"),
     "": ("72696002", "Knee"),
 }
-
-
-class Coding(TypedDict):
-    """A code of a coding scheme."""
-
-    system: str
-    code: str
-    display: str
-
-
-class CodeableConcept(TypedDict):
-    """A concept by its code and as text."""
-
-    coding: list[Coding]
-    text: str
-
-
-class Quantity(TypedDict):
-    """A number with its unit."""
-
-    value: float
-    unit: str
-    system: str
-    code: str
-
-
-class Component(TypedDict):
-    """One of several results of an observation: a quantity or a concept."""
-
-    code: CodeableConcept
-    valueQuantity: NotRequired[Quantity]
-    valueCodeableConcept: NotRequired[CodeableConcept]
 
 
 class Annotation(TypedDict):
@@ -136,24 +110,27 @@ def observation(row: GradedRow, knee: int = 1) -> Observation:
         "id": str(uuid5(_NAMESPACE, identity)),
         "status": "preliminary",
         "category": [
-            _concept(
+            concept(
                 "http://terminology.hl7.org/CodeSystem/observation-category", "imaging", "Imaging"
             )
         ],
-        "code": _concept(SYSTEM, "KL", "Kellgren-Lawrence grade"),
-        "bodySite": _concept(_SNOMED, *_SITES[row.side]),
-        "method": _concept(SYSTEM, *_SCALES[model.scale or "OAI"]),
+        "code": concept(SYSTEM, "KL", "Kellgren-Lawrence grade"),
+        "bodySite": concept(_SNOMED, *_SITES[row.side]),
+        "method": concept(SYSTEM, *_SCALES[model.scale or "OAI"]),
         "device": {"display": f"{model.software}, model {model.name} {model.checksum}"},
         "note": [
             {"text": text}
-            for text in (_UNCONFIRMED, *_calibrated(model), *_remarks(row), *row.warnings)
+            for text in (
+                *(_UNCONFIRMED, *_calibrated(model), *_remarks(row), *row.warnings),
+                *joint_space_notes(row.joint_space),
+            )
         ],
         "component": _components(row),
     }
     if row.named:
         resource["valueCodeableConcept"] = _grade(Grade(row.grade))
     else:
-        resource["dataAbsentReason"] = _concept(SYSTEM, "NOT-NAMED", NOT_NAMED.capitalize())
+        resource["dataAbsentReason"] = concept(SYSTEM, "NOT-NAMED", NOT_NAMED.capitalize())
     if row.patient:
         resource["subject"] = {
             "type": "Patient",
@@ -238,53 +215,43 @@ def _remarks(row: GradedRow) -> list[str]:
 def _components(row: GradedRow) -> list[Component]:
     """Probabilities, certainty, ends of the set, the most probable grade where none is named."""
     low, high = row.grade_set.lowest, row.grade_set.highest
-    certainty = _concept(SYSTEM, f"C-{row.certainty.upper()}", f"{row.certainty} certainty")
+    certainty = concept(SYSTEM, f"C-{row.certainty.upper()}", f"{row.certainty} certainty")
     return [
         *(_probability(grade, p) for grade, p in zip(Grade, row.probabilities, strict=True)),
         {
-            "code": _concept(SYSTEM, "CERTAINTY", "Certainty of the grade"),
+            "code": concept(SYSTEM, "CERTAINTY", "Certainty of the grade"),
             "valueCodeableConcept": certainty,
         },
         {
-            "code": _concept(SYSTEM, "KL-LOW", "Lowest grade of the set"),
+            "code": concept(SYSTEM, "KL-LOW", "Lowest grade of the set"),
             "valueCodeableConcept": _grade(Grade(low)),
         },
         {
-            "code": _concept(SYSTEM, "KL-HIGH", "Highest grade of the set"),
+            "code": concept(SYSTEM, "KL-HIGH", "Highest grade of the set"),
             "valueCodeableConcept": _grade(Grade(high)),
         },
-        _number("SET-LEVEL", "Level of the set of grades", row.grade_set.level),
+        quantity("SET-LEVEL", "Level of the set of grades", row.grade_set.level),
         *_known("SET-COVERAGE", "Share of labels in such sets", row.grade_set.coverage),
         *_known("RIGHT-SHARE", "Share of right grades of that certainty", row.right_share),
         *_known("DISAGREEMENT", "Disagreement of the members, nats", row.disagreement),
         {
-            "code": _concept(SYSTEM, "KL-MOST", "Most probable Kellgren-Lawrence grade"),
+            "code": concept(SYSTEM, "KL-MOST", "Most probable Kellgren-Lawrence grade"),
             "valueCodeableConcept": _grade(Grade(row.grade)),
         },
+        *joint_space_components(row.joint_space),
     ]
 
 
-def _concept(system: str, code: str, display: str) -> CodeableConcept:
-    return {"coding": [{"system": system, "code": code, "display": display}], "text": display}
-
-
 def _grade(grade: Grade) -> CodeableConcept:
-    return _concept(
+    return concept(
         SYSTEM, f"KL{int(grade)}", f"Kellgren-Lawrence grade {int(grade)}: {grade.label}"
     )
 
 
 def _probability(grade: Grade, share: float) -> Component:
     words = f"Probability of Kellgren-Lawrence grade {int(grade)}"
-    return _number(f"P{int(grade)}", words, share)
+    return quantity(f"P{int(grade)}", words, share)
 
 
 def _known(code: str, display: str, value: float | None) -> list[Component]:
-    return [] if value is None else [_number(code, display, value)]
-
-
-def _number(code: str, display: str, value: float) -> Component:
-    return {
-        "code": _concept(SYSTEM, code, display),
-        "valueQuantity": {"value": round(value, 6), "unit": "1", "system": _UCUM, "code": "1"},
-    }
+    return [] if value is None else [quantity(code, display, value)]

@@ -11,6 +11,7 @@ from typing import IO, Self
 from kellgren.atomic_files import written_whole
 from kellgren.exchange.csv_text import table_lines
 from kellgren.grades import NOT_NAMED
+from kellgren.joint_space.telling import space_words
 from kellgren.reading_schema import GradedRow, ReadingRow
 
 COLUMNS = (
@@ -18,6 +19,7 @@ COLUMNS = (
     *("name", "certainty", "right_share", "set_low", "set_high", "set_level", "most_probable"),
     *("disagreement", "gate_distance", "exposure"),
     *("doubts", "warnings", "note", "read_with", "patient"),
+    *space_words.COLUMNS,
 )
 """Of a table of readings. ``grade`` is empty where it is not named; ``most_probable`` never is."""
 OVERLAY = "overlay"
@@ -88,6 +90,8 @@ def _cells(row: ReadingRow) -> dict[str, str | int | None]:
         cells[OVERLAY] = row.overlay
     if isinstance(row, GradedRow):
         cells |= _graded_cells(row)
+        if row.joint_space is not None:
+            cells |= space_words.table_cells(row.joint_space.space)
         if row.model.local_calibration is not None:
             cells[LOCAL_CALIBRATION] = row.model.local_calibration
     return cells

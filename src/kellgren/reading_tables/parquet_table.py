@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kellgren.atomic_files import replaced_whole
 from kellgren.errors import MissingExtra
 from kellgren.grades import NOT_NAMED, NOTICE
+from kellgren.joint_space.telling import space_words
 from kellgren.reading_schema import GradedRow, ModelRecord, ReadingRow
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ _TYPES = {
     "most_probable": "int8",
     **dict.fromkeys(("disagreement", "gate_distance", "exposure"), "float64"),
     **dict.fromkeys(("doubts", "warnings"), "list"),
-    **dict.fromkeys(("note", "read_with", "patient", "local_calibration", "overlay"), "string"),
+    **dict.fromkeys(("note", "read_with", "patient"), "string"),
+    **dict.fromkeys(space_words.COLUMNS, "float64"),
+    **dict.fromkeys(("jsw_corrected", "jsw_note"), "string"),
+    **dict.fromkeys(("local_calibration", "overlay"), "string"),
     **dict.fromkeys(("centre_x", "centre_y", "width", "angle", "mm_per_pixel"), "float64"),
 }
 """Columns by their type: those of the CSV in its order, and where the joint lies on its film."""
@@ -140,8 +144,19 @@ def _values(row: ReadingRow) -> dict[str, Any]:
         values |= {"centre_x": x, "centre_y": y}
         values |= {"width": row.region.width, "angle": row.region.angle}
     if isinstance(row, GradedRow):
-        values |= _graded_values(row)
+        values |= _graded_values(row) | _joint_space_values(row)
     return values
+
+
+def _joint_space_values(row: GradedRow) -> dict[str, float | str | None]:
+    """The cells of the CSV as numbers and texts; ``None`` where they are empty."""
+    if row.joint_space is None:
+        return {}
+    cells = space_words.table_cells(row.joint_space.space)
+    return {
+        name: (float(cell) if _TYPES[name] == "float64" else cell) if cell else None
+        for name, cell in cells.items()
+    }
 
 
 def _graded_values(row: GradedRow) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from kellgren.grades import NOTICE
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.web.api.cases import CaseRoutes
+from kellgren.web.api.joint_spaces import JointSpaceRoutes
 from kellgren.web.api.reading_counts import ReadingCounts
 from kellgren.web.api.schemas import add_examples
 from kellgren.web.api.server_routes import HealthRoutes, ServerRoutes
@@ -78,6 +79,7 @@ class Application:
         self._routers = [
             self.cases.router,
             SimilarRoutes(self.store, bundle, settings.root_path).router,
+            JointSpaceRoutes(self.store, self.notifier, self.audit).router,
             CalibrationRoutes(self.store, bundle, self.audit).router,
             StudyRoutes(self.store, eraser, self.audit, settings.root_path).router,
             HealthRoutes(self.store, self.pool, self.housekeeper, settings).router,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -172,7 +173,9 @@ def test_nameless_knees_are_warned_of(
     tmp_path: Path, month: Months, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "nameless.csv"
-    lines = month("may.csv", 1).read_text().splitlines()
-    path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    rows = list(csv.reader(month("may.csv", 1).read_text().splitlines()))
+    patient = rows[0].index("patient")
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows(row[:patient] + row[patient + 1 :] for row in rows)
     assert kellgren("watch", path, "--reference", month("april.csv", 2)) == 0
     assert "nothing names the patient of 160 of 160 knees now" in capsys.readouterr().err

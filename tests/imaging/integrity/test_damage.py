@@ -139,6 +139,12 @@ def pasted(knee: np.ndarray) -> np.ndarray:
     return np.concatenate([knee, knee[::-1] ** 2], axis=1)
 
 
+def on_one_grey(knee: np.ndarray) -> np.ndarray:
+    film = np.full((400, 500), knee.min(), np.float32)
+    film[40:339, 90:389] = knee
+    return np.asarray(np.float32(0.12) * (1 - film))
+
+
 def grainy_margins(knee: np.ndarray) -> np.ndarray:
     grain = np.random.default_rng(0).random(knee.shape, np.float32) * 0.02
     return np.asarray(collimated(knee) + grain)
@@ -157,7 +163,7 @@ def test_rows_from_elsewhere_are_warned_of_where_neither_sign_is_enough(
     assert any("from elsewhere" in text for text in told)
 
 
-@pytest.mark.parametrize("shown", [collimated, pasted, grainy_margins])
+@pytest.mark.parametrize("shown", [collimated, pasted, on_one_grey, grainy_margins])
 def test_sharp_edges_of_a_field_or_of_a_second_picture_are_no_seam(
     knees: list[np.ndarray], shown: Callable[[np.ndarray], np.ndarray]
 ) -> None:

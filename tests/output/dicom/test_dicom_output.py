@@ -430,7 +430,7 @@ def test_another_reader_finds_the_words(
     for reading in readings:
         grade = f'(KL{reading.grade:d},99KELLGREN,"{vocabulary.grade_code(reading.grade).meaning}")'
         assert f'"Kellgren-Lawrence grade")={grade}' in lines
-    assert lines.count("Research software, not a medical device") == 2
+    assert lines.count("Research software, not a medical device") == 2 * 2  # grade, joint space
     for side in ("Right", "Left"):
         assert f',SCT,"{side}")>' in lines
     assert "Test passed" in (check.stdout + check.stderr).decode()

@@ -24,7 +24,7 @@ from kellgren.grading.runtime import Engine, MemberRuntime
 from kellgren.training.architectures import Member
 from kellgren.training.export.int8_storage import round_compensated, store_int8
 from kellgren.training.export.onnx_export import export
-from kellgren.training.selection.int8 import int8_bundle
+from kellgren.training.selection.eight_bits import int8_bundle
 
 CPU = ["CPUExecutionProvider"]
 

@@ -21,8 +21,8 @@ from kellgren.grading.runtime import MemberRuntime
 from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.onnx_session import onnx_session
 from kellgren.training.export.int8_arithmetic import Quantiser, simplified
-from kellgren.training.selection.int8 import quantised_bundle
-from kellgren.training.selection.int8.quantised_bundle import quantise
+from kellgren.training.selection.eight_bits import quantised_bundle
+from kellgren.training.selection.eight_bits.quantised_bundle import quantise
 
 PATIENTS = 60
 
@@ -203,7 +203,7 @@ def test_the_search_names_every_layer_once(knees: list[Knee], tmp_path: Path) ->
     model.graph.node[0].name = "first"
     images = np.random.default_rng(0).normal(0, 1, (4, 3, SIZE, SIZE)).astype(np.float32)
     quantiser = Quantiser(model, images)
-    blocks = quantiser.by_shift("min-max")
+    blocks = quantiser.by_shift()
     assert sorted(name for block in blocks for name in block) == sorted(quantiser.layers)
     assert "QuantizeLinear" not in {n.op_type for n in simplified(model).graph.node}
 

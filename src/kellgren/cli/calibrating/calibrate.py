@@ -99,7 +99,7 @@ def _ensemble(model: Path | None, html: Path | None) -> Ensemble:
     if html is not None:
         with needs_report_extra():
             import kellgren.local_calibration.report  # noqa: F401
-    ensemble = Ensemble.open(model or default_bundle(), threads=1)
+    ensemble = Ensemble.open(model or default_bundle(), threads=1, joint_space=False)
     check_uncalibrated(ensemble.bundle)
     return ensemble
 

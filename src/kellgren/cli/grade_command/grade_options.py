@@ -116,3 +116,7 @@ GradCamMaps = Annotated[
         help="Draw Grad-CAM before the last activation where a network has it so, as the paper.",
     ),
 ]
+JointSpaceUse = Annotated[
+    Literal["measure", "draw", "off"],
+    typer.Option(help="Measure widths; draw margins in the pictures too; or off."),
+]

@@ -43,6 +43,7 @@ class BatchOptions:
         ray: address of a cluster that grades; ``None``: this machine does.
         side: of every knee; unknown: as names and files state.
         mapped: the grade whose map is drawn; ``None``: of each reading.
+        draws_joint_space: whether its margins are drawn.
         frame: that is read, of files that hold several.
         pseudonyms: of patients; ``None``: their names, as far as a manifest states them.
         resume: an interrupted batch.
@@ -55,6 +56,7 @@ class BatchOptions:
     ray: str | None
     side: Side
     mapped: int | None
+    draws_joint_space: bool
     frame: int | None
     pseudonyms: Pseudonyms | None
     resume: bool
@@ -138,14 +140,20 @@ def _overlay_folder(targets: Targets, options: BatchOptions) -> OverlayFolder | 
     from kellgren.batch.picture_folder import OverlayFolder
     from kellgren.grades import Grade
 
-    return OverlayFolder(targets.overlay, None if options.mapped is None else Grade(options.mapped))
+    grade = None if options.mapped is None else Grade(options.mapped)
+    return OverlayFolder(targets.overlay, grade, joint_space=options.draws_joint_space)
 
 
 def _journal(targets: Targets, ensemble: Ensemble, options: BatchOptions) -> Journal:
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
 
-    journal = Journal(targets.journal, resume=options.resume, model=_model(ensemble))
+    journal = Journal(
+        targets.journal,
+        resume=options.resume,
+        model=_model(ensemble),
+        joint_space=ensemble.measures_joint_space,
+    )
     if journal.left_behind:
         terminal.warn(
             f"{journal.left_behind} rows of the interrupted batch are not taken over, of files "

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from kellgren.grading.bundle import Card
 from kellgren.grading.judgement import set_name
+from kellgren.joint_space.telling.space_words import space_words
 from kellgren.reading_schema import GradedRow
+
+_KNEES_OF_A_FILM = 2
+_KNEES = {"L": "left knee", "R": "right knee", "": "knee of unknown side"}
 
 
 def meanings(graded: Sequence[GradedRow]) -> list[str]:
@@ -20,6 +24,18 @@ def meanings(graded: Sequence[GradedRow]) -> list[str]:
     if any(row.right_share is not None for row in graded):
         lines.append("certainty: with the share of held-out knees of that word graded right")
     return lines
+
+
+def joint_spaces(graded: Sequence[GradedRow]) -> list[str]:
+    """Widths of the joint space of one film's knees, a line each; of more they are in tables."""
+    if len(graded) > _KNEES_OF_A_FILM:
+        return []
+    return [
+        f"{_KNEES[row.side]}: {words}" if len(graded) > 1 else words
+        for row in graded
+        if row.joint_space is not None
+        for words in space_words(row.joint_space.space)
+    ]
 
 
 def promises(card: Card) -> list[tuple[str, str]]:

@@ -131,6 +131,6 @@ def _graded(paths: list[str], bundle: Bundle, workers: int) -> Read:
     from kellgren.reading_schema import ModelRecord
 
     images = files_of(paths, None, None).images
-    ensemble = Ensemble(bundle, threads=1)
+    ensemble = Ensemble(bundle, threads=1, joint_space=False)
     rows = graded_rows(ensemble, images, workers)
     return Read(watched(rows), ModelRecord.model_validate(ensemble.model))

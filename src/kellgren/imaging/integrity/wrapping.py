@@ -53,10 +53,10 @@ def _squares(rows: Grey) -> Grey:
 
 
 def _mismatch(squares: Grey, rows: Grey) -> float:
-    columns, outer = squares[:-1], float(squares[-1])
+    columns, outer = squares[:-1], max(float(squares[-1]), _LEAST_MISMATCH)
     if min(rows[:, 0].var(), rows[:, -1].var()) <= _TEXTURE * outer:
         return 0.0
-    usual = np.maximum(_usual(columns), max(outer, _LEAST_MISMATCH))
+    usual = np.maximum(_usual(columns), outer)
     return float((columns / usual).max())
 
 

@@ -70,7 +70,25 @@ def uid_scope(readings: Sequence[KneeReading], source: Source) -> UidScope:
     """What the identifiers of the answer to one picture follow from."""
     sides = ",".join(SIDE_LETTERS[reading.side] for reading in readings)
     model = json.dumps(readings[0].model, sort_keys=True)
-    return UidScope((*_picture(source), sides, model))
+    return UidScope((*_picture(source), sides, model, *_joint_spaces(readings)))
+
+
+def _joint_spaces(readings: Sequence[KneeReading]) -> list[str]:
+    """Whether joint spaces were measured, and the margins that a person corrected.
+
+    Not the numbers: another processor may round them otherwise.
+    """
+    spaces = [reading.joint_space for reading in readings]
+    if not any(spaces):
+        return []
+    corrected = [
+        [*margin.to_dict()["points"]]
+        for space in spaces
+        for compartment in ([] if space is None else space.compartments)
+        for margin in (compartment.femur, compartment.tibia)
+        if margin.corrected
+    ]
+    return ["joint space", *([json.dumps(corrected)] if corrected else [])]
 
 
 def uid_scope_of_refusal(model: Mapping[str, str], source: Source) -> UidScope:

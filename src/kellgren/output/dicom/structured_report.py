@@ -1,14 +1,14 @@
-"""The structured report: Comprehensive 3D SR after TID 1500, one measurement group a knee."""
+"""The structured report, a Comprehensive 3D SR of TID 1500: a group a knee, one a joint space."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from highdicom import sr
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from kellgren.grades import Grade, Side
+from kellgren.grades import Grade
 from kellgren.output.dicom import vocabulary
 from kellgren.output.dicom.common import (
     MANUFACTURER,
@@ -23,10 +23,9 @@ from kellgren.output.dicom.common import (
     with_patient,
     without_patient,
 )
+from kellgren.output.dicom.joint_space_group import LATERALITY, joint_space_group, measured_knee
 from kellgren.output.dicom.source import Source
 from kellgren.reading import KneeReading
-
-_LATERALITY = {Side.LEFT: codes.SCT.Left, Side.RIGHT: codes.SCT.Right, Side.UNKNOWN: None}
 
 
 def structured_report(readings: Sequence[KneeReading], source: Source) -> Dataset:
@@ -46,8 +45,9 @@ def structured_report(readings: Sequence[KneeReading], source: Source) -> Datase
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=[
-            _measurement_group(reading, source, scope, number)
+            group
             for number, reading in enumerate(readings, start=1)
+            for group in _groups(reading, source, scope, number)
         ],
         title=codes.DCM.ImagingMeasurementReport,
     )
@@ -120,6 +120,18 @@ def _observer(model: Mapping[str, str]) -> sr.ObserverContext:
     )
 
 
+def _groups(
+    reading: KneeReading, source: Source, scope: UidScope, number: int
+) -> Iterator[
+    sr.PlanarROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
+]:
+    """The groups of one knee: its reading, and its joint space where that was measured."""
+    yield _measurement_group(reading, source, scope, number)
+    measured = measured_knee(reading, source, scope, number)
+    if measured is not None:
+        yield joint_space_group(measured)
+
+
 def _measurement_group(
     reading: KneeReading, source: Source, scope: UidScope, number: int
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
@@ -135,7 +147,7 @@ def _measurement_group(
         ),
         referenced_region=sr.ImageRegion("POLYLINE", outline(reading.crop, source), picture),
         finding_type=codes.SCT.KneeJoint,
-        finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=_LATERALITY[reading.side])],
+        finding_sites=[sr.FindingSite(codes.SCT.Knee, laterality=LATERALITY[reading.side])],
         method=vocabulary.scale_code(reading.model),
         algorithm_id=_algorithm(reading.model, (*reading.doubts, *reading.warnings)),
         measurements=[

@@ -14,7 +14,7 @@ from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +31,11 @@ from kellgren.training.export.int8_storage import (
     round_compensated,
 )
 
-Ranges = Literal["min-max", "percentile"]
-"""Of each tensor: the extremes of all pictures, or what holds 99.99 % of its values."""
 _OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Conv", "MaxPool", "Mul", "Relu")
 _BLOCKS = 8
 _MOST_INPUTS = 4608
 """Of an output, to make up for its rounding: time grows with their third power."""
 _SEARCHED = 16
-_OPTIONS: dict[Ranges, dict[str, Any]] = {
-    "min-max": {},
-    "percentile": {"num_bins": 2048, "percentile": 99.99},
-}
 
 
 class Quantiser:
@@ -66,22 +60,18 @@ class Quantiser:
         self._plain = simplified(model)
         self._images = images
         self._compensated = compensated
-        self._measured: dict[Ranges, Any] = {}
         self._rounded: dict[str, npt.NDArray[np.int8]] = {}
         self.layers = [node.name for node in self._plain.graph.node if node.op_type == "Conv"]
         if not self.layers:
             raise TrainingError("the member", "has no convolution", "Leave it in fp32")
 
-    def quantised(self, ranges: Ranges, kept: Collection[str] = ()) -> onnx.ModelProto:
+    def quantised(self, kept: Collection[str] = ()) -> onnx.ModelProto:
         """The member in int8.
 
         Args:
-            ranges: how the range of each tensor follows from its values.
             kept: names of the convolutions that stay in float32.
         """
         tools = import_quantization()
-        if ranges not in self._measured:
-            self._measured[ranges] = _measure(self._plain, self._images, ranges)
         model = onnx.ModelProto()
         model.CopyFrom(self._plain)
         quantizer = tools.qdq_quantizer.QDQQuantizer(
@@ -90,7 +80,7 @@ class Quantiser:
             reduce_range=False,
             weight_qType=tools.QuantType.QInt8,
             activation_qType=tools.QuantType.QUInt8,
-            tensors_range=self._measured[ranges],
+            tensors_range=self._measured,
             nodes_to_quantize=[],
             nodes_to_exclude=[*kept, *_after_the_features(model)],
             op_types_to_quantize=list(_OPERATORS),
@@ -122,6 +112,11 @@ class Quantiser:
             nearest.CopyFrom(numpy_helper.from_array(better, nearest.name))
 
     @cached_property
+    def _measured(self) -> Any:
+        """The range of every tensor."""
+        return _measure(self._plain, self._images)
+
+    @cached_property
     def _observed(self) -> list[Layer]:
         """The convolutions that are not grouped, nor very wide, and what they are given."""
         layers = [
@@ -132,14 +127,11 @@ class Quantiser:
         observe(self._plain, layers, self._images[::2], np.random.default_rng(0))
         return layers
 
-    def by_shift(self, ranges: Ranges) -> list[list[str]]:
+    def by_shift(self) -> list[list[str]]:
         """The convolutions in blocks of neighbours, those that int8 costs most first.
 
         Of each block: how far the logits of the first calibrating pictures move, in the mean,
         where it alone is computed in int8.
-
-        Args:
-            ranges: as of `quantised`.
         """
         size = -(-len(self.layers) // _BLOCKS)
         blocks = [self.layers[at : at + size] for at in range(0, len(self.layers), size)]
@@ -148,7 +140,7 @@ class Quantiser:
         shifts = []
         for block in blocks:
             others = [name for name in self.layers if name not in block]
-            shifts.append(np.abs(_logits(self.quantised(ranges, others), images) - expected).mean())
+            shifts.append(np.abs(_logits(self.quantised(others), images) - expected).mean())
         return [blocks[at] for at in np.argsort(shifts)[::-1]]
 
 
@@ -215,11 +207,9 @@ def _drop_unused(model: onnx.ModelProto) -> None:
     model.graph.node.extend(reversed(used))
 
 
-def _measure(model: onnx.ModelProto, images: Float32Array, ranges: Ranges) -> Any:
-    """The range of every tensor."""
+def _measure(model: onnx.ModelProto, images: Float32Array) -> Any:
+    """The least and the largest value of every tensor."""
     tools = import_quantization()
-    histogram = ranges == "percentile"
-    method = tools.CalibrationMethod.Percentile if histogram else tools.CalibrationMethod.MinMax
     with TemporaryDirectory() as folder:
         path = Path(folder) / "plain.onnx"
         onnx.save_model(model, path)
@@ -227,8 +217,7 @@ def _measure(model: onnx.ModelProto, images: Float32Array, ranges: Ranges) -> An
             path,
             list(_OPERATORS),
             augmented_model_path=str(Path(folder) / "watched.onnx"),
-            calibrate_method=method,
-            extra_options=_OPTIONS[ranges],
+            calibrate_method=tools.CalibrationMethod.MinMax,
         )
         name = model.graph.input[0].name
         with redirect_stdout(StringIO()):  # it prints a line for every picture

@@ -70,7 +70,7 @@ def build_bundle(
         files |= write_estimates(predictions, estimated, Path(temporary))
         if weights == "int8":
             # onnx is of the extra `train`
-            from kellgren.training.selection.int8.int8_bundle import with_int8_weights
+            from kellgren.training.selection.eight_bits.int8_bundle import with_int8_weights
 
             unseen = unseen_knees(chosen, knees)
             card, files = with_int8_weights(card, files, knees, unseen, Path(temporary))

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from kellgren.reading_schema import CertaintyLevel, GradeNumber
+from kellgren.reading_schema import CertaintyLevel, GradedRow, GradeNumber
 from kellgren.reading_tables import csv_text, json_text
 from kellgren.web.api.schemas import Case, CaseList, Problem, Submitted, case_record
 from kellgren.web.api.stored_files import stored_file
@@ -228,11 +228,19 @@ class CaseRoutes:
 
     def report(self, case: Identifier, request: Request) -> Response:
         """The structured report on a DICOM film; it names the patient as the film does."""
-        digest = self._case(case).report
-        if not digest:
+        stored = self._case(case)
+        if not stored.report:
             raise _missing("report")
         self._housekeeper.audit.write("report fetched", who_asks(request), case=case)
-        return stored_file(self._store.blobs, digest, "application/dicom")
+        knees = [row for row in stored.rows if isinstance(row, GradedRow)]
+        if not any(row.joint_space and row.joint_space.corrected for row in knees):
+            return stored_file(self._store.blobs, stored.report, "application/dicom")
+        # highdicom takes long to load: only where a margin was corrected.
+        from kellgren.output.dicom.corrected_report import corrected_report
+
+        content = corrected_report(self._store.blobs.read(stored.report), knees)
+        headers = {"Cache-Control": "private, no-cache"}
+        return Response(content, media_type="application/dicom", headers=headers)
 
     def picture(
         self,

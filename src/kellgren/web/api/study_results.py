@@ -8,6 +8,7 @@ import itertools
 from statistics import median
 
 from kellgren.evaluation import score
+from kellgren.joint_space.telling import space_words
 from kellgren.web.api.study_records import (
     Disagreement,
     Interval,
@@ -117,12 +118,14 @@ def _disagreements(
 
 
 def study_csv(items: list[StudyItem], readers: list[StudyReader], reads: Reads, source: str) -> str:
-    """One row a knee: a manifest whose grade is the consensus, then each reader's grades."""
+    """One row a knee: a manifest whose grade is the consensus, then each reader's grades, and the
+    joint space, corrected where a person did.
+    """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     columns = ("first", "final", "seconds", "comment")
     names = [f"{reader.name} {column}" for reader in readers for column in columns]
-    writer.writerow([*_MANIFEST, MODEL, *map(_escaped, names)])
+    writer.writerow([*_MANIFEST, MODEL, *map(_escaped, names), *space_words.COLUMNS])
     for item in items:
         grade = consensus_grade(item, list(_finals(item, readers, reads).values()))
         cells: list[_Cell] = []
@@ -132,7 +135,10 @@ def study_csv(items: list[StudyItem], readers: list[StudyReader], reads: Reads, 
         image = f"images/{item.case_id}-{item.place + 1}.png"
         shown = "" if grade is None or grade == UNGRADABLE else grade
         row: list[_Cell] = [image, item.patient, item.reading.side, shown, "", source]
-        writer.writerow([*map(_escaped, row), item.reading.grade, *cells])
+        space = item.reading.joint_space
+        widths = {} if space is None else space_words.table_cells(space.space)
+        measured = [widths.get(column, "") for column in space_words.COLUMNS]
+        writer.writerow([*map(_escaped, row), item.reading.grade, *cells, *measured])
     return stream.getvalue()
 
 

@@ -45,6 +45,9 @@ export const removeStudy = (id) => ask(`${ROOT}/api/v1/studies/${encodeURICompon
 export const readerWork = (id, reader) => ask(`${ROOT}/api/v1/studies/${encodeURIComponent(id)}/readers/${encodeURIComponent(reader)}`);
 export const saveRead = (id, reader, item, read) => put(`${ROOT}/api/v1/studies/${id}/readers/${reader}/reads/${item}`, read);
 export const settle = (id, item, grade) => put(`${ROOT}/api/v1/studies/${id}/items/${item}/settled`, { grade });
+const jointSpace = (id, knee) => `${ROOT}/api/v1/cases/${encodeURIComponent(id)}/knees/${knee}/joint-space`;
+export const correctJointSpace = (id, knee, correction) => put(jointSpace(id, knee), correction);
+export const restoreJointSpace = (id, knee) => ask(jointSpace(id, knee), { method: "DELETE" });
 const put = (path, content) =>
   ask(path, { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
 export const post = (path, content) =>

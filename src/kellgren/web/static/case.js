@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { ReferenceKnees } from "./beside.js";
 import { SIDES, h, icon, reasonOf, announce } from "./dom.js";
+import { jointSpaceSection, spaceWords } from "./jointspace.js";
 import { confirmSheet } from "./keys.js";
 import { nameOf } from "./names.js";
 import { ROOT } from "./root.js";
@@ -23,7 +24,7 @@ export function caseView(id, go) {
 
 class CaseScreen {
   constructor(id, element, go) {
-    Object.assign(this, { id, element, go, knees: [], chosen: 0, compared: null, gone: false, shown: 0.6, mapOn: false });
+    Object.assign(this, { id, element, go, knees: [], chosen: 0, compared: null, gone: false, shown: 0.6, mapOn: false, marginsOn: false, keeping: Promise.resolve() });
     this.light = new Light((light) => this.showWindow(light));
     this.panes = new Panes(this.light);
     this.beside = new ReferenceKnees((knee) => this.compare(knee));
@@ -60,14 +61,15 @@ class CaseScreen {
   // This case's knees, and the other knee of the patient where the store knows one.
   async gather(entry) {
     this.entry = entry;
-    this.knees = entry.knees.map((knee) => ({ ...knee, entry }));
+    const placed = (one) => one.knees.map((knee, at) => ({ ...knee, entry: one, place: at + 1 }));
+    this.knees = placed(entry);
     const sides = new Set(this.knees.map((knee) => knee.reading.side));
     if (this.knees.length === 1 && !sides.has("")) {
       for (const other of [...entry.companions].reverse()) {
         const companion = await api.getCase(other).catch(() => null);
-        const knee = companion?.knees.find((one) => one.reading.side && !sides.has(one.reading.side));
+        const knee = companion && placed(companion).find((one) => one.reading.side && !sides.has(one.reading.side));
         if (knee) {
-          this.knees.push({ ...knee, entry: companion });
+          this.knees.push(knee);
           break;
         }
       }
@@ -96,6 +98,7 @@ class CaseScreen {
   showPanes() {
     const shown = this.knees.map((knee) => ({
       picture: knee.picture, map: knee.map, side: sideOf(knee),
+      space: knee.reading?.joint_space, moved: (margin, done) => this.moved(knee, margin, done),
       label: `${knee.refused ? "Not graded" : paneWords(knee.reading)}${knee.entry.id === this.id ? "" : ", another film"}`,
     }));
     if (this.compared) {
@@ -173,6 +176,9 @@ class CaseScreen {
       orient: tool("same", "One orientation", "O", () => this.act("o"), true),
       map: h("button", { type: "button", class: "tool wide", title: "Map (M), hold P to peek", "aria-pressed": "false", "aria-keyshortcuts": "M", onclick: () => this.act("m") }, icon("map"), "Map"),
     };
+    if (this.knees.some((knee) => knee.reading?.joint_space)) {
+      this.buttons.space = h("button", { type: "button", class: "tool wide", title: "Joint space (G)", "aria-pressed": "false", "aria-keyshortcuts": "G", onclick: () => this.act("g") }, icon("space"), "Joint space");
+    }
     this.slider = h("input", {
       type: "range", min: 0, max: 100, value: this.shown * 100, "aria-label": "Opacity of the map", disabled: true,
       oninput: (event) => { this.shown = event.target.value / 100; this.panes.map(this.shown); },
@@ -181,7 +187,7 @@ class CaseScreen {
       h("div", {}, tool("fit", "Fit", "F", () => this.act("f")), tool("actual", "One to one", "Z", () => this.act("z"))),
       h("div", {}, this.buttons.invert, this.buttons.mirror, tool("turnback", "Turn left", "L", () => this.act("l")), tool("turn", "Turn right", "R", () => this.act("r")), this.buttons.orient),
       h("div", {}, this.windowChoice, tool("reset", "Window back to normal", "W", () => this.act("w")), this.windowWords),
-      h("div", { class: "map-tools" }, this.buttons.map, this.slider));
+      h("div", { class: "map-tools" }, this.buttons.space, this.buttons.map, this.slider));
   }
 
   showWindow(light) {
@@ -211,6 +217,7 @@ class CaseScreen {
       verdict(reading, grades, this.knees.length > 1),
       certaintySection(reading),
       table(reading, grades),
+      reading.joint_space && h("div", { class: "space-place" }, this.spaceSection(this.knees[this.chosen])),
       reading.warnings.length ? h("section", {}, h("h3", {}, "Look again"), h("ul", { class: "warnings" }, reading.warnings.map((one) => h("li", {}, icon("warning"), h("span", {}, sentence(one)))))) : null,
       checklist(reading.checks),
       sideEvidence(reading.side_evidence),
@@ -220,6 +227,45 @@ class CaseScreen {
       ...elsewhere(appState.about.model.elsewhere),
     ];
     this.panel.replaceChildren(...parts.filter(Boolean));
+  }
+
+  spaceSection(knee) {
+    return jointSpaceSection(knee.reading.joint_space, { restore: () => this.keepSpace(knee, () => api.restoreJointSpace(knee.entry.id, knee.place)) });
+  }
+
+  // A margin was moved: the widths follow, and what is let go of is kept by the server.
+  moved(knee, { name, bone }, done) {
+    const pane = this.paneOf(knee);
+    this.setSpace(knee, pane.margins.space);
+    if (!done) return;
+    const { points, told } = pane.margins.compartment(name)[bone];
+    this.keepSpace(knee, () => api.correctJointSpace(knee.entry.id, knee.place, { margins: [{ compartment: name, bone, points, told }] }));
+  }
+
+  // One request after the other; an answer is shown unless a later one is under way.
+  keepSpace(knee, request) {
+    const turn = (this.turn = (this.turn || 0) + 1);
+    this.keeping = this.keeping.then(async () => {
+      try {
+        const space = await request();
+        if (this.gone || turn !== this.turn) return;
+        this.setSpace(knee, space);
+        this.paneOf(knee)?.margins.update(space);
+        announce(`Joint-space width. ${spaceWords(space)}${space.corrected ? ", corrected" : ""}`);
+      } catch (error) {
+        announce(`Not kept: ${error.message}`);
+        if (!this.gone) this.panel.prepend(h("p", { class: "notice bad", role: "alert" }, `Not kept: ${error.message}`));
+      }
+    });
+  }
+
+  setSpace(knee, space) {
+    knee.reading = { ...knee.reading, joint_space: space };
+    if (this.knees[this.chosen] === knee) this.panel.querySelector(".space-place")?.replaceChildren(this.spaceSection(knee));
+  }
+
+  paneOf(knee) {
+    return this.panes.all.find((pane) => pane.knee.picture === knee.picture);
   }
 
   kneeOf(entry) {
@@ -257,6 +303,7 @@ class CaseScreen {
       l: () => this.panes.rotate(-90),
       o: () => { this.panes.orient(); press("orient", this.panes.oneWay); },
       w: () => this.light.set(WINDOWS["Full range"]),
+      g: () => { this.marginsOn = Boolean(this.buttons.space) && !this.marginsOn; this.buttons.space?.setAttribute("aria-pressed", String(this.marginsOn)); this.panes.margins(this.marginsOn); },
       m: () => { this.mapOn = !this.mapOn; press("map", this.mapOn); this.slider.disabled = !this.mapOn; this.panes.map(this.mapOn ? this.shown : 0); },
     };
     acts[key]?.();

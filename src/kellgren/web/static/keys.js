@@ -19,6 +19,10 @@ const SHEET = [
   ["Case", [
     ["M", "map on and off"],
     ["P", "hold: peek at the map"],
+    ["G", "joint space on and off"],
+    ["Tab", "to a margin of the joint space"],
+    [",  .", "choose another point of it"],
+    ["arrows", "move the point (Shift: far, Alt: alone)"],
     ["S", "atlas knees or the most similar ones"],
     ["J  K", "next case, case before"],
     ["Esc", "back to the work-list"],

@@ -3,6 +3,7 @@
 /* global OpenSeadragon */
 
 import { SIDES, h } from "./dom.js";
+import { Margins } from "./jointspace.js";
 
 const NORMAL = { low: 0, high: 1 };
 export const WINDOWS = { "Full range": NORMAL, Bone: { low: 0.25, high: 0.95 }, "Joint space": { low: 0.1, high: 0.65 }, "Soft tissue": { low: 0, high: 0.45 } };
@@ -56,7 +57,7 @@ export class Light {
   }
 }
 
-// One knee: {picture, map?, side, label, chip}
+// One knee: {picture, map?, space?, moved?, side, label, chip}
 export class Pane {
   constructor(knee, panes) {
     this.knee = knee;
@@ -72,6 +73,7 @@ export class Pane {
         h("span", { class: "caption" }, knee.label)),
       knee.close && h("button", { type: "button", class: "quiet close", "aria-label": "Close this knee", onclick: knee.close }, "×"));
     this.overlay = knee.map && h("img", { class: "heat", src: knee.map, alt: "" });
+    this.margins = knee.space && new Margins(knee.space, knee.moved);
     for (const [kind, handler] of [["pointerdown", this.press], ["dblclick", () => panes.fit()]]) this.stage.addEventListener(kind, handler.bind(this), true);
     this.stage.addEventListener("wheel", () => { panes.leader = this; }, { capture: true, passive: true });
     this.stage.addEventListener("auxclick", (event) => event.preventDefault());
@@ -97,6 +99,11 @@ export class Pane {
     this.viewer.addHandler("open", () => {
       const size = this.viewer.world.getItemAt(0).getContentSize();
       if (this.overlay) this.viewer.addOverlay({ element: this.overlay, location: new OpenSeadragon.Rect(0, 0, 1, size.y / size.x) });
+      if (this.margins) {
+        this.margins.open(size);
+        // As the map, it is turned and mirrored with the picture.
+        this.viewer.addOverlay({ element: h("div", { class: "over-picture" }, this.margins.element), location: new OpenSeadragon.Rect(0, 0, 1, size.y / size.x) });
+      }
       this.viewer.drawer.canvas.classList.add("windowed");
       this.stage.querySelector(".openseadragon-canvas")?.setAttribute("tabindex", "-1");
       this.turn();
@@ -113,6 +120,7 @@ export class Pane {
 
   press(event) {
     this.panes.leader = this;
+    if (event.target.closest?.("[data-point]")) return; // a margin's, moved by itself
     const pan = event.button === 1 || (event.button === 0 && event.shiftKey);
     if (event.pointerType !== "mouse" || (!pan && event.button !== 0)) return;
     event.preventDefault();
@@ -157,6 +165,7 @@ export class Panes {
     this.rotation = 0;
     this.following = false;
     this.opacity = 0;
+    this.marginsOn = false;
     this.onReady = () => {};
   }
 
@@ -169,11 +178,15 @@ export class Panes {
     requestAnimationFrame(() => {
       for (const pane of this.all) if (pane.element.isConnected) pane.open();
       this.map(this.opacity);
+      this.margins(this.marginsOn);
     });
   }
 
   close() {
-    for (const pane of this.all) pane.viewer?.destroy();
+    for (const pane of this.all) {
+      pane.margins?.flush();
+      pane.viewer?.destroy();
+    }
     this.all = [];
     this.leader = null;
   }
@@ -233,5 +246,10 @@ export class Panes {
   map(opacity) {
     this.opacity = opacity;
     for (const pane of this.all) pane.showMap(opacity);
+  }
+
+  margins(on) {
+    this.marginsOn = on;
+    for (const pane of this.all) pane.margins?.show(on);
   }
 }

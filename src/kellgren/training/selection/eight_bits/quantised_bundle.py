@@ -19,13 +19,13 @@ from kellgren.errors import BundleError, TrainingError
 from kellgren.evaluation.metrics import accuracy, qwk
 from kellgren.grading.bundle import Bundle, write_bundle
 from kellgren.grading.card import FORMAT, MemberCard
-from kellgren.grading.card_parts.int8 import Int8Check, Int8Member
+from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.knee import KneeCrop
 from kellgren.localisation.crop import whole_knee
-from kellgren.training.export.int8_arithmetic import Quantiser, Ranges
+from kellgren.training.export.int8_arithmetic import Quantiser
 
 LEAST_AGREEMENT = 0.995
 CALIBRATED_ON = 64
@@ -150,25 +150,22 @@ class _Judging:
         self._before[name], slow = self._graded(path, head, member)
         self._after[name] = self._before[name]
         quantiser = Quantiser(onnx.load(path), self._looks(member))
-        shifts: dict[Ranges, float] = {}
-        for number, (ranges, kept) in enumerate(_ways(quantiser, shifts), start=1):
+        for number, kept in enumerate(_ways(quantiser), start=1):
             with replaced_whole(target) as temporary:
-                onnx.save_model(quantiser.quantised(ranges, kept), temporary)
+                onnx.save_model(quantiser.quantised(kept), temporary)
             logits, fast = self._graded(target, head, member)
             check = self._compared(softmax(self._before[name]), softmax(logits))
             staying = f", {len(kept)} layers in fp32" if kept else ""
-            say(f"{name}, {ranges}{staying}: {check.words}, {fast:.0f} ms for {slow:.0f} ms a knee")
+            say(f"{name}{staying}: {check.words}, {fast:.0f} ms for {slow:.0f} ms a knee")
             if check.agreement >= LEAST_AGREEMENT:
                 self._after[name] = logits
                 return Int8Member(
                     check=check,
-                    ranges=ranges,
                     calibrated_on=len(self.calibrating),
                     layers=len(quantiser.layers) - len(kept),
                     kept=len(kept),
                     tries=number,
                 )
-            shifts[ranges] = check.mean_shift
         say(f"{name} stays as it is: fewer than {LEAST_AGREEMENT:.1%} of knees keep their grade")
         return None
 
@@ -219,24 +216,15 @@ def _crop(knee: Knee) -> KneeCrop:
     return whole_knee(read_radiograph(knee.image), knee.side)
 
 
-def _ways(
-    quantiser: Quantiser, shifts: Mapping[Ranges, float]
-) -> Iterator[tuple[Ranges, list[str]]]:
-    """Ways to quantise a member, the fastest network first: ranges, and layers left in fp32.
-
-    Args:
-        quantiser: of the member.
-        shifts: mean change of a probability by the ranges tried so far, which the caller notes.
-    """
+def _ways(quantiser: Quantiser) -> Iterator[list[str]]:
+    """Layers left in fp32, the fastest network first."""
     first = quantiser.layers[:1]  # what it is given has the finest shades: cheap to keep
-    yield "min-max", []
+    yield []
     if len(quantiser.layers) == 1:
         return
-    yield "min-max", first
-    yield "percentile", first
-    best = min(shifts, key=lambda ranges: shifts[ranges])
-    blocks = quantiser.by_shift(best)
+    yield first
+    blocks = quantiser.by_shift()
     for count in _KEPT_BLOCKS:
         kept = {*first, *chain.from_iterable(blocks[:count])}
         if len(kept) < len(quantiser.layers):
-            yield best, sorted(kept)
+            yield sorted(kept)

@@ -50,15 +50,13 @@ class Int8Member(_Part):
 
     Attributes:
         check: of this network alone.
-        ranges: how the range of each tensor followed from its values.
-        calibrated_on: how many knees showed it these values.
+        calibrated_on: how many knees showed it what its tensors hold.
         layers: convolutions in int8.
         kept: convolutions in fp32.
         tries: how many ways of quantising it were judged by the same knees.
     """
 
     check: Int8Check
-    ranges: str
     calibrated_on: int
     layers: int
     kept: int

@@ -1,0 +1,1 @@
+"""What people and programs are told of a joint space: words, records, places, corrections."""
