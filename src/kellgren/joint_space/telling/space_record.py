@@ -80,7 +80,8 @@ class CompartmentRecord(Record):
     name: CompartmentName
     """left and right are those of the picture, of a knee whose side is not known."""
     minimum: MeasureRecord | None
-    """The shortest way from one margin to the other; null: not measured."""
+    """The least width across the condylar width, among the places 0.10 to 0.25 of it from its
+    nearer end; null: not measured."""
     mean: MeasureRecord | None
     """Over the places where both margins are told; null: not measured."""
     fixed: tuple[FixedWidthRecord, ...]
