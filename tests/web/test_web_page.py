@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect, sync_playwright
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES
@@ -387,6 +387,15 @@ def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:
     expect(page.get_by_role("heading", name="Work-list")).to_be_visible()
 
 
+def at_rest(shown: Locator) -> FloatRect:
+    """Where something lies once the picture under it has stopped turning."""
+    box, before = shown.bounding_box(), None
+    while box is None or box != before:
+        shown.page.wait_for_timeout(100)
+        box, before = shown.bounding_box(), box
+    return box
+
+
 def test_a_margin_of_the_joint_space_is_corrected(page: Page, room: RunningServer) -> None:
     """By pointer and by keys, on a mirrored and turned picture; it stays, and can be put back."""
     with room.client() as client:
@@ -411,8 +420,7 @@ def test_a_margin_of_the_joint_space_is_corrected(page: Page, room: RunningServe
     page.keyboard.press("r")  # mirrored and turned: its upper edge lies on the screen's right
     plateau = page.locator("[data-margin='medial tibia']")
     held = plateau.locator("[data-point='9']")
-    box, before = held.bounding_box(), found["compartments"][0]["tibia"]["points"][9]
-    assert box is not None
+    box, before = at_rest(held), found["compartments"][0]["tibia"]["points"][9]
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
