@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +20,16 @@ Plane = npt.NDArray[np.float32]
 _BAND_PIXELS = 2**20
 
 
+def bands(rows: int, columns: int) -> Iterator[slice]:
+    """Pieces of a large picture's rows, each of about a million pixels; transposed, of its columns.
+
+    What is made of one piece after the other takes little memory.
+    """
+    step = max(1, _BAND_PIXELS // columns)
+    for first in range(0, rows, step):
+        yield slice(first, min(first + step, rows))
+
+
 def plane_image(plane: Plane) -> Image.Image:
     """An image of mode F of grey values ``(H, W)``, which may be a view."""
     return image_of_rows(plane.shape, lambda rows: plane[rows])
@@ -34,10 +44,9 @@ def image_of_rows(shape: tuple[int, ...], part: Callable[[slice], Plane]) -> Ima
     """
     height, width = shape
     picture = Image.new("F", (width, height))
-    step = max(1, _BAND_PIXELS // width)
-    for top in range(0, height, step):
-        rows = part(slice(top, min(top + step, height)))
-        picture.paste(Image.fromarray(np.ascontiguousarray(rows, dtype=np.float32)), (0, top))
+    for band in bands(height, width):
+        rows = np.ascontiguousarray(part(band), dtype=np.float32)
+        picture.paste(Image.fromarray(rows), (0, band.start))
     return picture
 
 

@@ -34,13 +34,8 @@ BATCH = 112
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("models") / "tiny").folder
-
-
-@pytest.fixture(scope="module")
-def ensemble(model: Path) -> Ensemble:
-    return Ensemble.open(model, threads=1)
+def ensemble(bundle: Path) -> Ensemble:
+    return Ensemble.open(bundle, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +66,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def test_bad_files_are_listed_and_the_rest_is_graded(
-    tmp_path: Path, model: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, bundle: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     study = tmp_path / "study"
     shutil.copytree(EXAMPLES, study)
@@ -80,7 +75,7 @@ def test_bad_files_are_listed_and_the_rest_is_graded(
     given = sorted(str(path) for path in study.iterdir() if path.suffix in (".png", ".jpg", ".dcm"))
     table = tmp_path / "grades.csv"
 
-    assert kellgren("grade", *given, "--csv", table, "--model", model) == 1
+    assert kellgren("grade", *given, "--csv", table, "--model", bundle) == 1
 
     said = capfd.readouterr().err
     found = {Path(row["image"]).name: row for row in rows(table)}
@@ -128,11 +123,11 @@ def killed_after(
 
 
 def test_a_killed_batch_goes_on_as_if_nothing_had_happened(
-    batch: Path, model: Path, tmp_path: Path
+    batch: Path, bundle: Path, tmp_path: Path
 ) -> None:
     whole, table = tmp_path / "whole.csv", tmp_path / "table.csv"
     journal = tmp_path / ".table.csv.journal"
-    arguments = ("grade", batch, "--model", model, "--workers", "2", "--csv")
+    arguments = ("grade", batch, "--model", bundle, "--workers", "2", "--csv")
     assert kellgren(*arguments, whole) == 1
     regraded: list[int] = []
 
@@ -156,9 +151,9 @@ def test_a_killed_batch_goes_on_as_if_nothing_had_happened(
     assert not journal.exists()
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_so(batch: Path, model: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done_and_says_so(batch: Path, bundle: Path, tmp_path: Path) -> None:
     journal = tmp_path / ".table.csv.journal"
-    words = command("grade", batch, "--model", model, "--csv", tmp_path / "table.csv")
+    words = command("grade", batch, "--model", bundle, "--csv", tmp_path / "table.csv")
 
     code, said = killed_after(3, journal, words, signal.SIGINT)
 
@@ -169,7 +164,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(batch: Path, model: Path, tmp_pat
 
 
 def test_a_journal_of_another_model_or_setting_is_not_taken_over(
-    batch: Path, model: Path, ensemble: Ensemble, tmp_path: Path
+    batch: Path, bundle: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     images = collect([str(batch)]).images[:4]
     path = tmp_path / ".grades.csv.journal"
@@ -179,7 +174,7 @@ def test_a_journal_of_another_model_or_setting_is_not_taken_over(
         Journal(path, resume=False, model=ModelRecord.model_validate(ensemble.model)),
     )
     other = Ensemble.open(make_bundle(tmp_path / "other", seed=1).folder, threads=1)
-    unmirrored = Ensemble.open(model, threads=1, mirror=False)
+    unmirrored = Ensemble.open(bundle, threads=1, mirror=False)
 
     def taken_over(reader: Ensemble) -> set[str]:
         copy = tmp_path / "copy.journal"
@@ -214,11 +209,11 @@ def test_a_damaged_journal_costs_its_lines_only(
 
 
 def test_a_journal_outlives_a_table_that_cannot_be_written(
-    batch: Path, model: Path, tmp_path: Path
+    batch: Path, bundle: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way of a folder")
     code = kellgren(
-        *("grade", batch / "0000.png", "--model", model),
+        *("grade", batch / "0000.png", "--model", bundle),
         *("--csv", tmp_path / "grades.csv", "--json", tmp_path / "file" / "grades.json"),
     )
 
@@ -255,7 +250,7 @@ CANARIES = {
 
 @pytest.mark.parametrize("damage", ["none", "side", "pixels", "cut", "syntax", "colour", "numbers"])
 def test_no_patient_leaves_the_header(
-    tmp_path: Path, model: Path, damage: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, bundle: Path, damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     knee = np.asarray(Image.open(KNEES[0]).convert("L"))
     odd: dict[str, dict[str, object]] = {
@@ -273,7 +268,7 @@ def test_no_patient_leaves_the_header(
     if damage == "syntax":
         path.write_bytes(content.replace(b"1.2.840.10008.1.2.1\0", b"1.2.CANARY.19010203."))
     out = tmp_path / "out"
-    common = ("grade", path, "--model", model)
+    common = ("grade", path, "--model", bundle)
     code = kellgren(
         *common, *("--csv", out / "g.csv", "--json", out / "g.json", "--overlay", out / "pictures")
     )

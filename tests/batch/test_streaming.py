@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from ending_folder import EndingFolder
 
-from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
 from kellgren.atomic_files import CannotWrite
 from kellgren.batch.batch import counts_of, rows_in_order, run_batch
@@ -36,13 +35,8 @@ KNEE = EXAMPLES / "9177337L.png"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("models") / "tiny").folder
-
-
-@pytest.fixture(scope="module")
-def ensemble(model: Path) -> Ensemble:
-    return Ensemble.open(model, threads=1)
+def ensemble(bundle: Path) -> Ensemble:
+    return Ensemble.open(bundle, threads=1)
 
 
 def held() -> int:
@@ -157,9 +151,9 @@ def test_a_folder_is_walked_in_the_order_of_its_paths(tmp_path: Path) -> None:
     assert found == sorted(path for path in tmp_path.rglob("*.png"))
 
 
-def test_a_process_that_ends_takes_no_file_with_it(model: Path) -> None:
+def test_a_process_that_ends_takes_no_file_with_it(bundle: Path) -> None:
     """The file that ends its process twice is refused, those in hand beside it are graded."""
-    opening = partial(Ensemble.open, model, threads=1)
+    opening = partial(Ensemble.open, bundle, threads=1)
     images = sorted(str(path) for path in EXAMPLES.glob("*.png"))[:3]
     processes = ReaderProcesses(1, opening, force=False, folders=[EndingFolder("deadly")])
     try:
@@ -179,12 +173,12 @@ def test_a_process_that_ends_takes_no_file_with_it(model: Path) -> None:
     assert "ended the process that read it" in two.note
 
 
-def test_processes_give_what_threads_give(model: Path, ensemble: Ensemble, tmp_path: Path) -> None:
+def test_processes_give_what_threads_give(bundle: Path, ensemble: Ensemble, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     images = [*sorted(str(path) for path in EXAMPLES.glob("*.png")), str(tmp_path / "empty.png")]
     record = ModelRecord.model_validate(ensemble.model)
     tables = []
-    for opening in (None, partial(Ensemble.open, model, threads=1)):
+    for opening in (None, partial(Ensemble.open, bundle, threads=1)):
         listing = Listing(found_files(images))
         journal = Journal(None, resume=False, model=record)
         run_batch(Workers(ensemble, 2, opening=opening), listing, journal)
@@ -195,14 +189,17 @@ def test_processes_give_what_threads_give(model: Path, ensemble: Ensemble, tmp_p
 
 
 def test_a_list_names_more_files(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = EXAMPLES / "9177337R.png"
     (tmp_path / "empty.png").touch()
     named = tmp_path / "films.txt"
     named.write_bytes(f"{other}\r\n\n{tmp_path}\n{KNEE}\n".encode())
     table = tmp_path / "t.csv"
-    words = ("--model", model, "--csv", table)
+    words = ("--model", bundle, "--csv", table)
     assert kellgren("grade", KNEE, "--list", named, *words) == 1
     # the list itself lies in a folder that it names, and is no radiograph
     wanted = [str(KNEE), str(other), str(tmp_path / "empty.png")]
@@ -210,18 +207,18 @@ def test_a_list_names_more_files(
     capsys.readouterr()
     assert kellgren("grade", "--list", tmp_path / "none.txt", *words) == 2
     assert "none.txt" in capsys.readouterr().err
-    assert kellgren("grade", "--list", named, "--model", model, "--csv", named) == 2
+    assert kellgren("grade", "--list", named, "--model", bundle, "--csv", named) == 2
     assert kellgren("grade", *words) == 2
     assert "--list" in capsys.readouterr().err
 
 
 def test_a_parquet_file_holds_what_the_table_holds(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     (tmp_path / "empty.png").touch()
     table, typed = tmp_path / "t.csv", tmp_path / "t.parquet"
-    given = ("grade", EXAMPLES, tmp_path / "empty.png", "--model", model)
+    given = ("grade", EXAMPLES, tmp_path / "empty.png", "--model", bundle)
     assert kellgren(*given, "--csv", table, "--parquet", typed) == 1
     told = capsys.readouterr().err
     assert f"written: {table}, {typed}" in told
@@ -248,10 +245,13 @@ def test_a_parquet_file_holds_what_the_table_holds(
 
 
 def test_without_pyarrow_nothing_is_graded(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     typed = tmp_path / "t.parquet"
-    assert kellgren("grade", KNEE, "--model", model, "--parquet", typed) == 2
+    assert kellgren("grade", KNEE, "--model", bundle, "--parquet", typed) == 2
     assert "pip install '.[parquet]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -13,11 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kellgren.batch.units import FileToGrade, ReadingFolder, Unit, unit_rows
+from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption, UnreadableRadiograph
 from kellgren.library_messages import silence_dicom_loggers
-from kellgren.reading_schema import ReadingRow, UngradedRow
+from kellgren.reading_schema import ReadingRow
 
 Opening = Callable[[], Ensemble]
 """Opens an ensemble of one thread in another process: it can be pickled."""
@@ -113,7 +113,7 @@ class ReaderProcesses:
                         pool = _pool(1, self._begin)
                         if len(part) > 1:
                             continue
-                        graded = Graded([[_ended_its_reader(part[0])]], 0.0)
+                        graded = Graded([_ended_its_reader(part[0]).rows()], 0.0)
                     yield graded
                     if part is unit:
                         break
@@ -127,11 +127,11 @@ class ReaderProcesses:
             self._pool = None
 
 
-def _ended_its_reader(file: FileToGrade) -> UngradedRow:
+def _ended_its_reader(file: FileToGrade) -> Outcome:
     refused = UnreadableRadiograph(
         file.image, "ended the process that read it, twice", "Export or copy the picture again"
     )
-    return UngradedRow(image=file.image, side="", grade=None, note=refused.reason)
+    return Outcome(file.image, note=refused.reason)
 
 
 def _pool(count: int, begin: tuple[Opening, bool, Sequence[ReadingFolder]]) -> ProcessPoolExecutor:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kellgren.batch.units import FileToGrade, Unit
+from kellgren.batch.units import FileToGrade, Outcome, Unit
 from kellgren.cluster.actors import MOST_DEATHS, Actors, Work
 from kellgren.cluster.ray_driver import check_address, connected
 from kellgren.cluster.remote_grader import Job
 from kellgren.cluster.sources import is_url
 from kellgren.ensemble import Ensemble
 from kellgren.errors import UnreadableRadiograph
-from kellgren.reading_schema import ReadingRow, UngradedRow
+from kellgren.reading_schema import ReadingRow
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,18 @@ class ClusterWorkers:
         with connected(self.address, self.cores) as ray:
             for work, rows in Actors(ray, self.job, self.say).graded(units, list_more):
                 for position, file in enumerate(work.unit):
-                    found = rows[position] if rows else [_given_up(file, work)]
+                    found = rows[position] if rows else _given_up(file, work).rows()
                     yield list(_told_apart(found, file))
 
 
-def _given_up(file: FileToGrade, work: Work) -> ReadingRow:
+def _given_up(file: FileToGrade, work: Work) -> Outcome:
     problem = (
         f"ended the process that read it, {work.deaths} times"
         if work.deaths >= MOST_DEATHS
         else f"was lost {work.tries} times with the process or node that read it"
     )
     remedy = "Grade it by itself on one machine with more memory"
-    note = UnreadableRadiograph(file.image, problem, remedy).reason
-    return UngradedRow(image=file.image, side="", grade=None, note=note)
+    return Outcome(file.image, note=UnreadableRadiograph(file.image, problem, remedy).reason)
 
 
 def _told_apart(rows: Sequence[ReadingRow], file: FileToGrade) -> Iterator[ReadingRow]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from kellgren.errors import ClusterError
+from kellgren.installed import installed_version
 
 # Those between a film's bytes and its row; the versions of Python and Ray are compared by Ray.
 _LIBRARIES = (
@@ -21,7 +22,7 @@ _ABSENT = "not installed"
 def software() -> dict[str, str]:
     """Versions by name; ``code`` is the SHA-256 of the package's modules and cards."""
     return {"kellgren": version("kellgren"), "code": _code()} | {
-        name: _version(name) for name in _LIBRARIES
+        name: installed_version(name) or _ABSENT for name in _LIBRARIES
     }
 
 
@@ -47,13 +48,6 @@ def check_software(here: Mapping[str, str], there: Mapping[str, str], node: str)
             f"{said}{wanted}: results might not be the same",
             "Install the same versions on every node; the journal is kept, and --resume goes on",
         )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return _ABSENT
 
 
 def _code() -> str:

@@ -16,6 +16,7 @@ from kellgren.imaging.picture import (
     MAX_FILE_BYTES,
     SUFFIXES,
     RejectedPicture,
+    check_file_size,
     check_length,
     file_content,
 )
@@ -57,10 +58,8 @@ def _fetched(url: str) -> bytes:
     try:
         system, path = _file_system(url)
         size = system.info(path).get("size")
-        if size is not None and size > MAX_FILE_BYTES:
-            raise RejectedPicture(
-                f"is larger than {MAX_FILE_BYTES // 2**20} MB", "Export the picture by itself."
-            )
+        if size is not None:
+            check_file_size(size)
         with system.open(path, "rb") as stream:
             return check_length(_bounded(stream))
     except RejectedPicture:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 
 from kellgren.diagnosis.fact import Fact
+from kellgren.installed import installed_version
 
 _REQUIREMENT = re.compile(r"^([\w.-]+)")
 # Packages that bring the same module, built for more devices.
@@ -18,7 +19,7 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 def package_facts() -> Iterator[Fact]:
     """Versions of the package and its libraries, and which extras are installed."""
     needed, extras = requirements()
-    yield Fact("versions", "kellgren", version("kellgren"))
+    yield Fact("versions", "kellgren", installed_version("kellgren"))
     yield Fact("versions", "Python", f"{platform.python_version()} ({platform.machine()})")
     found = {name: _version(name) for name in needed}
     there = ", ".join(f"{name} {number}" for name, number in found.items() if number)
@@ -53,9 +54,5 @@ def _extra(extra: str, names: list[str]) -> Fact:
 
 
 def _version(name: str) -> str:
-    for one in (name, *_IN_PLACE_OF.get(name, ())):
-        try:
-            return version(one)
-        except PackageNotFoundError:
-            continue
-    return ""
+    found = map(installed_version, (name, *_IN_PLACE_OF.get(name, ())))
+    return next(filter(None, found), "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kellgren.diagnosis.fact import Fact
@@ -14,6 +13,7 @@ from kellgren.explanation.similar import SimilarKnees
 from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.onnxruntime_engine import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
+from kellgren.installed import installed_version
 from kellgren.library_messages import import_onnxruntime
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.picture_gate import PictureGate
@@ -30,10 +30,8 @@ def engine_facts() -> Iterator[Fact]:
     except Exception as error:  # a library of another system or processor fails in any way
         words, broken = f"cannot be imported ({type(error).__name__})", True
     yield Fact("engines", "onnxruntime", words, broken)
-    try:
-        yield Fact("engines", "openvino", version("openvino"))
-    except PackageNotFoundError:
-        yield Fact("engines", "openvino", "not installed (extra fast)")
+    words = installed_version("openvino") or "not installed (extra fast)"
+    yield Fact("engines", "openvino", words)
 
 
 def remembered_facts(model: Path | None) -> Iterator[Fact]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.engines.onnxruntime_engine import cuda_missing, onnxruntime_providers
 from kellgren.grading.engines.processor import computes_in_bf16
+from kellgren.installed import installed_version
 
 _LIBRARIES = ("kellgren", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino")
 
@@ -83,11 +83,4 @@ def not_here() -> Iterator[tuple[Literal["openvino", "openvino bf16", "cuda"], s
 
 def versions() -> dict[str, str]:
     """Versions of what decides how fast, and to which digit, a knee is graded."""
-    return {name: number for name in _LIBRARIES if (number := _version(name))}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    return {name: number for name in _LIBRARIES if (number := installed_version(name))}

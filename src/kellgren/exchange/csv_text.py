@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # What a spreadsheet takes for a formula at the beginning of a cell, behind any number of guards.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -15,27 +15,35 @@ _DELIMITERS = ",;\t"
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """A CSV table as one text; see `table_lines`."""
-    return "".join(table_lines(columns, rows))
+    """A CSV table as one text; see `TableLines`."""
+    lines = TableLines(columns)
+    return "".join([lines.header, *map(lines.of, rows)])
 
 
-def table_lines(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    r"""The header and the rows of a CSV table, each with its line feed, for UTF-8.
+class TableLines:
+    r"""Makes the lines of a CSV table, each with its line feed, for UTF-8.
+
+    Text that a spreadsheet would take for a formula is written behind an apostrophe, numbers as
+    they are. Bytes of a file's name that are no UTF-8, lone surrogates in Python, are written like
+    ``\udcff``.
 
     Args:
         columns: of the header.
-        rows: cells by column; a column that is missing or `None` stays empty. Text that a
-            spreadsheet would take for a formula is written behind an apostrophe, numbers as they
-            are. Bytes of a file's name that are no UTF-8, lone surrogates in Python, are written
-            like ``\udcff``.
+
+    Attributes:
+        header: the first line.
     """
-    line = _Line()
-    writer = csv.DictWriter(line, columns, lineterminator="\r\n")
-    writer.writeheader()
-    yield line.text
-    for row in rows:
-        writer.writerow({name: guarded(cell) for name, cell in row.items()})
-        yield line.text
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._line = _Line()
+        self._writer = csv.DictWriter(self._line, columns, lineterminator="\r\n")
+        self._writer.writeheader()
+        self.header = self._line.text
+
+    def of(self, row: Mapping[str, object]) -> str:
+        """The line of one row: cells by column; one that is missing or `None` stays empty."""
+        self._writer.writerow({name: guarded(cell) for name, cell in row.items()})
+        return self._line.text
 
 
 class _Line:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kellgren.grades import Grade
 from kellgren.grading.calibration import OrdinalShift
 from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
+from kellgren.grading.card_parts.part import Part
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.elsewhere import Elsewhere
@@ -20,11 +21,7 @@ FORMAT = 6
 Weights = Literal["fp16", "int8"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class MemberCard(_Part):
+class MemberCard(Part):
     """One network of the bundle.
 
     Attributes:
@@ -78,7 +75,7 @@ class MemberCard(_Part):
         return f"{self.knees} knees of {self.patients} patients: {trained_on}"
 
 
-class Pictures(_Part):
+class Pictures(Part):
     """The files of the training data of one format.
 
     Attributes:
@@ -105,7 +102,7 @@ class Pictures(_Part):
         return f"{self.knees} {self.format} of {' x '.join(sides)} pixels"
 
 
-class TrainingData(_Part):
+class TrainingData(Part):
     """What the members were trained on, and its credit.
 
     Attributes:
@@ -135,7 +132,7 @@ class TrainingData(_Part):
     notes: tuple[str, ...] = ()
 
 
-class StorageCheck(_Part):
+class StorageCheck(Part):
     """What storing weights as int8 changed, on real knees, against fp16.
 
     Attributes:
@@ -160,7 +157,7 @@ class StorageCheck(_Part):
         )
 
 
-class LocalData(_Part):
+class LocalData(Part):
     """The knees that a bundle was calibrated to, as those who calibrated it name them.
 
     Attributes:
@@ -182,7 +179,7 @@ class LocalData(_Part):
     of_grade: tuple[int, ...] = Field(min_length=5, max_length=5)
 
 
-class LocalCalibration(_Part):
+class LocalCalibration(Part):
     """The step from the grades that a bundle learnt to those of a hospital's own readers.
 
     Attributes:
@@ -211,7 +208,7 @@ class LocalCalibration(_Part):
         return f"{self.data.name}, {self.data.knees} knees of {self.data.patients} patients"
 
 
-class Card(_Part):
+class Card(Part):
     """All that is known of a bundle.
 
     Attributes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
+
+from kellgren.grading.card_parts.part import Part
 
 SCORES = {
     "accuracy": "accuracy",
@@ -13,11 +15,7 @@ SCORES = {
 """The scores that are shown, and what each is called."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Score(_Part):
+class Score(Part):
     """A score with its 95 % interval.
 
     Attributes:
@@ -34,7 +32,7 @@ class Score(_Part):
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-class Elsewhere(_Part):
+class Elsewhere(Part):
     """How a bundle grades knees of another hospital, by the grades of the readers there.
 
     Attributes:

@@ -162,11 +162,20 @@ def check_length(data: bytes) -> bytes:
     """
     if not data:
         raise RejectedPicture("is empty", "Export or copy the picture again.")
-    if len(data) > MAX_FILE_BYTES:
+    check_file_size(len(data))
+    return data
+
+
+def check_file_size(size: int) -> None:
+    """Refuse a picture file of too many bytes, also before any is read.
+
+    Raises:
+        RejectedPicture: there are more than `MAX_FILE_BYTES`.
+    """
+    if size > MAX_FILE_BYTES:
         raise RejectedPicture(
             f"is larger than {MAX_FILE_BYTES // 2**20} MB", "Export the picture by itself."
         )
-    return data
 
 
 def sniffed_format(data: bytes) -> str:

@@ -34,6 +34,7 @@ from kellgren.imaging.picture import (
     check_size,
 )
 from kellgren.imaging.square_pixels import with_square_pixels
+from kellgren.knee import bands
 
 COLOUR_TOLERANCE = 12
 """Largest difference between colour channels, of 255, that still counts as grey: JPEG adds some."""
@@ -42,7 +43,6 @@ SCREEN_DPI = (72.0, 96.0)
 
 _INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _COLOUR_MODES = frozenset({"P", "PA", "LA", "RGB", "RGBA", "RGBX", "YCbCr"})
-_BAND_PIXELS = 2**20  # converted at a time: Pillow's conversions and NumPy's copies add up
 _ORIENTATION, _PHOTOMETRIC = 274, 262
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _MM_PER_UNIT = {2: 25.4, 3: 10.0}
@@ -149,11 +149,12 @@ def _in_colours(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """The picture in pieces of whole rows, each with the rows that it is."""
-    step = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, step):
-        bottom = min(top + step, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+    """The picture in pieces of whole rows, each with the rows that it is.
+
+    Pillow's conversions and NumPy's copies of a whole one would add up.
+    """
+    for rows in bands(image.height, image.width):
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))
 
 
 def _values(image: Image.Image, warnings: list[str]) -> npt.NDArray[Any]:

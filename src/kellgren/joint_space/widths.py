@@ -88,13 +88,20 @@ def remeasure(
         if name not in names or bone not in ("femur", "tibia"):
             raise InvalidOption("margin", f"is {name} {bone}", f"Choose among {sorted(names)}")
         _check_points(f"{name} {bone}", points)
+    return with_moved_margins(joint_space, {of: _moved(points) for of, points in moved.items()})
+
+
+def with_moved_margins(
+    joint_space: JointSpace, margins: Mapping[tuple[CompartmentName, Bone], Margin]
+) -> JointSpace:
+    """The same with some of its margins in the place of its own, and all numbers that follow."""
     left, right = (
         replace(
-            compartment,
-            femur=_moved(compartment.femur, moved.get((compartment.name, "femur"))),
-            tibia=_moved(compartment.tibia, moved.get((compartment.name, "tibia"))),
+            own,
+            femur=margins.get((own.name, "femur"), own.femur),
+            tibia=margins.get((own.name, "tibia"), own.tibia),
         )
-        for compartment in joint_space.compartments
+        for own in joint_space.compartments
     )
     return measured(replace(joint_space, compartments=(left, right)))
 
@@ -127,9 +134,7 @@ def _check_points(name: str, points: Sequence[Point]) -> None:
         raise InvalidOption(name, "has points that make no margin", "Give distinct, finite points")
 
 
-def _moved(margin: Margin, points: Sequence[Point] | None) -> Margin:
-    if points is None:
-        return margin
+def _moved(points: Sequence[Point]) -> Margin:
     placed = tuple((float(x), float(y)) for x, y in points)
     return Margin(placed, (True,) * len(placed), corrected=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from kellgren.atomic_files import written_whole
-from kellgren.exchange.csv_text import table_lines
+from kellgren.exchange.csv_text import TableLines, table_text
 from kellgren.grades import NOT_NAMED
 from kellgren.joint_space.telling import space_words
 from kellgren.reading_schema import GradedRow, ReadingRow
@@ -37,9 +37,8 @@ class CsvTable:
     """
 
     def __init__(self, stream: IO[str], more: Sequence[str] = ()) -> None:
-        self._stream, self._columns = stream, (*COLUMNS, *more)
-        header, *_ = table_lines(self._columns, ())
-        stream.write(header)
+        self._stream, self._lines = stream, TableLines((*COLUMNS, *more))
+        stream.write(self._lines.header)
 
     @classmethod
     @contextmanager
@@ -50,8 +49,7 @@ class CsvTable:
 
     def add(self, row: ReadingRow) -> None:
         """Write one row."""
-        _, line = table_lines(self._columns, (_cells(row),))
-        self._stream.write(line)
+        self._stream.write(self._lines.of(_cells(row)))
 
 
 def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
@@ -64,7 +62,7 @@ def csv_text(rows: Iterable[ReadingRow]) -> str:
     """The table of readings; it names pictures and a local calibration where there are any."""
     cells = [_cells(row) for row in rows]
     more = [name for name in (LOCAL_CALIBRATION, OVERLAY) if any(name in it for it in cells)]
-    return "".join(table_lines((*COLUMNS, *more), cells))
+    return table_text((*COLUMNS, *more), cells)
 
 
 @contextmanager

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from kellgren.grading.card_parts.part import Part
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Int8Check(_Part):
+class Int8Check(Part):
     """What computing in int8 changed, on real knees, against the same networks in fp32.
 
     Attributes:
@@ -45,7 +41,7 @@ class Int8Check(_Part):
         )
 
 
-class Int8Member(_Part):
+class Int8Member(Part):
     """A network whose convolutions are computed in int8; its mean and linear layer are in fp32.
 
     Attributes:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.imaging.integrity.bands import bands
 from kellgren.imaging.integrity.texture import flat_share, noisy_share, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
+from kellgren.knee import bands
 
 Grey = npt.NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.imaging.integrity.bands import bands
+from kellgren.knee import bands
 
 Grey = npt.NDArray[np.float32]
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from kellgren.errors import InvalidOption
 from kellgren.exchange.record import Record
-from kellgren.joint_space.measurement import Bone, Compartment, CompartmentName, JointSpace, Margin
+from kellgren.joint_space.measurement import Bone, CompartmentName, Margin
 from kellgren.joint_space.telling.placing import shares
 from kellgren.joint_space.telling.space_record import MOST_POINTS, JointSpaceRecord, PointRecord
-from kellgren.joint_space.widths import measured
+from kellgren.joint_space.widths import with_moved_margins
 
 _OUTSIDE = 0.02  # of the knee's picture, how far beyond its border a margin may end
 
@@ -77,17 +76,5 @@ def corrected(record: JointSpaceRecord, correction: Correction) -> JointSpaceRec
                 "has points outside the knee's picture",
                 "Give points in pixels of the radiograph, within `frame`",
             )
-    left, right = (_with(compartment, correction) for compartment in space.compartments)
-    made: JointSpace = measured(replace(space, compartments=(left, right)))
-    return record.remade(made)
-
-
-def _with(compartment: Compartment, correction: Correction) -> Compartment:
-    for moved in correction.margins:
-        if moved.compartment != compartment.name:
-            continue
-        if moved.bone == "femur":
-            compartment = replace(compartment, femur=moved.margin)
-        else:
-            compartment = replace(compartment, tibia=moved.margin)
-    return compartment
+    moved_to = {(moved.compartment, moved.bone): moved.margin for moved in correction.margins}
+    return record.remade(with_moved_margins(space, moved_to))

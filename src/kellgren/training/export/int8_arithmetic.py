@@ -24,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kellgren.arrays import Float32Array
 from kellgren.errors import TrainingError
 from kellgren.library_messages import import_onnxruntime, import_quantization
+from kellgren.model_files.onnx_session import CPU, onnx_session
 from kellgren.training.export.int8_storage import (
     Layer,
     large_layers,
@@ -160,11 +161,12 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
     onnxruntime = import_onnxruntime()
-    options = _quiet()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / "plain.onnx")
-        _session(model, options)
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
         plain = onnx.load(options.optimized_model_filepath)
     _keep_own_domain(plain)
     return plain
@@ -182,7 +184,7 @@ def _fix_paddings(model: onnx.ModelProto) -> bool:
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names
     )
-    session = _session(watched, _quiet())
+    session = onnx_session(watched.SerializeToString(), threads=0)
     source = session.get_inputs()[0]
     picture = np.zeros((1, *source.shape[1:]), dtype=np.float32)
     for name, amounts in zip(names, session.run(names, {source.name: picture}), strict=True):
@@ -253,20 +255,7 @@ def _keep_own_domain(model: onnx.ModelProto) -> None:
     model.opset_import.extend(own)
 
 
-def _quiet() -> Any:
-    options = import_onnxruntime().SessionOptions()
-    options.log_severity_level = 4
-    return options
-
-
-def _session(model: onnx.ModelProto, options: Any) -> Any:
-    content = model.SerializeToString()
-    return import_onnxruntime().InferenceSession(
-        content, options, providers=["CPUExecutionProvider"]
-    )
-
-
 def _logits(model: onnx.ModelProto, images: Float32Array) -> Float32Array:
-    session = _session(model, _quiet())
+    session = onnx_session(model.SerializeToString(), threads=0)
     name = model.graph.input[0].name
     return np.concatenate([session.run(["logits"], {name: image[None]})[0] for image in images])

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kellgren.arrays import Float32Array
-from kellgren.library_messages import import_onnxruntime
+from kellgren.model_files.onnx_session import onnx_session
 
 INT8_FROM = 65536  # values; smaller layers hold a tenth of the weights and make half the error
 _LARGEST = 127
@@ -196,12 +196,7 @@ def observe(
         for name in names
         if name not in known
     )
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnx_session(watched.SerializeToString(), threads=0)
     source = model.graph.input[0].name
     wanted = [name for name in names if name != source]
     for image in images:

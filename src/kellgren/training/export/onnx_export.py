@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from kellgren.arrays import Float32Array
 from kellgren.atomic_files import replaced_whole
 from kellgren.errors import CannotKeep, TrainingError
-from kellgren.library_messages import import_onnxruntime
+from kellgren.model_files.onnx_session import onnx_session
 from kellgren.training.architectures import Member
 from kellgren.training.export.folding import HALF_MAX, HALVED_FROM, folded, halve
 
@@ -189,9 +189,7 @@ def difference_of(model: onnx.ModelProto, network: Member, size: int) -> float:
 
 
 def _logits_of(model: onnx.ModelProto, images: Tensor) -> Float32Array:
-    session = import_onnxruntime().InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnx_session(model.SerializeToString(), threads=0)
     return np.asarray(session.run(["logits"], {"image": images.numpy()})[0])
 
 
