@@ -27,7 +27,7 @@ from kellgren.imaging.radiograph import read_radiograph
 from kellgren.joint_space.measure_knee import measure
 from kellgren.joint_space.measurement import JointSpace
 from kellgren.knee import KneeCrop
-from kellgren.library_messages import import_matplotlib
+from kellgren.libraries import import_matplotlib
 
 Points = tuple[float, float, float, float]
 Widths = dict[tuple[str, str], float]

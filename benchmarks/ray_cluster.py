@@ -28,7 +28,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from kellgren.library_messages import ray_without_telemetry
+from kellgren.libraries import ray_without_telemetry
 
 NODES = 3
 WARM = 30

@@ -30,7 +30,7 @@ from kellgren.data.manifest import Knee
 from kellgren.ensemble import Ensemble
 from kellgren.errors import ClusterError
 from kellgren.grading.contralateral import BothKnees
-from kellgren.library_messages import ray_without_telemetry
+from kellgren.libraries import ray_without_telemetry
 from kellgren.reading_schema import ReadingRow
 from kellgren.training.campaign import Campaign, TrainingJob, finished_jobs
 from kellgren.training.run_folder import CHECKPOINT

@@ -14,7 +14,7 @@ from kellgren.cli.exit_codes import ExitCode
 from kellgren.cluster.ray_driver import connected
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError
-from kellgren.library_messages import ray_without_telemetry
+from kellgren.libraries import ray_without_telemetry
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster")
 KNEE = EXAMPLES / "9177337L.png"

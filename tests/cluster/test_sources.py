@@ -11,9 +11,9 @@ import pytest
 
 from command_line import EXAMPLES
 from kellgren.batch.collecting import Found
-from kellgren.cluster import sources
 from kellgren.cluster.sources import found_anywhere, opened, place_of
 from kellgren.errors import ClusterError, InvalidOption, UnreadableRadiograph
+from kellgren.imaging import picture
 from kellgren.imaging.search import Skipped
 
 pytestmark = pytest.mark.skipif(find_spec("fsspec") is None, reason="needs the extra cluster")
@@ -68,7 +68,7 @@ def test_paths_are_made_absolute_and_read_with_the_words_of_one_machine(tmp_path
 def test_a_large_object_is_refused_before_it_is_read(
     bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(picture, "MAX_FILE_BYTES", 2**20)
     bucket.pipe("/study/large.png", bytes(2**20 + 1))
     monkeypatch.setattr(type(bucket), "open", lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(UnreadableRadiograph, match="larger than 1 MB"):

@@ -95,7 +95,7 @@ def test_a_missing_library_is_broken_and_a_missing_extra_is_not(
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr("kellgren.installed.version", installed)
+    monkeypatch.setattr("kellgren.libraries.version", installed)
     facts = {fact.name: fact for fact in packages.package_facts()}
     assert facts["missing"].broken
     assert facts["missing"].words == "pydicom: install the package again"
@@ -110,7 +110,7 @@ def test_the_build_for_gpus_is_no_missing_library(monkeypatch: pytest.MonkeyPatc
             raise PackageNotFoundError(name)
         return "1.30" if name == "onnxruntime-gpu" else "1.0"
 
-    monkeypatch.setattr("kellgren.installed.version", installed)
+    monkeypatch.setattr("kellgren.libraries.version", installed)
     facts = {fact.name: fact for fact in packages.package_facts()}
     assert "missing" not in facts
     assert "onnxruntime 1.30" in facts["libraries"].words

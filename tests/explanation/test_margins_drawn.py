@@ -63,3 +63,13 @@ def test_margins_follow_the_square_that_the_knee_was_cut_from() -> None:
     assert set(femur[:, 1]) <= {247, 248}
     low = drawn(made_joint_space(), ((0, 0), (224, 0), (224, 112), (0, 112)), (224, 112))
     assert set(of_colour(low, FEMUR)[:, 1]) <= {311, 312}  # in the middle, with a margin above
+
+
+def test_words_below_the_knee_end_before_the_pictures_edge() -> None:
+    picture = with_margins(
+        Image.new("RGB", (SIDE, SIDE)), (224, 224), made_joint_space(untold="medial"), WHOLE
+    )
+    words = np.asarray(picture)[360:].astype(int)
+    columns = of_colour(words, NARROWEST)[:, 0]
+    assert columns.max() > SIDE / 2
+    assert columns.max() < SIDE - 5

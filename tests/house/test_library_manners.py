@@ -20,7 +20,7 @@ from command_line import EXAMPLES, finished
 from dicom_factory import write_dicom
 from kellgren.atomic_files import written_whole
 from kellgren.imaging.radiograph import read_radiograph
-from kellgren.library_messages import library_messages_dropped
+from kellgren.libraries import library_messages_dropped
 
 # Libraries change what they like when they are imported first, so the package is imported twice; in
 # between, the process is put into a state that nobody would set by chance.

@@ -456,6 +456,12 @@ def test_a_margin_of_the_joint_space_is_corrected(
     keyed = space_of(room, case)["compartments"][0]["tibia"]["points"]
     assert keyed[9] == dragged
     assert keyed[10][1] == pytest.approx(left["tibia"]["points"][10][1] - 0.5, abs=0.02)
+    page.locator("[data-margin='lateral tibia']").focus()
+    with page.expect_response(re.compile("/joint-space$")):
+        page.keyboard.press("Alt+ArrowRight")
+        shown_at_once = float(cells.nth(1).inner_text())
+    kept = space_of(room, case)["compartments"][1]["minimum"]["ratio"]
+    assert shown_at_once == pytest.approx(kept, abs=0.002)
     page.reload()
     expect(page.locator(".joint-space .tag")).to_have_text("corrected by hand")
     ratio = space_of(room, case)["compartments"][0]["minimum"]["ratio"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption, UnreadableRadiograph
-from kellgren.library_messages import silence_dicom_loggers
+from kellgren.libraries import silence_dicom_loggers
 from kellgren.reading_schema import ReadingRow
 
 Opening = Callable[[], Ensemble]

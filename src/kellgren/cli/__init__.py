@@ -16,7 +16,7 @@ from kellgren.cli.manners.help_pages import make_helpful
 from kellgren.cli.plain_text import show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
 from kellgren.cli.watching import watch
-from kellgren.library_messages import silence_dicom_loggers
+from kellgren.libraries import silence_dicom_loggers
 
 app = typer.Typer(
     name="kellgren",

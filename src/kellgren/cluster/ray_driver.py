@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kellgren.errors import ClusterError, MissingExtra
-from kellgren.library_messages import ray_without_telemetry
+from kellgren.libraries import ray_without_telemetry
 
 LOCAL = "local"
 """Stands for a cluster of this machine alone, which is started and ended with the command."""

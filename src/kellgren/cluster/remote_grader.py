@@ -14,7 +14,7 @@ from kellgren.cluster.software import software
 from kellgren.cluster.sources import opened, place_of
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
-from kellgren.library_messages import ray_without_telemetry, silence_dicom_loggers
+from kellgren.libraries import ray_without_telemetry, silence_dicom_loggers
 from kellgren.reading_schema import READING_ROW, ReadingRow
 
 UnitRows = list[list[ReadingRow]]

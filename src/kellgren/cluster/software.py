@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kellgren.errors import ClusterError
-from kellgren.installed import installed_version
+from kellgren.libraries import installed_version
 
 # Those between a film's bytes and its row; the versions of Python and Ray are compared by Ray.
 _LIBRARIES = (

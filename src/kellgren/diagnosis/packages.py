@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import requires
 
 from kellgren.diagnosis.fact import Fact
-from kellgren.installed import installed_version
+from kellgren.libraries import installed_version
 
 _REQUIREMENT = re.compile(r"^([\w.-]+)")
 # Packages that bring the same module, built for more devices.

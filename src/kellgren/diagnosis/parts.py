@@ -13,8 +13,7 @@ from kellgren.explanation.similar import SimilarKnees
 from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.onnxruntime_engine import onnxruntime_providers
 from kellgren.imaging.dicom.stored_values import codecs
-from kellgren.installed import installed_version
-from kellgren.library_messages import import_onnxruntime
+from kellgren.libraries import import_onnxruntime, installed_version
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.picture_gate import PictureGate
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.engines.onnxruntime_engine import cuda_missing, onnxruntime_providers
 from kellgren.grading.engines.processor import computes_in_bf16
-from kellgren.installed import installed_version
+from kellgren.libraries import installed_version
 
 _LIBRARIES = ("kellgren", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino")
 

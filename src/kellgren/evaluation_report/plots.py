@@ -22,7 +22,7 @@ from kellgren.evaluation.catalogue import METRICS
 from kellgren.evaluation.ranking import Curves
 from kellgren.evaluation_report.map_test import MapTest
 from kellgren.grades import Grade
-from kellgren.library_messages import import_matplotlib
+from kellgren.libraries import import_matplotlib
 
 matplotlib = import_matplotlib()
 

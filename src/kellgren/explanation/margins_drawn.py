@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ FEMUR, TIBIA, NARROWEST = (94, 186, 255), (255, 176, 59), (255, 255, 255)
 _FINER = 3  # times as fine as the picture, so that slanted lines have no steps
 _LINE, _DOT = 2, 1.2  # widths and radius, pixels of the picture
 _PAPER = (16, 19, 24)
+_LETTERS = 66  # of a line below the knee
 
 
 def with_margins(
@@ -43,7 +45,11 @@ def with_margins(
             _line(pen, ends, NARROWEST)
     smooth = layer.resize(picture.size, Image.Resampling.LANCZOS)
     drawn = Image.alpha_composite(picture.convert("RGBA"), smooth).convert("RGB")
-    words = "\n".join(compartment_words(compartment) for compartment in space.compartments)
+    words = "\n".join(
+        line
+        for compartment in space.compartments
+        for line in textwrap.wrap(compartment_words(compartment), _LETTERS)
+    )
     place = (10, picture.height - 10)
     ImageDraw.Draw(drawn).multiline_text(
         *(place, words, NARROWEST, ImageFont.load_default(13), "ld"),

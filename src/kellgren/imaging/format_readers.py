@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kellgren.imaging.picture import Picture
-from kellgren.library_messages import library_messages_dropped
+from kellgren.libraries import library_messages_dropped
 
 
 def decoded(data: bytes, file_format: str, frame: int | None) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kellgren.library_messages import import_onnxruntime
+from kellgren.libraries import import_onnxruntime
 
 CPU = "CPUExecutionProvider"
 

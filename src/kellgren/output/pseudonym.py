@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kellgren.errors import KellgrenError, UnreadableRadiograph
 from kellgren.imaging.dicom.parsing import read_header
-from kellgren.library_messages import library_messages_dropped
+from kellgren.libraries import library_messages_dropped
 
 MIN_KEY_LENGTH = 16
 """In characters. With a key that can be guessed, all patient numbers can be tried."""

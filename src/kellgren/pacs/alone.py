@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kellgren.ensemble import Ensemble
-from kellgren.library_messages import silence_dicom_loggers
+from kellgren.libraries import silence_dicom_loggers
 from kellgren.pacs.answering import Outcome, read_film
 from kellgren.web.settings import Limits
 from kellgren.web.workers.confinement import confine, grader_environment

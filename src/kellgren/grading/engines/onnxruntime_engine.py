@@ -9,7 +9,7 @@ from kellgren.arrays import Float32Array
 from kellgren.errors import MissingExtra
 from kellgren.grading.engines.engine_settings import Device
 from kellgren.grading.engines.network_ends import Infer, NetworkOutputs, only_input, used_outputs
-from kellgren.library_messages import import_onnxruntime
+from kellgren.libraries import import_onnxruntime
 from kellgren.model_files.onnx_session import CPU, onnx_session
 
 CUDA = "CUDAExecutionProvider"

@@ -12,7 +12,7 @@ from kellgren.errors import InvalidOption, MissingExtra
 from kellgren.grading.engines.engine_settings import EngineSettings, Precision
 from kellgren.grading.engines.network_ends import NetworkOutputs, only_input, used_outputs
 from kellgren.grading.engines.processor import computes_in_bf16
-from kellgren.library_messages import import_openvino
+from kellgren.libraries import import_openvino
 
 
 class OpenvinoNetwork:

@@ -35,7 +35,7 @@ from kellgren.imaging.dicom.parsing import (
 )
 from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
 from kellgren.imaging.picture import RejectedPicture
-from kellgren.library_messages import library_messages_dropped
+from kellgren.libraries import library_messages_dropped
 
 _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}

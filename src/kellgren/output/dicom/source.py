@@ -21,7 +21,7 @@ from kellgren.errors import UnanswerableSource
 from kellgren.imaging.dicom.grey_values import LookupTable, lookup_table
 from kellgren.imaging.dicom.header import Header
 from kellgren.imaging.dicom.parsing import read_header
-from kellgren.library_messages import library_messages_dropped
+from kellgren.libraries import library_messages_dropped
 
 # Patient and study elements that the answer repeats; those of type 2 are there even when empty.
 _REQUIRED = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from kellgren.atomic_files import replaced_whole
 from kellgren.errors import TrainingError
-from kellgren.library_messages import import_matplotlib
+from kellgren.libraries import import_matplotlib
 from kellgren.training.campaign.sizes import MemberSizes, SizeChoice
 
 

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import TrainingError
-from kellgren.library_messages import import_onnxruntime, import_quantization
+from kellgren.libraries import import_onnxruntime, import_quantization
 from kellgren.model_files.onnx_session import CPU, onnx_session
 from kellgren.training.export.int8_storage import (
     Layer,

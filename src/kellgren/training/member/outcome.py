@@ -16,7 +16,7 @@ from kellgren.data.splits import Folds
 from kellgren.evaluation import Scores, score
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.voting import softmax
-from kellgren.library_messages import import_matplotlib
+from kellgren.libraries import import_matplotlib
 from kellgren.training.architectures import Member
 from kellgren.training.export.onnx_export import Exported, export
 from kellgren.training.input.loading import load_store

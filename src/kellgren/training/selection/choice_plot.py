@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.atomic_files import replaced_whole
-from kellgren.library_messages import import_matplotlib
+from kellgren.libraries import import_matplotlib
 from kellgren.training.selection.choice import Choice
 from kellgren.training.selection.subsets import ALL_RULES, Measure
 

@@ -10,6 +10,9 @@ const FOLLOW = [1, 0.75, 0.35, 0.1];
 const STEP = 0.5; // pixels of the radiograph that an arrow key moves a point
 const FAR = 10; // times that with Shift
 const REST_MS = 300;
+// Of the condylar width from its nearer end: where the minimum is looked for, as in joint_space/widths.py.
+const BEARING = [0.1, 0.25];
+const STEPS = 60;
 
 function svg(name, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, name);
@@ -203,36 +206,42 @@ export class Margins {
 
 const line = (places) => `M${places.join("L")}`;
 
-// While a point is in hand: the shortest way between the margins. The server's number follows.
+// While a point is in hand: the minimum as the server measures it, whose number follows.
 function estimated(space, name) {
   return { ...space, corrected: true, compartments: space.compartments.map((one) => {
     if (one.name !== name || !one.minimum) return one;
-    const found = shortest(pieces(one.femur), pieces(one.tibia));
+    const found = narrowest(one, space.condyles, space.condylar_width);
     if (!found) return one;
-    const ratio = found.length / space.condylar_width;
-    const mm = space.mm_per_pixel === null ? null : found.length * space.mm_per_pixel;
-    return { ...one, narrowest: found.ends, minimum: { ratio, ratio_uncertainty: null, mm, mm_uncertainty: null } };
+    const mm = space.mm_per_pixel === null ? null : found.ratio * space.condylar_width * space.mm_per_pixel;
+    return { ...one, narrowest: found.ends, minimum: { ratio: found.ratio, ratio_uncertainty: null, mm, mm_uncertainty: null } };
   }) };
 }
 
-function pieces({ points, told }) {
-  return points.slice(1).flatMap((point, at) => (told[at] && told[at + 1] ? [[points[at], point]] : []));
-}
-
-function shortest(femur, tibia) {
+// The least width across the condylar width, among the weight-bearing places of a compartment.
+function narrowest({ femur, tibia }, [left, right], width) {
+  const [ax, ay] = [(right[0] - left[0]) / width, (right[1] - left[1]) / width];
+  const inFrame = ([x, y]) => [((x - left[0]) * ax + (y - left[1]) * ay) / width, ((y - left[1]) * ax - (x - left[0]) * ay) / width];
+  const point = ([along, down]) => [left[0] + width * (along * ax - down * ay), left[1] + width * (along * ay + down * ax)];
+  const margins = [femur, tibia].map(({ points, told }) => ({ places: points.map(inFrame), told }));
+  const isRight = margins[0].places[0][0] > 0.5;
   let best = null;
-  const compare = (point, [from, to], turned) => {
-    const along = [to[0] - from[0], to[1] - from[1]];
-    const share = Math.max(0, Math.min(1, ((point[0] - from[0]) * along[0] + (point[1] - from[1]) * along[1]) / (along[0] ** 2 + along[1] ** 2 || 1)));
-    const near = [from[0] + share * along[0], from[1] + share * along[1]];
-    const length = Math.hypot(point[0] - near[0], point[1] - near[1]);
-    if (!best || length < best.length) best = { length, ends: turned ? [near, point] : [point, near] };
-  };
-  for (const one of femur) for (const other of tibia) {
-    for (const point of one) compare(point, other, false);
-    for (const point of other) compare(point, one, true);
+  for (let step = 0; step <= STEPS; step += 1) {
+    const fromEnd = BEARING[0] + (step / STEPS) * (BEARING[1] - BEARING[0]);
+    const along = isRight ? 1 - fromEnd : fromEnd;
+    const [upper, lower] = margins.map((margin) => below(margin, along));
+    if (upper === null || lower === null || (best && lower - upper >= best.gap)) continue;
+    best = { gap: lower - upper, ratio: Math.max(0, lower - upper), ends: [[along, upper], [along, lower]].map(point) };
   }
   return best;
+}
+
+// How far below the condyles' line a margin lies at a place along it; null: not told there.
+function below({ places, told }, along) {
+  for (let at = 1; at < places.length; at += 1) {
+    const [[x, y], [nextX, nextY]] = [places[at - 1], places[at]];
+    if (told[at - 1] && told[at] && x <= along && along <= nextX) return y + ((along - x) / (nextX - x || 1)) * (nextY - y);
+  }
+  return null;
 }
 
 const spread = (value, digits) => (value === null ? "" : ` ±${value.toFixed(digits)}`);

@@ -31,7 +31,7 @@ from kellgren.explanation.similar import SimilarKnees
 from kellgren.grades import Side
 from kellgren.grading.bundle import default_bundle
 from kellgren.knee import KneeCrop
-from kellgren.library_messages import silence_dicom_loggers
+from kellgren.libraries import silence_dicom_loggers
 from kellgren.reading import KneeReading
 from kellgren.reading_schema import CertaintyLevel, ModelRecord
 from kellgren.web.storage.messages import (

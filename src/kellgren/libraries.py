@@ -1,4 +1,6 @@
-"""What libraries say, send and leave behind: kept out of logs, networks and the user's folders.
+"""Other people's libraries: which version is here, and what they say, send and leave behind.
+
+The latter is kept out of logs, networks and the user's folders.
 
 pydicom's messages quote the value they are about, which may be a patient's name.
 `library_messages_dropped` drops them for the thread that reads a file and leaves other threads'
@@ -19,6 +21,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from kellgren.home import cache_folder
@@ -30,6 +33,14 @@ _OPENVINO_COUNTER = "openvino_telemetry"
 _lock = threading.Lock()
 _import_lock = threading.Lock()
 _active_blocks = 0
+
+
+def installed_version(name: str) -> str:
+    """Of a package by its name on the index; empty where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 class _ReadingThreadFilter(threading.local, logging.Filter):
