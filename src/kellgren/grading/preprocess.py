@@ -10,6 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.grades import Side
+from kellgren.imaging.square_pixels import resampled
 from kellgren.knee import KneeCrop, Plane, plane_image
 
 _Mean = Annotated[float, Field(ge=0, le=1)]
@@ -45,8 +46,16 @@ class Preprocess(BaseModel):
         return self.mirror_left and crop.side is Side.LEFT
 
     def plane(self, crop: KneeCrop) -> Plane:
-        """Orient the knee, resize it, cubic and antialiased, to ``(size, size)``, and level it."""
+        """Orient the knee, resize it, cubic and antialiased, to ``(size, size)``, and level it.
+
+        A file whose pixels are not square was refined in one direction. Where its own number of
+        pixels is enough in that direction, both are brought to it first, so that the network sees
+        what it sees of a file with square pixels of that size.
+        """
         pixels = crop.pixels[:, ::-1] if self.mirrors(crop) else crop.pixels
+        rows, columns = (round(count / max(crop.stretch)) for count in pixels.shape)
+        if max(crop.stretch) > 1 and min(rows, columns) >= self.size:
+            pixels = resampled(pixels, rows, columns)
         picture = plane_image(pixels)
         resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
         plane = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
