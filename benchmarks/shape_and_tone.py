@@ -177,6 +177,14 @@ VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
         BYTES,
         lambda k: dicom(resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]),
     ),
+    "columns 2/3 as many, ImagerPixelSpacing": (
+        BYTES,
+        lambda k: spaced(k, resized(k, 2 / 3, 1), "ImagerPixelSpacing"),
+    ),
+    "rows 4/5 as many, PixelAspectRatio": (
+        BYTES,
+        lambda k: dicom(resized(k, 1, 0.8), 8, PixelAspectRatio=["5", "4"]),
+    ),
     "rows and columns half as many, Lanczos": (
         BYTES,
         lambda k: spaced(k, resized(k, 0.5, 0.5), "PixelSpacing"),

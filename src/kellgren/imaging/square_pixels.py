@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from kellgren.imaging.picture import MAX_PIXELS, MAX_SIDE, Picture, PixelSpacing
-from kellgren.knee import Plane, Stretch
+from kellgren.knee import Stretch, resampled
 
 TOLERANCE = 0.01
 """Ratio of height to width of a pixel, off 1, up to which it counts as square."""
@@ -15,8 +15,6 @@ MOST_RATIO = 4.0
 COARSE_RATIO = 1.9
 """Ratio from which the coarser direction misses detail that grades rest on."""
 _NAMES = ("as high as wide", "as wide as high")
-_LOBES = 8  # of the kernel, to each side: three damp the finest detail that the pixels hold
-_BLOCK = 64  # rows computed at a time
 
 
 def with_square_pixels(picture: Picture, ratio: float) -> Picture:
@@ -57,43 +55,6 @@ def with_square_pixels(picture: Picture, ratio: float) -> Picture:
             picture.spacing.source,
         )
     return picture
-
-
-def resampled(plane: Plane, rows: int, columns: int) -> Plane:
-    """The same picture with other numbers of rows and columns, its borders where they were.
-
-    The kernel is Lanczos' of eight lobes, so nearly all that the pixels can hold stays: refined
-    and then reduced to its own number of rows, a picture is what it was, to about a thousandth.
-
-    Args:
-        plane: ``(H, W)``; its mirror image continues it.
-        rows: of the result.
-        columns: likewise.
-
-    Returns:
-        ``(rows, columns)`` float32, at sharp edges beyond the range of the plane by up to a tenth.
-    """
-    return _along_rows(_along_rows(plane, rows).T, columns).T
-
-
-def _along_rows(plane: Plane, count: int) -> Plane:
-    rows = plane.shape[0]
-    if rows == count:
-        return plane
-    made = np.empty((count, plane.shape[1]), dtype=np.float32)
-    step = rows / count
-    width = max(step, 1.0)  # of a lobe, in rows: wider where detail must go
-    for first in range(0, count, _BLOCK):
-        places = (np.arange(first, min(first + _BLOCK, count)) + 0.5) * step - 0.5
-        low, high = places[0] - _LOBES * width, places[-1] + _LOBES * width
-        taken = np.arange(np.ceil(low), np.floor(high) + 1)
-        away = (taken - places[:, None]) / width
-        weights = np.sinc(away) * np.sinc(away / _LOBES) * (np.abs(away) < _LOBES)
-        weights /= weights.sum(axis=1, keepdims=True)
-        turn = taken.astype(np.intp) % (2 * rows)
-        inside = np.minimum(turn, 2 * rows - 1 - turn)
-        made[first : first + _BLOCK] = weights.astype(np.float32) @ plane[inside]
-    return made
 
 
 def _enlarged(columns: int, rows: int, ratio: float) -> tuple[int, int]:
