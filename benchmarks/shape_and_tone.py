@@ -292,7 +292,7 @@ def answers(
     knees: list[Knee], made: dict[str, Callable[[Grey], bytes]]
 ) -> Iterator[dict[str, str]]:
     """Each knee's answers by file; crops that come out equal to 16 bits are graded once."""
-    ensemble = Ensemble.default(threads=1, pair=False)
+    ensemble = Ensemble.default(threads=1, pair=False, joint_space=False)
     examine, known = ensemble.panel.examine, dict[bytes, PanelOutput]()
 
     def remembered(crop: KneeCrop) -> PanelOutput:

@@ -19,7 +19,7 @@ Plane = npt.NDArray[np.float32]
 
 _BAND_PIXELS = 2**20
 _LOBES = 8  # of the kernel, to each side: three damp the finest detail that the pixels hold
-_BLOCK = 64  # rows computed at a time
+_BLOCK = 64  # rows or columns computed at a time
 
 
 def bands(rows: int, columns: int) -> Iterator[slice]:
@@ -66,7 +66,37 @@ def resampled(plane: Plane, rows: int, columns: int) -> Plane:
     Returns:
         ``(rows, columns)`` float32, at sharp edges beyond the range of the plane by up to a tenth.
     """
-    return _along_rows(_along_rows(plane, rows).T, columns).T
+    if rows != plane.shape[0]:
+        made = np.empty((rows, plane.shape[1]), dtype=np.float32)
+        for some, taken, weights in _kernels(plane.shape[0], rows):
+            made[some] = weights @ plane[taken]
+        plane = made
+    if columns != plane.shape[1]:
+        made = np.empty((rows, columns), dtype=np.float32)
+        for some, taken, weights in _kernels(plane.shape[1], columns):
+            made[:, some] = plane[:, taken] @ weights.T
+        plane = made
+    return plane
+
+
+def _kernels(own: int, count: int) -> Iterator[tuple[slice, npt.NDArray[np.intp], Plane]]:
+    """Of some of ``count`` lines in place of ``own``: which lines each is made of, and by how much.
+
+    Yields:
+        The lines made, ``N`` of them; ``(K,)`` places of the lines taken; ``(N, K)`` weights.
+    """
+    step = own / count
+    width = max(step, 1.0)  # of a lobe, in lines: wider where detail must go
+    for first in range(0, count, _BLOCK):
+        some = slice(first, min(first + _BLOCK, count))
+        places = (np.arange(some.start, some.stop) + 0.5) * step - 0.5
+        low, high = places[0] - _LOBES * width, places[-1] + _LOBES * width
+        taken = np.arange(np.ceil(low), np.floor(high) + 1)
+        away = (taken - places[:, None]) / width
+        weights = np.sinc(away) * np.sinc(away / _LOBES) * (np.abs(away) < _LOBES)
+        weights /= weights.sum(axis=1, keepdims=True)
+        turn = taken.astype(np.intp) % (2 * own)
+        yield some, np.minimum(turn, 2 * own - 1 - turn), weights.astype(np.float32)
 
 
 def undamped(plane: Plane, axis: int, times: float) -> Plane:
@@ -89,26 +119,6 @@ def undamped(plane: Plane, axis: int, times: float) -> Plane:
     spectrum *= gain[:, None] if axis == 0 else gain
     sharp = np.fft.irfft(spectrum, twice.shape[axis], axis)
     return np.asarray(np.split(sharp, 2, axis)[0], dtype=np.float32)
-
-
-def _along_rows(plane: Plane, count: int) -> Plane:
-    rows = plane.shape[0]
-    if rows == count:
-        return plane
-    made = np.empty((count, plane.shape[1]), dtype=np.float32)
-    step = rows / count
-    width = max(step, 1.0)  # of a lobe, in rows: wider where detail must go
-    for first in range(0, count, _BLOCK):
-        places = (np.arange(first, min(first + _BLOCK, count)) + 0.5) * step - 0.5
-        low, high = places[0] - _LOBES * width, places[-1] + _LOBES * width
-        taken = np.arange(np.ceil(low), np.floor(high) + 1)
-        away = (taken - places[:, None]) / width
-        weights = np.sinc(away) * np.sinc(away / _LOBES) * (np.abs(away) < _LOBES)
-        weights /= weights.sum(axis=1, keepdims=True)
-        turn = taken.astype(np.intp) % (2 * rows)
-        inside = np.minimum(turn, 2 * rows - 1 - turn)
-        made[first : first + _BLOCK] = weights.astype(np.float32) @ plane[inside]
-    return made
 
 
 class Stretch(NamedTuple):

@@ -43,7 +43,8 @@ def with_square_pixels(picture: Picture, ratio: float) -> Picture:
         f"the pixels are {times:.3g} times {name}: resampled from {columns} x {rows} to "
         f"{width} x {height}{missing}"
     )
-    picture.pixels = np.clip(resampled(picture.pixels, height, width), 0.0, 1.0)
+    pixels = resampled(picture.pixels, height, width)
+    picture.pixels = np.clip(pixels, np.float32(0), np.float32(1), out=pixels)
     if picture.outliers is not None:
         mask = Image.fromarray(picture.outliers.astype(np.uint8) * 255)
         picture.outliers = np.asarray(mask.resize((width, height), Image.Resampling.BOX)) > 0
