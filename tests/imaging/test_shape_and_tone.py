@@ -129,6 +129,49 @@ def test_a_tiff_of_unequal_resolution_is_made_square(tmp_path: Path, knee: np.nd
     assert read.spacing.row_mm == pytest.approx(read.spacing.column_mm, rel=0.01) == 0.1
 
 
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("film.tif", {"x_resolution": 144, "y_resolution": 72, "resolution_unit": 2}),
+        ("film.tif", {"x_resolution": 2, "y_resolution": 1, "resolution_unit": 1}),
+        ("film.png", {"dpi": (200, 100)}),
+        ("film.jpg", {"dpi": (200, 100), "quality": 95}),
+    ],
+)
+def test_a_shape_without_a_spacing_to_trust_is_heeded(
+    tmp_path: Path, knee: np.ndarray, name: str, stated: dict[str, Any]
+) -> None:
+    Image.fromarray(squeezed(knee, 0.5, 1)).save(tmp_path / name, **stated)
+    read = read_radiograph(tmp_path / name)
+
+    assert read.pixels.shape == pytest.approx(knee.shape, abs=2)
+    assert "resampled" in read.warnings[0]
+    assert read.spacing is None
+
+
+@pytest.mark.parametrize("stated", [{"dpi": (72, 72)}, {"dpi": (300, 301)}, {}])
+def test_pixels_said_to_be_square_stay_as_they_are(
+    tmp_path: Path, knee: np.ndarray, stated: dict[str, Any]
+) -> None:
+    Image.fromarray(knee).save(tmp_path / "film.png", **stated)
+    read = read_radiograph(tmp_path / "film.png")
+
+    np.testing.assert_array_equal(read.pixels, read_radiograph(png(knee)).pixels)
+    assert read.warnings == ()
+
+
+def test_a_shape_is_turned_with_its_picture(tmp_path: Path, knee: np.ndarray) -> None:
+    """A square picture too, whose sides do not tell that its rows are columns."""
+    exif = Image.Exif()
+    exif[274] = 6
+    lying = Image.fromarray(np.ascontiguousarray(np.rot90(knee)))
+    lying.resize((150, 298)).save(tmp_path / "high.jpg", dpi=(100, 200), exif=exif)
+    Image.fromarray(knee).save(tmp_path / "square.jpg", dpi=(200, 100), exif=exif)
+
+    assert read_radiograph(tmp_path / "high.jpg").pixels.shape == (300, 298)
+    assert read_radiograph(tmp_path / "square.jpg").pixels.shape == (299, 598)
+
+
 def test_a_picture_at_the_limit_of_its_size_does_not_grow() -> None:
     film = Picture(np.zeros((6700, 6700), np.float32), 8)
     square = with_square_pixels(film, 2.0)
