@@ -75,6 +75,22 @@ def test_sheets_tell_neither_name_nor_grade_and_have_an_order_of_each_pass(
     assert sorted(first, key=str) == sorted(second, key=str)
 
 
+def test_a_second_set_takes_no_patient_of_the_first(
+    knees: Path, drawn: Path, tmp_path: Path
+) -> None:
+    run(knees, "collect", tmp_path / "1.csv", "--notes", str(noted(drawn, tmp_path / "notes.csv")))
+    with (tmp_path / "1.csv").open(newline="") as stream:
+        first = {row["image"] for row in csv.DictReader(stream)}
+    left = tool.others(tool.index(knees), tmp_path / "1.csv")
+    assert len(first) == len(left) == 5
+    assert first.isdisjoint(knee.image.name for knee in left)
+    with pytest.raises(InvalidOption, match="grade 4 has 1 knees"):
+        tool.chosen(left, 2, 20)
+    (tmp_path / "other.csv").write_text("image,pass\n77L.png,1\n")
+    with pytest.raises(InvalidManifest, match="names no knee of the data"):
+        tool.others(tool.index(knees), tmp_path / "other.csv")
+
+
 def test_a_data_set_with_too_few_knees_of_a_grade_is_refused(knees: Path) -> None:
     with pytest.raises(InvalidOption, match="grade 4 has 2 knees"):
         tool.chosen(tool.index(knees), 3, 20)
