@@ -8,6 +8,7 @@ from pathlib import Path
 
 import drawn_joints
 import joint_space_agreement
+import marks_on_steps
 import measure_joint_space as tool
 import numpy as np
 import pytest
@@ -200,3 +201,17 @@ def test_widths_of_drawn_joints_are_those_that_are_drawn() -> None:
     for width, columns in ((left, slice(64, 126)), (right, slice(173, 235))):
         dark = (pixels[:, columns] < 115)[150:205].sum(axis=0)
         assert dark.min() == pytest.approx(width, abs=1.5)
+
+
+@pytest.mark.parametrize("bone", [1, -1])
+def test_a_mark_is_told_from_the_half_way_of_its_step_and_none_where_a_rim_lies_before_it(
+    bone: int,
+) -> None:
+    rows = np.arange(41.0)
+    step = 60 + 100 / (1 + np.exp(-bone * (rows - 20.25) / 0.6))
+    pixels = np.repeat(step[:, None], 5, axis=1)
+    away = marks_on_steps.from_half_way(pixels, 2.0, 20.25 - bone * 0.3, bone)
+    assert away == pytest.approx(0.3, abs=0.06)
+    rim = pixels + 30 / (1 + np.exp(-bone * (rows - (20.25 - bone * 3)) / 0.3))[:, None]
+    assert marks_on_steps.from_half_way(rim, 2.0, 20.25, bone) is None
+    assert marks_on_steps.from_half_way(np.full((41, 5), 80.0), 2.0, 20.0, bone) is None
