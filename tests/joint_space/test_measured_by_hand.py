@@ -212,6 +212,6 @@ def test_a_mark_is_told_from_the_half_way_of_its_step_and_none_where_a_rim_lies_
     pixels = np.repeat(step[:, None], 5, axis=1)
     away = marks_on_steps.from_half_way(pixels, 2.0, 20.25 - bone * 0.3, bone)
     assert away == pytest.approx(0.3, abs=0.06)
-    rim = pixels + 30 / (1 + np.exp(-bone * (rows - (20.25 - bone * 3)) / 0.3))[:, None]
+    rim = pixels + 40 / (1 + np.exp(-bone * (rows - (20.25 - bone * 3.3)) / 0.3))[:, None]
     assert marks_on_steps.from_half_way(rim, 2.0, 20.25, bone) is None
     assert marks_on_steps.from_half_way(np.full((41, 5), 80.0), 2.0, 20.0, bone) is None
