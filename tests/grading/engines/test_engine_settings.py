@@ -180,9 +180,9 @@ def test_a_bundle_on_a_gpu_is_tried_on_the_processor_first_and_records_the_devic
         opened.append("cuda")
         return onnx_session(model, threads)
 
-    def on_processor(model: bytes, threads: int) -> Any:
+    def on_processor(model: bytes, threads: int, *, one_picture: bool) -> Any:
         opened.append("cpu")
-        return onnx_session(model, threads)
+        return onnx_session(model, threads, one_picture=one_picture)
 
     monkeypatch.setattr(onnxruntime_engine, "_cuda_session", on_gpu)
     monkeypatch.setattr(onnxruntime_engine, "onnx_session", on_processor)
