@@ -13,7 +13,12 @@ ANY_NUMBER = "N"
 
 
 def onnx_session(
-    content: bytes, threads: int, providers: Sequence[Any] = (CPU,), *, one_picture: bool = False
+    content: bytes,
+    threads: int,
+    providers: Sequence[Any] = (CPU,),
+    *,
+    one_picture: bool = False,
+    int8: bool = True,
 ) -> Any:
     """Open a network, on the processor where nothing else is asked for.
 
@@ -23,6 +28,8 @@ def onnx_session(
         providers: what computes, best first, each by its name or with its options.
         one_picture: it is given one at a time. Shapes are known then, and what a network reckons
             from them, such as its paddings, is computed once.
+        int8: convolutions that are meant so are computed in it; else in float32, with the same
+            roundings before and after them.
 
     Raises:
         Exception: whatever the native library raises of a network that it cannot run.
@@ -35,6 +42,8 @@ def onnx_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # else the bytes could be of a format of its own, which `check_graph` does not read
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    if not int8:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if one_picture:
         options.add_free_dimension_override_by_name(ANY_NUMBER, 1)
     return onnxruntime.InferenceSession(content, options, providers=list(providers))

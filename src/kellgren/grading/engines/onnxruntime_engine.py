@@ -11,6 +11,7 @@ from kellgren.arrays import Float32Array
 from kellgren.errors import MissingExtra
 from kellgren.grading.engines.engine_settings import Device
 from kellgren.grading.engines.network_ends import Infer, NetworkOutputs, only_input, used_outputs
+from kellgren.grading.engines.processor import sums_int8
 from kellgren.libraries import import_onnxruntime
 from kellgren.model_files.onnx_session import CPU, onnx_session
 
@@ -39,7 +40,7 @@ def onnxruntime_network(model: bytes, size: int, threads: int, device: Device) -
     if device == "cuda":
         session = _cuda_session(model, threads)
     else:
-        session = onnx_session(model, threads, one_picture=True)
+        session = onnx_session(model, threads, one_picture=True, int8=sums_int8())
     source = only_input([(i.name, i.shape) for i in session.get_inputs()], size)
     wanted = used_outputs({output.name for output in session.get_outputs()})
 

@@ -1,8 +1,9 @@
 """Members whose convolutions are computed in int8, by post-training quantisation.
 
-ONNX Runtime's static quantisation: every convolution, and what lies between two of them, takes
-uint8 features with one scale a tensor and int8 weights with one scale an output channel. What
-follows the last feature map (mean and linear layer) stays in float32, so that class maps still sum
+ONNX Runtime's static quantisation: a convolution takes uint8 features with one scale a tensor and
+int8 weights with one scale an output channel. What lies between convolutions stays in float32: to
+round features again where they are joined or averaged moves the logits more than the convolutions
+do. So does what follows the last feature map (mean and linear layer), so that class maps still sum
 to the logits. Docs: docs/decisions/0031-int8-arithmetic.md.
 """
 
@@ -23,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import TrainingError
+from kellgren.grading.voting import softmax
 from kellgren.libraries import import_onnxruntime, import_quantization
 from kellgren.model_files.onnx_session import CPU, onnx_session
 from kellgren.training.export.int8_storage import (
@@ -32,11 +34,15 @@ from kellgren.training.export.int8_storage import (
     round_compensated,
 )
 
-_OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Conv", "MaxPool", "Mul", "Relu")
-_BLOCKS = 8
+_OPERATORS = ("Conv",)
 _MOST_INPUTS = 4608
 """Of an output, to make up for its rounding: time grows with their third power."""
 _SEARCHED = 16
+_KEPT = (0, 1, 2, 4, 8, 16, 32)
+"""Convolutions in float32, tried one after the other."""
+MOST_SHIFT = 0.001
+"""Mean change of a probability, of one look: where it is twice as large, a grade in a hundred
+changes."""
 
 
 class Quantiser:
@@ -128,21 +134,39 @@ class Quantiser:
         observe(self._plain, layers, self._images[::2], np.random.default_rng(0))
         return layers
 
-    def by_shift(self) -> list[list[str]]:
-        """The convolutions in blocks of neighbours, those that int8 costs most first.
+    def chosen(self) -> list[str]:
+        """The fewest convolutions that have to stay in float32, going by the calibrating pictures.
 
-        Of each block: how far the logits of the first calibrating pictures move, in the mean,
-        where it alone is computed in int8.
+        Returns:
+            Names, of those first whose quantisation moves the logits most: as many as it takes
+            until probabilities shift by at most `MOST_SHIFT`, or as many as are tried.
         """
-        size = -(-len(self.layers) // _BLOCKS)
-        blocks = [self.layers[at : at + size] for at in range(0, len(self.layers), size)]
+        ranked, kept = self.ranked(), list[str]()
+        expected = softmax(_logits(self._plain, self._images))
+        for count in _KEPT:
+            if count >= len(ranked):
+                break
+            kept = ranked[:count]
+            seen = softmax(_logits(self.quantised(kept), self._images))
+            if np.abs(seen - expected).mean() <= MOST_SHIFT:
+                break
+        return kept
+
+    def ranked(self) -> list[str]:
+        """The convolutions, those that int8 costs most first.
+
+        Of each: how far the logits of the first calibrating pictures move, in the mean, where it
+        alone is computed in int8. Layers near the picture come first: what they round passes
+        through all others.
+        """
         images = self._images[:_SEARCHED]
         expected = _logits(self._plain, images)
-        shifts = []
-        for block in blocks:
-            others = [name for name in self.layers if name not in block]
-            shifts.append(np.abs(_logits(self.quantised(others), images) - expected).mean())
-        return [blocks[at] for at in np.argsort(shifts)[::-1]]
+
+        def shift(layer: str) -> float:
+            others = [name for name in self.layers if name != layer]
+            return float(np.abs(_logits(self.quantised(others), images) - expected).mean())
+
+        return sorted(self.layers, key=shift, reverse=True)
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
