@@ -11,9 +11,11 @@ _MOST_RUNS = 40_000  # of a mask; one of noise has more, and no shapes
 
 def shapes(mask: Mask) -> list[tuple[int, int, int, int]]:
     """Boxes of the shapes that hang together, corners counted: runs of rows, joined."""
-    padded = np.pad(mask, ((0, 0), (1, 1))).ravel()
-    changes = np.flatnonzero(padded[1:] != padded[:-1])  # where a run begins, and where it ends
     wide = mask.shape[1] + 2
+    padded = np.zeros((len(mask), wide), dtype=np.bool_)
+    padded[:, 1:-1] = mask
+    flat = padded.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # where a run begins, and where it ends
     (rows, starts), ends = np.divmod(changes[0::2], wide), changes[1::2] % wide
     if len(rows) > _MOST_RUNS:
         return []
