@@ -159,13 +159,12 @@ def _step(knee: Grey) -> float:
     return float(jumps.max() / columns)
 
 
-def _around(differences: Grey) -> Grey:
-    """Mean of the differences of the six rows before and behind each, column by column."""
-    padded = np.pad(differences, ((6, 6), (0, 0)), mode="reflect")
-    two = padded[:-1] + padded[1:]
-    four = two[:-2] + two[2:]
-    eight = four[:-4] + four[4:]
-    return np.asarray((eight[:-5] + four[8:-1] + padded[12:] - differences) / 12, np.float32)
+def _around(differences: Grey, reach: int = 6) -> Grey:
+    """Mean of the differences of the rows before and behind each, column by column."""
+    padded = np.pad(differences, ((reach + 1, reach), (0, 0)), mode="reflect")
+    sums = np.cumsum(padded, axis=0)
+    window = 2 * reach + 1
+    return np.asarray((sums[window:] - sums[:-window] - differences) / (window - 1), np.float32)
 
 
 def _shift(knee: Grey) -> float:
