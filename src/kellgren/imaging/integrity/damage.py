@@ -8,7 +8,7 @@ real knees keep; see docs/decisions/0026-decoders-and-damage.md for the figures.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import bands
 
 Grey = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 MOST_FLAT = 0.02
 """Share of a knee in rectangles of one grey value that do not reach its border."""
@@ -190,8 +191,11 @@ def _best_shift(knee: Grey, apart: int) -> float:
 
 
 def _mismatches(
-    above: Grey, below: Grey, spectra_above: npt.NDArray[Any], spectra_below: npt.NDArray[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    above: Floats,
+    below: Floats,
+    spectra_above: npt.NDArray[np.complexfloating],
+    spectra_below: npt.NDArray[np.complexfloating],
+) -> tuple[Floats, Floats]:
     """Mean squares between rows and others, as they are and where one is shifted best, around.
 
     Args:
@@ -229,12 +233,12 @@ def _edge(knee: Grey) -> float:
     return largest
 
 
-def _placed(ordered: Grey, share: float) -> Grey:
+def _placed(ordered: Floats, share: float) -> Floats:
     """The quantile of each ordered row, between its neighbours as `numpy.quantile` places it."""
     at = share * (ordered.shape[1] - 1)
     first = int(at)
     below, above = ordered[:, first], ordered[:, min(first + 1, ordered.shape[1] - 1)]
-    return np.asarray(below + np.float32(at - first) * (above - below), np.float32)
+    return np.asarray(below + np.float32(at - first) * (above - below))
 
 
 def _moved(strip: Grey) -> float:
@@ -253,7 +257,7 @@ def _moved(strip: Grey) -> float:
     return float((straight / np.maximum(shifted, least)).max())
 
 
-def _means(strip: Grey, count: int, scale: int) -> npt.NDArray[np.float64]:
+def _means(strip: Grey, count: int, scale: int) -> Floats:
     """``(count, W)`` means of some rows each, from every ``scale``-th row on."""
     rows = _MOVED_ROWS * scale
     means = np.zeros((count, strip.shape[1]))
