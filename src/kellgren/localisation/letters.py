@@ -139,7 +139,7 @@ def _read(shape: Mask) -> tuple[Side, bool] | None:
 
 
 def _overlaps(seen: Plane, aspect: float, templates: _Templates) -> Float32Array:
-    """``(T * N,)`` what a shape shares with each of the templates; 0 with wider and slimmer ones."""
+    """``(T * N,)`` what a shape shares with each template; 0 with wider and slimmer ones."""
     near = np.flatnonzero(np.maximum(aspect / templates.wide, templates.wide / aspect) <= _STRETCH)
     common = np.minimum(seen.ravel(), templates.grids[near]).sum(axis=1)
     overlaps = np.zeros(len(templates.wide), dtype=np.float32)
