@@ -8,8 +8,7 @@ back-propagation from the logit through the network (what the grad-cam package d
 are the same networks as a bundle: by each engine and number format, both looks, maps from the
 features. Rows `default` and `fast` read whole pictures with finding and checking, as `kellgren
 grade --joint-space off` does; `checks` is what of this comes before the networks that grade, and
-`joint space` what measuring it adds. `cold start` is a process that grades one picture, the
-quickest of three. All other rows run in a process of their own with one thread.
+`joint space` what measuring it adds. Every row runs in a process of its own with one thread.
 
 The weights of the eight cannot be had. Their bodies are random here, with normalisations measured
 on `--learnt` knees, and only their linear heads are fitted, on the same knees. Such networks cost
@@ -25,8 +24,6 @@ import multiprocessing
 import os
 import re
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -73,7 +70,7 @@ class Row(NamedTuple):
 
     processor: float
     wall: float
-    megabytes: float  # 0: not told
+    megabytes: float
     votes: np.ndarray  # (N, 5) of the judged knees; none where nothing is graded
     predicting: float  # processor seconds a knee without maps; 0: not told apart
 
@@ -128,8 +125,6 @@ def ways(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Calla
         yield f"eight {engine} int8", Eight(folder / "int8", engine, "fp32")
     yield "checks", Beside(joint_space=False)
     yield "joint space", Beside(joint_space=True)
-    for name, chosen in (("default", ()), ("fast", ("--fast",))):
-        yield f"cold start {name}", ColdStart(chosen)
     bundles = {"default": default_bundle(), "fast": options.fast_bundle or fast_bundle()}
     for name, bundle in bundles.items():
         for mirror in (True, False):
@@ -234,24 +229,6 @@ class Beside(NamedTuple):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         count = min(timed, len(knees) - 1)
         return Row(spent / count, wall / count, peak, np.empty((0, 5)), 0.0)
-
-
-class ColdStart(NamedTuple):
-    """One picture in a process that is started for it."""
-
-    options: Sequence[str]
-
-    def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
-        command = [sys.executable, "-m", "kellgren", "grade", str(knees[0].image), *self.options]
-        rows = []
-        for _ in range(3):
-            before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            subprocess.run(command, check=False, capture_output=True)
-            wall = time.perf_counter() - clock
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            rows.append(Row(spent, wall, 0.0, np.empty((0, 5)), 0.0))
-        return min(rows, key=lambda row: row.wall)
 
 
 def measured(
