@@ -20,7 +20,8 @@ from kellgren.grading.bundle import Bundle, open_bundle, write_bundle
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.onnx_session import onnx_session
-from kellgren.training.export.int8_arithmetic import Quantiser, simplified
+from kellgren.training.export.int8_arithmetic import Quantiser
+from kellgren.training.export.plain_graph import simplified
 from kellgren.training.selection.eight_bits import quantised_bundle
 from kellgren.training.selection.eight_bits.quantised_bundle import quantise
 
@@ -206,6 +207,27 @@ def test_paddings_that_a_graph_reckons_become_numbers() -> None:
     given, expected = (
         onnx_session(network.SerializeToString(), 1).run(None, {"image": image})[0]
         for network in (plain, model)
+    )
+    np.testing.assert_array_equal(given, expected)
+
+
+def test_weights_that_stay_are_stored_as_they_were(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "plain")
+    model = onnx.load(bundle.path(bundle.card.members[0].model))
+    [kernel] = [stored for stored in model.graph.initializer if stored.name == "kernel"]
+    half = numpy_helper.from_array(numpy_helper.to_array(kernel).astype(np.float16), "half")
+    model.graph.initializer.remove(kernel)
+    model.graph.initializer.append(half)
+    model.graph.node.insert(0, helper.make_node("Cast", ["half"], ["kernel"], to=TensorProto.FLOAT))
+    images = np.random.default_rng(0).normal(0, 1, (4, 3, SIZE, SIZE)).astype(np.float32)
+    quantiser = Quantiser(model, images)
+    made = quantiser.quantised(quantiser.layers)
+    stored = {one.name for one in made.graph.initializer}
+    assert "half" in stored
+    assert "kernel" not in stored
+    given, expected = (
+        onnx_session(network.SerializeToString(), 1).run(None, {"image": images})[0]
+        for network in (made, model)
     )
     np.testing.assert_array_equal(given, expected)
 
