@@ -1,11 +1,10 @@
-"""A member's graph with everything computed that does not depend on the picture, and what it costs.
+"""A member's graph with everything computed that does not depend on the picture.
 
 Weights are widened to float32 there; those that stay so go back to the storage that they had.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,24 +78,6 @@ def _drop_unused(model: onnx.ModelProto) -> None:
             used.append(node)
     del model.graph.node[:]
     model.graph.node.extend(reversed(used))
-
-
-def products(model: onnx.ModelProto) -> dict[str, int]:
-    """How many products each convolution computes for one picture, by its name."""
-    one = onnx.ModelProto()
-    one.CopyFrom(model)
-    one.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(one).graph
-    places = {
-        value.name: math.prod(d.dim_value for d in value.type.tensor_type.shape.dim[2:])
-        for value in (*inferred.value_info, *inferred.output)
-    }
-    weights = {stored.name: math.prod(stored.dims) for stored in model.graph.initializer}
-    return {
-        node.name: weights[node.input[1]] * places[node.output[0]]
-        for node in model.graph.node
-        if node.op_type == "Conv"
-    }
 
 
 def keep_own_domain(model: onnx.ModelProto) -> None:
