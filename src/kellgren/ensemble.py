@@ -19,6 +19,7 @@ from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
+from kellgren.imaging.integrity.fine_detail import fine_detail
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.joint_space.measure_knee import measure
@@ -278,18 +279,29 @@ class Ensemble:
     def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
         assert self.both_knees is not None
         combined = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
-        judged = self._judge.of(combined, own.disagreement, refused=own.forced, paired=True)
+        judged = self._judge.of(
+            combined, own.disagreement, refused=own.forced, paired=True, beyond=own.beyond
+        )
         return replace(own, read_with=other.image, **_fields(judged))
 
     def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
         panel = self.panel.examine(knee.crop)
-        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=bool(knee.refusal))
+        measured = self.bundle.card.detail
+        beyond = measured.beyond(fine_detail(knee.crop.pixels)) if measured else ""
+        judged = self._judge.of(
+            panel.probabilities,
+            panel.disagreement,
+            refused=bool(knee.refusal),
+            beyond=bool(beyond),
+        )
+        warnings = (*film_warnings(radiograph.warnings, knee.checks), *knee.warnings)
         return KneeReading(
             image=radiograph.source,
             side=knee.crop.side,
             **_fields(judged),
             disagreement=panel.disagreement,
-            warnings=(*film_warnings(radiograph.warnings, knee.checks), *knee.warnings),
+            warnings=(*warnings, *filter(None, [beyond])),
+            beyond=bool(beyond),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,

@@ -67,6 +67,8 @@ class KneeReading:
         mapping: how the maps were made, as the picture says it.
         side_evidence: all that tells, or might tell, the side: source, value and side of each.
         joint_space: margins and widths of the joint space; ``None``: not asked for.
+        beyond: whether its fine detail lies beyond that of the knees that the model was measured
+            on, which lowered the word for certainty and widened the set.
     """
 
     image: str
@@ -91,6 +93,7 @@ class KneeReading:
     mapping: str = "class-activation mapping"
     side_evidence: tuple[SideStatement, ...] = ()
     joint_space: JointSpace | None = None
+    beyond: bool = False
 
     @property
     def forced(self) -> bool:
