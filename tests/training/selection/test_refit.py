@@ -27,7 +27,7 @@ from kellgren.training.selection.cards.refit import PREDICTIONS, held_out, refit
 from kellgren.training.selection.prediction_table import write_readings
 from simulated_grades import Floats, calibrated_knees
 
-COUNT = 260
+COUNT = 340
 
 
 @pytest.fixture(scope="module")
@@ -151,5 +151,5 @@ def test_member_tables_must_tell_all_the_knees(
     if missing == "knees":
         told = calibrated_knees(COUNT)[0][:200]
         write_readings(knees[:200], told, tmp_path / "oof" / "tiny-1.csv.gz")
-    with pytest.raises(InvalidPredictions, match=r"has no table tiny-1|tells 200 of .* 260"):
+    with pytest.raises(InvalidPredictions, match=r"has no table tiny-1|tells 200 of .* 340"):
         refitted(bundle, labels_of(knees), tmp_path / "oof", tmp_path / "new")

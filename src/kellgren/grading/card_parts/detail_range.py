@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from kellgren.grading.card_parts.part import Part
 
-BEYOND = 0.004
+BEYOND = 0.003
 """Share of further knees of the same kind that lie below a range, and above it, at most."""
-FEWEST_FOR_RANGE = 249
+FEWEST_FOR_RANGE = 333
 """Knees below which there is no range: of fewer, even the extremes are passed more often."""
 _DIGITS = 4
-_LOWERED = "than in 99.6 % of the knees that the model was measured on: {}; certainty is lowered"
+_LOWERED = "than in 99.7 % of the knees that the model was measured on: {}; certainty is lowered"
 _COARSE = "less fine detail " + _LOWERED.format("perhaps blurred, enlarged or strongly compressed")
 _GRAINY = "more fine detail " + _LOWERED.format("perhaps noise, sharpening or compression")
 
