@@ -44,7 +44,8 @@ class KneeReading:
         side: of the patient.
         grade: the most probable Kellgren-Lawrence grade.
         probabilities: of the grades 0 to 4: five values in 0..1 that sum to 1, calibrated.
-        certainty: ``high``, ``moderate`` or ``low``, from the largest probability.
+        certainty: ``high``, ``moderate`` or ``low``, from the largest probability; the next lower
+            one where `beyond`.
         right_share: share of right grades among the out-of-fold knees of that certainty, 0..1;
             ``None``: not measured.
         grade_set: neighbouring grades that hold the label at the ensemble's level.

@@ -39,5 +39,5 @@ def _smoothed(picture: Plane) -> Plane:
     for _ in range(2):  # along the columns, and, turned, along the rows
         smooth = 6 * picture
         smooth[2:-2] += 4 * (picture[1:-3] + picture[3:-1]) + picture[:-4] + picture[4:]
-        picture = np.ascontiguousarray(smooth.T) / 16
+        picture = np.ascontiguousarray(smooth.T / np.float32(16))
     return picture
