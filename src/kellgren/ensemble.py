@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.engine_settings import Device, Engine, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
-from kellgren.grading.judgement import Judge, Judgement
+from kellgren.grading.judgement import Judge
 from kellgren.grading.panel import Panel, PanelOutput
 from kellgren.imaging.integrity.fine_detail import fine_detail
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
@@ -282,25 +282,23 @@ class Ensemble:
         judged = self._judge.of(
             combined, own.disagreement, refused=own.forced, paired=True, beyond=own.beyond
         )
-        return replace(own, read_with=other.image, **_fields(judged))
+        return replace(own, read_with=other.image, **judged.facts)
 
     def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
         panel = self.panel.examine(knee.crop)
-        measured = self.bundle.card.detail
-        beyond = measured.beyond(fine_detail(knee.crop.pixels)) if measured else ""
+        beyond = self._judge.beyond(fine_detail(knee.crop.pixels))
         judged = self._judge.of(
             panel.probabilities,
             panel.disagreement,
             refused=bool(knee.refusal),
             beyond=bool(beyond),
         )
-        warnings = (*film_warnings(radiograph.warnings, knee.checks), *knee.warnings)
         return KneeReading(
             image=radiograph.source,
             side=knee.crop.side,
-            **_fields(judged),
+            **judged.facts,
             disagreement=panel.disagreement,
-            warnings=(*warnings, *filter(None, [beyond])),
+            warnings=(*film_warnings(radiograph.warnings, knee.checks), *knee.warnings, *beyond),
             beyond=bool(beyond),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
@@ -322,8 +320,3 @@ class Ensemble:
         if self._map_style.smooth:
             outputs = self.panel.outputs(crop, mirror=True, factors=SMOOTHING_FACTORS)
         return ensemble_maps(outputs, panel.map_weights, grad_cam=self._map_style.grad_cam)
-
-
-def _fields(judged: Judgement) -> dict[str, Any]:
-    """The fields of a reading that follow from its probabilities."""
-    return {field.name: getattr(judged, field.name) for field in fields(judged)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,11 @@ class Judgement:
     doubts: tuple[str, ...]
     named: bool
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The attributes by name, as a reading takes them over."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
 
 class Judge:
     """Judges knees by a card.
@@ -147,6 +153,16 @@ class Judge:
             doubts=doubts,
             named=self._always or not doubts,
         )
+
+    def beyond(self, detail: float) -> tuple[str, ...]:
+        """The warning of a knee whose fine detail lies beyond the card's range; else nothing.
+
+        Args:
+            detail: of the knee, see `kellgren.imaging.integrity.fine_detail`.
+        """
+        measured = self._card.detail
+        told = "" if measured is None else measured.beyond(detail)
+        return (told,) if told else ()
 
     def _ends(
         self, probabilities: Distributions, level: float, *, paired: bool, beyond: bool
