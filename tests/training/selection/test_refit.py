@@ -123,11 +123,14 @@ def test_the_range_of_fine_detail_is_of_the_pictures_that_are_there(
 
     random = np.random.default_rng(5)
     there = [replace(knee, image=tmp_path / knee.image.name) for knee in knees]
-    for knee in there:
-        grain = random.integers(0, 256, (random.integers(40, 90), 60), dtype=np.uint8)
-        Image.fromarray(grain).save(knee.image)
+    for at, knee in enumerate(there):
+        if at < 20:
+            grain = random.integers(0, 256, (random.integers(40, 90), 60), dtype=np.uint8)
+            Image.fromarray(grain).save(knee.image)
+        else:
+            knee.image.hardlink_to(there[at % 20].image)
     fitted = refitted(bundle, labels_of(there), None, tmp_path / "with")
-    expected = sorted(fine_detail(read_radiograph(knee.image).pixels) for knee in there)
+    expected = sorted(fine_detail(read_radiograph(knee.image).pixels) for knee in there[:20])
     assert fitted.card.detail is not None
     assert fitted.card.detail.knees == COUNT
     assert fitted.card.detail.low == pytest.approx(expected[0], abs=1e-4)
