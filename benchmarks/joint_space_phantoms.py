@@ -31,6 +31,10 @@ class Phantom:
         centre: (x, y) of the joint.
         radius: of the condyles, in pixels.
         concavity: depth of the plateaus, in pixels.
+        rims: of the plateaus, that are projected above their floor: for each its height in pixels
+            at the spines, its grey value between those of soft tissue and of bone, 0 to 1, and
+            that of a line along it, against the floor's.
+        line: grey value of the floor's line above that of bone.
     """
 
     left: float
@@ -41,6 +45,8 @@ class Phantom:
     centre: tuple[float, float] = (149.5, 175.0)
     radius: float = 110.0
     concavity: float = 2.0
+    rims: tuple[tuple[float, float, float], ...] = ()
+    line: float = _LINE
 
     def draw(self, chance: np.random.Generator) -> npt.NDArray[np.float32]:
         """``(299, 299)`` grey values, 0..1, bone bright."""
@@ -56,7 +62,13 @@ class Phantom:
         is_femur = _covered(femur - down) * _covered(width - np.abs(along))
         is_tibia = _covered(down - tibia) * _covered(width + 3 - np.abs(along))
         grey = _SOFT + (_BONE - _SOFT) * np.maximum(is_femur, is_tibia)
-        grey += _LINE * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
+        for height, bone, line in self.rims:
+            edge = tibia - self._rim(along, height)
+            is_rim = _covered(down - edge) * _covered(width + 3 - np.abs(along))
+            shown = _SOFT + (_BONE - _SOFT) * bone * is_rim
+            shown += line * self.line * np.exp(-np.maximum(down - edge, 0)) * is_rim
+            grey = np.maximum(grey, shown)
+        grey += self.line * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
         fine = smoothed(
             smoothed(grey.astype(np.float32), self.blur * _FINE, 0), self.blur * _FINE, 1
         )
@@ -80,6 +92,11 @@ class Phantom:
 
     def _floor(self, along: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.full_like(along, 8.0)
+
+    def _rim(self, along: npt.NDArray[np.float64], height: float) -> npt.NDArray[np.float64]:
+        """How far above the floor a rim lies: most at the spines, a third of it at the border."""
+        from_border = np.clip((_HALF - np.abs(along)) / (0.7 * _HALF), 0, 1)
+        return height * (1 / 3 + 2 / 3 * from_border)
 
     def narrowest(self, *, right: bool) -> float:
         """The least width where a minimum is looked for, in pixels."""
