@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,33 @@ class Phantom:
         from_end = np.linspace(*WEIGHT_BEARING, 400)
         along = _HALF - 2 * _HALF * from_end if right else 2 * _HALF * from_end - _HALF
         return max(0.0, float((self.tibia(along) - self.femur(along)).min()))
+
+
+def drawn_at_random(chance: np.random.Generator) -> Phantom:
+    """A knee with plateaus of a single edge."""
+    left, right = chance.uniform(0, 18, 2)
+    return Phantom(
+        left,
+        right,
+        tilt=chance.uniform(-6, 6),
+        blur=chance.uniform(0.9, 1.5),
+        noise=chance.uniform(0.004, 0.012),
+        centre=(149.5 + chance.uniform(-6, 6), 175 + chance.uniform(-8, 8)),
+        radius=chance.uniform(80, 160),
+        concavity=chance.uniform(0, 3),
+    )
+
+
+def drawn_with_rims(chance: np.random.Generator) -> Phantom:
+    """The same with wider spaces and two rims up to 8 pixels above floors of any brightness."""
+    left, right = chance.uniform(5, 18, 2)
+    height = chance.uniform(2, 8)
+    rims = tuple(
+        (share * height, chance.uniform(0.3, 0.9), chance.uniform(0, 0.8))
+        for share in (1.0, chance.uniform(0.2, 0.8))
+    )
+    plain = drawn_at_random(chance)
+    return replace(plain, left=left, right=right, rims=rims, line=chance.uniform(0.04, 0.14))
 
 
 def _covered(inside: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
