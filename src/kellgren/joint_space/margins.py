@@ -27,7 +27,7 @@ _PAD = 10  # rows more, for filters
 _WIDTHS = np.arange(25)  # rows from the femur's to the tibia's
 _WIDE = 16  # more is unusual
 _TOUCHING = 4  # widths up to which bones may touch, so that no edge of the femur is seen
-_UNSEEN = 0.8  # worth of an edge that touching bones hide: a seen one has about 2
+_UNSEEN = 1.2  # worth of an edge that touching bones hide: a seen one has about 2
 _KNOTS = (0.06, 0.13, 0.20, 0.27, 0.34, 0.39)
 _SLOPES = (  # pixels per place: the usual run of femur and of tibia, downwards and inwards
     _STEP * np.interp(PLACES, _KNOTS, (0.15, 0.03, -0.1, -0.3, -0.6, -0.7)),
