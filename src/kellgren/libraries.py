@@ -118,8 +118,9 @@ def _attach() -> None:
 
 def _detach() -> None:
     entries: Any = warnings.filters
-    # In place: someone's `catch_warnings` may hold the very list.
-    entries[:] = [entry for entry in entries if entry is not _WARNINGS_ENTRY]
+    # A new list: a warning of another thread may be half-way through this one, and would skip the
+    # filter after the entry if it were taken out.
+    warnings.filters = [entry for entry in entries if entry is not _WARNINGS_ENTRY]
     for logger in _loggers():
         logger.removeFilter(_filter)
 

@@ -187,6 +187,32 @@ def test_threads_that_read_leave_warnings_and_logging_alone(
     assert not any(MARK in record for record in records)
 
 
+def test_no_warning_of_another_thread_is_lost_when_blocks_begin_and_end() -> None:
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            with library_messages_dropped():
+                pass
+
+    interval = sys.getswitchinterval()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        try:
+            sys.setswitchinterval(1e-6)
+            for thread in threads:
+                thread.start()
+            for _ in range(20_000):
+                warnings.warn("of this thread", UserWarning, stacklevel=1)
+        finally:
+            sys.setswitchinterval(interval)
+            ended.set()
+            for thread in threads:
+                thread.join()
+    assert len(warned) == 20_000
+
+
 def test_a_block_ends_for_its_thread_when_an_error_leaves_it() -> None:
     filters = list(warnings.filters)
 
