@@ -41,7 +41,7 @@ def copied_share(strip: Grey) -> float:
         same = hashes[apart:] == hashes[:-apart]
         distances.append((places[apart:] - places[:-apart])[same & is_copy[apart:]])
     copied = _most_common(np.concatenate(distances), strip.shape[1]) << kept_bits
-    return copied / flat.size
+    return float(copied / flat.size)
 
 
 def _some_windows(flat: Grey, start: int, kept_bits: int) -> npt.NDArray[np.uint64]:

@@ -180,10 +180,9 @@ def ends_within_a_row(pixels: Grey) -> bool:
 
 def _repeated(knee: Grey) -> float:
     """Rows of several values that are found more than twice, or far from their copy."""
-    places: dict[bytes, list[int]] = {}
-    several = np.flatnonzero(np.ptp(knee, axis=1) > _STEP)
-    for number, row in zip(several.tolist(), knee[several], strict=True):
-        places.setdefault(row.tobytes(), []).append(number)
+    places: dict[int, list[int]] = {}
+    for number in np.flatnonzero(np.ptp(knee, axis=1) > _STEP).tolist():
+        places.setdefault(hash(knee[number].tobytes()), []).append(number)
     # A picture enlarged to twice its size has each row twice.
     copies = [len(p) for p in places.values() if len(p) > 3 or p[-1] - p[0] >= len(p)]
     return sum(copies) / len(knee)
