@@ -19,7 +19,8 @@ _REACH = 8  # columns on either side that tell what a step is beside it
 _GRID = 8  # columns: blocks of a JPEG, whose edges recur
 _TIMES_USUAL = 2  # of the mean step at the same place of the grid
 _LEAST = 0.01  # grey values: a step that is nothing at all
-_FLAT = 1e-6
+_FLAT = 0.001  # grey values of the steps in a part without texture
+_LINE = 0.75  # of a step: a bright line, as of a detector's defect, has one on either side
 _MARGIN = 0.15  # of the width: how far a knee's square reaches into what is beside it
 
 
@@ -48,7 +49,10 @@ def _down_columns(knee: Grey, margin: float) -> float:
     for place in range(_GRID):
         usual[place::_GRID] = _TIMES_USUAL * steps[:, place::_GRID].mean()
     ratio = steps / (np.maximum(np.maximum(left, right), usual) + _LEAST)
-    ratio[np.minimum(left, right) < _FLAT] = 0  # the edge of a margin, or of one of few greys
+    ratio[np.minimum(left, right) < _FLAT] = 0  # the edge of a margin, or of a masked part
+    next_to = np.pad(steps, ((0, 0), (1, 1)))
+    is_line = np.maximum(next_to[:, :-2], next_to[:, 2:]) > _LINE * steps
+    ratio[is_line] = 0
     beside = int(margin * ratio.shape[1])
     inner = ratio[:, beside : ratio.shape[1] - beside]
     return float(np.minimum(inner[:-2], inner[2:]).max())
