@@ -38,7 +38,7 @@ MOST_WRAPPED = 10.0
 """How many times worse neighbouring columns match than the outer ones, around the edge."""
 MOST_COPIED = 0.02
 """Share of the pixels that others repeat, at one distance."""
-MOST_SEAM = 5.0
+MOST_SEAM = 4.5
 """How many times larger a step is, along a straight line, than those beside it."""
 MOST_CONTOURS = 3.0
 """How many times more often neighbours differ by one step than by others near it."""
@@ -51,7 +51,7 @@ MOST_PERHAPS_WRAPPED = 6.0
 """As `MOST_WRAPPED`."""
 MOST_PERHAPS_COPIED = 0.004
 """As `MOST_COPIED`."""
-MOST_PERHAPS_SEAM = 3.05
+MOST_PERHAPS_SEAM = 2.6
 """As `MOST_SEAM`."""
 MOST_PERHAPS_CONTOURS = 1.2
 """As `MOST_CONTOURS`."""

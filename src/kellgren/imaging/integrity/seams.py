@@ -22,6 +22,7 @@ _LEAST = 0.01  # grey values: a step that is nothing at all
 _FLAT = 0.001  # grey values of the steps in a part without texture
 _LINE = 0.75  # of a step: a bright line, as of a detector's defect, has one on either side
 _MARGIN = 0.15  # of the width: how far a knee's square reaches into what is beside it
+_OUTER, _LESS = 0.1, 0.7  # of the width, where the edges of boards and masked parts lie
 
 
 def seam(knee: Grey, *, is_film: bool = False) -> float:
@@ -33,8 +34,8 @@ def seam(knee: Grey, *, is_film: bool = False) -> float:
             along it, do not count.
 
     Returns:
-        The largest that 16 pixels and the next 16 along the same line both show; 0 for one that is
-        narrower than that.
+        The largest that 16 pixels and the next 16 along the same line both show, less for lines
+        close to an edge and along it; 0 for a knee that is smaller than that.
     """
     margin = _MARGIN if is_film else 0.0
     return max(_down_columns(knee, margin), _down_columns(knee.T, margin))
@@ -53,6 +54,9 @@ def _down_columns(knee: Grey, margin: float) -> float:
     next_to = np.pad(steps, ((0, 0), (1, 1)))
     is_line = np.maximum(next_to[:, :-2], next_to[:, 2:]) > _LINE * steps
     ratio[is_line] = 0
+    outer = int(_OUTER * ratio.shape[1])
+    ratio[:, :outer] *= _LESS
+    ratio[:, ratio.shape[1] - outer :] *= _LESS
     beside = int(margin * ratio.shape[1])
     inner = ratio[:, beside : ratio.shape[1] - beside]
     return float(np.minimum(inner[:-2], inner[2:]).max())
