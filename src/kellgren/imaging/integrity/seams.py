@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import FloatArray, Mask
 from kellgren.knee import bands
 
 Grey = npt.NDArray[np.float32]
@@ -19,8 +20,10 @@ _REACH = 8  # columns on either side that tell what a step is beside it
 _GRID = 8  # columns: blocks of a JPEG, whose edges recur
 _TIMES_USUAL = 2  # of the mean step at the same place of the grid
 _LEAST = 0.01  # grey values: a step that is nothing at all
+_LONG, _MOST = 0.66, 2.0  # of a line, and what a part of it counts at most
+_LONGER = 2.2  # how much fainter a seam may be along them
 _FLAT = 0.001  # grey values of the steps in a part without texture
-_LINE = 0.75  # of a step: a bright line, as of a detector's defect, has one on either side
+_LEAST_BEYOND = 0.5  # of a step, that is left of it two pixels further on either side
 _MARGIN = 0.15  # of the width: how far a knee's square reaches into what is beside it
 _OUTER, _LESS = 0.1, 0.7  # of the width, where the edges of boards and masked parts lie
 
@@ -34,15 +37,17 @@ def seam(knee: Grey, *, is_film: bool = False) -> float:
             along it, do not count.
 
     Returns:
-        The largest that 16 pixels and the next 16 along the same line both show, less for lines
-        close to an edge and along it; 0 for a knee that is smaller than that.
+        The largest that 16 pixels and the next 16 along the same line both show, or, if it is more,
+        2.2 times the mean along two thirds of a line; less for lines close to an edge and along it.
+        0 for a knee that is smaller than that.
     """
     margin = _MARGIN if is_film else 0.0
     return max(_down_columns(knee, margin), _down_columns(knee.T, margin))
 
 
 def _down_columns(knee: Grey, margin: float) -> float:
-    steps = _steps(knee)
+    lines = _lines(knee)
+    steps, is_step = _steps(lines)
     if len(steps) < 3 or steps.shape[1] <= _GRID:
         return 0.0
     left, right = _beside(steps)
@@ -51,15 +56,20 @@ def _down_columns(knee: Grey, margin: float) -> float:
         usual[place::_GRID] = _TIMES_USUAL * steps[:, place::_GRID].mean()
     ratio = steps / (np.maximum(np.maximum(left, right), usual) + _LEAST)
     ratio[np.minimum(left, right) < _FLAT] = 0  # the edge of a margin, or of a masked part
-    next_to = np.pad(steps, ((0, 0), (1, 1)))
-    is_line = np.maximum(next_to[:, :-2], next_to[:, 2:]) > _LINE * steps
-    ratio[is_line] = 0
+    ratio[~is_step] = 0
     outer = int(_OUTER * ratio.shape[1])
     ratio[:, :outer] *= _LESS
     ratio[:, ratio.shape[1] - outer :] *= _LESS
     beside = int(margin * ratio.shape[1])
     inner = ratio[:, beside : ratio.shape[1] - beside]
-    return float(np.minimum(inner[:-2], inner[2:]).max())
+    return max(float(np.minimum(inner[:-2], inner[2:]).max()), _LONGER * _along(inner))
+
+
+def _along(ratio: FloatArray) -> float:
+    """The largest mean along two thirds of one line, no part of which counts for much."""
+    sums = np.cumsum(np.pad(np.minimum(ratio, _MOST), ((1, 0), (0, 0))), axis=0)
+    parts = int(_LONG * len(ratio))
+    return float((sums[parts:] - sums[:-parts]).max() / parts)
 
 
 def _beside(steps: Grey) -> tuple[Grey, Grey]:
@@ -71,14 +81,25 @@ def _beside(steps: Grey) -> tuple[Grey, Grey]:
     return most[:, :width], most[:, _REACH + 2 : _REACH + 2 + width]
 
 
-def _steps(knee: Grey) -> Grey:
-    """Mean step between columns beyond the slope around it, of 16 rows from every eighth on."""
+def _lines(knee: Grey) -> Grey:
+    """Means of 16 rows, from every eighth on."""
     half = _ALONG // 2
     parts = len(knee) // half
-    sums = np.empty((parts, knee.shape[1] - 3), np.float32)
+    sums = np.empty((parts, knee.shape[1]), np.float32)
     for band in bands(parts, half * knee.shape[1]):
         rows = knee[band.start * half : band.stop * half]
-        lines = rows.reshape(-1, half, rows.shape[1]).sum(axis=1)
-        across = np.diff(lines, axis=1)
-        sums[band] = across[:, 1:-1] - (across[:, :-2] + across[:, 2:]) / 2
-    return np.asarray(np.abs(sums[:-1] + sums[1:]) / _ALONG, np.float32)
+        sums[band] = rows.reshape(-1, half, rows.shape[1]).sum(axis=1)
+    return np.asarray((sums[:-1] + sums[1:]) / _ALONG, np.float32)
+
+
+def _steps(lines: Grey) -> tuple[Grey, Mask]:
+    """Steps between columns beyond the slope around them, and whether what is beside them differs.
+
+    It does not beside a bright or dark line, which a detector's defect leaves.
+    """
+    across = np.diff(lines, axis=1)
+    steps = across[:, 1:-1] - (across[:, :-2] + across[:, 2:]) / 2
+    wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
+    beyond = wide[:, 5:] - wide[:, :-5]
+    is_step = np.sign(steps) * beyond >= _LEAST_BEYOND * np.abs(steps)
+    return np.abs(steps), is_step
