@@ -13,7 +13,7 @@ from sound_pictures import KINDS
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.knee_detector import Localiser
 
-EACH = 9
+EACH = 7
 """Mutations of each kind that is decoded in this process."""
 IN_A_CHILD = ("JPEGLossless", "JPEGLS", "JPEG2000", "HTJ2K", "Extended12Bit")
 """Names of transfer syntaxes whose decoder takes a process, and so a few of them only."""
