@@ -42,6 +42,7 @@ from kellgren.grades import Grade
 from kellgren.grading.bundle import default_bundle, open_bundle, write_bundle
 from kellgren.grading.card import FORMAT, Card, MemberCard, TrainingData
 from kellgren.grading.combiner import Combiner
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.panel import Panel
 from kellgren.grading.preprocess import Preprocess
 from kellgren.imaging.radiograph import read_radiograph
@@ -169,7 +170,9 @@ class Eight(NamedTuple):
 
     def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
         bundle = open_bundle(self.folder)
-        panel = Panel(bundle, engine=self.engine, precision=self.precision, threads=1)
+        panel = Panel(
+            bundle, EngineSettings(engine=self.engine, precision=self.precision, threads=1)
+        )
 
         def vote(knee: Knee) -> np.ndarray:
             seen = panel.examine(whole_knee(read_radiograph(knee.image), knee.side))
