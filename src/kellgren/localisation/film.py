@@ -164,31 +164,30 @@ def _joints_shown(
     """The joints of a picture without a border, each judged once."""
     header = check_header(radiograph.header)
     inversion = shown.inversion
-    # Letters are read on the film as it shows them.
-    is_turned_over = inversion.verdict == "warning"
-    pixels = np.float32(1) - radiograph.pixels if is_turned_over else radiograph.pixels
     if not shown.detections:
         checks = (check_knee(None, localiser), inversion)
         whole = DetectedKnee(whole_knee(radiograph, Side.UNKNOWN), checks, 0.0)
-        (knee,) = _sided(radiograph, pixels, [(whole, None)], statements)
+        (knee,) = _sided(radiograph, [(whole, None)], statements, inversion)
         return [replace(knee, checks=(*header, *knee.checks))]
     examined = [
         (_examine(radiograph, shown.pixels, detection, localiser, inversion), detection)
         for detection in shown.detections
     ]
-    sided = _sided(radiograph, pixels, examined, statements)
+    sided = _sided(radiograph, examined, statements, inversion)
     return _together([replace(joint, checks=(*header, *joint.checks)) for joint in sided])
 
 
 def _sided(
     radiograph: Radiograph,
-    pixels: Plane,
     examined: Sequence[tuple[DetectedKnee, Detection | None]],
     statements: Sequence[SideStatement],
+    inversion: Check,
 ) -> list[DetectedKnee]:
     """The knees with their sides; only those that passed their checks tell each other's."""
     accepted = [d.region for knee, d in examined if d is not None and not knee.refusal]
-    letters = letters_beside(pixels, accepted)
+    # Letters are read on the film as it shows them.
+    is_turned_over = inversion.verdict == "warning"
+    letters = letters_beside(radiograph.pixels, accepted, negative=is_turned_over)
     shown = doubted(facing(radiograph.header.orientation, accepted), accepted, letters)
     doubt = "; ".join(filter(None, (shown.doubt, both_for_one(statements, len(accepted)))))
     told = iter(zip(places(accepted, mirrored=shown.mirrored), letters, strict=True))

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from kellgren.arrays import Float32Array, Mask
 from kellgren.grades import Side
 from kellgren.imaging.evidence import SideStatement
-from kellgren.knee import Plane, Region, plane_image
+from kellgren.knee import Plane, Region, image_of_rows
 from kellgren.localisation.shapes import shapes
 
 LETTER = "a letter beside it (contradicts, never decides)"
@@ -50,12 +50,15 @@ class Letter:
     centre: tuple[float, float]
 
 
-def letters_beside(film: Plane, regions: Sequence[Region]) -> list[tuple[SideStatement, ...]]:
+def letters_beside(
+    film: Plane, regions: Sequence[Region], *, negative: bool = False
+) -> list[tuple[SideStatement, ...]]:
     """What the letters on a film say of each of its knees, the nearer one's.
 
     Args:
         film: ``(H, W)`` bone bright.
         regions: of the knees, turned alike by quarters; others are not searched.
+        negative: bone is dark on it, and it is turned over for the search.
     """
     said: list[list[SideStatement]] = [[] for _ in regions]
     quarters = {round(region.angle / 90) % 4 for region in regions}
@@ -66,7 +69,7 @@ def letters_beside(film: Plane, regions: Sequence[Region]) -> list[tuple[SideSta
     columns = [
         (x, y, width - x, height - y)[turns] for x, y in (region.centre for region in regions)
     ]
-    for letter in side_letters(np.ascontiguousarray(np.rot90(film, turns))):
+    for letter in side_letters(np.rot90(film, turns), negative=negative):
         away = [abs(letter.centre[0] - column) for column in columns]
         nearest = int(np.argmin(away))
         if all(away[nearest] < _NEARER * a for n, a in enumerate(away) if n != nearest):
@@ -76,15 +79,16 @@ def letters_beside(film: Plane, regions: Sequence[Region]) -> list[tuple[SideSta
     return [tuple(dict.fromkeys(statements)) for statements in said]
 
 
-def side_letters(film: Plane) -> list[Letter]:
+def side_letters(film: Plane, *, negative: bool = False) -> list[Letter]:
     """All letters L and R, upright or mirrored.
 
     Args:
         film: ``(H, W)`` upright, bone bright.
+        negative: bone is dark on it, and it is turned over for the search.
     """
     scale = min(1.0, _LONGEST / max(film.shape))
     size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
-    small = np.asarray(plane_image(film).resize(size, Image.Resampling.BOX))
+    small = np.asarray(_shown(film, negative=negative).resize(size, Image.Resampling.BOX))
     brightest, found = float(small.max()), list[Letter]()
     for level in _LEVELS:
         bright = small >= level * brightest
@@ -98,6 +102,12 @@ def side_letters(film: Plane) -> list[Letter]:
             if all(abs(centre[0] - one.centre[0]) * scale > 4 for one in found):
                 found.append(Letter(*read, centre))
     return found
+
+
+def _shown(film: Plane, *, negative: bool) -> Image.Image:
+    return image_of_rows(
+        film.shape, lambda rows: np.float32(1) - film[rows] if negative else film[rows]
+    )
 
 
 def _boxes(bright: Mask) -> Iterator[tuple[int, int, int, int]]:

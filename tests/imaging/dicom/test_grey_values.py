@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -252,3 +253,25 @@ def test_the_shape_decides_where_it_is_one(shape: str, photometric: str) -> None
     by_photometric = photometric == "MONOCHROME1"
     assert is_inverted(asked) is (by_photometric if by_shape is None else by_shape)
     assert bool(asked.warnings) is (by_shape not in (None, by_photometric))
+
+
+@pytest.mark.parametrize(
+    ("elements", "most"),
+    [
+        ({"WindowCenter": 1000, "WindowWidth": 2000}, 12),
+        ({"WindowCenter": 1000, "WindowWidth": 2000, "VOILUTFunction": "SIGMOID"}, 12),
+        ({"VOILUTSequence": [lut_item(np.arange(4096, dtype=np.uint16), first=0, bits=12)]}, 16),
+    ],
+    ids=["window", "sigmoid", "table"],
+)
+def test_grey_values_of_a_large_picture_take_little_memory(
+    elements: dict[str, Any], most: int
+) -> None:
+    stored = np.resize(np.arange(4096, dtype=np.uint16), (2400, 2400))
+    tracemalloc.start()
+    try:
+        grey(stored, **elements)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most * stored.size  # bytes; formulas of all values at once took 13 to 17

@@ -86,3 +86,23 @@ def test_sound_pictures_in_colour_with_restarts_and_subsampling_are_not_damaged(
     colour = np.stack([small_knee()] * 3, axis=-1)
     for options in ({}, {"subsampling": 2}, {"restart_marker_blocks": 3}, {"progressive": True}):
         assert read_radiograph(picture(colour, "JPEG", **options)).warnings == ()
+
+
+UNEVEN = "a quantisation table of the JPEG is unlike any encoder's: it is perhaps damaged"
+
+
+@pytest.mark.parametrize(("place", "number"), [(5, 90), (20, 200), (30, 1), (63, 255)])
+def test_a_number_that_stands_out_of_a_quantisation_table_is_warned_of(
+    place: int, number: int
+) -> None:
+    data = bytearray(picture(small_knee(), "JPEG", quality=60))
+    table = data.index(b"\xff\xdb") + 5
+    assert UNEVEN not in read_radiograph(bytes(data)).warnings
+    data[table + place] = number
+    assert UNEVEN in read_radiograph(bytes(data)).warnings
+
+
+@pytest.mark.parametrize("quality", [5, 25, 50, 75, 90, 95, 100, "web_low", "maximum"])
+def test_tables_of_encoders_are_even(quality: int | str) -> None:
+    data = picture(small_knee(), "JPEG", quality=quality)
+    assert UNEVEN not in read_radiograph(data).warnings

@@ -8,6 +8,7 @@ does not tell the range it maps to.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from kellgren.imaging.grey_range import (
     picture_range,
     without_hot_pixels,
 )
+from kellgren.knee import bands
 
 _LEAST_CONTRAST = 0.03  # of black to white: below it a stored contrast shows nothing
 _LEAST_OF_RANGE = 0.25  # of what its bits can tell: below it a table holds other bits than it says
@@ -94,7 +96,8 @@ def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Head
         values = without_hot_pixels(values, found)
         outliers = outside(values, found)
     width = np.float32(found.high) - np.float32(found.low)
-    whole: np.ndarray = np.clip((values - np.float32(found.low)) / width, 0.0, 1.0)
+    low = np.float32(found.low)
+    whole = _in_pieces(values, lambda part: np.clip((part - low) / width, 0.0, 1.0))
     return Displayed(whole, outliers)
 
 
@@ -102,6 +105,16 @@ def _is_made_for_display(values: np.ndarray, header: Header) -> bool:
     """Whether values are grey as a screen shows it, as those of a PNG file: detectors have more."""
     is_in_range = values.min() >= 0 and values.max() <= _WHITE
     return bool(header.number("BitsStored") == 8 and is_in_range)
+
+
+def _in_pieces(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What a formula makes of each value, float32: of all at once it takes several times as much
+    memory as they do.
+    """
+    changed = np.empty(values.shape, np.float32)
+    for rows in bands(*values.shape):
+        changed[rows] = change(values[rows])
+    return changed
 
 
 def _shows_something(pixels: np.ndarray, is_padding: np.ndarray) -> bool:
@@ -119,7 +132,7 @@ def _by_table(values: np.ndarray, header: Header) -> np.ndarray | None:
     if looked_up is None:
         return None
     entries, bits = looked_up
-    return np.clip(entries / np.float32(2**bits - 1), 0.0, 1.0)
+    return _in_pieces(entries, lambda part: np.clip(part / np.float32(2**bits - 1), 0.0, 1.0))
 
 
 class LookupTable(NamedTuple):
@@ -158,8 +171,13 @@ def _looked_up(values: np.ndarray, header: Header, keyword: str) -> tuple[np.nda
         return None
     # A first input value may be stored as unsigned although it is meant to be negative.
     first = table.first - 2**16 * (table.first >= 2**15 and values.min() < 0)
-    index = np.clip(np.rint(values) - first, 0, len(table.entries) - 1).astype(np.int32)
-    return table.entries[index], table.bits
+    last = len(table.entries) - 1
+
+    def entries(part: np.ndarray) -> np.ndarray:
+        found: np.ndarray = table.entries[np.clip(np.rint(part) - first, 0, last).astype(np.int32)]
+        return found
+
+    return _in_pieces(values, entries), table.bits
 
 
 def _table(item: Dataset, header: Header) -> LookupTable:
@@ -203,7 +221,7 @@ def window(header: Header) -> Window | None:
 
 def _by_window(values: np.ndarray, header: Header) -> np.ndarray | None:
     chosen = window(header)
-    return None if chosen is None else _windowed(values, *chosen)
+    return None if chosen is None else _in_pieces(values, lambda part: _windowed(part, *chosen))
 
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:

@@ -13,7 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.imaging.integrity.texture import flat_share, noisy_share, speck_share
+from kellgren.imaging.integrity.contours import contours
+from kellgren.imaging.integrity.copies import copied_share
+from kellgren.imaging.integrity.seams import seam
+from kellgren.imaging.integrity.texture import flat_shares, noisy_share, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import bands
 
@@ -34,6 +37,12 @@ MOST_NOISY = 0.03
 """Share of a knee in tiles without any smoothness."""
 MOST_WRAPPED = 10.0
 """How many times worse neighbouring columns match than the outer ones, around the edge."""
+MOST_COPIED = 0.02
+"""Share of the pixels that others repeat, at one distance."""
+MOST_SEAM = 4.5
+"""How many times larger a step is, along a straight line, than those beside it."""
+MOST_CONTOURS = 3.0
+"""How many times more often neighbours differ by one step than by others near it."""
 
 MOST_EDGE = 0.018
 """Grey values that most of a row's half differ by from the next, beyond the slope around it."""
@@ -41,6 +50,14 @@ MOST_MOVED = 3.4
 """How many times better some rows match the next ones, row for row, when these are shifted."""
 MOST_PERHAPS_WRAPPED = 6.0
 """As `MOST_WRAPPED`."""
+MOST_PERHAPS_COPIED = 0.004
+"""As `MOST_COPIED`."""
+MOST_PERHAPS_SEAM = 2.65
+"""As `MOST_SEAM`."""
+MOST_PERHAPS_CONTOURS = 1.2
+"""As `MOST_CONTOURS`."""
+MOST_FLAT_AT_A_BORDER, MOST_FLAT_AT_TWO_BORDERS = 0.01, 0.03
+"""As `MOST_FLAT`, in rectangles that reach one border, or two: perhaps text that was masked."""
 MOST_OF_BOTH = 0.7
 """Of `MOST_STEP` and of `MOST_MOVED` at once, as rows show that come from elsewhere."""
 
@@ -66,6 +83,11 @@ class Traces(NamedTuple):
     edge: float
     moved: float
     wrapped: float
+    copied: float
+    seam: float
+    contours: float
+    flat_border: float
+    flat_borders: float
 
 
 def traces(knee: Grey, strip: Grey | None = None) -> Traces:
@@ -81,8 +103,10 @@ def traces(knee: Grey, strip: Grey | None = None) -> Traces:
     """
     if min(knee.shape) < _LEAST_SIDE:
         return Traces(*[0.0] * len(Traces._fields))
+    flat = flat_shares(knee)
+    is_film = strip is not None and strip.shape[1] > knee.shape[1]
     return Traces(
-        flat=flat_share(knee),
+        flat=flat.inside,
         repeated=_repeated(knee),
         step=_step(knee),
         shift=_shift(knee if strip is None else strip),
@@ -91,6 +115,11 @@ def traces(knee: Grey, strip: Grey | None = None) -> Traces:
         edge=_edge(knee),
         moved=_moved(knee if strip is None else strip),
         wrapped=wrapped(knee if strip is None else strip),
+        copied=copied_share(knee if strip is None else strip),
+        seam=seam(knee, is_film=is_film),
+        contours=contours(knee),
+        flat_border=flat.at_a_border,
+        flat_borders=flat.at_two_borders,
     )
 
 
@@ -104,6 +133,9 @@ def damage(found: Traces) -> str:
         (found.specks, MOST_SPECKS, f"{found.specks:.1%} of its pixels are single specks"),
         (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
         (found.wrapped, MOST_WRAPPED, "its left and right edges meet within it"),
+        (found.copied, MOST_COPIED, f"{found.copied:.0%} of its pixels repeat others"),
+        (found.seam, MOST_SEAM, "a part of it ends along a straight line"),
+        (found.contours, MOST_CONTOURS, "its grey values jump by one step in many places"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
 
@@ -115,6 +147,15 @@ def doubt(found: Traces) -> str:
         (found.edge, MOST_EDGE, "half of its width is darker or brighter from one row on"),
         (found.moved, MOST_MOVED, "its rows are perhaps shifted against each other"),
         (found.wrapped, MOST_PERHAPS_WRAPPED, "its edges perhaps meet within it"),
+        (found.copied, MOST_PERHAPS_COPIED, "some of its pixels repeat others"),
+        (found.seam, MOST_PERHAPS_SEAM, "a part of it perhaps ends along a straight line"),
+        (found.flat_border, MOST_FLAT_AT_A_BORDER, "a block at its border is of one grey value"),
+        (
+            found.flat_borders,
+            MOST_FLAT_AT_TWO_BORDERS,
+            "a block at its borders is of one grey value",
+        ),
+        (found.contours, MOST_PERHAPS_CONTOURS, "its grey values jump by one step in some places"),
         (both, MOST_OF_BOTH, "some of its rows perhaps come from elsewhere"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
@@ -140,10 +181,9 @@ def ends_within_a_row(pixels: Grey) -> bool:
 
 def _repeated(knee: Grey) -> float:
     """Rows of several values that are found more than twice, or far from their copy."""
-    places: dict[bytes, list[int]] = {}
-    several = np.flatnonzero(np.ptp(knee, axis=1) > _STEP)
-    for number, row in zip(several.tolist(), knee[several], strict=True):
-        places.setdefault(row.tobytes(), []).append(number)
+    places: dict[int, list[int]] = {}
+    for number in np.flatnonzero(np.ptp(knee, axis=1) > _STEP).tolist():
+        places.setdefault(hash(knee[number].tobytes()), []).append(number)
     # A picture enlarged to twice its size has each row twice.
     copies = [len(p) for p in places.values() if len(p) > 3 or p[-1] - p[0] >= len(p)]
     return sum(copies) / len(knee)

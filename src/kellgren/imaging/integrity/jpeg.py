@@ -26,6 +26,8 @@ _SAVE_AGAIN = "Export or copy the picture again."
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xdf\xe0-\xfe]")
 _FRAME = re.compile(rb"\xff[\xc0-\xc2](?=\0)")
 _START, _END = b"\xff\xd8", b"\xff\xd9"
+_TABLES, _SCAN = 0xDB, 0xDA
+_STANDS_OUT, _FEW = 3, 4  # times the median of nine numbers, and so many more
 # Messages that begin so tell of pixels that were lost or made up; others of odd headers, behind
 # which the decoder tells of nothing else.
 _DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression", "Invalid SOS")
@@ -96,9 +98,37 @@ def check_jpeg_data(data: bytes) -> list[str]:
                 f"is damaged: its JPEG decoder says '{_without_numbers(message)}'", _SAVE_AGAIN
             ) from None
         return ["the JPEG's header is odd, so that damage behind it would not be noticed"]
+    if any(_is_uneven(table) for table in _quantisation(data)):
+        return ["a quantisation table of the JPEG is unlike any encoder's: it is perhaps damaged"]
     if _goes_on(data, pixels):
         return ["the JPEG's data goes on behind its last block: it is perhaps damaged"]
     return []
+
+
+def _quantisation(data: bytes) -> list[npt.NDArray[np.int64]]:
+    """The 64 numbers of each quantisation table in front of the first scan, finest detail last."""
+    at, tables = len(_START), list[npt.NDArray[np.int64]]()
+    while found := _SEGMENT.search(data, at):
+        marker, start = data[found.start() + 1], found.end() + 2
+        at = found.end() + max(2, int.from_bytes(data[found.end() : start]))
+        if marker == _SCAN:
+            break
+        while marker == _TABLES and start < at:
+            kind = np.dtype(">u2" if data[start] >> 4 else "u1")
+            numbers = data[start + 1 : start + 1 + 64 * kind.itemsize]
+            if len(numbers) < 64 * kind.itemsize:
+                break
+            tables.append(np.frombuffer(numbers, kind).astype(np.int64))
+            start += 1 + len(numbers)
+    return tables
+
+
+def _is_uneven(table: npt.NDArray[np.int64]) -> bool:
+    """Whether a number stands out from those around it, as no encoder's do but for the first."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(table[1:], 4, mode="reflect"), 9)
+    usual, own = np.median(around, axis=1), table[1:]
+    far = (own > _STANDS_OUT * usual + _FEW) | (usual > _STANDS_OUT * own + _FEW)
+    return bool(far.any())
 
 
 def _goes_on(data: bytes, pixels: npt.NDArray[np.uint8]) -> bool:

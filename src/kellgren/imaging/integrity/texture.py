@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,22 +16,35 @@ _SPECK = 0.2
 _ROUGH = 0.05
 
 
-def flat_share(knee: Grey) -> float:
-    """Share of a knee ``(H, W)``, 0..1, in rectangles of one grey value away from its border."""
+class Flat(NamedTuple):
+    """Shares of a knee, 0..1, in rectangles of one grey value, by where they lie."""
+
+    inside: float
+    at_a_border: float  # reaching one
+    at_two_borders: float
+
+
+def flat_shares(knee: Grey) -> Flat:
+    """Shares of a knee ``(H, W)`` in rectangles of one grey value.
+
+    One across the whole width is inside if it reaches neither the top nor the bottom; else it is a
+    margin, as all that reach three borders are, which do not count.
+    """
     tile = max(4, min(knee.shape) // _TILES)
     values = _of_tiles(np.maximum, knee, tile)
     is_flat = values == _of_tiles(np.minimum, knee, tile)
-    area = 0
+    areas = [0, 0, 0]  # by the borders that they reach
     for members in _groups(is_flat, values):
         rows, columns = members.T
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-        inside = rows.min() > 0 and rows.max() < is_flat.shape[0] - 1
-        reaches = columns.min() == 0 or columns.max() == is_flat.shape[1] - 1
-        spans = columns.min() == 0 and columns.max() == is_flat.shape[1] - 1
-        is_block = len(members) >= 0.9 * height * width and min(height, width) >= 2
-        if inside and is_block and (spans or not reaches):
-            area += len(members)
-    return float(area / is_flat.size)
+        if len(members) < 0.9 * height * width or min(height, width) < 2:
+            continue
+        ends = (rows.min() == 0, rows.max() == is_flat.shape[0] - 1)
+        sides = (columns.min() == 0, columns.max() == is_flat.shape[1] - 1)
+        borders = 0 if all(sides) and not any(ends) else sum(ends) + sum(sides)
+        if borders < len(areas):
+            areas[borders] += len(members)
+    return Flat(*(area / is_flat.size for area in areas))
 
 
 def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.int64]]:

@@ -1,0 +1,80 @@
+"""Parts of a picture that stand in it twice, pixel by pixel.
+
+A detector's noise is never the same twice, so a stretch of pixels that is no flat ground does not
+recur. Where many do, all by the same distance, rows, blocks or bytes were copied.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.float32]
+
+_DOUBLINGS = 4  # windows of 16 pixels, in the order in which rows are stored
+_WINDOW = 2**_DOUBLINGS
+_LEAST_CHANGES = 5  # between neighbours in a window: the rest may be equal, as enlarged pixels are
+_KEPT_BITS = 4  # of their hashes: one window in sixteen is compared
+_MOST_KEPT = 2**16
+_MOST_ALIKE = 4  # windows with one hash: more of them are a pattern, not a copy
+_ENLARGED = 3  # rows: a picture enlarged to four times its size has each row four times
+_AT_ONCE = 2**18  # pixels: more take longer, because they leave the processor's cache
+_HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
+_FACTOR = np.uint32(0x9E3779B1)
+
+
+def copied_share(strip: Grey) -> float:
+    """Share of the pixels, 0..1, that others repeat at one distance, which most of them share.
+
+    Args:
+        strip: ``(H, W)`` whole rows of a picture.
+    """
+    flat = np.ascontiguousarray(strip).reshape(-1)
+    kept_bits = max(_KEPT_BITS, (flat.size // _MOST_KEPT).bit_length())
+    starts = range(0, flat.size - _WINDOW, _AT_ONCE)
+    parts = [_some_windows(flat, start, kept_bits) for start in starts]
+    windows = np.sort(np.concatenate(parts))
+    hashes, places = windows >> _HALF, (windows & _LOWER).astype(np.int64)
+    is_copy = ~_many(hashes)
+    distances = [np.zeros(0, np.int64)]
+    for apart in range(1, _MOST_ALIKE):
+        same = hashes[apart:] == hashes[:-apart]
+        distances.append((places[apart:] - places[:-apart])[same & is_copy[apart:]])
+    copied = _most_common(np.concatenate(distances), strip.shape[1]) << kept_bits
+    return float(copied / flat.size)
+
+
+def _some_windows(flat: Grey, start: int, kept_bits: int) -> npt.NDArray[np.uint64]:
+    """Hashes of windows that are no flat ground, and in their lower half where these begin.
+
+    Only windows with some hashes are given, which are the same ones wherever they stand.
+    """
+    bits = flat[start : start + _AT_ONCE + _WINDOW - 1].view(np.uint32)
+    hashes, width = bits * _FACTOR, 1
+    hashes ^= hashes >> np.uint32(15)
+    factor = _FACTOR
+    while width < _WINDOW:
+        factor = np.uint32(int(factor) * 5 % 2**32)
+        hashes = hashes[:-width] * factor + hashes[width:]
+        width *= 2
+    places = np.flatnonzero(hashes * _FACTOR >> np.uint32(32 - kept_bits) == 0)
+    changes = np.zeros(len(places), np.int64)
+    for offset in range(_WINDOW - 1):
+        changes += bits[places + offset] != bits[places + offset + 1]
+    places = places[changes >= _LEAST_CHANGES]
+    return hashes[places].astype(np.uint64) << _HALF | (places + start).astype(np.uint64)
+
+
+def _many(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which of sorted hashes more windows have than copies of a part would."""
+    if not hashes.size:
+        return np.zeros(0, np.bool_)
+    is_first = np.append(True, hashes[1:] != hashes[:-1])
+    counts = np.diff(np.append(np.flatnonzero(is_first), len(hashes)))
+    return np.asarray(np.repeat(counts, counts) > _MOST_ALIKE)
+
+
+def _most_common(distances: npt.NDArray[np.int64], width: int) -> int:
+    near = (distances % width == 0) & (distances <= _ENLARGED * width)
+    _, counts = np.unique(distances[~near], return_counts=True)
+    return int(counts.max(initial=0))
