@@ -305,8 +305,10 @@ def show(work: Path) -> None:
         if of_all
     }
     print(f"\nprocessor: {processor()}; one thread; {len(seconds)} of the eight measured")
-    for names in ((name,) for name in LIKENESS):
-        show_agreement(work, {way: dict.fromkeys(names, way) for way in WAYS}, " ".join(names))
+    for name in LIKENESS:
+        show_agreement(work, {way: {name: way} for way in WAYS}, name)
+    both = {way: dict.fromkeys(TRAINED, way) for way in WAYS}
+    show_agreement(work, both, f"votes of the {len(TRAINED)} trained")
     if not seconds:
         return
     show_costs(seconds)

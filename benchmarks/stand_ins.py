@@ -1,11 +1,12 @@
 """Stand-ins for the eight networks of Pi et al. 2023, whose trained weights cannot be had.
 
-Their bodies hold random weights, with normalisations measured on whole knees at the size that the
-network sees; only their heads are fitted. Random features do not tell a Kellgren-Lawrence grade,
-but coarse properties of a picture, so the heads are fitted to one of these: the direction in which
-thumbnails of knees differ most. Knees in its order are given the logits of a real network, which
-knees that it never saw had in the order of their grade (``results/oof``). So a stand-in reads
-something that is there, and is as decided between two neighbouring grades as a real network is.
+Their bodies hold random weights, with residual branches that add little (`damp`) and normalisations
+measured on whole knees at the size that the network sees; only their heads are fitted. Random
+features do not tell a Kellgren-Lawrence grade, but coarse properties of a picture, so the heads are
+fitted to one of these: the direction in which thumbnails of knees differ most. Knees in its order
+are given the logits of a real network, which knees that it never saw had in the order of their
+grade (``results/oof``). So a stand-in reads something that is there, and is as decided between the
+two likeliest grades as a real network is, or nearly.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.models.regnet import ResBottleneckBlock
+from torchvision.models.resnet import Bottleneck
 
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
@@ -47,6 +50,7 @@ TRAINED = {
 """Members of the package's own bundle, and what they are beside the stand-ins."""
 OUT_OF_FOLD = Path(__file__).resolve().parents[1] / "results" / "oof"
 REAL = "inception-288"
+DAMPED = 0.1
 THUMBNAIL = 24  # pixels
 MEASURED = 16  # knees that normalisations are measured on
 CALIBRATED = 8  # knees that ranges of int8 are taken from, both looks
@@ -66,6 +70,7 @@ def make(name: str, knees: Sequence[Knee], folder: Path) -> None:
         return
     torch.manual_seed(0)
     network = find(name).build(len(Grade)).eval()
+    damp(network)
     measure_normalisations(network, inputs(name, knees[:MEASURED]))
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)
@@ -138,6 +143,23 @@ def out_of_fold(table: str) -> np.ndarray:
     with gzip.open(OUT_OF_FOLD / f"{table}.csv.gz", "rt", encoding="utf-8") as stream:
         rows = [[float(row[f"p{grade}"]) for grade in range(5)] for row in csv.DictReader(stream)]
     return np.maximum(np.asarray(rows), 1e-6)
+
+
+def damp(network: Member) -> None:
+    """Let each residual branch add little to what goes past it, as trained ones do.
+
+    Undamped, each layer of a deep random network makes the rounding of those before it larger.
+    """
+    for block in network.modules():
+        if isinstance(block, Bottleneck):
+            nn.init.constant_(block.bn3.weight, DAMPED)
+        elif (
+            isinstance(block, ResBottleneckBlock)
+            or getattr(block, "use_res_connect", False)  # torchvision's EfficientNets
+            or getattr(block, "has_skip", False)  # timm's
+        ):
+            ends = [layer for layer in block.modules() if isinstance(layer, nn.BatchNorm2d)]
+            nn.init.constant_(ends[-1].weight, DAMPED)
 
 
 def measure_normalisations(network: Member, images: Tensor) -> None:
