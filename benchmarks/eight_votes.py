@@ -34,6 +34,7 @@ from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee, index
 from kellgren.evaluation.beta import wilson
 from kellgren.explanation.cam import ensemble_maps
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.engines.processor import computes_in_bf16
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
@@ -209,7 +210,7 @@ def member(work: Path, name: str, way: str) -> MemberRuntime:
     """The network as a bundle runs it."""
     engine, precision, file = WAYS[way]
     model, head = work / file.format(name), work / f"{name}.head.npz"
-    return MemberRuntime(model, head, sees(name), engine=engine, precision=precision, threads=1)
+    return MemberRuntime(model, head, sees(name), EngineSettings(engine, precision, threads=1))
 
 
 def member_means(work: Path, name: str, way: str) -> Callable[[], Callable[[Knee], np.ndarray]]:

@@ -22,6 +22,7 @@ from kellgren.data.manifest import Knee, for_training, index
 from kellgren.data.splits import load_folds
 from kellgren.evaluation import Grades, compare
 from kellgren.grading.bundle import Bundle, default_bundle, open_bundle
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
@@ -52,7 +53,9 @@ def held_out(data: Path, folds: Path, bundle: Bundle, patients: int) -> list[Kne
 def looks_at(knees: list[Knee], bundle: Bundle, keep: Path | None) -> Logits:
     """``(N, M, 2, 5)`` logits of each network at each knee and at its mirror image."""
     members = [
-        MemberRuntime(bundle.path(m.model), bundle.path(m.head), m.preprocess, threads=1)
+        MemberRuntime(
+            bundle.path(m.model), bundle.path(m.head), m.preprocess, EngineSettings(threads=1)
+        )
         for m in bundle.card.members
     ]
     stored: dict[str, Logits] = {}

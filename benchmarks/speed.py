@@ -35,6 +35,7 @@ from kellgren import Ensemble
 from kellgren.data.manifest import Knee, index
 from kellgren.explanation.cam import ensemble_maps
 from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.panel import Panel
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
@@ -149,7 +150,9 @@ class Eight(NamedTuple):
 
     def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
         bundle = open_bundle(self.folder)
-        panel = Panel(bundle, engine=self.engine, precision=self.precision, threads=1)
+        panel = Panel(
+            bundle, EngineSettings(engine=self.engine, precision=self.precision, threads=1)
+        )
 
         def vote(knee: Knee) -> np.ndarray:
             seen = panel.examine(whole_knee(read_radiograph(knee.image), knee.side))

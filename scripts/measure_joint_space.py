@@ -12,8 +12,9 @@ the femoral margin, one on the tibial) and the outermost points of the two condy
 that cannot be measured stays empty, with the reason in the column remark. `check` draws the noted
 points, more enlarged. `collect` refuses what is missing or out of place and names the knees.
 
-With --disguise the knees are mirrored and each ruler begins at a number of its own, so that numbers
-remembered from an earlier pass are of no use; `check` and `collect` need the same option.
+With --without TABLE, one collected before, no knee of a patient measured there is taken. With
+--disguise the knees are mirrored and each ruler begins at a number of its own, so that numbers
+remembered from an earlier pass are of no use. `check` and `collect` need the same options.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def main() -> None:
     """Draw, check or collect."""
     options = _options()
     every = for_training(index(options.data), options.data)
+    if options.without:
+        every = others(every, options.without)
     knees = [
         disguised(knee, options.seed, options.turn) if options.disguise else Shown(knee)
         for knee in shuffled(chosen(every, options.each, options.seed), options.seed, options.turn)
@@ -109,6 +112,7 @@ def _options() -> argparse.Namespace:
     words.add_argument("--notes", type=Path, help="the filled table; for check and collect")
     words.add_argument("--each", type=int, default=12, help="knees of every grade")
     words.add_argument("--seed", type=int, default=20, help="of the choice and of the orders")
+    words.add_argument("--without", type=Path, help="table whose patients are left out")
     words.add_argument("--disguise", action="store_true", help="mirrored, with another ruler")
     words.add_argument("-o", "--output", type=Path, required=True)
     options = words.parse_args()
@@ -117,6 +121,24 @@ def _options() -> argparse.Namespace:
     if options.output.exists():
         words.error(f"{options.output} exists: name another place, nothing is overwritten")
     return options
+
+
+def others(knees: list[Knee], measured: Path) -> list[Knee]:
+    """The knees of patients of whom ``measured``, a collected table, holds none.
+
+    Raises:
+        InvalidManifest: the table names no image, or one that is not among the knees.
+    """
+    with measured.open(newline="", encoding="utf-8") as stream:
+        names = {row.get("image") or "" for row in csv.DictReader(stream)}
+    patients = {knee.image.name: knee.patient for knee in knees}
+    unknown = sorted(names - patients.keys())
+    if unknown or not names:
+        raise InvalidManifest(
+            measured, f"names no knee of the data: {unknown[:3]}", "Name a collected table of it"
+        )
+    gone = {patients[name] for name in names}
+    return [knee for knee in knees if knee.patient not in gone]
 
 
 def chosen(knees: list[Knee], each: int, seed: int) -> list[Knee]:

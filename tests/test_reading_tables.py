@@ -29,8 +29,6 @@ from kellgren.reading_tables import (
     JsonDocument,
     csv_text,
     json_text,
-    write_csv,
-    write_json,
 )
 
 MODEL = ModelRecord.model_validate(
@@ -167,8 +165,12 @@ def test_a_journal_gives_back_graded_rows_and_drops_the_rest(
 def test_a_name_that_is_no_utf8_is_written_escaped(tmp_path: Path) -> None:
     """Linux allows any bytes: Python has a lone surrogate for each that is no UTF-8."""
     row = UngradedRow(image="knee\udcff.png", side="", grade=None, note="is empty. Copy it again.")
-    write_csv([row], tmp_path / "t.csv")
-    write_json([row], None, tmp_path / "t.json")
+    with CsvTable.at(tmp_path / "t.csv") as table:
+        table.add(row)
+    with JsonDocument.at(
+        tmp_path / "t.json", None, ReadingsDocument.of([row], None).counts
+    ) as text:
+        text.add(row)
     (cells,) = csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text("utf-8")))
     assert cells["image"] == "knee\\udcff.png"
     document = json.loads((tmp_path / "t.json").read_text("utf-8"))
@@ -177,7 +179,8 @@ def test_a_name_that_is_no_utf8_is_written_escaped(tmp_path: Path) -> None:
 
 
 def test_a_table_of_nothing_has_its_header(capsys: pytest.CaptureFixture[str]) -> None:
-    write_csv([], Path("-"))
+    with CsvTable.at(Path("-")):
+        pass
     assert capsys.readouterr().out == ",".join(COLUMNS) + "\n"
     assert not Path("-").exists()
 

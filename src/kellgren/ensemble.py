@@ -15,7 +15,7 @@ from kellgren.explanation.cam import SMOOTHING_FACTORS, MapStyle, ensemble_maps
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
-from kellgren.grading.engines.engine_settings import Device, Engine, Precision
+from kellgren.grading.engines.engine_settings import Device, Engine, EngineSettings, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
 from kellgren.grading.judgement import Judge, Judgement
 from kellgren.grading.panel import Panel, PanelOutput
@@ -85,15 +85,8 @@ class Ensemble:
         self._frame, self.measures_joint_space = frame, joint_space
         self._map_style = MapStyle(smooth_maps, grad_cam_maps)
         self._judge = Judge(bundle.card, level=level, always_grade=always_grade)
-        self.panel = Panel(
-            bundle,
-            engine=engine,
-            precision=precision,
-            device=device,
-            threads=threads,
-            workers=workers,
-            mirror=mirror,
-        )
+        settings = EngineSettings(engine, precision, device, threads, workers)
+        self.panel = Panel(bundle, settings, mirror=mirror)
         self.localiser = Localiser()
         self.model = {
             **self.panel.record,

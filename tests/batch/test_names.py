@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.batch.collecting import collect
-from kellgren.batch.pairing import in_pairs
 from kellgren.batch.picture_folder import distinct_names
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
+from made.batches import in_pairs
 
 STEMS = st.sampled_from(("a", "A", "a-2", "a knee 1", "A knee 2", "a knee 1-2", "b", "é"))
 PATHS = st.lists(

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren, rows
-from kellgren.batch.batch import grade_batch, grade_files
+from kellgren.batch.batch import grade_files
 from kellgren.batch.journal import Journal
-from kellgren.batch.pairing import in_pairs
 from kellgren.ensemble import Ensemble
 from kellgren.grades import Side
 from kellgren.grading.contralateral import BothKnees
 from kellgren.reading_schema import ModelRecord, ReadingRow
+from made.batches import grade_batch, in_pairs
 
 BOTH = BothKnees(sharpness=1.1, agreement=3.0, bias=(0.1, 0.0, -0.1, 0.0, 0.0))
 KNEES = sorted(EXAMPLES.glob("*.png"))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bundle_factory import make_bundle
-from kellgren.batch.batch import grade_batch
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
 from kellgren.reading_schema import ModelRecord, UngradedRow
 from kellgren.reading_tables import COLUMNS, csv_text
+from made.batches import grade_batch
 
 STORED = Path(__file__).parents[1] / "web" / "stored" / "journal.jsonl"
 

@@ -25,6 +25,7 @@ from kellgren.artefacts import file_checksum
 from kellgren.ensemble import Ensemble
 from kellgren.errors import BundleError
 from kellgren.grading.bundle import CARD, Bundle, default_bundle, open_bundle
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.panel import Panel
 from kellgren.grading.runtime import MemberRuntime
 
@@ -281,7 +282,7 @@ def test_so_does_the_other_engine(copy: Path, name: str) -> None:
     pytest.importorskip("openvino")
     FORGERIES[name][0](copy)
     with pytest.raises(BundleError, match=FORGERIES[name][1]):
-        Panel(open_bundle(copy), engine="openvino")
+        Panel(open_bundle(copy), EngineSettings(engine="openvino"))
 
 
 def test_a_format_that_only_the_runtime_knows_is_not_opened(copy: Path) -> None:

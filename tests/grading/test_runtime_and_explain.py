@@ -24,6 +24,7 @@ from kellgren.explanation.cam import SMOOTHING_FACTORS, activation_map, ensemble
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
 from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.engines.processor import computes_in_bf16
 from kellgren.grading.panel import Panel
 from kellgren.grading.preprocess import Preprocess
@@ -70,7 +71,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     head = {name: value.numpy() for name, value in network.head.state_dict().items()}
     np.savez(folder / "member.head.npz", **head)
     model, head_file = folder / "member.onnx", folder / "member.head.npz"
-    runtime = MemberRuntime(model, head_file, SEEN, threads=1)
+    runtime = MemberRuntime(model, head_file, SEEN, EngineSettings(threads=1))
     return SimpleNamespace(network=network, runtime=runtime, model=model, head=head_file)
 
 
@@ -89,7 +90,9 @@ def shipped() -> MemberRuntime:
 def test_both_engines_give_the_same_probabilities() -> None:
     pytest.importorskip("openvino")
     bundle = open_bundle(default_bundle())
-    panels = [Panel(bundle, engine=engine) for engine in ("onnxruntime", "openvino")]
+    panels = [
+        Panel(bundle, EngineSettings(engine=engine)) for engine in ("onnxruntime", "openvino")
+    ]
     for path in KNEES[:4]:
         one, other = (panel.examine(crop_of(path)) for panel in panels)
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4)
@@ -101,7 +104,7 @@ def test_both_engines_give_the_same_probabilities() -> None:
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_threads_may_share_a_member(tiny: SimpleNamespace, engine: str) -> None:
     pytest.importorskip(engine)
-    member = MemberRuntime(tiny.model, tiny.head, SEEN, engine=engine, threads=1)
+    member = MemberRuntime(tiny.model, tiny.head, SEEN, EngineSettings(engine=engine, threads=1))
     crops = [crop_of(path) for path in KNEES]
     alone = [member.examine(crop).logits for crop in crops]
     with ThreadPoolExecutor(8) as pool:
@@ -116,7 +119,9 @@ def test_bf16_stays_close_and_only_where_it_is_asked_for(tiny: SimpleNamespace) 
         pytest.skip("this processor does not")
     crop = crop_of(LEFT)
     whole, half = (
-        MemberRuntime(tiny.model, tiny.head, SEEN, engine="openvino", precision=precision)
+        MemberRuntime(
+            tiny.model, tiny.head, SEEN, EngineSettings(engine="openvino", precision=precision)
+        )
         for precision in ("fp32", "bf16")
     )
     exact = tiny.runtime.examine(crop).logits
@@ -128,7 +133,7 @@ def test_bf16_is_refused_where_it_would_be_fp32(
     tiny: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(MissingExtra, match="--engine openvino"):
-        MemberRuntime(tiny.model, tiny.head, SEEN, precision="bf16")
+        MemberRuntime(tiny.model, tiny.head, SEEN, EngineSettings(precision="bf16"))
     assert kellgren("grade", LEFT, "--precision", "bf16") == 2
     assert "ONNX Runtime computes in fp32" in capsys.readouterr().err
 
@@ -150,7 +155,7 @@ def test_what_is_no_member_is_refused(tiny: SimpleNamespace, engine: str, tmp_pa
     noise.write_bytes(b"no network at all")
     for model in (alien, noise, gone):
         with pytest.raises(BundleError, match=rf"{model.name}: is not a network"):
-            MemberRuntime(model, tiny.head, SEEN, engine=engine)
+            MemberRuntime(model, tiny.head, SEEN, EngineSettings(engine=engine))
 
 
 @pytest.mark.parametrize("harm", ["empty", "cut", "array", "pickle", "nameless", "gone"])

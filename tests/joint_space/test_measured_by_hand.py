@@ -8,6 +8,7 @@ from pathlib import Path
 
 import drawn_joints
 import joint_space_agreement
+import marks_on_steps
 import measure_joint_space as tool
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def test_sheets_tell_neither_name_nor_grade_and_have_an_order_of_each_pass(
     first, second = (tool.shuffled(chosen, 20, turn) for turn in (1, 2))
     assert first != second
     assert sorted(first, key=str) == sorted(second, key=str)
+
+
+def test_a_second_set_takes_no_patient_of_the_first(
+    knees: Path, drawn: Path, tmp_path: Path
+) -> None:
+    run(knees, "collect", tmp_path / "1.csv", "--notes", str(noted(drawn, tmp_path / "notes.csv")))
+    with (tmp_path / "1.csv").open(newline="") as stream:
+        first = {row["image"] for row in csv.DictReader(stream)}
+    left = tool.others(tool.index(knees), tmp_path / "1.csv")
+    assert len(first) == len(left) == 5
+    assert first.isdisjoint(knee.image.name for knee in left)
+    with pytest.raises(InvalidOption, match="grade 4 has 1 knees"):
+        tool.chosen(left, 2, 20)
+    (tmp_path / "other.csv").write_text("image,pass\n77L.png,1\n")
+    with pytest.raises(InvalidManifest, match="names no knee of the data"):
+        tool.others(tool.index(knees), tmp_path / "other.csv")
 
 
 def test_a_data_set_with_too_few_knees_of_a_grade_is_refused(knees: Path) -> None:
@@ -184,3 +201,17 @@ def test_widths_of_drawn_joints_are_those_that_are_drawn() -> None:
     for width, columns in ((left, slice(64, 126)), (right, slice(173, 235))):
         dark = (pixels[:, columns] < 115)[150:205].sum(axis=0)
         assert dark.min() == pytest.approx(width, abs=1.5)
+
+
+@pytest.mark.parametrize("bone", [1, -1])
+def test_a_mark_is_told_from_the_half_way_of_its_step_and_none_where_a_rim_lies_before_it(
+    bone: int,
+) -> None:
+    rows = np.arange(41.0)
+    step = 60 + 100 / (1 + np.exp(-bone * (rows - 20.25) / 0.6))
+    pixels = np.repeat(step[:, None], 5, axis=1)
+    away = marks_on_steps.from_half_way(pixels, 2.0, 20.25 - bone * 0.3, bone)
+    assert away == pytest.approx(0.3, abs=0.06)
+    rim = pixels + 40 / (1 + np.exp(-bone * (rows - (20.25 - bone * 3.3)) / 0.3))[:, None]
+    assert marks_on_steps.from_half_way(rim, 2.0, 20.25, bone) is None
+    assert marks_on_steps.from_half_way(np.full((41, 5), 80.0), 2.0, 20.0, bone) is None

@@ -15,7 +15,6 @@ from PIL import Image
 from command_line import EXAMPLES, kellgren
 from dicom_factory import full_range, write_dicom
 from kellgren import Ensemble, Side
-from kellgren.batch.batch import grade_batch
 from kellgren.batch.journal import Journal
 from kellgren.errors import NotAKneeFilm
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
@@ -30,6 +29,7 @@ from kellgren.output.dicom.common import outline
 from kellgren.output.dicom.source import Source
 from kellgren.reading import FilmReadings
 from kellgren.reading_schema import ModelRecord, UngradedRow
+from made.batches import grade_batch
 
 BOTH = Path(__file__).parents[1] / "frames" / "both.png"
 KNEE = EXAMPLES / "9177337R.png"

@@ -19,7 +19,7 @@ from kellgren.joint_space.spacing import NONE_STATED
 from kellgren.joint_space.telling.space_record import JointSpaceRecord
 from kellgren.joint_space.widths import NOT_TOLD
 from kellgren.output.dicom.vocabulary import SCHEME_UID
-from kellgren.output.fhir import observation, write_observations
+from kellgren.output.fhir import ObservationFile, observation
 from kellgren.output.fhir_elements import SYSTEM
 from kellgren.reading_schema import GradedRow, ReadingRow, UngradedRow
 from made.joint_space import WHOLE_CROP, made_joint_space
@@ -175,7 +175,9 @@ REFUSED = UngradedRow(image="refused.png", side="", grade=None, note="shows no k
 
 def written(rows: list[ReadingRow], target: Path) -> list[dict[str, Any]]:
     """The observations of a file, or of a folder's files."""
-    write_observations(rows, target)
+    with ObservationFile.at(target) as file:
+        for row in rows:
+            file.add(row)
     if target.suffix:
         return [entry["resource"] for entry in json.loads(target.read_text("utf-8"))["entry"]]
     return [json.loads(path.read_text("utf-8")) for path in sorted(target.glob("*"))]

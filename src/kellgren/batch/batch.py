@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from kellgren.batch.collecting import Found
-from kellgren.batch.crews import Graders, Workers
+from kellgren.batch.crews import Graders
 from kellgren.batch.journal import Journal
 from kellgren.batch.listing import Listed, Listing
 from kellgren.batch.pairing import Known
-from kellgren.batch.units import Outcome, ReadingFolder, Unit, grade_unit
+from kellgren.batch.units import Outcome, Unit, grade_unit
 from kellgren.ensemble import Ensemble
 from kellgren.file_names import shown_name
 from kellgren.grades import Side
@@ -41,7 +41,8 @@ def grade_files(
         workers: how many files at a time.
         force: grade what a check refuses too.
     """
-    with closing(_listing(images, known)) as listing, ThreadPoolExecutor(workers) as pool:
+    found = (Found(image, Path(image).name) for image in images)
+    with closing(Listing(found, known=known)) as listing, ThreadPoolExecutor(workers) as pool:
         listing.list_all()
         units = listing.units(pairs=reads_pairs(ensemble, side), side=side)
         waiting = (unit for unit in units if unit is not None)
@@ -129,42 +130,3 @@ def counts_of(listing: Listing, journal: Journal) -> RowCounts:
         rows += of_file
         graded += graded_of_file
     return RowCounts(files=files, graded=graded, not_graded=rows - graded)
-
-
-def grade_batch(
-    ensemble: Ensemble,
-    images: Sequence[str],
-    journal: Journal,
-    *,
-    side: Side = Side.UNKNOWN,
-    known: Known | None = None,
-    folders: Sequence[ReadingFolder] = (),
-    workers: int = 1,
-    force: bool = False,
-    on_rows: Callable[[Sequence[ReadingRow]], None] = lambda rows: None,
-) -> list[ReadingRow]:
-    """Grade the files of a list in threads, as `run_batch` does, and give back all rows.
-
-    Args:
-        ensemble: grades.
-        images: paths, in the order of the result.
-        journal: keeps each file's rows as soon as the file is graded.
-        side: of every knee, if the caller knows it.
-        known: patient and side of some files, if the caller knows them one by one.
-        folders: for pictures and DICOM objects of the readings.
-        workers: files at a time.
-        force: grade what a check refuses too.
-        on_rows: called with each file's rows.
-
-    Returns:
-        All rows in the order of the images, in memory.
-    """
-    with closing(_listing(images, known, named=bool(folders))) as listing:
-        threads = Workers(ensemble, workers, force, folders)
-        run_batch(threads, listing, journal, side=side, on_rows=on_rows)
-        return [row for _, rows in rows_in_order(listing, journal) for row in rows]
-
-
-def _listing(images: Iterable[str], known: Known | None, *, named: bool = False) -> Listing:
-    found = (Found(image, Path(image).name) for image in images)
-    return Listing(found, known=known, named=named)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Side
-from kellgren.scratch import scratch_database, text_key
+from kellgren.scratch import text_key
 
 Known = Mapping[str, tuple[str, Side]]
 """Patient and side of files, by path, as the caller states them; before those of the names."""
@@ -64,19 +63,3 @@ class Pairing:
             return position, other[0]
         second = ask("SELECT 1 FROM pair WHERE other = ?", (position,)).fetchone()
         return (position,) if second is None else ()
-
-
-def in_pairs(images: Sequence[str], known: Known | None = None) -> list[tuple[str, ...]]:
-    """Files in the order of their first, those of one patient's left and right knee together.
-
-    Args:
-        images: paths, none twice; see `Pairing`.
-        known: patient and side of files; their names are not used then.
-    """
-    with closing(scratch_database()) as database:
-        pairing = Pairing(database)
-        for position, image in enumerate(images):
-            pairing.add(position, image, (known or {}).get(image))
-        pairing.match()
-        units = (pairing.of(position) for position in range(len(images)))
-        return [tuple(images[position] for position in unit) for unit in units if unit]

@@ -9,7 +9,7 @@ import numpy as np
 
 from kellgren.arrays import Distributions
 from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle
-from kellgren.grading.engines.engine_settings import Device, Engine, Precision
+from kellgren.grading.engines.engine_settings import DEFAULT_SETTINGS, EngineSettings
 from kellgren.grading.naming import disagreement
 from kellgren.grading.runtime import MemberOutput, MemberRuntime
 from kellgren.grading.voting import softmax
@@ -43,11 +43,7 @@ class Panel:
 
     Args:
         bundle: already checked.
-        engine: see `EngineSettings`, as the next four.
-        precision: of the engine's arithmetic.
-        device: that it computes on.
-        threads: of each member's engine, for one knee.
-        workers: knees at a time.
+        settings: how its networks are run.
         mirror: average the outputs for each knee and for its mirror image.
 
     Attributes:
@@ -58,12 +54,8 @@ class Panel:
     def __init__(
         self,
         bundle: Bundle,
+        settings: EngineSettings = DEFAULT_SETTINGS,
         *,
-        engine: Engine = "onnxruntime",
-        precision: Precision = "fp32",
-        device: Device = "cpu",
-        threads: int = 0,
-        workers: int = 1,
         mirror: bool = True,
     ) -> None:
         self._combiner = bundle.card.combiner
@@ -71,21 +63,17 @@ class Panel:
         self.record: dict[str, str] = {
             "name": bundle.card.name,
             "checksum": bundle.checksum,
-            "engine": engine,
-            "precision": precision,
+            "engine": settings.engine,
+            "precision": settings.precision,
             "mirror": "averaged" if mirror else "off",
-            **({"device": device} if device != "cpu" else {}),
+            **({"device": settings.device} if settings.device != "cpu" else {}),
         }
         self._members = [
             MemberRuntime(
                 bundle.path(member.model),
                 bundle.path(member.head),
                 member.preprocess,
-                engine=engine,
-                precision=precision,
-                device=device,
-                threads=threads,
-                workers=workers,
+                settings,
                 read=lambda path: bundle.read(path.name),
                 trial=bundle.folder not in (default_bundle(), fast_bundle()),
             )

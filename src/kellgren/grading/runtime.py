@@ -13,7 +13,7 @@ from kellgren.arrays import Float32Array
 from kellgren.artefacts import MOST_FILE_BYTES
 from kellgren.errors import BundleError, KellgrenError
 from kellgren.grades import GRADE_COUNT
-from kellgren.grading.engines.engine_settings import Device, Engine, EngineSettings, Precision
+from kellgren.grading.engines.engine_settings import DEFAULT_SETTINGS, EngineSettings
 from kellgren.grading.engines.network_opening import open_network
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
@@ -60,11 +60,7 @@ class MemberRuntime:
         model: the ONNX file, with the outputs ``logits`` and ``features``.
         head: the head's weights, a ``.npz`` with ``weight`` and ``bias``.
         preprocess: what the network sees.
-        engine: see `EngineSettings`, as the next four.
-        precision: of the engine's arithmetic.
-        device: that it computes on.
-        threads: of the engine, for one knee.
-        workers: knees at a time.
+        settings: how it is run.
         read: gives the content of both files; a bundle checks it against its card.
         trial: run the network once, to see that its outputs are what they should be. Left out
             for the package's own bundle, whose networks the package's tests run.
@@ -82,16 +78,11 @@ class MemberRuntime:
         model: Path,
         head: Path,
         preprocess: Preprocess,
+        settings: EngineSettings = DEFAULT_SETTINGS,
         *,
-        engine: Engine = "onnxruntime",
-        precision: Precision = "fp32",
-        device: Device = "cpu",
-        threads: int = 0,
-        workers: int = 1,
         read: Callable[[Path], bytes] = _read,
         trial: bool = True,
     ) -> None:
-        settings = EngineSettings(engine, precision, device, threads, workers)
         settings.check()
         self.preprocess = preprocess
         self.head, self.bias = _head(head, read)
@@ -101,7 +92,7 @@ class MemberRuntime:
             with bounded_memory():
                 # a GPU's driver reserves more than this bound: there, what is open now is proof
                 self._open(content, replace(settings, device="cpu"), trial=trial)
-            if device != "cpu":
+            if settings.device != "cpu":
                 self._open(content, settings, trial=trial)
 
     def _open(self, content: bytes, settings: EngineSettings, *, trial: bool) -> None:

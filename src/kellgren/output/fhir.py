@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NotRequired, Self, TypedDict
@@ -186,18 +186,6 @@ class ObservationFile:
             with written_whole(self._folder / f"{one['id']}.json") as stream:
                 json.dump(one, stream, indent=2)
                 stream.write("\n")
-
-
-def write_observations(rows: Iterable[ReadingRow], target: Path) -> None:
-    """Write a Bundle of all graded knees to a ``.json`` file, or one file a knee to a folder.
-
-    Args:
-        rows: of a batch; what was not graded is left out.
-        target: ends in ``.json``, or is a folder, made if it is not there.
-    """
-    with ObservationFile.at(target) as file:
-        for row in rows:
-            file.add(row)
 
 
 def _remarks(row: GradedRow) -> list[str]:

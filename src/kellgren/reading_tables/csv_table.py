@@ -52,12 +52,6 @@ class CsvTable:
         self._stream.write(self._lines.of(_cells(row)))
 
 
-def write_csv(rows: Iterable[ReadingRow], path: Path) -> None:
-    """Write the table of readings; ``-`` is standard output."""
-    with text_stream(path) as stream:
-        stream.write(csv_text(rows))
-
-
 def csv_text(rows: Iterable[ReadingRow]) -> str:
     """The table of readings; it names pictures and a local calibration where there are any."""
     cells = [_cells(row) for row in rows]

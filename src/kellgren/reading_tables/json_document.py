@@ -44,12 +44,6 @@ class JsonDocument:
         self._list.end()
 
 
-def write_json(rows: Iterable[ReadingRow], model: ModelRecord | None, path: Path) -> None:
-    """Write all readings as one JSON document; ``-`` is standard output."""
-    with text_stream(path) as stream:
-        stream.write(json_text(rows, model))
-
-
 def json_text(rows: Iterable[ReadingRow], model: ModelRecord | None) -> str:
     """All readings as one JSON document, which `readings_schema` describes.
 

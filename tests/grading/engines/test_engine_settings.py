@@ -186,14 +186,14 @@ def test_a_bundle_on_a_gpu_is_tried_on_the_processor_first_and_records_the_devic
 
     monkeypatch.setattr(onnxruntime_engine, "_cuda_session", on_gpu)
     monkeypatch.setattr(onnxruntime_engine, "onnx_session", on_processor)
-    panel = Panel(open_bundle(bundle), device="cuda", workers=3)
+    panel = Panel(open_bundle(bundle), EngineSettings(device="cuda", workers=3))
     assert opened == ["cpu", "cuda"]
     assert panel.record["device"] == "cuda"
     assert "device" not in Panel(open_bundle(bundle)).record
     knees = [KneeCrop(look[0] / 8 + 0.5, Side.RIGHT) for look in LOOKS]
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(panel.examine, knees))
-    plain = Panel(open_bundle(bundle), threads=1)
+    plain = Panel(open_bundle(bundle), EngineSettings(threads=1))
     for one, knee in zip(together, knees, strict=True):
         np.testing.assert_allclose(one.probabilities, plain.examine(knee).probabilities, atol=1e-6)
 

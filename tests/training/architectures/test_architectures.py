@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from kellgren.errors import InvalidRecipe
 from kellgren.explanation.cam import activation_map
 from kellgren.grades import Side
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.knee import KneeCrop
@@ -210,7 +211,9 @@ def test_the_map_of_an_exported_member_is_grad_cam_of_its_layer(name: str, tmp_p
     np.savez(
         tmp_path / "head.npz", weight=network.head.weight.detach(), bias=network.head.bias.detach()
     )
-    member = MemberRuntime(tmp_path / "member.onnx", tmp_path / "head.npz", seen, threads=1)
+    member = MemberRuntime(
+        tmp_path / "member.onnx", tmp_path / "head.npz", seen, EngineSettings(threads=1)
+    )
     crop = KneeCrop(np.random.default_rng(0).random((96, 96)).astype(np.float32), Side.RIGHT)
     image = torch.from_numpy(seen.normalise(seen.plane(crop)[None]))
 

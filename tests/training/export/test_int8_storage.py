@@ -19,8 +19,9 @@ from kellgren.data.manifest import Knee, write_manifest
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade
 from kellgren.grading.bundle import open_bundle
+from kellgren.grading.engines.engine_settings import Engine, EngineSettings
 from kellgren.grading.preprocess import Preprocess
-from kellgren.grading.runtime import Engine, MemberRuntime
+from kellgren.grading.runtime import MemberRuntime
 from kellgren.training.architectures import Member
 from kellgren.training.export.int8_storage import round_compensated, store_int8
 from kellgren.training.export.onnx_export import export
@@ -248,7 +249,9 @@ def test_every_engine_reads_int8_members(
     weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     np.savez(tmp_path / "head.npz", weight=weights["head.weight"], bias=weights["head.bias"])
     sees = Preprocess(size=64, mean=(0.5,) * 3, std=(0.5,) * 3)
-    runtime = MemberRuntime(tmp_path / "member.onnx", tmp_path / "head.npz", sees, engine=engine)
+    runtime = MemberRuntime(
+        tmp_path / "member.onnx", tmp_path / "head.npz", sees, EngineSettings(engine=engine)
+    )
     logits, features, _ = runtime._infer(images[:2])
     by_head = features.mean((2, 3)) @ weights["head.weight"].T + weights["head.bias"]
     np.testing.assert_allclose(logits, by_head, atol=1e-4)

@@ -16,6 +16,7 @@ from command_line import EXAMPLES, kellgren, rows
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.evaluation import Scores
 from kellgren.explanation.cam import activation_map
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import hard_vote, mix_vote, soft_vote
 from kellgren.imaging.radiograph import read_radiograph
@@ -117,7 +118,10 @@ def test_a_network_of_the_paper_goes_the_whole_way(
     assert went.scores.knees == int(went.run.held_out.sum()) == len(rows(out / "oof.csv"))
 
     member = MemberRuntime(
-        out / "member.onnx", out / "member.head.npz", went.run.preprocess(SIZE), threads=1
+        out / "member.onnx",
+        out / "member.head.npz",
+        went.run.preprocess(SIZE),
+        EngineSettings(threads=1),
     )
     knee = few[-1]
     output = member.examine(whole_knee(read_radiograph(knee.image), knee.side), mirror=False)

@@ -58,6 +58,9 @@ class EngineSettings:
             )
 
 
+DEFAULT_SETTINGS = EngineSettings()
+
+
 def _check_number(option: str, value: object, least: int, remedy: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidOption(option, f"is {value!r}", remedy)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kellgren.artefacts import MOST_FILE_BYTES
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.preprocess import Preprocess
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
@@ -46,7 +47,7 @@ def exported_probabilities(
             )
         return content
 
-    member = MemberRuntime(model, head, preprocess, threads=1, read=read)
+    member = MemberRuntime(model, head, preprocess, EngineSettings(threads=1), read=read)
 
     def grade(knee: Knee) -> npt.NDArray[np.float64]:
         crop = whole_knee(read_radiograph(knee.image), knee.side)

@@ -20,6 +20,7 @@ from kellgren.evaluation.metrics import accuracy, qwk
 from kellgren.grading.bundle import Bundle, write_bundle
 from kellgren.grading.card import FORMAT, MemberCard
 from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
+from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
@@ -196,7 +197,7 @@ class _Judging:
 
     def _graded(self, model: Path, head: Path, member: MemberCard) -> tuple[Float32Array, float]:
         """``(N, 5)`` logits of the judging knees, and milliseconds of processor a knee."""
-        network = MemberRuntime(model, head, member.preprocess, threads=1)
+        network = MemberRuntime(model, head, member.preprocess, EngineSettings(threads=1))
         logits, spent = [], 0.0
         for knee in self.judging:
             crop = _crop(knee)
