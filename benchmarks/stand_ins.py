@@ -32,6 +32,8 @@ from kellgren.grading.bundle import default_bundle, open_bundle, write_bundle
 from kellgren.grading.card import FORMAT, Card, MemberCard, TrainingData
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.preprocess import Preprocess
+from kellgren.imaging.radiograph import read_radiograph
+from kellgren.localisation.crop import whole_knee
 from kellgren.model_files.onnx_session import onnx_session
 from kellgren.training.architectures import Member
 from kellgren.training.architectures.registry import find
@@ -221,9 +223,10 @@ def sees(name: str) -> Preprocess:
 
 
 def inputs(name: str, knees: Sequence[Knee]) -> Tensor:
-    """(N, 3, S, S) of whole knees, opened and resized as the paper does."""
+    """(N, 3, S, S) of whole knees, resized as a bundle resizes them."""
     preprocess = sees(name)
-    planes = np.stack([grey(knee, preprocess.size) for knee in knees]).astype(np.float32) / 255
+    crops = [whole_knee(read_radiograph(knee.image), knee.side) for knee in knees]
+    planes = np.stack([preprocess.plane(crop) for crop in crops])
     return torch.from_numpy(preprocess.normalise(planes)).float()
 
 
