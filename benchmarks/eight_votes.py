@@ -23,6 +23,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -310,6 +311,7 @@ def show(work: Path) -> None:
         show_agreement(work, {way: {name: way} for way in WAYS}, name)
     both = {way: dict.fromkeys(TRAINED, way) for way in WAYS}
     show_agreement(work, both, f"votes of the {len(TRAINED)} trained")
+    show_eight_trained(work)
     if not seconds:
         return
     show_costs(seconds)
@@ -330,6 +332,24 @@ def show(work: Path) -> None:
     eager_votes = eager_votes[: len(same)].argmax(1)
     print(f"PyTorch: {(same == eager_votes).sum()} of {len(same)} votes as {REFERENCE}")
     show_margins(work, seconds)
+
+
+def show_eight_trained(work: Path) -> None:
+    """What the vote of eight networks would keep that each shift, by chance, as trained ones do."""
+    normal = np.asarray([NormalDist().inv_cdf(place / 200) for place in range(1, 200)])
+    for way in WAYS:
+        for names in (*((name,) for name in TRAINED), tuple(TRAINED)):
+            pairs = [
+                [votes(work, "judged", {n: of_it}) for of_it in (REFERENCE, way)] for n in names
+            ]
+            if way == REFERENCE or min(len(given) for _, given in pairs) < CHUNK:
+                continue
+            squares = [(shifts(e[: len(g)], g) ** 2).mean() for e, g in pairs]
+            vote = normal * float(np.sqrt(np.mean(squares) / len(EIGHT)))
+            told = " and ".join(names)
+            print(
+                f"eight that shift as {told} in {way}: {kept_of_real(vote):.2%} of real ones kept"
+            )
 
 
 def show_costs(seconds: dict[str, dict[str, float]]) -> None:
