@@ -36,11 +36,16 @@ def median_seconds(work: Callable[[], object], runs: int) -> float:
 
 def cold(knee: Path, runs: int) -> None:
     command = [sys.executable, "-m", "kellgren", "grade", str(knee)]
+    commands = {"one knee": command, "the same with --fast": [*command, "--fast"]}
     empty = [sys.executable, "-c", "import numpy, onnxruntime"]
     python = median_seconds(lambda: subprocess.run(empty, check=True), runs)
-    whole = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), runs)
-    print(f"cold: import numpy and onnxruntime    {python:6.2f} s   1.00")
-    print(f"cold: kellgren grade, one knee        {whole:6.2f} s   {whole / python:.2f}")
+    print(f"cold: import numpy and onnxruntime    {python:10.2f} s   1.00")
+    for name, words in commands.items():
+        whole = median_seconds(
+            lambda words=words: subprocess.run(words, check=True, capture_output=True), runs
+        )
+        row = f"cold: kellgren grade, {name}"
+        print(f"{row:<42}{whole:6.2f} s   {whole / python:.2f}")
 
 
 def warm(knees: list[Path], runs: int) -> None:

@@ -5,12 +5,14 @@
 Knees of fold 0, from which no network of the default bundle learnt, are graded as published and
 again with another tone, noise, blur, in other shapes and as JPEG of low quality. A picture that a
 check refuses is graded all the same, so that certainty and accuracy are told of all. Of each
-variant: the share refused, the share of grades kept, accuracy, the mean probability of the most
-probable grade, the share of high certainty and how often that is right, the mean number of grades
-in the 90 % set, and the share whose grade is not named by set or probability (how far the members
-disagree is not kept). Then the change of each since the picture as published, on the same knees,
-with 95 % intervals over knees. ``--csv`` keeps each answer, and goes on with what is not in it yet;
-``--report`` prints what is there and grades nothing.
+variant: the share refused, the share of grades kept, accuracy, the share whose fine detail lies
+beyond the card's range (which lowers the word for certainty and widens the set), the mean
+probability of the most probable grade, the share of high certainty and how often that is right, the
+mean number of grades in the 90 % set, how often it holds the label, and the share whose grade is
+not named by set or probability (how far the members disagree is not kept). Then the change of each
+since the picture as published, on the same knees, with 95 % intervals over knees. ``--csv`` keeps
+each answer, and goes on with what is not in it yet; ``--report`` prints what is there and grades
+nothing.
 """
 
 from __future__ import annotations
@@ -32,9 +34,13 @@ from kellgren.data.splits import make_folds
 from kellgren.errors import KellgrenError
 from kellgren.grading.bundle import default_bundle, open_bundle
 from kellgren.grading.card import Card
+from kellgren.grading.judgement import Judge
+from kellgren.imaging.integrity.fine_detail import fine_detail
 
-COLUMNS = ("knee", "variant", "grade", *(f"p{grade}" for grade in range(5)), "label", "refused")
-HIGH = 0.75
+COLUMNS = (
+    *("knee", "variant", "grade", *(f"p{grade}" for grade in range(5))),
+    *("label", "refused", "detail"),
+)
 
 
 def noisy(knee: Grey, deviation: float) -> Grey:
@@ -93,13 +99,15 @@ def answer(ensemble: Ensemble, data: bytes, side: Side) -> dict[str, object]:
         return {"refused": f"{len(readings)} knees"}
     refused = [check.name for check in readings[0].checks if check.verdict == "refused"]
     shares = {f"p{g}": f"{p:.6f}" for g, p in enumerate(readings[0].probabilities)}
-    return {"grade": int(readings[0].grade), **shares, "refused": " ".join(refused)}
+    detail = f"{fine_detail(readings[0].crop.pixels):.5f}"
+    grade = int(readings[0].grade)
+    return {"grade": grade, **shares, "refused": " ".join(refused), "detail": detail}
 
 
 def grade_all(knees: list[Knee], table: Path) -> list[dict[str, str]]:
     done = answered(table)
     known = {(row["knee"], row["variant"]) for row in done}
-    ensemble = Ensemble.default(threads=1, pair=False)
+    ensemble = Ensemble.default(threads=1, pair=False, joint_space=False)
     with table.open("a", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         if not done:
@@ -123,16 +131,21 @@ def answered(path: Path) -> list[dict[str, str]]:
 
 
 def figures(rows: Sequence[dict[str, str]], card: Card) -> Figures:
-    """``(N, 5)`` of each knee: right, largest probability, high certainty, set size, not named."""
-    assert card.grade_sets is not None
-    assert card.naming is not None
+    """``(N, 7)`` of each knee: right, largest probability, high certainty, set size, not named,
+    whether its fine detail lies beyond the card's range, whether the set holds the label.
+    """
+    assert card.detail is not None
     told = []
+    judge = Judge(card)
     for row in rows:
         shares = np.array([float(row[f"p{grade}"]) for grade in range(5)])
-        low, high = card.grade_sets.set_of(shares, card.naming.level)
-        top, size = float(shares.max()), high - low + 1
-        doubted = bool(card.naming.doubts(top, size, None, False))
-        told.append([row["grade"] == row["label"], top, top >= HIGH, size, doubted])
+        beyond = bool(card.detail.beyond(float(row["detail"])))
+        judged = judge.of(shares, None, beyond=beyond)
+        low, high = int(judged.grade_set.lowest), int(judged.grade_set.highest)
+        right = row["grade"] == row["label"]
+        sure, named = judged.certainty == "high", judged.named
+        holds = low <= int(row["label"]) <= high
+        told.append([right, shares.max(), sure, high - low + 1, not named, beyond, holds])
     return np.array(told, dtype=np.float64)
 
 
@@ -141,10 +154,10 @@ def report(rows: list[dict[str, str]]) -> None:
     card = open_bundle(default_bundle()).card
     plain = {row["knee"]: row for row in rows if row["variant"] == "as published" and row["grade"]}
     print(
-        "| variant | knees | refused | kept | accuracy | mean p | high | right of high | set ",
+        "| variant | knees | refused | kept | accuracy | beyond | mean p | high | right of high ",
         end="",
     )
-    print("| not named |\n|---|---|---|---|---|---|---|---|---|---|")
+    print("| set | holds | not named |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
     changes = []
     for name in VARIANTS:
         mine = [row for row in rows if row["variant"] == name and row["knee"] in plain]
@@ -155,16 +168,17 @@ def report(rows: list[dict[str, str]]) -> None:
         kept = sum(row["grade"] == plain[row["knee"]]["grade"] for row in mine)
         low, high = interval(kept, len(mine))
         told = figures(graded, card)
-        right, top, sure, size, doubted = told.mean(axis=0)
+        right, top, sure, size, doubted, beyond, holds = told.mean(axis=0)
         of_sure = f"{told[told[:, 2] > 0, 0].mean():.2f}" if sure else "-"
         print(
             f"| {name} | {len(mine)} | {refused:.2f} "
             f"| {kept / len(mine):.3f} ({low:.3f} to {high:.3f}) | {right:.3f} "
-            f"| {top:.3f} | {sure:.2f} | {of_sure} | {size:.2f} | {doubted:.2f} |"
+            f"| {beyond:.2f} | {top:.3f} | {sure:.2f} | {of_sure} | {size:.2f} | {holds:.3f} "
+            f"| {doubted:.2f} |"
         )
         if name != "as published":
             before = figures([plain[row["knee"]] for row in graded], card)
-            changes.append(f"| {name} | {' | '.join(changed(told - before))} |")
+            changes.append(f"| {name} | {' | '.join(changed((told - before)[:, :5]))} |")
     print("\n| variant | accuracy | mean p | high | set | not named |\n|---|---|---|---|---|---|")
     print("\n".join(changes))
 

@@ -6,8 +6,9 @@
 eager float32, one picture at a time, both looks, and the class map of each network by
 back-propagation from the logit through the network (what the grad-cam package does). Rows `eight`
 are the same networks as a bundle: by each engine and number format, both looks, maps from the
-features. Rows `default` and `fast` read whole pictures as `kellgren grade` does, with finding and
-checking. Every row runs in a process of its own with one thread.
+features. Rows `default` and `fast` read whole pictures with finding and checking, as `kellgren
+grade --joint-space off` does; `checks` is what of this comes before the networks that grade, and
+`joint space` what measuring it adds. Every row runs in a process of its own with one thread.
 
 The weights of the eight cannot be had: `stand_ins.py` makes networks that cost the same.
 `eight_votes.py` measures them one by one, and how many votes each arithmetic keeps.
@@ -34,12 +35,15 @@ from torch import Tensor
 from kellgren import Ensemble
 from kellgren.data.manifest import Knee, index
 from kellgren.explanation.cam import ensemble_maps
-from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.panel import Panel
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
+from kellgren.joint_space.measure_knee import measure
 from kellgren.localisation.crop import whole_knee
+from kellgren.localisation.film import find_joints
+from kellgren.localisation.knee_detector import Localiser
 
 ENGINES = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 
@@ -50,7 +54,7 @@ class Row(NamedTuple):
     processor: float
     wall: float
     megabytes: float
-    votes: np.ndarray  # (N, 5) of the judged knees
+    votes: np.ndarray  # (N, 5) of the judged knees; none where nothing is graded
     predicting: float  # processor seconds a knee without maps; 0: not told apart
 
 
@@ -102,10 +106,10 @@ def ways(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Calla
         yield f"eight {engine} {precision}", Eight(folder / "fp32", engine, precision)
     for engine in ("onnxruntime", "openvino"):
         yield f"eight {engine} int8", Eight(folder / "int8", engine, "fp32")
-    bundles = {"default": default_bundle(), "fast": options.fast_bundle}
+    yield "checks", Beside(joint_space=False)
+    yield "joint space", Beside(joint_space=True)
+    bundles = {"default": default_bundle(), "fast": options.fast_bundle or fast_bundle()}
     for name, bundle in bundles.items():
-        if bundle is None:
-            continue
         for mirror in (True, False):
             looks = "two looks" if mirror else "one look"
             for engine, precision in ENGINES:
@@ -172,7 +176,12 @@ class Whole(NamedTuple):
 
     def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
         ensemble = Ensemble.open(
-            self.bundle, engine=self.engine, precision=self.precision, threads=1, mirror=self.mirror
+            self.bundle,
+            engine=self.engine,
+            precision=self.precision,
+            threads=1,
+            mirror=self.mirror,
+            joint_space=False,
         )
 
         def vote(knee: Knee) -> np.ndarray:
@@ -180,6 +189,29 @@ class Whole(NamedTuple):
             return np.asarray(film[0].probabilities)
 
         return measured(vote, None, knees, timed)
+
+
+class Beside(NamedTuple):
+    """What a knee costs beside its networks."""
+
+    joint_space: bool
+
+    def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
+        localiser = Localiser()
+        spent = wall = 0.0
+        for number, knee in enumerate(knees[: timed + 1]):
+            began, clock = time.process_time(), time.perf_counter()
+            joints = find_joints(read_radiograph(knee.image), (), localiser)
+            if self.joint_space:
+                began, clock = time.process_time(), time.perf_counter()
+                for joint in joints:
+                    measure(joint.crop)
+            if number:  # the first is not counted
+                spent += time.process_time() - began
+                wall += time.perf_counter() - clock
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        count = min(timed, len(knees) - 1)
+        return Row(spent / count, wall / count, peak, np.empty((0, 5)), 0.0)
 
 
 def measured(
@@ -214,6 +246,10 @@ def apart(work: Callable[..., Row], knees: Sequence[Knee], timed: int) -> Row:
 def show(name: str, rows: dict[str, Row]) -> None:
     """Print a row with its ratio to the paper's path, and how its votes agree."""
     row = rows[name]
+    if not row.votes.size:
+        clock, spent = f"{1000 * row.wall:7.1f}", f"{1000 * row.processor:8.1f}"
+        print(f"{name:<38} {clock} ms by the clock {spent} ms of processor", flush=True)
+        return
     kind = name.split()[0]
     reference = next(other for key, other in rows.items() if key.split()[0] == kind)
     count = min(len(row.votes), len(reference.votes))

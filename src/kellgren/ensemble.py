@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.engine_settings import Device, Engine, EngineSettings, Precision
 from kellgren.grading.grade_sets import DEFAULT_LEVEL
-from kellgren.grading.judgement import Judge, Judgement
+from kellgren.grading.judgement import Judge
 from kellgren.grading.panel import Panel, PanelOutput
+from kellgren.imaging.integrity.fine_detail import fine_detail
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.joint_space.measure_knee import measure
@@ -271,18 +272,27 @@ class Ensemble:
     def _with_other(self, own: KneeReading, other: KneeReading) -> KneeReading:
         assert self.both_knees is not None
         combined = self.both_knees.combine(np.asarray(own.alone), np.asarray(other.alone))
-        judged = self._judge.of(combined, own.disagreement, refused=own.forced, paired=True)
-        return replace(own, read_with=other.image, **_fields(judged))
+        judged = self._judge.of(
+            combined, own.disagreement, refused=own.forced, paired=True, beyond=own.beyond
+        )
+        return replace(own, read_with=other.image, **judged.facts)
 
     def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
         panel = self.panel.examine(knee.crop)
-        judged = self._judge.of(panel.probabilities, panel.disagreement, refused=bool(knee.refusal))
+        beyond = self._judge.beyond(fine_detail(knee.crop.pixels))
+        judged = self._judge.of(
+            panel.probabilities,
+            panel.disagreement,
+            refused=bool(knee.refusal),
+            beyond=bool(beyond),
+        )
         return KneeReading(
             image=radiograph.source,
             side=knee.crop.side,
-            **_fields(judged),
+            **judged.facts,
             disagreement=panel.disagreement,
-            warnings=(*film_warnings(radiograph.warnings, knee.checks), *knee.warnings),
+            warnings=(*film_warnings(radiograph.warnings, knee.checks), *knee.warnings, *beyond),
+            beyond=bool(beyond),
             mm_per_pixel=knee.crop.mm_per_pixel,
             model=self.model,
             crop=knee.crop,
@@ -303,8 +313,3 @@ class Ensemble:
         if self._map_style.smooth:
             outputs = self.panel.outputs(crop, mirror=True, factors=SMOOTHING_FACTORS)
         return ensemble_maps(outputs, panel.map_weights, grad_cam=self._map_style.grad_cam)
-
-
-def _fields(judged: Judgement) -> dict[str, Any]:
-    """The fields of a reading that follow from its probabilities."""
-    return {field.name: getattr(judged, field.name) for field in fields(judged)}

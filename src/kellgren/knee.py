@@ -17,11 +17,11 @@ Plane = npt.NDArray[np.float32]
 """Grey values of a picture or of a part of it: ``(H, W)``, 0..1, bone bright."""
 
 
-_BAND_PIXELS = 2**20
+_BAND_PIXELS = 2**16  # which stay in the processor's own memory from one step to the next
 
 
 def bands(rows: int, columns: int) -> Iterator[slice]:
-    """Pieces of a large picture's rows, each of about a million pixels; transposed, of its columns.
+    """Pieces of a large picture's rows, each of some ten thousand pixels; transposed, of columns.
 
     What is made of one piece after the other takes little memory.
     """

@@ -44,7 +44,8 @@ class KneeReading:
         side: of the patient.
         grade: the most probable Kellgren-Lawrence grade.
         probabilities: of the grades 0 to 4: five values in 0..1 that sum to 1, calibrated.
-        certainty: ``high``, ``moderate`` or ``low``, from the largest probability.
+        certainty: ``high``, ``moderate`` or ``low``, from the largest probability; the next lower
+            one where `beyond`.
         right_share: share of right grades among the out-of-fold knees of that certainty, 0..1;
             ``None``: not measured.
         grade_set: neighbouring grades that hold the label at the ensemble's level.
@@ -67,6 +68,8 @@ class KneeReading:
         mapping: how the maps were made, as the picture says it.
         side_evidence: all that tells, or might tell, the side: source, value and side of each.
         joint_space: margins and widths of the joint space; ``None``: not asked for.
+        beyond: whether its fine detail lies beyond that of the knees that the model was measured
+            on, which lowered the word for certainty and widened the set.
     """
 
     image: str
@@ -91,6 +94,7 @@ class KneeReading:
     mapping: str = "class-activation mapping"
     side_evidence: tuple[SideStatement, ...] = ()
     joint_space: JointSpace | None = None
+    beyond: bool = False
 
     @property
     def forced(self) -> bool:

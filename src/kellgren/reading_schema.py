@@ -143,7 +143,8 @@ class KneeRecord(Record):
     probabilities: tuple[Probability, Probability, Probability, Probability, Probability]
     """Probabilities of the grades 0 to 4, six decimal places; they sum to 1 but for rounding."""
     certainty: CertaintyLevel
-    """From the largest probability: high from 0.75, moderate from 0.5, else low."""
+    """From the largest probability: high from 0.75, moderate from 0.5, else low; the next lower
+    one where a warning says that the picture's fine detail is unusual."""
     right_share: Probability | None
     """Share of right grades among the out-of-fold knees of that certainty; null: not measured."""
     grade_set: GradeSetRecord

@@ -12,6 +12,7 @@ import kellgren as package
 from command_line import EXAMPLES, kellgren
 from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
 from kellgren.grading.runtime import MemberRuntime
+from kellgren.training.selection.eight_bits.quantised_bundle import LEAST_AGREEMENT
 
 KNEE = EXAMPLES / "9177337R.png"
 
@@ -29,6 +30,17 @@ def test_its_one_network_is_stored_in_int8_and_kept_the_grades_of_knees_it_never
     assert bundle.card.storage is not None
     assert bundle.card.storage.out_of_fold
     assert bundle.card.storage.agreement >= 0.998
+
+
+def test_it_computes_in_int8_what_held_out_knees_let_it(bundle: Bundle) -> None:
+    [member] = bundle.card.members
+    assert member.int8 is not None
+    assert member.int8.layers > 0
+    for check in (member.int8.check, bundle.card.int8):
+        assert check is not None
+        assert check.out_of_fold
+        assert check.agreement >= LEAST_AGREEMENT
+    assert b"QuantizeLinear" in bundle.path(member.model).read_bytes()
 
 
 def test_its_head_gives_its_logits(bundle: Bundle) -> None:

@@ -220,7 +220,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     ),
     "seven channels": (
         lambda folder: network(folder, seven_channels),
-        rf"{MODEL}: .*its input has the shape \(\?, 7, 64, 64\), not \(N, 3, 64, 64\)",
+        rf"{MODEL}: .*its input has the shape \(N, 7, 64, 64\), not \(N, 3, 64, 64\)",
     ),
     "seven channels, unsaid": (
         lambda folder: network(folder, seven_channels_unsaid),
@@ -237,7 +237,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     "two inputs": (lambda folder: network(folder, two_inputs), rf"{MODEL}: .*it has 2 inputs"),
     "another size": (
         lambda folder: signed(folder, size=96),
-        rf"{MODEL}: .*\(\?, 3, 64, 64\), not \(N, 3, 96, 96\)",
+        rf"{MODEL}: .*\(N, 3, 64, 64\), not \(N, 3, 96, 96\)",
     ),
     "std 0": (lambda folder: signed(folder, std=[0.5, 0, 0.5]), r"preprocess\.std\.1"),
     "std no number": (

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kellgren.grades import Grade
 from kellgren.grading.calibration import OrdinalShift
+from kellgren.grading.card_parts.detail_range import DetailRange
 from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
 from kellgren.grading.card_parts.part import Part
 from kellgren.grading.combiner import Combiner
@@ -17,7 +18,7 @@ from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
 
-FORMAT = 6
+FORMAT = 7
 Weights = Literal["fp16", "int8"]
 
 
@@ -223,6 +224,8 @@ class Card(Part):
         grade_sets: of knees read alone; ``None`` in a card from before format 5.
         grade_sets_paired: of knees read with the contralateral one; ``None`` where it is not used.
         naming: when a grade is named; ``None``: always.
+        detail: the fine detail of the knees that the sets were fitted on: a knee beyond it has a
+            lower word for certainty and a wider set; ``None``: not measured.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         int8: what computing in int8 changed in the vote; ``None`` where no network does.
@@ -248,6 +251,7 @@ class Card(Part):
     grade_sets: GradeSets | None = None
     grade_sets_paired: GradeSets | None = None
     naming: NamingRule | None = None
+    detail: DetailRange | None = None
     data: TrainingData
     storage: StorageCheck | None = None
     int8: Int8Check | None = None

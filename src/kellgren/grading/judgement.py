@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from kellgren.arrays import Distributions
 from kellgren.errors import InvalidOption
 from kellgren.grades import Grade
-from kellgren.grading.calibration import certainty, likely_grades
+from kellgren.grading.calibration import CERTAINTY_WORDS, certainty, likely_grades
 from kellgren.grading.card import Card
-from kellgren.grading.grade_sets import DEFAULT_LEVEL
+from kellgren.grading.grade_sets import DEFAULT_LEVEL, GradeSets
 
 
 def set_name(level: float) -> str:
@@ -83,6 +84,11 @@ class Judgement:
     doubts: tuple[str, ...]
     named: bool
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The attributes by name, as a reading takes them over."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
 
 class Judge:
     """Judges knees by a card.
@@ -112,6 +118,7 @@ class Judge:
         *,
         refused: bool = False,
         paired: bool = False,
+        beyond: bool = False,
     ) -> Judgement:
         """Judge one knee.
 
@@ -120,18 +127,23 @@ class Judge:
             disagreement: of the members, in nats; ``None`` where there is one only.
             refused: whether a check refused the picture, which was graded all the same.
             paired: whether the contralateral knee was taken into account.
+            beyond: whether its fine detail lies beyond the card's range: the word for certainty
+                is the next lower one, and the set is widened.
         """
         local = self._card.local_calibration
         if local is not None:
             probabilities = local.shift.apply(probabilities)
         word, top = certainty(probabilities), int(np.argmax(probabilities))
+        if beyond:
+            word = _lower(word)
         rule = self._card.naming
         doubts: tuple[str, ...] = ()
         if rule is not None:
-            low, high = self._ends(probabilities, rule.level, paired=paired)[:2]
+            low, high = self._ends(probabilities, rule.level, paired=paired, beyond=beyond)[:2]
             top_share = float(probabilities[top])
             doubts = rule.doubts(top_share, high - low + 1, disagreement, refused)
-        lowest, highest, coverage = self._ends(probabilities, self._level, paired=paired)
+        ends = self._ends(probabilities, self._level, paired=paired, beyond=beyond)
+        lowest, highest, coverage = ends
         return Judgement(
             grade=Grade(top),
             probabilities=tuple(float(share) for share in probabilities),
@@ -142,10 +154,46 @@ class Judge:
             named=self._always or not doubts,
         )
 
+    def beyond(self, detail: float) -> tuple[str, ...]:
+        """The warning of a knee whose fine detail lies beyond the card's range; else nothing.
+
+        Args:
+            detail: of the knee, see `kellgren.imaging.integrity.fine_detail`.
+        """
+        measured = self._card.detail
+        told = "" if measured is None else measured.beyond(detail)
+        return (told,) if told else ()
+
     def _ends(
-        self, probabilities: Distributions, level: float, *, paired: bool
+        self, probabilities: Distributions, level: float, *, paired: bool, beyond: bool
     ) -> tuple[int, int, float | None]:
         fitted = (self._card.grade_sets_paired if paired else None) or self._card.grade_sets
         if fitted is None:
             return *likely_grades(probabilities, level), None
-        return *fitted.set_of(probabilities, level), fitted.at(level).measured.coverage
+        told = (widened_set if beyond else GradeSets.set_of)(fitted, probabilities, level)
+        return *told, fitted.at(level).measured.coverage
+
+
+def widened_set(fitted: GradeSets, probabilities: Distributions, level: float) -> tuple[int, int]:
+    """Lowest and highest grade of a knee's set of the next higher level.
+
+    At the highest level the more probable of the set's neighbours is added.
+
+    Args:
+        fitted: sets.
+        probabilities: ``(5,)``.
+        level: of the set that is widened.
+    """
+    higher = [one.level for one in fitted.levels if one.level > fitted.at(level).level]
+    if higher:
+        return fitted.set_of(probabilities, higher[0])
+    low, high = fitted.set_of(probabilities, level)
+    beside = [grade for grade in (low - 1, high + 1) if 0 <= grade < len(probabilities)]
+    added = max(beside, key=lambda grade: float(probabilities[grade]), default=low)
+    return min(low, added), max(high, added)
+
+
+def _lower(word: str) -> str:
+    """The next lower word for certainty, of the lowest itself."""
+    words = [one for one, _ in CERTAINTY_WORDS]
+    return words[min(words.index(word) + 1, len(words) - 1)]

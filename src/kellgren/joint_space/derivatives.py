@@ -64,6 +64,6 @@ def _box(values: Plane32, reach: int, axis: int) -> Plane32:
     widths = [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)]
     sums = np.cumsum(np.pad(values, widths, "edge"), axis=axis, dtype=np.float64)
     length, whole = values.shape[axis], 2 * reach + 1
-    high = np.take(sums, range(whole, whole + length), axis=axis)
-    low = np.take(sums, range(length), axis=axis)
-    return ((high - low) / whole).astype(np.float32)
+    if axis == 0:
+        return ((sums[whole:] - sums[:length]) / whole).astype(np.float32)
+    return ((sums[:, whole:] - sums[:, :length]) / whole).astype(np.float32)

@@ -95,6 +95,7 @@ def calibrated_card(
         "scale": f"Kellgren-Lawrence, grades 0 to 4, as the readers of {names.name} give them",
         "local_calibration": local,
         "elsewhere": (),  # scores of the bundle without this step
+        "detail": None,  # the sets are fitted on local pictures, whatever their detail
         "grade_sets": sets,
         "grade_sets_paired": None,
         "naming": local_naming(

@@ -76,14 +76,18 @@ def _patch(pixels: Plane, low: np.ndarray, high: np.ndarray, outside: float | No
     """The upright rectangle ``low <= (x, y) < high`` of a picture, filled where it lies outside."""
     height, width = pixels.shape
     columns, rows = np.arange(low[0], high[0]), np.arange(low[1], high[1])
-    across, down = np.clip(columns, 0, width - 1), np.clip(rows, 0, height - 1)
-    left_out = (columns < 0) | (columns >= width), (rows < 0) | (rows >= height)
+    first, last = np.searchsorted(columns, (0, width))  # of the columns that the picture has
+    down = np.clip(rows, 0, height - 1)
+    left_out = (rows < 0) | (rows >= height)
 
     def part(some: slice) -> Plane:
-        patch: Plane = pixels[down[some, None], across[None, :]]
-        if outside is None:
-            return patch
-        beyond = left_out[1][some, None] | left_out[0]
-        return np.where(beyond, np.float32(outside), patch)
+        whole = pixels[down[some]]
+        patch = np.empty((len(whole), len(columns)), dtype=np.float32)
+        patch[:, first:last] = whole[:, max(low[0], 0) : max(high[0], 0)]
+        patch[:, :first] = whole[:, :1] if outside is None else outside
+        patch[:, last:] = whole[:, -1:] if outside is None else outside
+        if outside is not None:
+            patch[left_out[some]] = outside
+        return patch
 
     return image_of_rows((len(rows), len(columns)), part)

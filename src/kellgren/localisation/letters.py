@@ -89,8 +89,10 @@ def side_letters(film: Plane) -> list[Letter]:
     for level in _LEVELS:
         bright = small >= level * brightest
         for left, top, right, bottom in _boxes(bright):
+            if not _stands_alone(bright, (left, top, right, bottom)):
+                continue
             read = _read(bright[top:bottom, left:right])
-            if read is None or not _stands_alone(bright, (left, top, right, bottom)):
+            if read is None:
                 continue
             centre = ((left + right) / 2 / scale, (top + bottom) / 2 / scale)
             if all(abs(centre[0] - one.centre[0]) * scale > 4 for one in found):
@@ -124,17 +126,25 @@ def _read(shape: Mask) -> tuple[Side, bool] | None:
     """The side that a shape is read as, and whether it is mirrored."""
     aspect = shape.shape[1] / shape.shape[0]
     seen = _on_grid(Image.fromarray(shape.astype(np.uint8) * 255))
+    if _overlaps(seen, aspect, _sides()).max() < _ALIKE:
+        return None  # as most shapes: nothing else need be compared
     templates = _templates()
-    near = np.flatnonzero(np.maximum(aspect / templates.wide, templates.wide / aspect) <= _STRETCH)
-    common = np.minimum(seen.ravel(), templates.grids[near]).sum(axis=1)
-    overlaps = np.zeros(len(templates.wide), dtype=np.float32)
-    overlaps[near] = common / (seen.sum() + templates.sums[near] - common)
+    overlaps = _overlaps(seen, aspect, templates)
     best = overlaps.reshape(len(_THICKENED), -1).max(axis=0)
     second, first = np.argsort(best)[-2:].tolist()
     name, mirrored = templates.names[first]
     if name not in "LR" or best[first] < _ALIKE or best[first] - best[second] < _AHEAD:
         return None
     return Side(name), mirrored
+
+
+def _overlaps(seen: Plane, aspect: float, templates: _Templates) -> Float32Array:
+    """``(T * N,)`` what a shape shares with each template; 0 with wider and slimmer ones."""
+    near = np.flatnonzero(np.maximum(aspect / templates.wide, templates.wide / aspect) <= _STRETCH)
+    common = np.minimum(seen.ravel(), templates.grids[near]).sum(axis=1)
+    overlaps = np.zeros(len(templates.wide), dtype=np.float32)
+    overlaps[near] = common / (seen.sum() + templates.sums[near] - common)
+    return overlaps
 
 
 def _on_grid(shape: Image.Image) -> Plane:
@@ -182,3 +192,12 @@ def _templates() -> _Templates:
     flat = np.stack(grids)
     names = tuple((letter, mirrored) for letter in letters for mirrored in (False, True))
     return _Templates(names, flat, flat.sum(axis=1), np.array(wide, dtype=np.float32))
+
+
+@cache
+def _sides() -> _Templates:
+    """Of `_templates` the letters of the two sides, which are its first."""
+    every = _templates()
+    names = tuple(name for name in every.names if name[0] in "LR")
+    some = np.arange(len(every.wide)) % len(every.names) < len(names)
+    return _Templates(names, every.grids[some], every.sums[some], every.wide[some])

@@ -19,7 +19,7 @@ Infer = Callable[[Float32Array], list[Float32Array]]
 def open_network(
     content: bytes, path: Path, remedy: str, size: int, outputs: Sequence[tuple[int, ...]] = ()
 ) -> Infer:
-    """An ONNX network of one input ``(N, 1, size, size)``, on one thread.
+    """An ONNX network that is given one picture, ``(1, 1, size, size)``, on one thread.
 
     Args:
         content: of its file.
@@ -30,7 +30,7 @@ def open_network(
             axis; empty: no trial, as for the package's own networks, which the package's tests run.
 
     Returns:
-        What turns pictures into the outputs, in the network's order.
+        What turns a picture into the outputs, in the network's order.
 
     Raises:
         BundleError: it is not such a network.
@@ -48,12 +48,12 @@ def open_network(
 
 
 def _session(content: bytes) -> Infer:
-    session = onnx_session(content, threads=1)  # films are read side by side
+    session = onnx_session(content, threads=1, one_picture=True)  # films are read side by side
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise ValueError(f"it has {len(inputs)} inputs, not one")
     source = inputs[0].name
-    return lambda pictures: list(session.run(None, {source: pictures}))
+    return lambda picture: list(session.run(None, {source: picture}))
 
 
 def _try(infer: Infer, size: int, outputs: Sequence[tuple[int, ...]]) -> None:

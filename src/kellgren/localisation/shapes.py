@@ -11,9 +11,12 @@ _MOST_RUNS = 40_000  # of a mask; one of noise has more, and no shapes
 
 def shapes(mask: Mask) -> list[tuple[int, int, int, int]]:
     """Boxes of the shapes that hang together, corners counted: runs of rows, joined."""
-    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    ends = np.nonzero(steps == -1)[1]
+    wide = mask.shape[1] + 2
+    padded = np.zeros((len(mask), wide), dtype=np.bool_)
+    padded[:, 1:-1] = mask
+    flat = padded.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # where a run begins, and where it ends
+    (rows, starts), ends = np.divmod(changes[0::2], wide), changes[1::2] % wide
     if len(rows) > _MOST_RUNS:
         return []
     return _joined(
@@ -37,15 +40,14 @@ def _touching(
 def _roots(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     """The least number that hangs together with each of ``count``, given the pairs that touch."""
     roots = np.arange(count)
-    while True:
-        least = np.minimum(roots[one], roots[other])
-        lower = roots.copy()
-        for end in (roots[one], roots[other], one, other):
-            np.minimum.at(lower, end, least)
-        lower = lower[lower]
-        if np.array_equal(lower, roots):
-            return roots
-        roots = lower
+    while one.size:
+        roots[np.maximum(one, other)] = np.minimum(one, other)  # of several, any one
+        while not np.array_equal(above := roots[roots], roots):
+            roots = above
+        one, other = roots[one], roots[other]
+        apart = one != other
+        one, other = one[apart], other[apart]
+    return roots
 
 
 def _joined(

@@ -101,6 +101,37 @@ def test_bf16_is_told_by_the_flags_where_there_are_any(
     assert computes_in_bf16() is there
 
 
+@pytest.mark.parametrize(
+    ("machine", "flags", "there"),
+    [
+        ("x86_64", "avx512f avx512_vnni", True),
+        ("AMD64", "avx2 avx_vnni", True),
+        ("x86_64", "avx2 fma avx512f", False),
+        ("x86_64", "vme", False),
+        ("arm64", "vme", True),
+    ],
+)
+def test_int8_is_summed_in_float32_where_sums_would_be_cut_off(
+    model: bytes,
+    machine: str,
+    flags: str,
+    there: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_processor(monkeypatch, tmp_path, flags)
+    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
+    opened = []
+
+    def noted(model: bytes, threads: int, **options: bool) -> Any:
+        opened.append(options["int8"])
+        return onnx_session(model, threads, **options)
+
+    monkeypatch.setattr(onnxruntime_engine, "onnx_session", noted)
+    open_network(model, SIZE, EngineSettings())
+    assert opened == [there]
+
+
 def test_openvino_is_asked_where_the_system_lists_no_flags(
     model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,9 +211,9 @@ def test_a_bundle_on_a_gpu_is_tried_on_the_processor_first_and_records_the_devic
         opened.append("cuda")
         return onnx_session(model, threads)
 
-    def on_processor(model: bytes, threads: int) -> Any:
+    def on_processor(model: bytes, threads: int, **options: bool) -> Any:
         opened.append("cpu")
-        return onnx_session(model, threads)
+        return onnx_session(model, threads, **options)
 
     monkeypatch.setattr(onnxruntime_engine, "_cuda_session", on_gpu)
     monkeypatch.setattr(onnxruntime_engine, "onnx_session", on_processor)

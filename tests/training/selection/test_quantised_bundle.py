@@ -20,7 +20,8 @@ from kellgren.grading.bundle import Bundle, open_bundle, write_bundle
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.onnx_session import onnx_session
-from kellgren.training.export.int8_arithmetic import Quantiser, simplified
+from kellgren.training.export.int8_arithmetic import Quantiser
+from kellgren.training.export.plain_graph import simplified
 from kellgren.training.selection.eight_bits import quantised_bundle
 from kellgren.training.selection.eight_bits.quantised_bundle import quantise
 
@@ -91,6 +92,19 @@ def test_the_file_passes_the_graph_check_and_its_head_gives_its_logits(
     check_graph(made.path(member.model).read_bytes())
     # the trial run holds the logits to the head, so that class maps sum to them
     MemberRuntime(made.path(member.model), made.path(member.head), member.preprocess)
+
+
+def test_it_grades_alike_where_int8_has_to_be_summed_in_float32(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "plain")
+    chance = np.random.default_rng(0)
+    images = chance.normal(0, 1, (8, 3, SIZE, SIZE)).astype(np.float32)
+    plain = onnx.load(bundle.path(bundle.card.members[0].model))
+    made = Quantiser(plain, images).quantised()
+    exact, summed, folded = (
+        onnx_session(model.SerializeToString(), 1, int8=int8).run(["logits"], {"image": images})[0]
+        for model, int8 in ((plain, True), (made, True), (made, False))
+    )
+    assert np.abs(summed - folded).max() < np.abs(summed - exact).max()
 
 
 def test_a_member_that_changes_grades_stays_as_it_is(
@@ -197,14 +211,34 @@ def test_paddings_that_a_graph_reckons_become_numbers() -> None:
     np.testing.assert_array_equal(given, expected)
 
 
+def test_weights_that_stay_are_stored_as_they_were(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "plain")
+    model = onnx.load(bundle.path(bundle.card.members[0].model))
+    [kernel] = [stored for stored in model.graph.initializer if stored.name == "kernel"]
+    half = numpy_helper.from_array(numpy_helper.to_array(kernel).astype(np.float16), "half")
+    model.graph.initializer.remove(kernel)
+    model.graph.initializer.append(half)
+    model.graph.node.insert(0, helper.make_node("Cast", ["half"], ["kernel"], to=TensorProto.FLOAT))
+    images = np.random.default_rng(0).normal(0, 1, (4, 3, SIZE, SIZE)).astype(np.float32)
+    quantiser = Quantiser(model, images)
+    made = quantiser.quantised(quantiser.layers)
+    stored = {one.name for one in made.graph.initializer}
+    assert "half" in stored
+    assert "kernel" not in stored
+    given, expected = (
+        onnx_session(network.SerializeToString(), 1).run(None, {"image": images})[0]
+        for network in (made, model)
+    )
+    np.testing.assert_array_equal(given, expected)
+
+
 def test_the_search_names_every_layer_once(knees: list[Knee], tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "plain")
     model = onnx.load(bundle.path(bundle.card.members[0].model))
     model.graph.node[0].name = "first"
     images = np.random.default_rng(0).normal(0, 1, (4, 3, SIZE, SIZE)).astype(np.float32)
     quantiser = Quantiser(model, images)
-    blocks = quantiser.by_shift()
-    assert sorted(name for block in blocks for name in block) == sorted(quantiser.layers)
+    assert sorted(quantiser.ranked()) == sorted(quantiser.layers)
     assert "QuantizeLinear" not in {n.op_type for n in simplified(model).graph.node}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bundle_factory import make_bundle
 from command_line import kellgren
@@ -18,11 +20,14 @@ from kellgren.grading.bundle import Bundle, open_bundle, write_bundle
 from kellgren.grading.grade_sets import fit_grade_sets
 from kellgren.grading.naming import HeldOut, fit_naming
 from kellgren.grading.voting import softmax
+from kellgren.imaging.integrity.fine_detail import fine_detail
+from kellgren.imaging.radiograph import read_radiograph
+from kellgren.training.selection.cards.measured_detail import measured_range
 from kellgren.training.selection.cards.refit import PREDICTIONS, held_out, refitted
 from kellgren.training.selection.prediction_table import write_readings
 from simulated_grades import Floats, calibrated_knees
 
-COUNT = 240
+COUNT = 340
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,34 @@ def test_a_bundle_without_its_table_is_refused(
         refitted(bare, labels_of(study[1]), None, tmp_path / "new")
 
 
+def test_the_range_of_fine_detail_is_of_the_pictures_that_are_there(
+    study: tuple[Bundle, list[Knee], Path], tmp_path: Path
+) -> None:
+    bundle, knees, _ = study
+    assert refitted(bundle, labels_of(knees), None, tmp_path / "without").card.detail is None
+
+    random = np.random.default_rng(5)
+    there = [replace(knee, image=tmp_path / knee.image.name) for knee in knees]
+    for at, knee in enumerate(there):
+        if at < 20:
+            grain = random.integers(0, 256, (random.integers(40, 90), 60), dtype=np.uint8)
+            Image.fromarray(grain).save(knee.image)
+        else:
+            knee.image.hardlink_to(there[at % 20].image)
+    fitted = refitted(bundle, labels_of(there), None, tmp_path / "with")
+    expected = sorted(fine_detail(read_radiograph(knee.image).pixels) for knee in there[:20])
+    assert fitted.card.detail is not None
+    assert fitted.card.detail.knees == COUNT
+    assert fitted.card.detail.low == pytest.approx(expected[0], abs=1e-4)
+    assert fitted.card.detail.high == pytest.approx(expected[-1], abs=1e-4)
+
+    kept = refitted(fitted, labels_of(knees), None, tmp_path / "kept").card
+    assert kept.detail == fitted.card.detail
+    for knee in there[20:]:
+        knee.image.unlink()
+    assert measured_range([knee.image for knee in there]) is None
+
+
 @pytest.mark.parametrize("missing", ["table", "knees"])
 def test_member_tables_must_tell_all_the_knees(
     study: tuple[Bundle, list[Knee], Path], tmp_path: Path, missing: str
@@ -121,5 +154,5 @@ def test_member_tables_must_tell_all_the_knees(
     if missing == "knees":
         told = calibrated_knees(COUNT)[0][:200]
         write_readings(knees[:200], told, tmp_path / "oof" / "tiny-1.csv.gz")
-    with pytest.raises(InvalidPredictions, match=r"has no table tiny-1|tells 200 of .* 240"):
+    with pytest.raises(InvalidPredictions, match=r"has no table tiny-1|tells 200 of .* 340"):
         refitted(bundle, labels_of(knees), tmp_path / "oof", tmp_path / "new")

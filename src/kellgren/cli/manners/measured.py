@@ -59,6 +59,10 @@ def promises(card: Card) -> list[tuple[str, str]]:
                 f"right; of all {held.right:.3f}, of those not named {held.right_unnamed or 0:.3f}",
             )
         )
+    if card.detail is not None:
+        within = f"{card.detail.low:.2f} to {card.detail.high:.2f}"
+        told_of = f"of {card.detail.knees} knees: beyond it certainty is lowered"
+        rows.append(("fine detail", f"{within} {told_of}"))
     words = {word: card.right_share(word) for word in ("high", "moderate", "low")}
     told = ", ".join(f"{word} {share:.3f}" for word, share in words.items() if share is not None)
     return [*rows, ("certainty", f"share of right grades: {told}")] if told else rows

@@ -28,7 +28,8 @@ def only_input(inputs: Sequence[tuple[str, Sequence[object]]], size: int) -> str
     wanted = (3, size, size)
     stated = [(d, w) for d, w in zip(shape[1:], wanted, strict=False) if isinstance(d, int)]
     if len(shape) != 4 or any(dimension != want for dimension, want in stated):
-        words = ", ".join(str(d) if isinstance(d, int) else "?" for d in shape)
+        rest = (str(d) if isinstance(d, int) else "?" for d in shape[1:])
+        words = ", ".join(("N", *rest))
         raise ValueError(f"its input has the shape ({words}), not (N, 3, {size}, {size})")
     return name
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from kellgren.arrays import Float32Array
 from kellgren.errors import MissingExtra
 from kellgren.grading.engines.engine_settings import Device
 from kellgren.grading.engines.network_ends import Infer, NetworkOutputs, only_input, used_outputs
+from kellgren.grading.engines.processor import sums_int8
 from kellgren.libraries import import_onnxruntime
 from kellgren.model_files.onnx_session import CPU, onnx_session
 
@@ -34,15 +37,23 @@ def onnxruntime_network(model: bytes, size: int, threads: int, device: Device) -
     Raises:
         MissingExtra: CUDA is asked for, and this ONNX Runtime or this machine has none.
     """
-    session = _cuda_session(model, threads) if device == "cuda" else onnx_session(model, threads)
+    if device == "cuda":
+        session = _cuda_session(model, threads)
+    else:
+        session = onnx_session(model, threads, one_picture=True, int8=sums_int8())
     source = only_input([(i.name, i.shape) for i in session.get_inputs()], size)
     wanted = used_outputs({output.name for output in session.get_outputs()})
 
-    def infer(images: Float32Array) -> NetworkOutputs:
+    def together(images: Float32Array) -> NetworkOutputs:
         logits, features, *rest = session.run(wanted, {source: images})
         return logits, features, rest[0] if rest else None
 
-    return infer
+    def one_by_one(images: Float32Array) -> NetworkOutputs:
+        looks = [session.run(wanted, {source: image[None]}) for image in images]
+        logits, features, *rest = (np.concatenate(output) for output in zip(*looks, strict=True))
+        return logits, features, rest[0] if rest else None
+
+    return together if device == "cuda" else one_by_one
 
 
 def cuda_missing(providers: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ _FEATURES = (
     *("sse4_2", "avx", "fma", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16"),
     *("amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
+_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_ARM = ("arm64", "aarch64")
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -30,6 +32,15 @@ def computes_in_bf16() -> bool | None:
     """Whether it multiplies in bf16; ``None`` where the system does not tell."""
     features = processor_features()
     return bool(_BF16 & set(features)) if features else None
+
+
+def sums_int8() -> bool:
+    """Whether it sums products of int8 without loss.
+
+    Older x86 processors sum them in pairs to 16 bits, which two large ones exceed. A processor
+    of that kind whose system does not tell counts as old.
+    """
+    return platform.machine().lower() in _ARM or bool(_INT8 & set(processor_features()))
 
 
 def usable_cores() -> int:

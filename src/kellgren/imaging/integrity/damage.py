@@ -18,6 +18,7 @@ from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import bands
 
 Grey = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 MOST_FLAT = 0.02
 """Share of a knee in rectangles of one grey value that do not reach its border."""
@@ -48,7 +49,7 @@ _LEAST_EMPTY = 0.02  # of the rows
 _STEP = 0.05
 _ROWS_TRIED, _FAR_ROWS = 8, 8
 _LEAST_MISMATCH = 2.5e-4  # mean square between a row and the next
-_MOST_OF_HALF = 30  # percent of its columns left out at either end
+_MOST_OF_HALF = 0.3  # of its columns left out at either end
 _MOVED_ROWS, _MOVED_SIDE = 4, 300  # rows that are averaged, on a picture of such a side
 _USUAL_MISMATCH = 0.25  # of its median: the least that counts
 
@@ -152,7 +153,7 @@ def _step(knee: Grey) -> float:
     """The row with the most columns whose brightness jumps by far more than around it."""
     rows, columns = knee.shape
     jumps = np.zeros(rows - 1, np.int64)
-    for band in bands(columns, rows):
+    for band in bands(columns, 4 * rows):  # several arrays as large
         differences = np.abs(np.diff(knee[:, band], axis=0))
         far = differences > np.maximum(_STEP, 4 * _around(differences))
         jumps += far.sum(axis=1)
@@ -182,18 +183,35 @@ def _best_shift(knee: Grey, apart: int) -> float:
         [np.square(below[band] - above[band]).mean(axis=1) for band in bands(*above.shape)]
     )
     some = np.linspace(0, len(errors) - 1, _ROWS_TRIED).astype(int)
-    best = 0.0
-    for row in {*np.argsort(errors)[-_ROWS_TRIED:].tolist(), *some.tolist()}:
-        if errors[row] < _LEAST_MISMATCH:
-            continue
-        spectra = np.fft.rfft(above[row]).conj() * np.fft.rfft(below[row])
-        product = np.fft.irfft(spectra, knee.shape[1])
-        squares = np.square(above[row]).sum() + np.square(below[row]).sum()
-        mismatch = (squares - 2 * product) / knee.shape[1]
-        straight = mismatch[0]
-        mismatch[[0, 1, -1]] = np.inf
-        best = max(best, float(straight / max(mismatch.min(), _LEAST_MISMATCH / 10)))
-    return best
+    tried = np.union1d(np.argsort(errors)[-_ROWS_TRIED:], some)
+    tried = tried[errors[tried] >= _LEAST_MISMATCH]
+    above, below = above[tried], below[tried]
+    straight, least = _mismatches(above, below, np.fft.rfft(above), np.fft.rfft(below))
+    return float((straight / np.maximum(least, _LEAST_MISMATCH / 10)).max(initial=0.0))
+
+
+def _mismatches(
+    above: Floats,
+    below: Floats,
+    spectra_above: npt.NDArray[np.complexfloating],
+    spectra_below: npt.NDArray[np.complexfloating],
+) -> tuple[Floats, Floats]:
+    """Mean squares between rows and others, as they are and where one is shifted best, around.
+
+    Args:
+        above: ``(N, W)`` rows.
+        below: ``(N, W)`` what they are compared with.
+        spectra_above: their Fourier transforms.
+        spectra_below: likewise.
+
+    Returns:
+        ``(N,)`` of each: as they are, and by the best shift of two pixels or more.
+    """
+    width = above.shape[1]
+    products = np.fft.irfft(spectra_above.conj() * spectra_below, width)
+    squares = np.square(above).sum(axis=1) + np.square(below).sum(axis=1)
+    straight, shifted = products[:, 0], products[:, 2:-1].max(axis=1)
+    return (squares - 2 * straight) / width, (squares - 2 * shifted) / width
 
 
 def _edge(knee: Grey) -> float:
@@ -204,31 +222,46 @@ def _edge(knee: Grey) -> float:
     """
     rows, columns = knee.shape
     middle = columns // 2
-    ends = (_MOST_OF_HALF, 100 - _MOST_OF_HALF)
     largest = 0.0
     for band in bands(rows - 5, columns):
         differences = np.diff(knee[band.start : band.stop + 5], axis=0)
         jumps = differences[2:-2] - (differences[1:-3] + differences[3:-1]) / 2
         for half in (jumps[:, :middle], jumps[:, middle:]):
-            low, high = np.percentile(half, ends, axis=1)
+            ordered = np.sort(half, axis=1)  # quicker than to part each row at both places
+            low, high = (_placed(ordered, share) for share in (_MOST_OF_HALF, 1 - _MOST_OF_HALF))
             largest = max(largest, float(low.max()), float(-high.min()))
     return largest
+
+
+def _placed(ordered: Floats, share: float) -> Floats:
+    """The quantile of each ordered row, between its neighbours as `numpy.quantile` places it."""
+    at = share * (ordered.shape[1] - 1)
+    first = int(at)
+    below, above = ordered[:, first], ordered[:, min(first + 1, ordered.shape[1] - 1)]
+    return np.asarray(below + np.float32(at - first) * (above - below))
 
 
 def _moved(strip: Grey) -> float:
     """`_shift` with a few rows averaged on either side, which tells smaller shifts from texture."""
     scale = max(1, round(min(strip.shape) / _MOVED_SIDE))
-    rows, width = _MOVED_ROWS * scale, strip.shape[1]
-    means = np.empty((-(-(len(strip) + 1 - rows) // scale), width))
-    for band in bands(width, len(strip)):
-        padded = np.pad(strip[:, band], ((1, 0), (0, 0)))
-        sums = np.cumsum(padded, axis=0, dtype=np.float64)
-        means[:, band] = (sums[rows:] - sums[:-rows])[::scale] / rows
-    above, below = means[:-_MOVED_ROWS], means[_MOVED_ROWS:]
-    products = np.fft.irfft(np.fft.rfft(above).conj() * np.fft.rfft(below), width)
-    squares = np.square(above).sum(axis=1) + np.square(below).sum(axis=1)
-    mismatch = (squares[:, None] - 2 * products) / width
-    straight = mismatch[:, 0].copy()
-    mismatch[:, [0, 1, -1]] = np.inf
+    rows = _MOVED_ROWS * scale
+    pairs = -(-(len(strip) + 1 - rows) // scale) - _MOVED_ROWS
+    above, below = slice(None, -_MOVED_ROWS), slice(_MOVED_ROWS, None)
+    found = []
+    for band in bands(pairs, 4 * strip.shape[1]):  # spectra take four times as much memory
+        means = _means(strip[band.start * scale :], band.stop - band.start + _MOVED_ROWS, scale)
+        spectra = np.fft.rfft(means)
+        found.append(_mismatches(means[above], means[below], spectra[above], spectra[below]))
+    straight, shifted = np.concatenate(found, axis=1)
     least = max(_USUAL_MISMATCH * float(np.median(straight)), _LEAST_MISMATCH / 100)
-    return float((straight / np.maximum(mismatch.min(axis=1), least)).max())
+    return float((straight / np.maximum(shifted, least)).max())
+
+
+def _means(strip: Grey, count: int, scale: int) -> Floats:
+    """``(count, W)`` means of some rows each, from every ``scale``-th row on."""
+    rows = _MOVED_ROWS * scale
+    means = np.zeros((count, strip.shape[1]))
+    for first in range(rows):
+        means += strip[first : first + (count - 1) * scale + 1 : scale]
+    means /= rows
+    return means

@@ -17,9 +17,8 @@ _ROUGH = 0.05
 def flat_share(knee: Grey) -> float:
     """Share of a knee ``(H, W)``, 0..1, in rectangles of one grey value away from its border."""
     tile = max(4, min(knee.shape) // _TILES)
-    tiles = _tiled(knee, tile)
-    is_flat = tiles.max(axis=(1, 3)) == tiles.min(axis=(1, 3))
-    values = tiles[:, 0, :, 0]
+    values = _of_tiles(np.maximum, knee, tile)
+    is_flat = values == _of_tiles(np.minimum, knee, tile)
     area = 0
     for members in _groups(is_flat, values):
         rows, columns = members.T
@@ -74,11 +73,21 @@ def noisy_share(knee: Grey) -> float:
         part = knee[band.start * tile : band.stop * tile + 2]
         middle = part[1:-1, 1:-1]
         smooth = (part[:-2, 1:-1] + part[2:, 1:-1] + part[1:-1, :-2] + part[1:-1, 2:]) / 4
-        rough = _tiled(np.abs(middle - smooth), tile).mean(axis=(1, 3))
-        tiles = _tiled(middle, tile)
-        spread = np.abs(tiles - tiles.mean(axis=(1, 3), keepdims=True)).mean(axis=(1, 3))
-        noisy += int(((rough > 0.8 * spread) & (rough > _ROUGH)).sum())
+        rough = _of_tiles(np.add, np.abs(middle - smooth), tile) / tile**2
+        rows, columns = np.nonzero(rough > _ROUGH)
+        tiles = _tiled(middle, tile)[rows, :, columns]
+        spread = np.abs(tiles - tiles.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
+        noisy += int((rough[rows, columns] > 0.8 * spread).sum())
     return float(noisy / (down * across))
+
+
+def _of_tiles(what: np.ufunc, values: Grey, tile: int) -> Grey:
+    """The largest, least or sum of each tile, ``(rows, columns)``: down first, along whole rows."""
+    rows, columns = values.shape[0] // tile, values.shape[1] // tile
+    down = what.reduce(values[: rows * tile].reshape(rows, tile, -1), axis=1)
+    return np.asarray(
+        what.reduce(down[:, : columns * tile].reshape(rows, columns, tile), axis=2), np.float32
+    )
 
 
 def _tiled(values: Grey, tile: int) -> Grey:

@@ -1,8 +1,9 @@
 """Members whose convolutions are computed in int8, by post-training quantisation.
 
-ONNX Runtime's static quantisation: every convolution, and what lies between two of them, takes
-uint8 features with one scale a tensor and int8 weights with one scale an output channel. What
-follows the last feature map (mean and linear layer) stays in float32, so that class maps still sum
+ONNX Runtime's static quantisation: a convolution takes uint8 features with one scale a tensor and
+int8 weights with one scale an output channel. What lies between convolutions stays in float32: to
+round features again where they are joined or averaged moves the logits more than the convolutions
+do. So does what follows the last feature map (mean and linear layer), so that class maps still sum
 to the logits. Docs: docs/decisions/0031-int8-arithmetic.md.
 """
 
@@ -19,24 +20,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from kellgren.arrays import Float32Array
 from kellgren.errors import TrainingError
-from kellgren.libraries import import_onnxruntime, import_quantization
-from kellgren.model_files.onnx_session import CPU, onnx_session
+from kellgren.grading.voting import softmax
+from kellgren.libraries import import_quantization
+from kellgren.model_files.onnx_session import onnx_session
 from kellgren.training.export.int8_storage import (
     Layer,
     large_layers,
     observe,
     round_compensated,
 )
+from kellgren.training.export.plain_graph import (
+    keep_own_domain,
+    keep_storage,
+    simplified,
+)
 
-_OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Conv", "MaxPool", "Mul", "Relu")
-_BLOCKS = 8
+_OPERATORS = ("Conv",)
 _MOST_INPUTS = 4608
 """Of an output, to make up for its rounding: time grows with their third power."""
 _SEARCHED = 16
+_KEPT = (0, 1, 2, 4, 8, 16, 32)
+"""Convolutions in float32, tried one after the other."""
+MOST_SHIFT = 0.001
+"""Mean change of a probability, of one look: where it is twice as large, a grade in a hundred
+changes."""
 
 
 class Quantiser:
@@ -58,7 +69,7 @@ class Quantiser:
     def __init__(
         self, model: onnx.ModelProto, images: Float32Array, *, compensated: bool = True
     ) -> None:
-        self._plain = simplified(model)
+        self._stored, self._plain = model, simplified(model)
         self._images = images
         self._compensated = compensated
         self._rounded: dict[str, npt.NDArray[np.int8]] = {}
@@ -91,7 +102,8 @@ class Quantiser:
         made: onnx.ModelProto = quantizer.model.model
         if self._compensated:
             self._round_anew(made)
-        _keep_own_domain(made)
+        keep_own_domain(made)
+        keep_storage(made, self._stored)
         return made
 
     def _round_anew(self, made: onnx.ModelProto) -> None:
@@ -128,85 +140,39 @@ class Quantiser:
         observe(self._plain, layers, self._images[::2], np.random.default_rng(0))
         return layers
 
-    def by_shift(self) -> list[list[str]]:
-        """The convolutions in blocks of neighbours, those that int8 costs most first.
+    def chosen(self) -> list[str]:
+        """The fewest convolutions that have to stay in float32, going by the calibrating pictures.
 
-        Of each block: how far the logits of the first calibrating pictures move, in the mean,
-        where it alone is computed in int8.
+        Returns:
+            Names, the first of `ranked`: as many as it takes until probabilities shift by at most
+            `MOST_SHIFT`, or as many as are tried.
         """
-        size = -(-len(self.layers) // _BLOCKS)
-        blocks = [self.layers[at : at + size] for at in range(0, len(self.layers), size)]
+        ranked, kept = self.ranked(), list[str]()
+        expected = softmax(_logits(self._plain, self._images))
+        for count in _KEPT:
+            if count >= len(ranked):
+                break
+            kept = ranked[:count]
+            seen = softmax(_logits(self.quantised(kept), self._images))
+            if np.abs(seen - expected).mean() <= MOST_SHIFT:
+                break
+        return kept
+
+    def ranked(self) -> list[str]:
+        """The convolutions, those that int8 costs most first.
+
+        Of each: how far the logits of the first calibrating pictures move, in the mean, where it
+        alone is computed in int8. Layers near the picture come first: what they round passes
+        through all others.
+        """
         images = self._images[:_SEARCHED]
         expected = _logits(self._plain, images)
-        shifts = []
-        for block in blocks:
-            others = [name for name in self.layers if name not in block]
-            shifts.append(np.abs(_logits(self.quantised(others), images) - expected).mean())
-        return [blocks[at] for at in np.argsort(shifts)[::-1]]
 
+        def shift(layer: str) -> float:
+            others = [name for name in self.layers if name != layer]
+            return float(np.abs(_logits(self.quantised(others), images) - expected).mean())
 
-def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network with everything computed that does not depend on the picture.
-
-    Stored weights are widened to float32, and paddings that a graph reckons from the size of its
-    features become numbers.
-    """
-    plain = _optimised(model)
-    if _fix_paddings(plain):
-        plain = _optimised(plain)
-    for number, node in enumerate(plain.graph.node):
-        node.name = node.name or f"node {number}"  # by which the quantiser tells them apart
-    return plain
-
-
-def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "plain.onnx")
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
-        plain = onnx.load(options.optimized_model_filepath)
-    _keep_own_domain(plain)
-    return plain
-
-
-def _fix_paddings(model: onnx.ModelProto) -> bool:
-    """Replace the computed amounts of paddings by what they are; whether there were any."""
-    stored = {initializer.name for initializer in model.graph.initializer}
-    padded = [n for n in model.graph.node if n.op_type == "Pad" and n.input[1] not in stored]
-    if not padded:
-        return False
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    names = list(dict.fromkeys(node.input[1] for node in padded))
-    watched.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names
-    )
-    session = onnx_session(watched.SerializeToString(), threads=0)
-    source = session.get_inputs()[0]
-    picture = np.zeros((1, *source.shape[1:]), dtype=np.float32)
-    for name, amounts in zip(names, session.run(names, {source.name: picture}), strict=True):
-        fixed = numpy_helper.from_array(amounts, f"{name}.fixed")
-        model.graph.initializer.append(fixed)
-        for node in padded:
-            if node.input[1] == name:
-                node.input[1] = fixed.name
-    _drop_unused(model)
-    return True
-
-
-def _drop_unused(model: onnx.ModelProto) -> None:
-    """Take away the nodes that no output needs."""
-    needed = {output.name for output in model.graph.output}
-    used = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            used.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(used))
+        return sorted(self.layers, key=shift, reverse=True)
 
 
 def _measure(model: onnx.ModelProto, images: Float32Array) -> Any:
@@ -246,13 +212,6 @@ def _after_the_features(model: onnx.ModelProto) -> list[str]:
             after.update(node.output)
             names.append(node.name)
     return names
-
-
-def _keep_own_domain(model: onnx.ModelProto) -> None:
-    """Take away the mention of operators of other makers, which the tools leave behind."""
-    own = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
-    del model.opset_import[:]
-    model.opset_import.extend(own)
 
 
 def _logits(model: onnx.ModelProto, images: Float32Array) -> Float32Array:

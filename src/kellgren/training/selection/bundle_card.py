@@ -16,6 +16,7 @@ from kellgren.grading.preprocess import Preprocess
 from kellgren.training.run_folder import HEAD, MODEL
 from kellgren.training.selection.cards.data_facts import intended_use, scale_of
 from kellgren.training.selection.cards.fitted_card import with_sets
+from kellgren.training.selection.cards.measured_detail import measured_range
 from kellgren.training.selection.nested import Estimated
 from kellgren.training.selection.out_of_fold import OutOfFold, Run
 from kellgren.training.selection.subsets import Measure
@@ -64,7 +65,9 @@ def make_card(
     votes = np.stack([predictions.members[at] for at in _positions(predictions, card)])
     told = (predictions.truth, predictions.patients, votes)
     alone = HeldOut.of(estimated.single, *told)
-    return with_sets(card, alone, HeldOut.of(estimated.paired, *told) if helps else None)
+    paired_knees = HeldOut.of(estimated.paired, *told) if helps else None
+    detail = measured_range([knee.image for knee in predictions.knees])
+    return with_sets(card, alone, paired_knees, detail=detail)
 
 
 def _positions(predictions: OutOfFold, card: Card) -> list[int]:

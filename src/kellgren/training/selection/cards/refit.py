@@ -17,6 +17,7 @@ from kellgren.grading.bundle import Bundle, write_bundle
 from kellgren.grading.card import Card
 from kellgren.grading.naming import HeldOut, certainty_shares
 from kellgren.training.selection.cards.fitted_card import with_sets
+from kellgren.training.selection.cards.measured_detail import measured_range
 
 PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
 """Tables in a bundle: its knees out of fold, read alone and with the contralateral knee."""
@@ -24,6 +25,8 @@ PREDICTIONS, PAIRED = "out_of_fold.csv", "out_of_fold_paired.csv"
 
 def refitted(bundle: Bundle, labels: Labels, members: Path | None, folder: Path) -> Bundle:
     """Write a bundle anew: scores, sets and rule from its own tables of knees out of fold.
+
+    The range of fine detail is that of the knees' pictures where they are there, else as it was.
 
     Networks and tables are copied to the byte; only the card differs.
 
@@ -54,7 +57,9 @@ def refitted(bundle: Bundle, labels: Labels, members: Path | None, folder: Path)
             files[name] = Path(temporary) / name
             shutil.copyfile(bundle.path(name), files[name])
         scored = with_scores(bundle, labels)
-        return write_bundle(with_sets(scored, alone, paired), files, folder)
+        images = _matched(bundle, PREDICTIONS, labels).images
+        detail = measured_range([Path(image) for image in images]) or card.detail
+        return write_bundle(with_sets(scored, alone, paired, detail=detail), files, folder)
 
 
 def with_scores(bundle: Bundle, labels: Labels) -> Card:

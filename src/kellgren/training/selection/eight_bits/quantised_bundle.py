@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,10 +32,6 @@ CALIBRATED_ON = 64
 _FEWEST = 20
 _SEED = 0
 Say = Callable[[str], None]
-
-
-_KEPT_BLOCKS = (1, 2, 4)
-"""How many of eight blocks of convolutions stay in fp32, where none staying changes too much."""
 
 
 def quantise(
@@ -145,30 +140,32 @@ class _Judging:
         self._after: dict[str, Float32Array] = {}
 
     def quantised(self, member: MemberCard, target: Path, say: Say) -> Int8Member | None:
-        """Write a member in int8, if a try keeps its grades; what is to be said of it."""
+        """Write a member in int8, if that keeps its grades; what is to be said of it."""
         name = member.name
         path, head = self._bundle.path(member.model), self._bundle.path(member.head)
         self._before[name], slow = self._graded(path, head, member)
         self._after[name] = self._before[name]
         quantiser = Quantiser(onnx.load(path), self._looks(member))
-        for number, kept in enumerate(_ways(quantiser), start=1):
-            with replaced_whole(target) as temporary:
-                onnx.save_model(quantiser.quantised(kept), temporary)
-            logits, fast = self._graded(target, head, member)
-            check = self._compared(softmax(self._before[name]), softmax(logits))
-            staying = f", {len(kept)} layers in fp32" if kept else ""
-            say(f"{name}{staying}: {check.words}, {fast:.0f} ms for {slow:.0f} ms a knee")
-            if check.agreement >= LEAST_AGREEMENT:
-                self._after[name] = logits
-                return Int8Member(
-                    check=check,
-                    calibrated_on=len(self.calibrating),
-                    layers=len(quantiser.layers) - len(kept),
-                    kept=len(kept),
-                    tries=number,
-                )
-        say(f"{name} stays as it is: fewer than {LEAST_AGREEMENT:.1%} of knees keep their grade")
-        return None
+        kept = quantiser.chosen()
+        with replaced_whole(target) as temporary:
+            onnx.save_model(quantiser.quantised(kept), temporary)
+        logits, fast = self._graded(target, head, member)
+        check = self._compared(softmax(self._before[name]), softmax(logits))
+        staying = f", {len(kept)} layers in fp32" if kept else ""
+        say(f"{name}{staying}: {check.words}, {fast:.0f} ms for {slow:.0f} ms a knee")
+        if check.agreement < LEAST_AGREEMENT:
+            say(
+                f"{name} stays as it is: fewer than {LEAST_AGREEMENT:.1%} of knees keep their grade"
+            )
+            return None
+        self._after[name] = logits
+        return Int8Member(
+            check=check,
+            calibrated_on=len(self.calibrating),
+            layers=len(quantiser.layers) - len(kept),
+            kept=len(kept),
+            tries=1,
+        )
 
     def vote(self) -> Int8Check:
         """What all members together say, before and after."""
@@ -215,17 +212,3 @@ class _Judging:
 
 def _crop(knee: Knee) -> KneeCrop:
     return whole_knee(read_radiograph(knee.image), knee.side)
-
-
-def _ways(quantiser: Quantiser) -> Iterator[list[str]]:
-    """Layers left in fp32, the fastest network first."""
-    first = quantiser.layers[:1]  # what it is given has the finest shades: cheap to keep
-    yield []
-    if len(quantiser.layers) == 1:
-        return
-    yield first
-    blocks = quantiser.by_shift()
-    for count in _KEPT_BLOCKS:
-        kept = {*first, *chain.from_iterable(blocks[:count])}
-        if len(kept) < len(quantiser.layers):
-            yield sorted(kept)
