@@ -6,7 +6,8 @@
     python benchmarks/joint_space.py sheet --data kneeKL299 --picture sheet.jpg [--knees 100]
 
 ``phantoms`` draws knees of known widths with the blur and the noise of the training crops, tilted,
-and prints bias and spread of the narrowest place in pixels. ``repeat`` measures knees of grades 0
+without rims of the plateaus and with them, and prints bias and spread of the narrowest place in
+pixels. ``repeat`` measures knees of grades 0
 to 2 again, cut 5 % larger and smaller, turned by 5 degrees, mirrored and toned, and prints the
 coefficient of variation. ``knees`` writes a row for each knee, in an order of chance, and goes on
 with those that are not in the file yet; ``benchmarks/joint_space_tables.py`` reads it. ``sheet``
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from joint_space_phantoms import Phantom
+from joint_space_phantoms import Phantom, drawn_at_random, drawn_with_rims
 from PIL import Image, ImageDraw
 
 from kellgren.data.manifest import Knee, for_training, index
@@ -83,10 +84,19 @@ def main() -> None:
 
 
 def phantoms(count: int, chance: np.random.Generator) -> None:
-    """Bias and spread of the narrowest place on drawn knees, two compartments each."""
+    """Bias and spread of the narrowest place on drawn knees, without rims and with them."""
+    print("plateaus without rims")
+    drawn_errors([drawn_at_random(chance) for _ in range(count)], BANDS, chance)
+    print("\nplateaus with two rims above the floor")
+    drawn_errors([drawn_with_rims(chance) for _ in range(count)], BANDS[2:], chance)
+
+
+def drawn_errors(
+    phantoms: Sequence[Phantom], bands: Sequence[tuple[int, int]], chance: np.random.Generator
+) -> None:
+    """Print the errors of both compartments of each, by the drawn width."""
     pairs, milliseconds = [], []
-    for _ in range(count):
-        phantom = drawn_at_random(chance)
+    for phantom in phantoms:
         picture = phantom.draw(chance)
         begun = time.process_time()
         found = measure(KneeCrop(picture, Side.UNKNOWN))
@@ -99,27 +109,13 @@ def phantoms(count: int, chance: np.random.Generator) -> None:
                 pairs.append((phantom.narrowest(right=right), width))
     truth, seen = np.array(pairs).T
     print("pixels         spaces    bias  spread  within 1 pixel")
-    for low, high in (*BANDS, (0, 99)):
+    for low, high in (*bands, (0, 99)):
         error = (seen - truth)[(truth >= low) & (truth < high)]
         known = error[np.isfinite(error)]
         within = (np.abs(error) <= 1).mean()
         spread = f"{known.mean():+.2f}    {known.std():.2f}    {within:.3f}"
         print(f"{low:>3} to {high:<8}{len(error):5}  {spread}")
     print(f"not measured {np.isnan(seen).sum()}; {np.median(milliseconds):.1f} ms a knee")
-
-
-def drawn_at_random(chance: np.random.Generator) -> Phantom:
-    left, right = chance.uniform(0, 18, 2)
-    return Phantom(
-        left,
-        right,
-        tilt=chance.uniform(-6, 6),
-        blur=chance.uniform(0.9, 1.5),
-        noise=chance.uniform(0.004, 0.012),
-        centre=(149.5 + chance.uniform(-6, 6), 175 + chance.uniform(-8, 8)),
-        radius=chance.uniform(80, 160),
-        concavity=chance.uniform(0, 3),
-    )
 
 
 def repeat(knees: Sequence[Knee]) -> None:

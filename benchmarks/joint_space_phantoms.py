@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,10 @@ class Phantom:
         centre: (x, y) of the joint.
         radius: of the condyles, in pixels.
         concavity: depth of the plateaus, in pixels.
+        rims: of the plateaus, that are projected above their floor: for each its height in pixels
+            at the spines, its grey value between those of soft tissue and of bone, 0 to 1, and
+            that of a line along it, against the floor's.
+        line: grey value of the floor's line above that of bone.
     """
 
     left: float
@@ -41,6 +45,8 @@ class Phantom:
     centre: tuple[float, float] = (149.5, 175.0)
     radius: float = 110.0
     concavity: float = 2.0
+    rims: tuple[tuple[float, float, float], ...] = ()
+    line: float = _LINE
 
     def draw(self, chance: np.random.Generator) -> npt.NDArray[np.float32]:
         """``(299, 299)`` grey values, 0..1, bone bright."""
@@ -56,7 +62,13 @@ class Phantom:
         is_femur = _covered(femur - down) * _covered(width - np.abs(along))
         is_tibia = _covered(down - tibia) * _covered(width + 3 - np.abs(along))
         grey = _SOFT + (_BONE - _SOFT) * np.maximum(is_femur, is_tibia)
-        grey += _LINE * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
+        for height, bone, line in self.rims:
+            edge = tibia - self._rim(along, height)
+            is_rim = _covered(down - edge) * _covered(width + 3 - np.abs(along))
+            shown = _SOFT + (_BONE - _SOFT) * bone * is_rim
+            shown += line * self.line * np.exp(-np.maximum(down - edge, 0)) * is_rim
+            grey = np.maximum(grey, shown)
+        grey += self.line * np.exp(-np.maximum(down - tibia, 0) / _LINE_THICKNESS) * is_tibia
         fine = smoothed(
             smoothed(grey.astype(np.float32), self.blur * _FINE, 0), self.blur * _FINE, 1
         )
@@ -81,11 +93,43 @@ class Phantom:
     def _floor(self, along: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.full_like(along, 8.0)
 
+    def _rim(self, along: npt.NDArray[np.float64], height: float) -> npt.NDArray[np.float64]:
+        """How far above the floor a rim lies: most at the spines, a third of it at the border."""
+        from_border = np.clip((_HALF - np.abs(along)) / (0.7 * _HALF), 0, 1)
+        return height * (1 / 3 + 2 / 3 * from_border)
+
     def narrowest(self, *, right: bool) -> float:
         """The least width where a minimum is looked for, in pixels."""
         from_end = np.linspace(*WEIGHT_BEARING, 400)
         along = _HALF - 2 * _HALF * from_end if right else 2 * _HALF * from_end - _HALF
         return max(0.0, float((self.tibia(along) - self.femur(along)).min()))
+
+
+def drawn_at_random(chance: np.random.Generator) -> Phantom:
+    """A knee with plateaus of a single edge."""
+    left, right = chance.uniform(0, 18, 2)
+    return Phantom(
+        left,
+        right,
+        tilt=chance.uniform(-6, 6),
+        blur=chance.uniform(0.9, 1.5),
+        noise=chance.uniform(0.004, 0.012),
+        centre=(149.5 + chance.uniform(-6, 6), 175 + chance.uniform(-8, 8)),
+        radius=chance.uniform(80, 160),
+        concavity=chance.uniform(0, 3),
+    )
+
+
+def drawn_with_rims(chance: np.random.Generator) -> Phantom:
+    """The same with wider spaces and two rims up to 8 pixels above floors of any brightness."""
+    left, right = chance.uniform(5, 18, 2)
+    height = chance.uniform(2, 8)
+    rims = tuple(
+        (share * height, chance.uniform(0.3, 0.9), chance.uniform(0, 0.8))
+        for share in (1.0, chance.uniform(0.2, 0.8))
+    )
+    plain = drawn_at_random(chance)
+    return replace(plain, left=left, right=right, rims=rims, line=chance.uniform(0.04, 0.14))
 
 
 def _covered(inside: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

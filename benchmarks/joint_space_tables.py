@@ -74,13 +74,20 @@ def validity(widths: Widths, resamples: int) -> None:
     for grade in range(5):
         cells = [f"{mean[grade]:.4f} ({_interval(some[:, grade])})" for mean, some in means]
         print(f"{grade}      {(widths.grade == grade).sum():5}  {cells[0]:<39} {cells[1]}")
-    for grade in range(4):
-        fall = means[0][1][:, grade] - means[0][1][:, grade + 1]
-        at = means[0][0][grade] - means[0][0][grade + 1]
-        print(f"medial minimum, grade {grade} less {grade + 1}: {at:+.4f} ({_interval(fall)})")
+    _falls("medial minimum", medial, widths, drawn)
+    _falls("smaller compartment", smaller, widths, drawn)
+    narrower = np.where(medial <= widths["lateral_minimum"], medial, np.nan)
+    _falls("medial minimum where it is the smaller one", narrower, widths, drawn)
+    pixels = medial * widths["condyles"]
+    _falls("medial minimum in pixels", pixels, widths, drawn)
+    _one_patient(widths)
     print()
     for least in (2, 3, 4):
-        for name, score in (("smaller compartment", smaller), ("medial", medial)):
+        for name, score in (
+            ("smaller compartment", smaller),
+            ("smaller compartment in pixels", smaller * widths["condyles"]),
+            ("medial", medial),
+        ):
             told = np.isfinite(score)
             ranked = RankedKnees.rank(
                 widths.grade[told] >= least, -score[told], widths.patient[told]
@@ -103,6 +110,33 @@ def _means(score: Floats, widths: Widths, drawn: Floats) -> tuple[Floats, Floats
     np.add.at(sums, (widths.patient[told], widths.grade[told]), score[told])
     np.add.at(counts, (widths.patient[told], widths.grade[told]), 1)
     return sums.sum(axis=0) / counts.sum(axis=0), (drawn @ sums) / (drawn @ counts)
+
+
+def _falls(name: str, score: Floats, widths: Widths, drawn: Floats) -> None:
+    """How much less it is in each next grade."""
+    once, some = _means(score, widths, drawn)
+    for grade in range(4):
+        fall = _interval(some[:, grade] - some[:, grade + 1])
+        print(
+            f"{name}, grade {grade} less {grade + 1}: {once[grade] - once[grade + 1]:+.4f} ({fall})"
+        )
+
+
+def _one_patient(widths: Widths) -> None:
+    """Medial minima of the two knees of patients of whom one has grade 1 and the other grade 2."""
+    knees: dict[int, dict[int, float]] = defaultdict(dict)
+    for patient, grade, value in zip(
+        widths.patient, widths.grade, widths["medial_minimum"], strict=True
+    ):
+        if np.isfinite(value):
+            knees[int(patient)][int(grade)] = value
+    off = np.array([one[1] - one[2] for one in knees.values() if one.keys() == {1, 2}])
+    if len(off) > 2:
+        error = 1.96 * off.std(ddof=1) / np.sqrt(len(off))
+        print(
+            f"medial minimum, grade 1 less 2 in the knees of {len(off)} patients: "
+            f"{off.mean():+.4f} ({off.mean() - error:+.4f} to {off.mean() + error:+.4f})"
+        )
 
 
 def _interval(values: Floats) -> str:

@@ -69,12 +69,23 @@ def twelve_bits(knee: Grey) -> Words:
     return (knee.astype(np.uint16) * 12) + 300
 
 
-def resized(
-    knee: Grey, width: float, height: float, kernel: Image.Resampling = Image.Resampling.LANCZOS
-) -> Grey:
+def resized(knee: Grey, width: float, height: float) -> Grey:
     rows, columns = knee.shape
     size = (round(columns * width), round(rows * height))
-    return np.asarray(Image.fromarray(knee).resize(size, kernel))
+    return np.asarray(Image.fromarray(knee).resize(size, Image.Resampling.LANCZOS))
+
+
+def collected(knee: Grey, height: float) -> Grey:
+    """As higher pixels collect the rays: the mean of the rows that each covers, parts of them too.
+
+    Pillow's box takes whole rows only, now two and now three of them.
+    """
+    rows = round(knee.shape[0] * height)
+    ends = np.linspace(0, knee.shape[0], rows + 1)
+    above = np.pad(knee.cumsum(axis=0, dtype=np.float64), ((1, 0), (0, 0)))
+    whole = np.minimum(ends.astype(np.intp), knee.shape[0] - 1)
+    covered = above[whole] + (ends - whole)[:, None] * knee[whole]
+    return np.rint(np.diff(covered, axis=0) * (rows / knee.shape[0])).astype(np.uint8)
 
 
 def spaced(knee: Grey, made: Grey, keyword: str) -> bytes:
@@ -161,13 +172,13 @@ REFERENCES: dict[str, Callable[[Grey], bytes]] = {
 }
 """The same knee in files without any fault, which the variants are compared with."""
 VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
-    "rows half as many, Lanczos, PixelSpacing": (
+    "rows half as many by Lanczos, PixelSpacing": (
         BYTES,
         lambda k: spaced(k, resized(k, 1, 0.5), "PixelSpacing"),
     ),
-    "rows half as many, averaged, PixelSpacing": (  # as pixels twice as high collect the rays
+    "rows half as many by averages, PixelSpacing": (
         BYTES,
-        lambda k: spaced(k, resized(k, 1, 0.5, Image.Resampling.BOX), "PixelSpacing"),
+        lambda k: spaced(k, collected(k, 0.5), "PixelSpacing"),
     ),
     "columns 3/2 as many, ImagerPixelSpacing": (
         BYTES,
@@ -177,7 +188,15 @@ VARIANTS: dict[str, tuple[str, Callable[[Grey], bytes]]] = {
         BYTES,
         lambda k: dicom(resized(k, 1, 1.25), 8, PixelAspectRatio=["4", "5"]),
     ),
-    "rows and columns half as many, Lanczos": (
+    "columns 2/3 as many, ImagerPixelSpacing": (
+        BYTES,
+        lambda k: spaced(k, resized(k, 2 / 3, 1), "ImagerPixelSpacing"),
+    ),
+    "rows 4/5 as many, PixelAspectRatio": (
+        BYTES,
+        lambda k: dicom(resized(k, 1, 0.8), 8, PixelAspectRatio=["5", "4"]),
+    ),
+    "rows and columns half as many by Lanczos": (
         BYTES,
         lambda k: spaced(k, resized(k, 0.5, 0.5), "PixelSpacing"),
     ),
@@ -284,7 +303,7 @@ def answers(
     knees: list[Knee], made: dict[str, Callable[[Grey], bytes]]
 ) -> Iterator[dict[str, str]]:
     """Each knee's answers by file; crops that come out equal to 16 bits are graded once."""
-    ensemble = Ensemble.default(threads=1, pair=False)
+    ensemble = Ensemble.default(threads=1, pair=False, joint_space=False)
     examine, known = ensemble.panel.examine, dict[bytes, PanelOutput]()
 
     def remembered(crop: KneeCrop) -> PanelOutput:

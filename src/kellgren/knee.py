@@ -18,6 +18,8 @@ Plane = npt.NDArray[np.float32]
 
 
 _BAND_PIXELS = 2**16  # which stay in the processor's own memory from one step to the next
+_LOBES = 8  # of the kernel, to each side: three damp the finest detail that the pixels hold
+_BLOCK = 64  # rows or columns computed at a time
 
 
 def bands(rows: int, columns: int) -> Iterator[slice]:
@@ -48,6 +50,75 @@ def image_of_rows(shape: tuple[int, ...], part: Callable[[slice], Plane]) -> Ima
         rows = np.ascontiguousarray(part(band), dtype=np.float32)
         picture.paste(Image.fromarray(rows), (0, band.start))
     return picture
+
+
+def resampled(plane: Plane, rows: int, columns: int) -> Plane:
+    """The same picture with other numbers of rows and columns, its borders where they were.
+
+    The kernel is Lanczos' of eight lobes, so nearly all that the pixels can hold stays: refined
+    and then reduced to its own number of rows, a picture is what it was, to about a thousandth.
+
+    Args:
+        plane: ``(H, W)``; its mirror image continues it.
+        rows: of the result.
+        columns: likewise.
+
+    Returns:
+        ``(rows, columns)`` float32, at sharp edges beyond the range of the plane by up to a tenth.
+    """
+    if rows != plane.shape[0]:
+        made = np.empty((rows, plane.shape[1]), dtype=np.float32)
+        for some, taken, weights in _kernels(plane.shape[0], rows):
+            made[some] = weights @ plane[taken]
+        plane = made
+    if columns != plane.shape[1]:
+        made = np.empty((rows, columns), dtype=np.float32)
+        for some, taken, weights in _kernels(plane.shape[1], columns):
+            made[:, some] = plane[:, taken] @ weights.T
+        plane = made
+    return plane
+
+
+def _kernels(own: int, count: int) -> Iterator[tuple[slice, npt.NDArray[np.intp], Plane]]:
+    """Of some of ``count`` lines in place of ``own``: which lines each is made of, and by how much.
+
+    Yields:
+        The lines made, ``N`` of them; ``(K,)`` places of the lines taken; ``(N, K)`` weights.
+    """
+    step = own / count
+    width = max(step, 1.0)  # of a lobe, in lines: wider where detail must go
+    for first in range(0, count, _BLOCK):
+        some = slice(first, min(first + _BLOCK, count))
+        places = (np.arange(some.start, some.stop) + 0.5) * step - 0.5
+        low, high = places[0] - _LOBES * width, places[-1] + _LOBES * width
+        taken = np.arange(np.ceil(low), np.floor(high) + 1)
+        away = (taken - places[:, None]) / width
+        weights = np.sinc(away) * np.sinc(away / _LOBES) * (np.abs(away) < _LOBES)
+        weights /= weights.sum(axis=1, keepdims=True)
+        turn = taken.astype(np.intp) % (2 * own)
+        yield some, np.minimum(turn, 2 * own - 1 - turn), weights.astype(np.float32)
+
+
+def undamped(plane: Plane, axis: int, times: float) -> Plane:
+    """The same picture, as sharp along the coarser of the file's directions as along the other.
+
+    A pixel is the mean of what falls on it: the longer it is, the more it damps detail along it.
+    That is undone as far as the coarser pixels hold any detail, by 1.41 at most where they are
+    twice as long.
+
+    Args:
+        plane: ``(H, W)``, refined to square pixels; its mirror image continues it.
+        axis: the coarser direction, 0 for the rows' distance.
+        times: how many times as long as wide the file's pixels are, at least 1.
+    """
+    twice = np.concatenate((plane, np.flip(plane, axis)), axis)
+    spectrum = np.fft.rfft(twice, axis=axis)
+    waves = np.fft.rfftfreq(twice.shape[axis])  # of one pixel
+    held = np.minimum(waves, 0.5 / times)
+    gain = np.sinc(held) / np.sinc(times * held)
+    spectrum *= gain[:, None] if axis == 0 else gain
+    sharp = np.fft.irfft(spectrum, twice.shape[axis], axis)
+    return np.asarray(np.split(sharp, 2, axis)[0], dtype=np.float32)
 
 
 class Stretch(NamedTuple):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,9 +15,10 @@ from kellgren.data.manifest import Knee
 from kellgren.errors import UnreadableRadiograph
 from kellgren.grades import Grade, Side
 from kellgren.grading.preprocess import Preprocess, levelled
-from kellgren.imaging.picture import PixelSpacing
+from kellgren.imaging.picture import Picture, PixelSpacing
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
-from kellgren.knee import KneeCrop, Plane
+from kellgren.imaging.square_pixels import with_square_pixels
+from kellgren.knee import UNSTRETCHED, KneeCrop, Plane, Region, resampled
 from kellgren.localisation.crop import whole_knee
 from kellgren.training.input.loading import load_planes
 
@@ -24,6 +27,11 @@ HALF = (0.5, 0.5, 0.5)
 
 def preprocess(size: int = 64, mirror_left: bool = True) -> Preprocess:
     return Preprocess(size=size, mean=HALF, std=HALF, mirror_left=mirror_left)
+
+
+@pytest.fixture(scope="module")
+def published() -> Plane:
+    return read_radiograph(EXAMPLES / "9177337L.png").pixels
 
 
 def noise(height: int = 80, width: int = 100) -> Plane:
@@ -73,6 +81,52 @@ def test_mirroring_can_be_switched_off() -> None:
     off = preprocess(mirror_left=False)
     np.testing.assert_array_equal(off.plane(left), off.plane(right))
     assert not off.mirrors(left)
+
+
+def refined(published: Plane, rows: int, columns: int) -> KneeCrop:
+    """A knee as a file of so many rows and columns holds it, made square as that file is read."""
+    picture = Picture(resampled(published, rows, columns), 8)
+    square = with_square_pixels(picture, columns / rows)
+    return KneeCrop(square.pixels, Side.LEFT, stretch=square.stretch)
+
+
+@pytest.mark.parametrize("shape", [(299, 448), (448, 299), (374, 299), (299, 598)])
+def test_a_knee_of_finer_pixels_in_one_direction_is_seen_as_of_square_ones(
+    published: Plane, shape: tuple[int, int]
+) -> None:
+    for size in (288, 256):
+        own = preprocess(size).plane(KneeCrop(published, Side.LEFT))
+        seen = preprocess(size).plane(refined(published, *shape))
+        assert np.sqrt(np.square(seen - own).mean()) < 0.0009  # a quarter of a step of 8 bits
+
+
+@pytest.mark.parametrize("shape", [(150, 299), (299, 150)])
+def test_half_the_rows_or_columns_are_seen_with_their_damping_undone(
+    published: Plane, shape: tuple[int, int]
+) -> None:
+    own = preprocess(256).plane(KneeCrop(published, Side.LEFT))
+    crop = refined(published, *shape)
+    undone = preprocess(256).plane(crop)
+    left = preprocess(256).plane(replace(crop, stretch=UNSTRETCHED))
+    along = int(shape[0] > shape[1])
+    true, sharp, soft = (np.square(np.diff(p, axis=along)).mean() for p in (own, undone, left))
+    assert soft < sharp < true
+
+
+def test_a_lying_knee_has_its_damping_undone_along_the_longer_pixels(
+    published: Plane,
+) -> None:
+    upright = refined(published, 150, 299)
+    middle = (upright.pixels.shape[1] / 2, upright.pixels.shape[0] / 2)
+    turned = replace(
+        upright,
+        pixels=np.ascontiguousarray(np.rot90(upright.pixels)),
+        region=Region(middle, float(upright.pixels.shape[0]), 90.0),
+        side=Side.RIGHT,
+    )
+    upright = replace(upright, side=Side.RIGHT)
+    seen = preprocess(256).plane(turned)
+    np.testing.assert_allclose(seen, np.rot90(preprocess(256).plane(upright)), atol=1e-5)
 
 
 def test_a_plane_of_the_same_size_keeps_its_pixels() -> None:

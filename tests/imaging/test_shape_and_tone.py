@@ -19,7 +19,7 @@ from kellgren.imaging.grey_range import grey_range
 from kellgren.imaging.picture import MAX_PIXELS, Picture
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.imaging.square_pixels import with_square_pixels
-from kellgren.knee import UNSTRETCHED
+from kellgren.knee import UNSTRETCHED, resampled, undamped
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,101 @@ def test_a_tiff_of_unequal_resolution_is_made_square(tmp_path: Path, knee: np.nd
     assert read.spacing.row_mm == pytest.approx(read.spacing.column_mm, rel=0.01) == 0.1
 
 
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("film.tif", {"x_resolution": 144, "y_resolution": 72, "resolution_unit": 2}),
+        ("film.tif", {"x_resolution": 2, "y_resolution": 1, "resolution_unit": 1}),
+        ("film.png", {"dpi": (200, 100)}),
+        ("film.jpg", {"dpi": (200, 100), "quality": 95}),
+    ],
+)
+def test_a_shape_without_a_spacing_to_trust_is_heeded(
+    tmp_path: Path, knee: np.ndarray, name: str, stated: dict[str, Any]
+) -> None:
+    Image.fromarray(squeezed(knee, 0.5, 1)).save(tmp_path / name, **stated)
+    read = read_radiograph(tmp_path / name)
+
+    assert read.pixels.shape == pytest.approx(knee.shape, abs=2)
+    assert "resampled" in read.warnings[0]
+    assert read.spacing is None
+
+
+@pytest.mark.parametrize("stated", [{"dpi": (72, 72)}, {"dpi": (300, 301)}, {}])
+def test_pixels_said_to_be_square_stay_as_they_are(
+    tmp_path: Path, knee: np.ndarray, stated: dict[str, Any]
+) -> None:
+    Image.fromarray(knee).save(tmp_path / "film.png", **stated)
+    read = read_radiograph(tmp_path / "film.png")
+
+    np.testing.assert_array_equal(read.pixels, read_radiograph(png(knee)).pixels)
+    assert read.warnings == ()
+
+
+def test_a_shape_is_turned_with_its_picture(tmp_path: Path, knee: np.ndarray) -> None:
+    """A square picture too, whose sides do not tell that its rows are columns."""
+    exif = Image.Exif()
+    exif[274] = 6
+    lying = Image.fromarray(np.ascontiguousarray(np.rot90(knee)))
+    lying.resize((150, 298)).save(tmp_path / "high.jpg", dpi=(100, 200), exif=exif)
+    Image.fromarray(knee).save(tmp_path / "square.jpg", dpi=(200, 100), exif=exif)
+
+    assert read_radiograph(tmp_path / "high.jpg").pixels.shape == (300, 298)
+    assert read_radiograph(tmp_path / "square.jpg").pixels.shape == (299, 598)
+
+
 def test_a_picture_at_the_limit_of_its_size_does_not_grow() -> None:
     film = Picture(np.zeros((6700, 6700), np.float32), 8)
     square = with_square_pixels(film, 2.0)
 
     assert square.pixels.size <= MAX_PIXELS
     assert square.pixels.shape == (6700, 3350)
+
+
+def waves(rows: int, columns: int, across: float, down: float) -> np.ndarray:
+    """A picture of so many waves in its width and its height, 0..1."""
+    x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+    wave = np.cos(np.pi * 2 * across * x)[None] * np.cos(np.pi * 2 * down * y)[:, None]
+    return np.asarray(0.5 + 0.4 * wave, dtype=np.float32)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(200, 150), (200, 371), (90, 150), (301, 199)])
+def test_detail_that_the_pixels_can_hold_is_where_it_was(rows: int, columns: int) -> None:
+    """Up to 0.8 of what the coarser picture can hold: 36 of 45 waves in 90 rows."""
+    few = min(rows, 200), min(columns, 150)
+    wanted = waves(rows, columns, 0.4 * few[1], 0.4 * few[0])
+    made = resampled(waves(200, 150, 0.4 * few[1], 0.4 * few[0]), rows, columns)
+    inside = slice(20, -20), slice(20, -20)  # where the mirror image does not continue the waves
+    assert np.abs(made - wanted)[inside].max() < 0.02
+    assert made.shape == wanted.shape
+    assert made.dtype == np.float32
+
+
+def test_what_fewer_pixels_cannot_hold_goes_without_a_trace() -> None:
+    made = resampled(waves(200, 200, 0, 80), 100, 200)
+    assert np.abs(made - 0.5)[20:-20].max() < 0.01
+
+
+@pytest.mark.parametrize("rows", [374, 448, 598])
+def test_a_knee_refined_and_reduced_again_is_itself(knee: np.ndarray, rows: int) -> None:
+    plane = knee.astype(np.float32) / 255
+    back = resampled(resampled(plane, rows, rows), *plane.shape)
+    assert np.sqrt(np.square(back - plane).mean()) < 0.0015
+    assert np.abs(back - plane).max() < 0.01
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_damping_of_long_pixels_is_undone(axis: int) -> None:
+    """Pixels are means: of waves seen by short pixels and by ones twice as long, refined."""
+    fine = waves(400, 400, 40, 40)
+    short = fine.reshape(200, 2, 200, 2).mean((1, 3))
+    long = short.reshape(100, 2, 200).mean(1) if axis == 0 else short.reshape(200, 100, 2).mean(2)
+    refined = resampled(long, 200, 200)
+    inside = slice(20, -20), slice(20, -20)
+    assert np.abs(refined - short)[inside].max() > 0.02
+    assert np.abs(undamped(refined, axis, 2.0) - short)[inside].max() < 0.01
+    flat = np.full((50, 60), 0.7, np.float32)
+    np.testing.assert_allclose(undamped(flat, axis, 2.0), flat, atol=1e-6)
 
 
 # --- a range of grey values ------------------------------------------------------------------

@@ -48,6 +48,21 @@ def test_known_widths_are_found_within_a_pixel(phantom: Phantom):
     assert all(all(one.femur.told) and all(one.tibia.told) for one in found.compartments)
 
 
+@pytest.mark.parametrize(
+    ("rims", "line"),
+    [
+        (((6.0, 0.6, 0.4), (4.5, 0.8, 0.4)), 0.10),  # two rims above a bright floor
+        (((7.0, 0.8, 0.8), (4.0, 0.5, 0.2)), 0.06),  # bright rims above a faint floor
+    ],
+)
+def test_the_tibias_margin_follows_the_floor_below_the_rims(
+    rims: tuple[tuple[float, float, float], ...], line: float
+):
+    phantom = Phantom(9.0, 14.0, tilt=2.0, rims=rims, line=line)
+    found = measure(KneeCrop(phantom.draw(np.random.default_rng(5)), Side.UNKNOWN))
+    assert in_pixels(found) == pytest.approx(known(phantom), abs=1.0)
+
+
 def test_bones_that_touch_have_no_width_and_do_not_move_the_margin():
     phantom = Phantom(14.0, 0.0)
     found = measure(KneeCrop(phantom.draw(np.random.default_rng(4)), Side.RIGHT))

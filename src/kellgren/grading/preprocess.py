@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.grades import Side
-from kellgren.knee import KneeCrop, Plane, plane_image
+from kellgren.knee import KneeCrop, Plane, plane_image, resampled, undamped
 
 _Mean = Annotated[float, Field(ge=0, le=1)]
 _Std = Annotated[float, Field(ge=0.001, le=10)]
@@ -46,11 +46,29 @@ class Preprocess(BaseModel):
 
     def plane(self, crop: KneeCrop) -> Plane:
         """Orient the knee, resize it, cubic and antialiased, to ``(size, size)``, and level it."""
-        pixels = crop.pixels[:, ::-1] if self.mirrors(crop) else crop.pixels
+        evened = self._evened(crop)
+        pixels = evened[:, ::-1] if self.mirrors(crop) else evened
         picture = plane_image(pixels)
         resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
         plane = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
         return levelled(plane) if self.level else plane
+
+    def _evened(self, crop: KneeCrop) -> Plane:
+        """A knee that was refined in one direction, as sharp in the other as in this one.
+
+        Where the file's own number of pixels is enough in the coarser direction, both are brought
+        to it, so that the network sees what it sees of a file with square pixels of that size.
+        Where it is not, the longer pixels' damping is undone.
+        """
+        times = max(crop.stretch)
+        if times <= 1:  # square in the file, or reduced to the coarser pixels
+            return crop.pixels
+        rows, columns = (round(count / times) for count in crop.pixels.shape)
+        if min(rows, columns) >= self.size:
+            return resampled(crop.pixels, rows, columns)
+        is_lying = crop.region is not None and round(crop.region.angle / 90) % 2 == 1
+        refined = 1 if crop.stretch.x > crop.stretch.y else 0
+        return undamped(crop.pixels, 1 - refined if is_lying else refined, times)
 
     def normalise(self, planes: Plane) -> Plane:
         """Turn ``(N, size, size)`` planes in 0..1 into a network's ``(N, 3, size, size)`` input."""

@@ -44,6 +44,7 @@ SCREEN_DPI = (72.0, 96.0)
 _INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _COLOUR_MODES = frozenset({"P", "PA", "LA", "RGB", "RGBA", "RGBX", "YCbCr"})
 _ORIENTATION, _PHOTOMETRIC = 274, 262
+_LAID_OVER = (5, 6, 7, 8)  # orientations in which the rows stored are columns
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _MM_PER_UNIT = {2: 25.4, 3: 10.0}
 
@@ -78,14 +79,16 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         check_size(image.height, image.width)
         several = _check_single(image)
         spacing = _tiff_spacing(image) if file_format == "TIFF" else None
-        stored_size = image.size
+        ratio = _pixel_ratio(image, file_format)
         with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
             image.load()
         noticed = _decoder_warnings(data, image)
-        upright, warnings = _upright(image)
+        upright, warnings, is_laid_over = _upright(image)
         warnings += several + noticed
-        if upright.size != stored_size and spacing is not None:
-            spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
+        if is_laid_over:
+            ratio = 1 / ratio
+            if spacing is not None:
+                spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
         colours = _colours(upright)
         values = _values(upright, warnings)
         is_white_zero = _is_white_zero(image)
@@ -95,11 +98,7 @@ def read_raster(data: bytes, file_format: str) -> Picture:
     if is_white_zero:
         np.subtract(np.float32(1), pixels, out=pixels)
     picture = Picture(pixels, depth, spacing, warnings, colours=colours, outliers=outliers)
-    return (
-        picture
-        if spacing is None
-        else with_square_pixels(picture, spacing.row_mm / spacing.column_mm)
-    )
+    return with_square_pixels(picture, ratio)
 
 
 def _check_outline(data: bytes, file_format: str) -> None:
@@ -129,13 +128,15 @@ def _check_single(image: Image.Image) -> list[str]:
     raise RejectedPicture("holds several pictures", "Save each X-ray in a file of its own.")
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _upright(image: Image.Image) -> tuple[Image.Image, list[str], bool]:
+    """The picture as its orientation tag says, warnings, and whether rows became columns."""
     try:
-        if image.getexif().get(_ORIENTATION, 1) == 1:
-            return image, []  # not a copy, which takes as much memory again
-        return ImageOps.exif_transpose(image), []
+        stored = image.getexif().get(_ORIENTATION, 1)
+        if stored == 1:
+            return image, [], False  # not a copy, which takes as much memory again
+        return ImageOps.exif_transpose(image), [], stored in _LAID_OVER
     except Exception:  # a broken tag makes the EXIF parser raise anything
-        return image, ["the orientation tag cannot be read and is ignored"]
+        return image, ["the orientation tag cannot be read and is ignored"], False
 
 
 def _colours(image: Image.Image) -> Colours | None:
@@ -245,3 +246,23 @@ def _tiff_spacing(image: Image.Image) -> PixelSpacing | None:
     low, high = PLAUSIBLE_MM
     is_plausible = low <= spacing.row_mm <= high and low <= spacing.column_mm <= high
     return spacing if is_plausible and not is_screen else None
+
+
+def _pixel_ratio(image: Image.Image, file_format: str) -> float:
+    """Height of a stored pixel over its width; 1 where nothing states another.
+
+    Pixels per length across and down tell it, whatever the length, and a screen's too.
+    """
+    info = image.info
+    try:
+        if file_format == "TIFF":
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            across, down = tags[_X_RESOLUTION], tags[_Y_RESOLUTION]
+        elif file_format == "PNG":
+            across, down = info.get("dpi") or info["aspect"]
+        else:
+            across, down = info["jfif_density"]
+        ratio = float(across) / float(down)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return 1.0
+    return ratio if math.isfinite(ratio) and ratio > 0 else 1.0

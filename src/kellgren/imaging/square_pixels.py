@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from kellgren.imaging.picture import MAX_PIXELS, MAX_SIDE, Picture, PixelSpacing
-from kellgren.knee import Stretch, plane_image
+from kellgren.knee import Stretch, resampled
 
 TOLERANCE = 0.01
 """Ratio of height to width of a pixel, off 1, up to which it counts as square."""
@@ -43,9 +43,8 @@ def with_square_pixels(picture: Picture, ratio: float) -> Picture:
         f"the pixels are {times:.3g} times {name}: resampled from {columns} x {rows} to "
         f"{width} x {height}{missing}"
     )
-    film = plane_image(picture.pixels)
-    resampled = np.asarray(film.resize((width, height), Image.Resampling.LANCZOS))
-    picture.pixels = np.clip(resampled, np.float32(0), np.float32(1))
+    pixels = resampled(picture.pixels, height, width)
+    picture.pixels = np.clip(pixels, np.float32(0), np.float32(1), out=pixels)
     if picture.outliers is not None:
         mask = Image.fromarray(picture.outliers.astype(np.uint8) * 255)
         picture.outliers = np.asarray(mask.resize((width, height), Image.Resampling.BOX)) > 0

@@ -10,13 +10,16 @@ from kellgren.arrays import Float32Array, Float64Array
 from kellgren.joint_space.derivatives import derivative, smoothed
 from kellgren.joint_space.margins import EXACT, PLACES
 from kellgren.joint_space.paths import best_paths
+from kellgren.joint_space.plateau_floor import floor_rows
 from kellgren.knee import Plane
 
 EDGE_PLACES = np.arange(0.08, 0.325, 1 / EXACT)
 """Where, in condylar widths from the outer edge of the condyle; the spines are left out."""
 _BAND = 64  # rows to either side of the joint line
 _REACH = 7  # pixels to either side of the path
-_PULL = 0.03  # lost by the square of the distance from the path in pixels: a usual edge gains 1
+_PULLS = np.array([0.03, 0.25])[:, None, None]
+"""Lost of femur and tibia by the square of the distance from the path in pixels: a usual edge
+gains 1."""
 _STEP = 0.5  # pixels between samples across it
 _DERIVATIVE = 1.0  # pixels
 _ALONG = 2.0  # pixels by which derivatives are averaged along the margin
@@ -57,9 +60,9 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
         joint: straightened, as `find_margins` takes it.
         margins: as that gives them.
     """
-    side = joint.shape[0]
-    top = side // 2 - _BAND
-    steep = derivative(joint[top : side // 2 + _BAND], _DERIVATIVE, 0)
+    middle, side = joint.shape[0] // 2, joint.shape[1]
+    band = joint[middle - _BAND : middle + _BAND]
+    steep = derivative(band, _DERIVATIVE, 0)
     left = np.round((side - EXACT) / 2 + EDGE_PLACES * EXACT - 0.5).astype(int)
     rough = np.stack(
         [
@@ -67,8 +70,9 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
             for one in margins
         ]
     )
-    at = rough * EXACT + side / 2 - 0.5 - top  # (2, 2, K) of compartment, bone and place
+    at = rough * EXACT + _BAND - 0.5  # (2, 2, K) of compartment, bone and place
     columns = np.stack((left, side - 1 - left))[:, None]
+    at[:, 1] = floor_rows(band, steep, at[:, 1], columns[:, 0])
     rows, steepness, blur, rival = (
         found.transpose(0, 2, 1) for found in _along(steep, at, columns)
     )
@@ -79,7 +83,7 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
     for compartment in range(2):
         for bone in range(2):
             apart[compartment, :, bone] = _softened(apart[compartment, :, bone], 3)
-    return PlacedEdges((apart + (top + 0.5 - side / 2)) / EXACT, told, rims)
+    return PlacedEdges((apart + (0.5 - _BAND)) / EXACT, told, rims)
 
 
 def _told(
@@ -128,7 +132,7 @@ def _along(
     band = smooth.transpose(1, 0, 2)
     usual = np.sqrt(np.mean(np.square(band.max(axis=2)), axis=1)) + 1e-6
     gain = np.clip(band / usual[:, None, None], -0.5, 1)
-    gain -= (_PULL * across**2).astype(np.float32)
+    gain -= np.tile(_PULLS * across**2, (2, 1, 1)).astype(np.float32)
     path = np.clip(best_paths(gain, 1, 0.1), 1, len(across) - 2)[..., None]
     before, middle, after = (
         np.take_along_axis(band, path + offset, axis=2)[..., 0] for offset in (-1, 0, 1)

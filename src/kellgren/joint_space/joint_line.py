@@ -84,7 +84,7 @@ def _line(small: Plane32) -> tuple[float, float]:
 def _condyles(small: Plane32, height: float, slope: float) -> tuple[float, float]:
     """Outer edges of the femur along the joint line, in pixels from its left end."""
     edges = smoothed(derivative(small, 1.2, 1), 1.5, 0)
-    edges = against_surroundings(edges, (14, 10), 2e-3)
+    edges = against_surroundings(edges, (20, 20), 2e-3)
     below = np.arange(int(_EDGE_ROWS[0] * SIDE), int(_EDGE_ROWS[1] * SIDE))
     along = np.arange(int(0.42 * SIDE))
     usual = 0.15 * ((along / SIDE - _USUAL_EDGE) / _EDGE_SPREAD) ** 2

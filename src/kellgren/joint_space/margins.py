@@ -19,13 +19,15 @@ PLACES = np.arange(0.065, 0.365, _STEP / CONDYLES)
 """Where, in condylar widths from the outer edge of the condyle: up to the notch and the spines."""
 FRAME = 1.25
 """Side of the square that is cut, in condylar widths."""
+HALF_BAND = 80
+"""Rows of a straightened picture above the joint line, and below it."""
 _TOP, _BOTTOM = -28, 22  # rows against the joint line
 _ROWS = np.arange(_TOP, _BOTTOM)
 _PAD = 10  # rows more, for filters
 _WIDTHS = np.arange(25)  # rows from the femur's to the tibia's
 _WIDE = 16  # more is unusual
 _TOUCHING = 4  # widths up to which bones may touch, so that no edge of the femur is seen
-_UNSEEN = 0.8  # worth of an edge that touching bones hide: a seen one has about 2
+_UNSEEN = 1.2  # worth of an edge that touching bones hide: a seen one has about 2
 _KNOTS = (0.06, 0.13, 0.20, 0.27, 0.34, 0.39)
 _SLOPES = (  # pixels per place: the usual run of femur and of tibia, downwards and inwards
     _STEP * np.interp(PLACES, _KNOTS, (0.15, 0.03, -0.1, -0.3, -0.6, -0.7)),
@@ -40,22 +42,22 @@ _BONE = 4  # rows of bone that it is compared with
 
 def straightened(crop: Plane, square: Region) -> Plane:
     """The joint cut level, of a condylar width of ``EXACT`` pixels; see `find_margins`."""
-    return cut(crop, square, round(FRAME * EXACT))
+    side = round(FRAME * EXACT)
+    return cut(crop, square, side, rows=(side // 2 - HALF_BAND, side // 2 + HALF_BAND))
 
 
 def find_margins(joint: Plane) -> Float64Array:
     """Find both margins in both compartments.
 
     Args:
-        joint: square, ``FRAME`` condylar widths of ``EXACT`` pixels wide; its line level and
-            half-way down, the condyles centred.
+        joint: ``FRAME`` condylar widths of ``EXACT`` pixels wide and twice ``HALF_BAND`` high; its
+            line level and half-way down, the condyles centred.
 
     Returns:
         ``(2, K, 2)``: of the left and the right compartment at ``PLACES``, counted from the outer
         edge of the condyle: femur and tibia, in condylar widths below the joint line.
     """
-    side = joint.shape[0] // 2
-    middle = side // 2
+    side, middle = joint.shape[1] // 2, joint.shape[0] // 4
     top, bottom = middle + _TOP - _PAD, middle + _BOTTOM + _PAD
     band = joint[2 * top : 2 * bottom].reshape(bottom - top, 2, side, 2).mean(axis=(1, 3))
     left = np.round((side - CONDYLES) / 2 + PLACES * CONDYLES - 0.5).astype(int)
@@ -66,7 +68,7 @@ def find_margins(joint: Plane) -> Float64Array:
     gain = _gain(edges, grey)
     slopes = _SLOPES[0][:-1], _SLOPES[1][:-1]
     path = best_pairs(gain, slopes, _REACH, _STIFFNESS)
-    below: Float64Array = (path + (_TOP + middle + 0.5 - side / 2)) / CONDYLES
+    below: Float64Array = (path + (_TOP + 0.5)) / CONDYLES
     return below
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from kellgren.arrays import Float32Array
 
@@ -22,21 +23,25 @@ def best_paths(gain: Float32Array, reach: int, stiffness: float) -> np.ndarray:
         ``(M, K)`` places.
     """
     paths, steps, places = gain.shape
-    changes = np.arange(-reach, reach + 1)
-    lost = (stiffness * changes**2).astype(np.float32)
+    lost = (stiffness * np.arange(-reach, reach + 1) ** 2).astype(np.float32)
     sums = np.full((steps, paths, places + 2 * reach), NEVER, dtype=np.float32)
     sums[0, :, reach:-reach] = gain[:, 0]
     for step in range(1, steps):
-        best = sums[step, :, reach:-reach]
-        for at, cost in enumerate(lost):
-            np.maximum(best, sums[step - 1, :, at : at + places] - cost, out=best)
+        before, best = sums[step - 1], sums[step, :, reach:-reach]
+        best[:] = before[:, reach:-reach]
+        for change in range(1, reach + 1):  # up or down by as much
+            low, high = reach - change, reach + change
+            either = np.maximum(before[:, low : low + places], before[:, high : high + places])
+            np.maximum(best, either - lost[high], out=best)
         best += gain[:, step]
-    every = np.arange(paths)
+    options = sliding_window_view(sums[:-1], len(lost), axis=2) - lost
+    moves = (options.argmax(axis=3) - reach).tolist()
     path = np.empty((paths, steps), dtype=np.int64)
-    path[:, -1] = sums[-1, :, reach:-reach].argmax(axis=1)
-    for step in range(steps - 1, 0, -1):
-        before = sums[step - 1][every[:, None], path[:, step, None] + reach + changes] - lost
-        path[:, step - 1] = path[:, step] + changes[before.argmax(axis=1)]
+    for one, at in enumerate(sums[-1, :, reach:-reach].argmax(axis=1).tolist()):
+        path[one, -1] = at
+        for step in range(steps - 1, 0, -1):
+            at += moves[step - 1][one][at]
+            path[one, step - 1] = at
     return path
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from kellgren.joint_space.measurement import Compartment, FixedWidth, JointSpace, Measure
 
@@ -55,16 +56,20 @@ def with_spread(joint_space: JointSpace, looks: Sequence[JointSpace]) -> JointSp
         compartments=(compartment_of(0), compartment_of(1)),
         difference=measure_of(lambda look: look.difference),
         convergence_uncertainty=(
-            math.hypot(statistics.stdev(angles), _LEAST_DEGREES) if is_known else None
+            math.hypot(_deviation(angles), _LEAST_DEGREES) if is_known else None
         ),
         condylar_uncertainty=CONDYLAR_UNCERTAINTY,
     )
 
 
+def _deviation(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1))
+
+
 def _uncertain(own: Measure, found: Sequence[float], condyles_mm: float | None) -> Measure:
     if len(found) < 2:
         return own
-    of_length = math.hypot(statistics.stdev(found), _LEAST)
+    of_length = math.hypot(_deviation(found), _LEAST)
     ratio = math.hypot(of_length, own.ratio * CONDYLAR_UNCERTAINTY)
     mm = None if condyles_mm is None else of_length * condyles_mm
     return replace(own, ratio_uncertainty=ratio, mm_uncertainty=mm)

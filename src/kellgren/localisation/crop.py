@@ -7,6 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
+from kellgren.arrays import Float64Array
 from kellgren.grades import Side
 from kellgren.imaging.radiograph import Radiograph
 from kellgren.knee import KneeCrop, Plane, Region, image_of_rows
@@ -19,7 +20,14 @@ def whole_knee(radiograph: Radiograph, side: Side) -> KneeCrop:
     return KneeCrop(radiograph.pixels, side, mm, stretch=radiograph.stretch)
 
 
-def cut(pixels: Plane, region: Region, size: int, *, outside: float | None = None) -> Plane:
+def cut(
+    pixels: Plane,
+    region: Region,
+    size: int,
+    *,
+    outside: float | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Plane:
     """Cut a square out of a picture, straightened.
 
     Args:
@@ -27,11 +35,13 @@ def cut(pixels: Plane, region: Region, size: int, *, outside: float | None = Non
         region: the square, which may lie partly or wholly outside.
         size: height and width of the result, in pixels.
         outside: grey value beyond the picture; ``None`` repeats its outermost pixels.
+        rows: of the result, the first and the one after the last; ``None``: all of them.
 
     Returns:
         ``(size, size)`` float32: antialiased where the square is larger, cubic where it is smaller.
     """
-    corners = np.array(region.corners())
+    first, last = rows or (0, size)
+    corners = _corners(region, first / size, last / size)
     reach = 2 + region.width / size  # room for the filter's neighbours
     low = np.floor(corners.min(axis=0) - reach).astype(int)
     high = np.ceil(corners.max(axis=0) + reach).astype(int)
@@ -46,12 +56,26 @@ def cut(pixels: Plane, region: Region, size: int, *, outside: float | None = Non
     (left, top), (right, _), _, (bottom_x, bottom_y) = corners - low
     x, y = shrink_xy
     step = (right - left) / size, (corners[1, 1] - corners[0, 1]) / size
-    down = (bottom_x - left) / size, (bottom_y - top) / size
+    down = (bottom_x - left) / (last - first), (bottom_y - top) / (last - first)
     coefficients = (step[0] / x, down[0] / x, left / x, step[1] / y, down[1] / y, top / y)
     straight = patch.transform(
-        (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
+        (size, last - first), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
     )
     return np.clip(np.asarray(straight, dtype=np.float32), 0.0, 1.0)
+
+
+def _corners(region: Region, top: float, bottom: float) -> Float64Array:
+    """Of the part of a square between two heights, 0..1: its own are at 0 and 1."""
+    upper_left, upper_right, lower_right, lower_left = np.array(region.corners())
+    left, right = lower_left - upper_left, lower_right - upper_right
+    return np.array(
+        [
+            upper_left + top * left,
+            upper_right + top * right,
+            upper_right + bottom * right,
+            upper_left + bottom * left,
+        ]
+    )
 
 
 def cut_knee(radiograph: Radiograph, pixels: Plane, region: Region, side: Side) -> KneeCrop:

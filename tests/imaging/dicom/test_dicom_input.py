@@ -187,8 +187,7 @@ def test_the_frame_asked_for_is_the_one_that_is_read(
     write_dicom(path, knee, transfer_syntax=syntax, NumberOfFrames=3, PixelData=data)
     for number, frame in enumerate(frames, start=1):
         shown = read_radiograph(path, number).pixels
-        low, high = float(frame.min()), float(frame.max())
-        assert np.allclose(shown, (frame - low) / (high - low), atol=1e-6)
+        assert np.allclose(shown, frame / 255, atol=1e-6)
     for wanted, problem in ((None, "none was chosen"), (4, "holds no frame 4")):
         with pytest.raises(UnreadableRadiograph, match=problem):
             read_radiograph(path, wanted)
@@ -201,6 +200,24 @@ def test_an_odd_number_of_bytes_may_be_padded_or_not(tmp_path: Path, knee: np.nd
     np.testing.assert_allclose(radiograph.pixels, odd / 255, atol=1e-6)
     rle = read(tmp_path, odd, transfer_syntax=uid.RLELossless, **full_range(8))
     np.testing.assert_allclose(rle.pixels, odd / 255, atol=1e-6)
+
+
+def test_eight_bits_are_shown_as_those_of_a_png_file(tmp_path: Path, knee: np.ndarray) -> None:
+    assert knee.min() > 0
+    assert knee.max() < 255
+    np.testing.assert_allclose(read(tmp_path, knee).pixels, knee / 255, atol=1e-6)
+    dark = read(tmp_path, knee, PhotometricInterpretation="MONOCHROME1").pixels
+    np.testing.assert_allclose(dark, 1 - knee / 255, atol=1e-6)
+
+
+def test_eight_bits_of_another_quantity_are_shown_by_their_range(
+    tmp_path: Path, knee: np.ndarray
+) -> None:
+    whole = (knee - np.float32(knee.min())) / (knee.max() - knee.min())
+    for modality in ({"RescaleSlope": 16}, {"RescaleIntercept": -128}):
+        np.testing.assert_allclose(read(tmp_path, knee, **modality).pixels, whole, atol=1e-6)
+    faint = (knee // 64) + np.uint8(100)  # shows nothing as it is
+    assert np.ptp(read(tmp_path, faint).pixels) == 1
 
 
 def test_signed_values_and_whole_range_without_window(tmp_path: Path, ramp: np.ndarray) -> None:

@@ -80,7 +80,7 @@ def test_a_record_gives_back_what_was_measured() -> None:
 
 
 def test_a_corrected_margin_changes_the_numbers_of_its_compartment_alone() -> None:
-    points = raised(margin_of(SPACE, "medial", "tibia"), 2.0, 9, 13)
+    points = raised(margin_of(SPACE, "medial", "tibia"), 2.0, 13, 17)
     record = corrected(record_of(), moved(points))
     lateral, medial = record.compartments
     assert record.corrected

@@ -24,6 +24,7 @@ from kellgren.imaging.grey_range import (
 
 _LEAST_CONTRAST = 0.03  # of black to white: below it a stored contrast shows nothing
 _LEAST_OF_RANGE = 0.25  # of what its bits can tell: below it a table holds other bits than it says
+_WHITE = 255  # of 8 bits
 _SAMPLE = 250_000  # pixels that the contrast is measured on
 
 
@@ -70,7 +71,7 @@ def _modality_values(stored: np.ndarray, header: Header) -> np.ndarray:
 
 
 def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Header) -> Displayed:
-    """The file's own choice of contrast; the values' range if it has none.
+    """The file's own choice of contrast; if it has none, 8 bits as they are, more by their range.
 
     A choice that leaves next to no contrast is a mistake, so the next one is tried.
     """
@@ -80,6 +81,10 @@ def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Head
             if _shows_something(pixels, is_padding):
                 return Displayed(pixels, None)
             header.warnings.append("the contrast stored in the file shows nothing and is ignored")
+    if _is_made_for_display(values, header):
+        pixels = values / np.float32(_WHITE)
+        if _shows_something(pixels, is_padding):
+            return Displayed(pixels, None)
     found = GreyRange(0.0, 0.0, 0.0) if is_padding.all() else picture_range(values, ~is_padding)
     if found.low == found.high:
         return Displayed(np.zeros_like(values), None)
@@ -91,6 +96,12 @@ def _values_of_interest(values: np.ndarray, is_padding: np.ndarray, header: Head
     width = np.float32(found.high) - np.float32(found.low)
     whole: np.ndarray = np.clip((values - np.float32(found.low)) / width, 0.0, 1.0)
     return Displayed(whole, outliers)
+
+
+def _is_made_for_display(values: np.ndarray, header: Header) -> bool:
+    """Whether values are grey as a screen shows it, as those of a PNG file: detectors have more."""
+    is_in_range = values.min() >= 0 and values.max() <= _WHITE
+    return bool(header.number("BitsStored") == 8 and is_in_range)
 
 
 def _shows_something(pixels: np.ndarray, is_padding: np.ndarray) -> bool:
