@@ -10,19 +10,14 @@ features. Rows `default` and `fast` read whole pictures with finding and checkin
 grade --joint-space off` does; `checks` is what of this comes before the networks that grade, and
 `joint space` what measuring it adds. Every row runs in a process of its own with one thread.
 
-The weights of the eight cannot be had. Their bodies are random here, with normalisations measured
-on `--learnt` knees, and only their linear heads are fitted, on the same knees. Such networks cost
-what trained ones cost; but their opinions lie closer together than those of trained networks, so a
-small change of a feature turns a grade more often. The agreement in rows `eight` is that of these
-stand-ins: it shows that the file computes the network, not how trained networks would fare.
+The weights of the eight cannot be had: `stand_ins.py` makes networks that cost the same.
+`eight_votes.py` measures them one by one, and how many votes each arithmetic keeps.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
-import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,39 +26,26 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
+import stand_ins
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from eight_votes import eager, grad_cam, processor
+from stand_ins import EIGHT
+from torch import Tensor
 
 from kellgren import Ensemble
 from kellgren.data.manifest import Knee, index
 from kellgren.explanation.cam import ensemble_maps
-from kellgren.grades import Grade
-from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle, write_bundle
-from kellgren.grading.card import FORMAT, Card, MemberCard, TrainingData
-from kellgren.grading.combiner import Combiner
+from kellgren.grading.bundle import default_bundle, fast_bundle, open_bundle
 from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.panel import Panel
-from kellgren.grading.preprocess import Preprocess
+from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.joint_space.measure_knee import measure
 from kellgren.localisation.crop import whole_knee
 from kellgren.localisation.film import find_joints
 from kellgren.localisation.knee_detector import Localiser
-from kellgren.training.architectures import Member
-from kellgren.training.architectures.registry import find
-from kellgren.training.export.int8_arithmetic import Quantiser
-from kellgren.training.export.onnx_export import export
 
-EIGHT = (
-    *("densenet161", "efficientnet_b5", "efficientnet_v2_s", "regnet_y_8gf", "resnet101"),
-    *("resnext50_32x4d", "wide_resnet50_2", "shufflenet_v2_x2_0"),
-)
 ENGINES = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
-RIDGE = 1e-2
-DIRECTIONS = 6
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
 class Row(NamedTuple):
@@ -108,7 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--knees", type=int, default=8, help="timed")
     parser.add_argument("--judged", type=int, default=200, help="whose votes are compared")
-    parser.add_argument("--learnt", type=int, default=48, help="that heads are fitted on")
+    parser.add_argument("--learnt", type=int, default=80, help="that heads are fitted on")
     parser.add_argument("--networks", nargs="+", default=EIGHT, choices=EIGHT)
     parser.add_argument("--only", nargs="*", default=(), help="parts of the names of rows")
     parser.add_argument("--fast-bundle", type=Path)
@@ -119,7 +101,7 @@ def arguments() -> argparse.Namespace:
 
 def ways(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Callable[..., Row]]]:
     """Names of rows, and what makes each."""
-    yield "paper", Paper(folder / "torch", options.networks)
+    yield "paper", Paper(folder, options.networks)
     for engine, precision in ENGINES:
         yield f"eight {engine} {precision}", Eight(folder / "fp32", engine, precision)
     for engine in ("onnxruntime", "openvino"):
@@ -145,22 +127,20 @@ class Paper(NamedTuple):
 
     def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
         torch.set_num_threads(1)
-        networks = [
-            (torch.load(self.folder / f"{name}.pt", weights_only=False), sees(name))
+        networks = {
+            name: torch.load(self.folder / f"{name}.pt", weights_only=False)
             for name in self.networks
-        ]
+        }
 
         def vote(knee: Knee) -> np.ndarray:
-            looks = [both_looks(knee, preprocess) for _, preprocess in networks]
-            with torch.no_grad():
-                logits = [
-                    (network(look[:1]) + network(look[1:])) / 2
-                    for (network, _), look in zip(networks, looks, strict=True)
-                ]
-            return np.asarray(torch.stack(logits).softmax(2).mean(0)[0].numpy())
+            logits = [eager(network, name, knee) for name, network in networks.items()]
+            return np.asarray(softmax(np.stack(logits)).mean(0))
 
         def maps(knee: Knee, grade: int) -> list[Tensor]:
-            return [grad_cam(network, both_looks(knee, p)[:1], grade) for network, p in networks]
+            return [
+                grad_cam(network, stand_ins.inputs(name, [knee]), grade)
+                for name, network in networks.items()
+            ]
 
         return measured(vote, maps, knees, timed)
 
@@ -290,160 +270,15 @@ def show(name: str, rows: dict[str, Row]) -> None:
 
 
 def make(folder: Path, names: Sequence[str], knees: Sequence[Knee]) -> None:
-    """Lay down the stand-ins: for torch, as a bundle, and as a bundle in int8."""
-    if (folder / "int8").exists():
-        return
-    (folder / "torch").mkdir(parents=True, exist_ok=True)
-    files: dict[str, dict[str, Path]] = {"fp32": {}, "int8": {}}
-    with TemporaryDirectory() as temporary:
-        for name in names:
-            began = time.process_time()
-            network, share = stand_in(name, knees)
-            torch.save(network, folder / "torch" / f"{name}.pt")
-            for kind, made in members(name, network, knees, Path(temporary)):
-                files[kind] |= {path.name.replace(f"{kind}-", ""): path for path in made}
-            took = time.process_time() - began
-            print(f"made {name}: {share:.0%} of the knees fitted, {took:.0f} s", flush=True)
-        for kind, of_it in files.items():
-            write_bundle(card(kind, names), of_it, folder / kind)
-
-
-def stand_in(name: str, knees: Sequence[Knee]) -> tuple[Member, float]:
-    """A network with a random body and a fitted head; the share of its knees it grades right."""
-    torch.manual_seed(0)
-    network = find(name).build(5).eval()
-    images = torch.cat([both_looks(knee, sees(name))[:1] for knee in knees])
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for layer in layers:
-        layer.train()
-        layer.momentum = None  # the mean over all batches
-    with torch.no_grad():
-        for start in range(0, len(images), 8):
-            network.features(images[start : start + 8])
-        for layer in layers:
-            layer.eval()
-        pooled = torch.cat([network.features(image[None]).mean((2, 3)) for image in images])
-    right = fit_head(network.head, pooled, torch.tensor([int(knee.grade or 0) for knee in knees]))
-    return network, right
-
-
-def fit_head(head: nn.Linear, pooled: Tensor, grades: Tensor) -> float:
-    """Fit a linear layer to grades; the share it grades right.
-
-    It weighs the few directions in which the features of knees differ most, as a trained network's
-    head does. All directions together would let it read grades out of noise.
-    """
-    mean = pooled.mean(0)
-    _, spread, directions = torch.linalg.svd(pooled - mean, full_matrices=False)
-    basis = directions[:DIRECTIONS].T / (spread[:DIRECTIONS] / len(pooled) ** 0.5)
-    seen = (pooled - mean) @ basis
-    weight = torch.zeros(5, DIRECTIONS, requires_grad=True)
-    bias = torch.zeros(5, requires_grad=True)
-    steps = torch.optim.LBFGS([weight, bias], max_iter=60)
-
-    def loss() -> Tensor:
-        steps.zero_grad()
-        missed = nn.functional.cross_entropy(seen @ weight.T + bias, grades)
-        value: Tensor = missed + RIDGE * (weight**2).sum()
-        value.backward()
-        return value
-
-    steps.step(loss)
-    with torch.no_grad():
-        head.weight.copy_(weight @ basis.T)
-        head.bias.copy_(bias - head.weight @ mean)
-        return float(((pooled @ head.weight.T + head.bias).argmax(1) == grades).float().mean())
-
-
-def members(
-    name: str, network: Member, knees: Sequence[Knee], folder: Path
-) -> Iterator[tuple[str, list[Path]]]:
-    """The network's files in float32 and in int8."""
-    plain = folder / f"fp32-{name}.onnx"
-    export(network, sees(name).size, plain)
-    images = torch.cat([both_looks(knee, sees(name)) for knee in knees[:8]]).numpy()
-    onnx.save_model(
-        Quantiser(onnx.load(plain), images, compensated=False).quantised(),
-        folder / f"int8-{name}.onnx",
-    )
-    for kind in ("fp32", "int8"):
-        head = folder / f"{kind}-{name}.head.npz"
-        weight, bias = (part.detach().numpy() for part in (network.head.weight, network.head.bias))
-        np.savez(head, weight=weight, bias=bias)
-        yield kind, [folder / f"{kind}-{name}.onnx", head]
-
-
-def card(kind: str, names: Sequence[str]) -> Card:
-    """Of a bundle of stand-ins, which vote alike."""
-    data = TrainingData(
-        **dict.fromkeys(("name", "licence", "credit", "folds_hash"), "stand-ins"),
-        **dict.fromkeys(("knees", "patients", "folds"), 0),
-    )
-    told = {
-        member: MemberCard(
-            **dict.fromkeys(("name", "backbone", "architecture"), member),
-            model=f"{member}.onnx",
-            head=f"{member}.head.npz",
-            preprocess=sees(member),
-            recipe={},
-            recipe_hash="0",
-            started_from="chance",
-            trained_folds=(),
-        )
-        for member in names
-    }
-    return Card(
-        format=FORMAT,
-        name=f"eight-{kind}",
-        version="0",
-        grades=tuple(grade.label for grade in Grade),
-        scale="none",
-        members=tuple(told.values()),
-        combiner=Combiner(members=tuple(names), weights=(1 / len(names),) * len(names)),
-        data=data,
-        out_of_fold={},
-        versions={},
-        files={},
-        intended_use="timing only",
-    )
-
-
-def sees(name: str) -> Preprocess:
-    """What a network is given: no mirroring of left knees, no levelling, as in the paper."""
-    known = find(name)
-    return Preprocess(size=known.input_size, mean=known.mean, std=known.std, mirror_left=False)
-
-
-def both_looks(knee: Knee, preprocess: Preprocess) -> Tensor:
-    """``(2, 3, S, S)`` a knee and its mirror image, opened and resized as the paper does."""
-    size = (preprocess.size, preprocess.size)
-    with Image.open(knee.image) as picture:
-        grey = np.asarray(picture.convert("L").resize(size, Image.Resampling.BICUBIC), np.float32)
-    plane = torch.from_numpy(preprocess.normalise(grey[None] / 255))
-    return torch.cat([plane, plane.flip(3)]).float()
-
-
-def grad_cam(network: Member, image: Tensor, grade: int) -> Tensor:
-    """``(h, w)`` Grad-CAM of the last features, back through the network as its package does."""
-    network.zero_grad()
-    features = network.unactivated(image)
-    features.retain_grad()
-    network.classify(network.activated(features))[0, grade].backward()
-    assert features.grad is not None
-    weights = features.grad.mean((2, 3), keepdim=True)
-    return (weights * features).sum(1)[0].relu().detach()
-
-
-def processor() -> str:
-    """Its name and what it computes with, as the system says."""
-    text = Path("/proc/cpuinfo").read_text("utf-8") if os.path.exists("/proc/cpuinfo") else ""
-    facts = {
-        key: re.search(rf"^{key}\s*: (.*)$", text, re.M)
-        for key in ("model name", "cpu family", "model", "flags")
-    }
-    said = {key: found.group(1) if found else "?" for key, found in facts.items()}
-    flags = " ".join(flag for flag in FLAGS if flag in said["flags"].split())
-    return f"{said['model name']}, family {said['cpu family']}, model {said['model']}, {flags}"
+    """Lay down the stand-ins and the bundles of them, in float32 and in int8."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        stand_ins.make(name, knees, folder)
+        stand_ins.fit(name, knees, folder)
+    for kind, file in (("fp32", "{}.onnx"), ("int8", "{}.int8.onnx")):
+        if not (folder / kind).exists():
+            models = {name: folder / file.format(name) for name in names}
+            stand_ins.bundle(models, folder / kind, f"eight-{kind}")
 
 
 if __name__ == "__main__":
