@@ -15,7 +15,7 @@ from kellgren.imaging.integrity.copies import copied_share
 from kellgren.imaging.integrity.damage import (
     MOST_PERHAPS_CONTOURS,
     MOST_PERHAPS_COPIED,
-    MOST_PERHAPS_SEAM,
+    MOST_SEAM,
     damage,
     doubt,
     traces,
@@ -149,7 +149,7 @@ WAYS: dict[str, Callable[[Greys], Greys]] = {
 def test_knees_that_were_stored_otherwise_show_none_of_it(knees: list[Greys], way: str) -> None:
     for knee in knees[:5]:
         seen = plane(WAYS[way](knee))
-        assert seam(seen) <= MOST_PERHAPS_SEAM
+        assert seam(seen) <= MOST_SEAM
         assert copied_share(seen) <= MOST_PERHAPS_COPIED
         assert contours(seen) <= MOST_PERHAPS_CONTOURS
 
@@ -179,7 +179,7 @@ def test_a_bright_line_is_no_seam_and_a_step_is(knees: list[Greys]) -> None:
     line, step = (np.maximum(knees[3], 60) for _ in range(2))
     line[150] = 200
     step[150:] -= 30
-    assert seam(plane(line)) <= MOST_PERHAPS_SEAM < seam(plane(step))
+    assert seam(plane(line)) <= MOST_SEAM < seam(plane(step))
 
 
 def test_another_picture_beside_a_knee_is_no_seam_of_it(knees: list[Greys]) -> None:
@@ -194,5 +194,5 @@ def test_another_picture_beside_a_knee_is_no_seam_of_it(knees: list[Greys]) -> N
 
 def test_a_narrow_strip_has_no_seam() -> None:
     noise = np.random.default_rng(0).random((40, 9), np.float32)
-    assert seam(noise) <= MOST_PERHAPS_SEAM
+    assert seam(noise) <= MOST_SEAM
     assert seam(noise[:20]) == 0

@@ -39,8 +39,6 @@ MOST_WRAPPED = 10.0
 """How many times worse neighbouring columns match than the outer ones, around the edge."""
 MOST_COPIED = 0.02
 """Share of the pixels that others repeat, at one distance."""
-MOST_SEAM = 4.5
-"""How many times larger a step is, along a straight line, than those beside it."""
 MOST_CONTOURS = 3.0
 """How many times more often neighbours differ by one step than by others near it."""
 
@@ -52,8 +50,8 @@ MOST_PERHAPS_WRAPPED = 6.0
 """As `MOST_WRAPPED`."""
 MOST_PERHAPS_COPIED = 0.004
 """As `MOST_COPIED`."""
-MOST_PERHAPS_SEAM = 2.65
-"""As `MOST_SEAM`."""
+MOST_SEAM = 2.65
+"""How many times larger a step is, along a straight line, than those beside it: a letter's too."""
 MOST_PERHAPS_CONTOURS = 1.2
 """As `MOST_CONTOURS`."""
 MOST_FLAT_AT_A_BORDER, MOST_FLAT_AT_TWO_BORDERS = 0.01, 0.03
@@ -134,7 +132,6 @@ def damage(found: Traces) -> str:
         (found.noisy, MOST_NOISY, f"{found.noisy:.0%} of it are noise"),
         (found.wrapped, MOST_WRAPPED, "its left and right edges meet within it"),
         (found.copied, MOST_COPIED, f"{found.copied:.0%} of its pixels repeat others"),
-        (found.seam, MOST_SEAM, "a part of it ends along a straight line"),
         (found.contours, MOST_CONTOURS, "its grey values jump by one step in many places"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
@@ -148,7 +145,7 @@ def doubt(found: Traces) -> str:
         (found.moved, MOST_MOVED, "its rows are perhaps shifted against each other"),
         (found.wrapped, MOST_PERHAPS_WRAPPED, "its edges perhaps meet within it"),
         (found.copied, MOST_PERHAPS_COPIED, "some of its pixels repeat others"),
-        (found.seam, MOST_PERHAPS_SEAM, "a part of it perhaps ends along a straight line"),
+        (found.seam, MOST_SEAM, "a part of it perhaps ends along a straight line"),
         (found.flat_border, MOST_FLAT_AT_A_BORDER, "a block at its border is of one grey value"),
         (
             found.flat_borders,
