@@ -241,7 +241,7 @@ def _examine(
     beyond = Missing() if crop.region is None else missing(detection.region, pixels.shape)
     corrected = inversion.verdict == "warning" or is_turned(detection.region)
     view = check_view(detection, localiser, beyond)
-    damaged = check_damage(radiograph.pixels, crop.region)
+    damaged = check_damage(pixels, crop.region)
     checks = (
         check_knee(detection, localiser),
         check_certainty(view, detection.confidence) if corrected else view,

@@ -121,7 +121,7 @@ def check_damage(pixels: Plane, region: Region | None) -> Check | None:
     What lies around the joint may be another picture's edge or a margin, and is warned of.
 
     Args:
-        pixels: of the radiograph, as they were decoded.
+        pixels: of the radiograph, as they were decoded, without labels: letters have sharp edges.
         region: of the knee on it; ``None``: it is the whole picture.
     """
     found = _traces_within(pixels, region)
