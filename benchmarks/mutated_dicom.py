@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from mutated_rasters import jpeg_restarts, jpeg_tables
+from mutation_parts import by_name, cut_up
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_fragments
 from sound_pictures import SYNTAXES
@@ -64,7 +65,7 @@ def dicom_fragments(data: bytes, rng: random.Random) -> bytes:
     def change(dataset: Dataset) -> None:
         (whole,) = generate_fragments(dataset.PixelData[8:])
         cuts = sorted(rng.sample(range(2, len(whole) - 2, 2), rng.choice([1, 2, 5])))
-        parts = [whole[i:j] for i, j in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+        parts = cut_up(whole, cuts)
         match rng.randrange(5):
             case 0:
                 rng.shuffle(parts)
@@ -211,21 +212,18 @@ def dicom_codestream(data: bytes, rng: random.Random) -> bytes:
     return _changed(data, change)
 
 
-DICOM_MUTATIONS: dict[str, DicomMutation] = {
-    function.__name__: function
-    for function in (
-        dicom_tag,
-        dicom_length,
-        dicom_vr,
-        dicom_fragments,
-        dicom_window,
-        dicom_bits,
-        dicom_swapped_sides,
-        dicom_syntax,
-        dicom_photometric,
-        dicom_table,
-        dicom_frames,
-        dicom_codestream,
-    )
-}
+DICOM_MUTATIONS: dict[str, DicomMutation] = by_name(
+    dicom_tag,
+    dicom_length,
+    dicom_vr,
+    dicom_fragments,
+    dicom_window,
+    dicom_bits,
+    dicom_swapped_sides,
+    dicom_syntax,
+    dicom_photometric,
+    dicom_table,
+    dicom_frames,
+    dicom_codestream,
+)
 """By name."""

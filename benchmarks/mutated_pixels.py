@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
+from mutation_parts import by_name
 from sound_pictures import EXAMPLES, Values, values
 
 PixelMutation = Callable[[Values, random.Random], Values]
@@ -244,31 +245,28 @@ def block_mirrored(pixels: Values, rng: random.Random) -> Values:
     return seen
 
 
-PIXEL_MUTATIONS: dict[str, PixelMutation] = {
-    function.__name__: function
-    for function in (
-        stretch_of_one_value,
-        stretch_inverted,
-        stretch_with_swapped_bytes,
-        stretch_moved_by_a_byte,
-        stretch_with_a_bit_flipped,
-        bit_plane,
-        stretch_of_noise,
-        stretch_darker_or_brighter,
-        stretch_copied,
-        stretch_backwards,
-        stretch_of_another_knee,
-        spliced,
-        rows_swapped,
-        rows_from_elsewhere,
-        rows_lost,
-        columns_swapped,
-        band_moved,
-        cut_off,
-        block_copied,
-        blocks_swapped,
-        block_of_one_value,
-        block_mirrored,
-    )
-}
+PIXEL_MUTATIONS: dict[str, PixelMutation] = by_name(
+    stretch_of_one_value,
+    stretch_inverted,
+    stretch_with_swapped_bytes,
+    stretch_moved_by_a_byte,
+    stretch_with_a_bit_flipped,
+    bit_plane,
+    stretch_of_noise,
+    stretch_darker_or_brighter,
+    stretch_copied,
+    stretch_backwards,
+    stretch_of_another_knee,
+    spliced,
+    rows_swapped,
+    rows_from_elsewhere,
+    rows_lost,
+    columns_swapped,
+    band_moved,
+    cut_off,
+    block_copied,
+    blocks_swapped,
+    block_of_one_value,
+    block_mirrored,
+)
 """By name."""

@@ -8,6 +8,8 @@ import struct
 import zlib
 from collections.abc import Callable
 
+from mutation_parts import by_name, cut_up
+
 RasterMutation = Callable[[bytes, random.Random], bytes]
 
 _SIGNATURE = 8
@@ -103,7 +105,7 @@ def png_chunks(data: bytes, rng: random.Random) -> bytes:
     chunks = _chunks(data)
     body = b"".join(body for name, body in chunks if name == b"IDAT")
     cuts = sorted(rng.sample(range(1, len(body)), 3))
-    parts = [body[i:j] for i, j in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    parts = cut_up(body, cuts)
     match rng.randrange(3):
         case 0:
             rng.shuffle(parts)
@@ -216,16 +218,13 @@ def jpeg_restarts(data: bytes, rng: random.Random) -> bytes:
     return data[:start] + whole + data[end:]
 
 
-RASTER_MUTATIONS: dict[str, RasterMutation] = {
-    function.__name__: function
-    for function in (
-        png_lines,
-        png_header,
-        png_chunks,
-        tiff_tag,
-        tiff_strips,
-        jpeg_tables,
-        jpeg_restarts,
-    )
-}
+RASTER_MUTATIONS: dict[str, RasterMutation] = by_name(
+    png_lines,
+    png_header,
+    png_chunks,
+    tiff_tag,
+    tiff_strips,
+    jpeg_tables,
+    jpeg_restarts,
+)
 """By name, which begins with the format."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mutated_dicom import DICOM_MUTATIONS, EXTREMES
 from mutated_pixels import PIXEL_MUTATIONS
 from mutated_rasters import RASTER_MUTATIONS
+from mutation_parts import by_name
 from sound_pictures import EXAMPLES, Kind, values
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -77,21 +78,18 @@ def extreme_number(data: bytes, rng: random.Random) -> bytes:
     return data[:at] + number.to_bytes(width, rng.choice(["little", "big"])) + data[at + width :]
 
 
-BYTE_MUTATIONS: dict[str, Mutation] = {
-    function.__name__: function
-    for function in (
-        flip_bits,
-        truncate,
-        truncate_and_fill,
-        delete_piece,
-        move_on,
-        repeat_piece,
-        copy_block,
-        one_value,
-        noise,
-        extreme_number,
-    )
-}
+BYTE_MUTATIONS: dict[str, Mutation] = by_name(
+    flip_bits,
+    truncate,
+    truncate_and_fill,
+    delete_piece,
+    move_on,
+    repeat_piece,
+    copy_block,
+    one_value,
+    noise,
+    extreme_number,
+)
 """By name: those that know nothing of the format."""
 
 

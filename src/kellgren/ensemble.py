@@ -279,7 +279,8 @@ class Ensemble:
 
     def _reading(self, knee: DetectedKnee, radiograph: Radiograph) -> KneeReading:
         panel = self.panel.examine(knee.crop)
-        beyond = self._judge.beyond(fine_detail(knee.crop.pixels))
+        is_measured = self.bundle.card.detail is not None
+        beyond = self._judge.beyond(fine_detail(knee.crop.pixels)) if is_measured else ()
         judged = self._judge.of(
             panel.probabilities,
             panel.disagreement,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from kellgren.knee import bands
-
-Grey = npt.NDArray[np.float32]
+from kellgren.knee import Plane, bands
 
 _GREYS = 256
 _LEAST_STEP = 12  # of 255: smaller ones are texture
@@ -16,7 +13,7 @@ _SHARE = 0.001  # of all neighbours: what chance makes
 _NEAR, _FAR = 3, 9  # greys between which others are counted
 
 
-def contours(knee: Grey) -> float:
+def contours(knee: Plane) -> float:
     """How many times more often neighbours differ by about one step than by others near it.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Grey = npt.NDArray[np.float32]
+from kellgren.knee import Plane
 
 _DOUBLINGS = 4  # windows of 16 pixels, in the order in which rows are stored
 _WINDOW = 2**_DOUBLINGS
@@ -23,7 +23,7 @@ _HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
 _FACTOR = np.uint32(0x9E3779B1)
 
 
-def copied_share(strip: Grey) -> float:
+def copied_share(strip: Plane) -> float:
     """Share of the pixels, 0..1, that others repeat at one distance, which most of them share.
 
     Args:
@@ -44,7 +44,7 @@ def copied_share(strip: Grey) -> float:
     return float(copied / flat.size)
 
 
-def _some_windows(flat: Grey, start: int, kept_bits: int) -> npt.NDArray[np.uint64]:
+def _some_windows(flat: Plane, start: int, kept_bits: int) -> npt.NDArray[np.uint64]:
     """Hashes of windows that are no flat ground, and in their lower half where these begin.
 
     Only windows with some hashes are given, which are the same ones wherever they stand.

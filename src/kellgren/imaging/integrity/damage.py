@@ -18,9 +18,8 @@ from kellgren.imaging.integrity.copies import copied_share
 from kellgren.imaging.integrity.seams import seam
 from kellgren.imaging.integrity.texture import flat_shares, noisy_share, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
-from kellgren.knee import bands
+from kellgren.knee import Plane, bands
 
-Grey = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
 
 MOST_FLAT = 0.02
@@ -43,7 +42,7 @@ MOST_CONTOURS = 3.0
 """How many times more often neighbours differ by one step than by others near it."""
 
 MOST_EDGE = 0.018
-"""Grey values that most of a row's half differ by from the next, beyond the slope around it."""
+"""Plane values that most of a row's half differ by from the next, beyond the slope around it."""
 MOST_MOVED = 3.4
 """How many times better some rows match the next ones, row for row, when these are shifted."""
 MOST_PERHAPS_WRAPPED = 6.0
@@ -88,7 +87,7 @@ class Traces(NamedTuple):
     flat_borders: float
 
 
-def traces(knee: Grey, strip: Grey | None = None) -> Traces:
+def traces(knee: Plane, strip: Plane | None = None) -> Traces:
     """Measure a knee.
 
     Args:
@@ -158,7 +157,7 @@ def doubt(found: Traces) -> str:
     return "; ".join(text for value, most, text in signs if value > most)
 
 
-def ends_within_a_row(pixels: Grey) -> bool:
+def ends_within_a_row(pixels: Plane) -> bool:
     """Whether a picture ends in rows of one value that begins in the middle of a row.
 
     That is what a copy leaves that was cut off and filled up; a black border begins with a row.
@@ -176,7 +175,7 @@ def ends_within_a_row(pixels: Grey) -> bool:
     return bool(before < 0.02 * width and 0.04 * width < at < 0.96 * width)
 
 
-def _repeated(knee: Grey) -> float:
+def _repeated(knee: Plane) -> float:
     """Rows of several values that are found more than twice, or far from their copy."""
     places: dict[int, list[int]] = {}
     for number in np.flatnonzero(np.ptp(knee, axis=1) > _STEP).tolist():
@@ -186,7 +185,7 @@ def _repeated(knee: Grey) -> float:
     return sum(copies) / len(knee)
 
 
-def _step(knee: Grey) -> float:
+def _step(knee: Plane) -> float:
     """The row with the most columns whose brightness jumps by far more than around it."""
     rows, columns = knee.shape
     jumps = np.zeros(rows - 1, np.int64)
@@ -197,7 +196,7 @@ def _step(knee: Grey) -> float:
     return float(jumps.max() / columns)
 
 
-def _around(differences: Grey, reach: int = 6) -> Grey:
+def _around(differences: Plane, reach: int = 6) -> Plane:
     """Mean of the differences of the rows before and behind each, column by column."""
     padded = np.pad(differences, ((reach + 1, reach), (0, 0)), mode="reflect")
     sums = np.cumsum(padded, axis=0)
@@ -205,7 +204,7 @@ def _around(differences: Grey, reach: int = 6) -> Grey:
     return np.asarray((sums[window:] - sums[:-window] - differences) / (window - 1), np.float32)
 
 
-def _shift(knee: Grey) -> float:
+def _shift(knee: Plane) -> float:
     """How much better a row matches one below when that is shifted around, at the worst rows.
 
     Data that was lost or put in moves all that follows by some pixels, around the picture's edge.
@@ -214,7 +213,7 @@ def _shift(knee: Grey) -> float:
     return max(_best_shift(knee, 1), _best_shift(knee, _FAR_ROWS) / 2)
 
 
-def _best_shift(knee: Grey, apart: int) -> float:
+def _best_shift(knee: Plane, apart: int) -> float:
     above, below = knee[:-apart], knee[apart:]
     errors = np.concatenate(
         [np.square(below[band] - above[band]).mean(axis=1) for band in bands(*above.shape)]
@@ -251,7 +250,7 @@ def _mismatches(
     return (squares - 2 * straight) / width, (squares - 2 * shifted) / width
 
 
-def _edge(knee: Grey) -> float:
+def _edge(knee: Plane) -> float:
     """The largest step of brightness that one half of a row, or the other, takes all alike.
 
     A wrong first value of a JPEG block goes on to all that follow: they begin within a row of
@@ -278,7 +277,7 @@ def _placed(ordered: Floats, share: float) -> Floats:
     return np.asarray(below + np.float32(at - first) * (above - below))
 
 
-def _moved(strip: Grey) -> float:
+def _moved(strip: Plane) -> float:
     """`_shift` with a few rows averaged on either side, which tells smaller shifts from texture."""
     scale = max(1, round(min(strip.shape) / _MOVED_SIDE))
     rows = _MOVED_ROWS * scale
@@ -294,7 +293,7 @@ def _moved(strip: Grey) -> float:
     return float((straight / np.maximum(shifted, least)).max())
 
 
-def _means(strip: Grey, count: int, scale: int) -> Floats:
+def _means(strip: Plane, count: int, scale: int) -> Floats:
     """``(count, W)`` means of some rows each, from every ``scale``-th row on."""
     rows = _MOVED_ROWS * scale
     means = np.zeros((count, strip.shape[1]))

@@ -7,6 +7,7 @@ second time by simplejpeg, which is the same library and raises them as errors.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,16 +47,26 @@ def outline(data: bytes) -> Outline:
 
     Segments are stepped over by their length, so a preview inside one does not count.
     """
-    at, scans, segments = len(_START), 0, 0
-    while 0 <= at < len(data) and segments <= MOST_SEGMENTS and scans <= MOST_SCANS:
+    scans = segments = 0
+    for code, _ in _segments(data):
+        segments += 1
+        scans += code == _SCAN
+        if segments > MOST_SEGMENTS or scans > MOST_SCANS:
+            break
+    return Outline(scans, segments)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Code and content of each segment, found one by one; the content is as long as it says."""
+    at = len(_START)
+    while at < len(data):
         found = _SEGMENT.search(data, at)
         ended = data.find(_END, at, found.start() if found else len(data))
         if found is None or ended >= 0:
             break
-        segments += 1
-        scans += data[found.start() + 1] == 0xDA
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-    return Outline(scans, segments)
+        begin = found.end()
+        at = begin + int.from_bytes(data[begin : begin + 2])
+        yield data[found.start() + 1], data[begin + 2 : at]
 
 
 def check_jpeg_outline(data: bytes) -> None:
@@ -107,19 +118,17 @@ def check_jpeg_data(data: bytes) -> list[str]:
 
 def _quantisation(data: bytes) -> list[npt.NDArray[np.int64]]:
     """The 64 numbers of each quantisation table in front of the first scan, finest detail last."""
-    at, tables = len(_START), list[npt.NDArray[np.int64]]()
-    while found := _SEGMENT.search(data, at):
-        marker, start = data[found.start() + 1], found.end() + 2
-        at = found.end() + max(2, int.from_bytes(data[found.end() : start]))
-        if marker == _SCAN:
+    tables = list[npt.NDArray[np.int64]]()
+    for code, content in _segments(data):
+        if code == _SCAN:
             break
-        while marker == _TABLES and start < at:
-            kind = np.dtype(">u2" if data[start] >> 4 else "u1")
-            numbers = data[start + 1 : start + 1 + 64 * kind.itemsize]
-            if len(numbers) < 64 * kind.itemsize:
+        while code == _TABLES and content:
+            kind = np.dtype(">u2" if content[0] >> 4 else "u1")
+            end = 1 + 64 * kind.itemsize
+            if len(content) < end:
                 break
-            tables.append(np.frombuffer(numbers, kind).astype(np.int64))
-            start += 1 + len(numbers)
+            tables.append(np.frombuffer(content[1:end], kind).astype(np.int64))
+            content = content[end:]
     return tables
 
 

@@ -8,12 +8,9 @@ detector blurs what it shows over some pixels, so that steps of brightness have 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from kellgren.arrays import FloatArray, Mask
-from kellgren.knee import bands
-
-Grey = npt.NDArray[np.float32]
+from kellgren.knee import Plane, bands
 
 _ALONG = 16  # pixels of a seam that are averaged
 _REACH = 8  # columns on either side that tell what a step is beside it
@@ -28,7 +25,7 @@ _MARGIN = 0.15  # of the width: how far a knee's square reaches into what is bes
 _OUTER, _LESS = 0.1, 0.7  # of the width, where the edges of boards and masked parts lie
 
 
-def seam(knee: Grey, *, is_film: bool = False) -> float:
+def seam(knee: Plane, *, is_film: bool = False) -> float:
     """How many times larger a step across two columns, or two rows, is than those beside it.
 
     Args:
@@ -45,7 +42,7 @@ def seam(knee: Grey, *, is_film: bool = False) -> float:
     return max(_down_columns(knee, margin), _down_columns(knee.T, margin))
 
 
-def _down_columns(knee: Grey, margin: float) -> float:
+def _down_columns(knee: Plane, margin: float) -> float:
     lines = _lines(knee)
     steps, is_step = _steps(lines)
     if len(steps) < 3 or steps.shape[1] <= _GRID:
@@ -72,7 +69,7 @@ def _along(ratio: FloatArray) -> float:
     return float((sums[parts:] - sums[:-parts]).max() / parts)
 
 
-def _beside(steps: Grey) -> tuple[Grey, Grey]:
+def _beside(steps: Plane) -> tuple[Plane, Plane]:
     """The largest step of the columns on the left of each, and on its right, but for the next."""
     most = np.pad(steps, ((0, 0), (_REACH, _REACH)))
     for apart in (1, 2, 3):  # of two, of four, of seven columns
@@ -81,7 +78,7 @@ def _beside(steps: Grey) -> tuple[Grey, Grey]:
     return most[:, :width], most[:, _REACH + 2 : _REACH + 2 + width]
 
 
-def _lines(knee: Grey) -> Grey:
+def _lines(knee: Plane) -> Plane:
     """Means of 16 rows, from every eighth on."""
     half = _ALONG // 2
     parts = len(knee) // half
@@ -92,7 +89,7 @@ def _lines(knee: Grey) -> Grey:
     return np.asarray((sums[:-1] + sums[1:]) / _ALONG, np.float32)
 
 
-def _steps(lines: Grey) -> tuple[Grey, Mask]:
+def _steps(lines: Plane) -> tuple[Plane, Mask]:
     """Steps between columns beyond the slope around them, and whether what is beside them differs.
 
     It does not beside a bright or dark line, which a detector's defect leaves.

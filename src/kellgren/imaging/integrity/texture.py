@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.knee import bands
-
-Grey = npt.NDArray[np.float32]
+from kellgren.knee import Plane, bands
 
 _TILES = 40  # along the shorter side
 _SPECK = 0.2
@@ -24,7 +22,7 @@ class Flat(NamedTuple):
     at_two_borders: float
 
 
-def flat_shares(knee: Grey) -> Flat:
+def flat_shares(knee: Plane) -> Flat:
     """Shares of a knee ``(H, W)`` in rectangles of one grey value.
 
     One across the whole width is inside if it reaches neither the top nor the bottom; else it is a
@@ -47,7 +45,7 @@ def flat_shares(knee: Grey) -> Flat:
     return Flat(*(area / is_flat.size for area in areas))
 
 
-def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.int64]]:
+def _groups(mask: npt.NDArray[np.bool_], values: Plane) -> list[npt.NDArray[np.int64]]:
     """Tiles that touch and have one value: ``(n, 2)`` row and column of each."""
     left = {(int(row), int(column)) for row, column in np.argwhere(mask)}
     groups = []
@@ -66,7 +64,7 @@ def _groups(mask: npt.NDArray[np.bool_], values: Grey) -> list[npt.NDArray[np.in
     return groups
 
 
-def speck_share(knee: Grey) -> float:
+def speck_share(knee: Plane) -> float:
     """Share of a knee's pixels, 0..1, that are far darker or brighter than all their neighbours."""
     specks = 0
     for band in bands(len(knee) - 2, knee.shape[1]):
@@ -79,7 +77,7 @@ def speck_share(knee: Grey) -> float:
     return float(specks / ((knee.shape[0] - 2) * (knee.shape[1] - 2)))
 
 
-def noisy_share(knee: Grey) -> float:
+def noisy_share(knee: Plane) -> float:
     """Share of the tiles, 0..1, in which a pixel is as far from its neighbours as from the mean."""
     tile = max(8, min(knee.shape) // _TILES)
     down, across = ((length - 2) // tile for length in knee.shape)
@@ -96,7 +94,7 @@ def noisy_share(knee: Grey) -> float:
     return float(noisy / (down * across))
 
 
-def _of_tiles(what: np.ufunc, values: Grey, tile: int) -> Grey:
+def _of_tiles(what: np.ufunc, values: Plane, tile: int) -> Plane:
     """The largest, least or sum of each tile, ``(rows, columns)``: down first, along whole rows."""
     rows, columns = values.shape[0] // tile, values.shape[1] // tile
     down = what.reduce(values[: rows * tile].reshape(rows, tile, -1), axis=1)
@@ -105,7 +103,7 @@ def _of_tiles(what: np.ufunc, values: Grey, tile: int) -> Grey:
     )
 
 
-def _tiled(values: Grey, tile: int) -> Grey:
+def _tiled(values: Plane, tile: int) -> Plane:
     """``(rows, tile, columns, tile)``, without what is left over at the end."""
     rows, columns = values.shape[0] // tile, values.shape[1] // tile
     return values[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)

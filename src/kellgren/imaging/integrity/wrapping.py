@@ -10,9 +10,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Grey = npt.NDArray[np.float32]
+from kellgren.knee import Plane
 
 _PARTS = 8  # of the height; any two neighbouring ones may be moved alone
 _ENDS = 2  # rows that may hold what came in for what was lost
@@ -23,7 +22,7 @@ _LEAST_MISMATCH = 2.5e-6  # mean square between neighbouring columns
 _TEXTURE = 2.0  # variance of an outer column over its mismatch: black margins fit at any place
 
 
-def wrapped(rows: Grey) -> float:
+def wrapped(rows: Plane) -> float:
     """How many times worse two neighbouring columns match than the outer ones do, around the edge.
 
     Args:
@@ -45,14 +44,14 @@ def wrapped(rows: Grey) -> float:
     return max(_mismatch(squares.mean(axis=0), rows), _OF_A_PART * max(found))
 
 
-def _squares(rows: Grey) -> Grey:
+def _squares(rows: Plane) -> Plane:
     """Mean square between each column and the next, and last between the outer ones, a row on."""
     inner = np.square(np.diff(rows, axis=1)).mean(axis=0)
     around = np.square(rows[1:, 0] - rows[:-1, -1]).mean()
     return np.asarray(np.append(inner, around), np.float32)
 
 
-def _mismatch(squares: Grey, rows: Grey) -> float:
+def _mismatch(squares: Plane, rows: Plane) -> float:
     columns, outer = squares[:-1], max(float(squares[-1]), _LEAST_MISMATCH)
     if min(rows[:, 0].var(), rows[:, -1].var()) <= _TEXTURE * outer:
         return 0.0
@@ -60,7 +59,7 @@ def _mismatch(squares: Grey, rows: Grey) -> float:
     return float((columns / usual).max())
 
 
-def _usual(columns: Grey) -> Grey:
+def _usual(columns: Plane) -> Plane:
     """How badly columns match around each pair: their median, and the nearest ones.
 
     A seam is one pair of columns; the edge of a collimator, or of another picture, is blurred.
