@@ -96,12 +96,12 @@ def history_of(job: TrainingJob) -> list[dict[str, Any]]:
 
 
 def scores_of(job: TrainingJob, history: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Accuracy and QWK of a finished member, else those after its last epoch."""
+    """Accuracy and QWK of a finished member, else those after the last epoch that was judged."""
     try:
         scores = json.loads((job.run / SCORES).read_text("utf-8"))
         return {name: scores[name]["value"] for name in ("accuracy", "qwk")}
     except (OSError, ValueError, KeyError, TypeError):
-        last = history[-1] if history else {}
+        last = next((record for record in reversed(history) if "qwk" in record), {})
         return {name: last.get(name) for name in ("accuracy", "qwk")}
 
 

@@ -28,6 +28,7 @@ from kellgren.training.member.checkpoint import RunState
 from kellgren.training.member.keeping import Keeper
 from kellgren.training.member.run import MemberRun, begin, has_begun, restore
 from kellgren.training.member.schedule import (
+    is_judged,
     optimiser_for,
     out_of_patience,
     rate_at,
@@ -136,6 +137,8 @@ def _one_epoch(
         watcher.step(_finite(run, losses[-1]) if device.is_processor else None)
     loss = _finite(run, torch.stack(losses).double().mean())
     record = {"epoch": epoch + 1, "size": knees.size, "rate": rate, "loss": loss}
+    if not is_judged(recipe, epoch, on_processor=device.is_processor):
+        return record
     return record | _judge(run, state, knees)
 
 

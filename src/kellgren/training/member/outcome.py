@@ -162,15 +162,17 @@ _MARGINS = {"left": 0.075, "right": 0.985, "bottom": 0.13, "top": 0.965, "wspace
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw loss and held-out scores by epoch as a PNG."""
+    """Draw loss and held-out scores, of the epochs that were judged, as a PNG."""
     with _figure(path) as axes:
         epochs = [record["epoch"] for record in history]
         axes[0].plot(epochs, [record["loss"] for record in history], "o-", label="training")
-        if "qwk" in history[-1]:
-            held = [record["held_out_loss"] for record in history]
-            axes[0].plot(epochs, held, "o-", label="held out")
+        judged = [record for record in history if "qwk" in record]
+        if judged:
+            looked = [record["epoch"] for record in judged]
+            held = [record["held_out_loss"] for record in judged]
+            axes[0].plot(looked, held, "o-", label="held out")
             for name, label in (("accuracy", "accuracy"), ("qwk", "QWK"), ("macro_f1", "macro-F1")):
-                axes[1].plot(epochs, [record[name] for record in history], "o-", label=label)
+                axes[1].plot(looked, [record[name] for record in judged], "o-", label=label)
             axes[1].legend(frameon=False)
         if "inner_loss" in history[-1]:
             inner = [record["inner_loss"] for record in history]

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from kellgren.training.architectures import Member
-from kellgren.training.recipe import HeadThenAll, OneCycle
+from kellgren.training.recipe import HeadThenAll, OneCycle, Recipe
 
 _FINAL_SHARE = 0.002
+_JUDGED_EVERY = 3
 
 
 def rate_at(schedule: OneCycle | HeadThenAll, epoch: int, progress: float) -> float:
@@ -94,6 +95,16 @@ def stopping_losses(schedule: HeadThenAll, history: Sequence[Mapping[str, Any]])
     """The losses that early stopping watches; none where no knee is there to be judged."""
     key = "inner_loss" if schedule.stop_on == "inner" else "held_out_loss"
     return [float(record[key]) for record in history if key in record]
+
+
+def is_judged(recipe: Recipe, epoch: int, *, on_processor: bool) -> bool:
+    """Whether the held-out knees are looked at after an epoch, counted from 0.
+
+    To look takes a twelfth of the epoch's time. On an accelerator, where a run lasts a minute, it
+    is done after the last epoch and each third one, unless the schedule depends on what is seen.
+    """
+    depends = on_processor or isinstance(recipe.schedule, HeadThenAll)
+    return depends or (recipe.epochs - 1 - epoch) % _JUDGED_EVERY == 0
 
 
 def starts_afresh(schedule: OneCycle | HeadThenAll, epoch: int) -> bool:
