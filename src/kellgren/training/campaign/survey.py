@@ -101,7 +101,9 @@ def scores_of(job: TrainingJob, history: Sequence[Mapping[str, Any]]) -> dict[st
         scores = json.loads((job.run / SCORES).read_text("utf-8"))
         return {name: scores[name]["value"] for name in ("accuracy", "qwk")}
     except (OSError, ValueError, KeyError, TypeError):
-        last = next((record for record in reversed(history) if "qwk" in record), {})
+        last: Mapping[str, Any] = next(
+            (record for record in reversed(history) if "qwk" in record), {}
+        )
         return {name: last.get(name) for name in ("accuracy", "qwk")}
 
 
