@@ -2,10 +2,10 @@
 
     python scripts/make_similar_knees.py --data kneeKL299 [-o src/kellgren/models/similar]
 
-Its knees are those that the bundle's networks never learnt from: the ones in the bundle's
-out_of_fold.csv, so that what lies close together does so because it looks alike and not because it
-was learnt by heart. Run it again whenever the networks of the default bundle change; another vote
-of the same networks needs no other index.
+Its knees are those in the bundle's out_of_fold.csv, and its features those of the networks that
+never learnt from them, so that what lies close together does so because it looks alike and not
+because it was learnt by heart. Run it again whenever the networks of the default bundle change;
+another vote of the same networks needs no other index.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kellgren.ensemble import Ensemble
 from kellgren.errors import NotAKneeFilm
 from kellgren.explanation.similar import SimilarKnees, Source, joined, network_checksums
 from kellgren.grading.bundle import default_bundle
+from kellgren.grading.card import Card
 
 HERE = Path(__file__).parents[1]
 PICTURE, QUALITY = 256, 78  # pixels, WebP
@@ -30,7 +31,7 @@ SOURCE = Source(
     name="Knee Osteoarthritis Severity Grading Dataset",
     licence="CC BY 4.0",
     credit="Chen 2018, doi 10.17632/56rmx5bjcr.1, CC BY 4.0",
-    selection="train and val knees that the model's networks never learnt from",
+    selection="train and val knees that the networks compared never learnt from",
 )
 
 
@@ -42,6 +43,15 @@ def held_out(bundle: Path, knees: list[Knee]) -> list[Knee]:
     if {knee.image.stem for knee in chosen} != names:
         raise SystemExit(f"{len(names)} knees are in {bundle}/out_of_fold.csv, {len(chosen)} found")
     return sorted(chosen, key=lambda knee: knee.image.stem)
+
+
+def unlearnt(card: Card) -> list[int]:
+    """Positions of the networks that learnt from none of the folds that scored the bundle."""
+    folds = set(card.out_of_fold["held_out_folds"])
+    places = [at for at, one in enumerate(card.members) if not folds & set(one.trained_folds)]
+    if not places:
+        raise SystemExit(f"every network of {card.name} learnt from the knees of its scores")
+    return places
 
 
 def small(knee: Knee) -> bytes:
@@ -73,6 +83,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     ensemble = Ensemble.open(options.bundle, threads=1)
+    places = unlearnt(ensemble.bundle.card)
+    checksums = network_checksums(ensemble.bundle)
     kept, features = [], []
     for knee in held_out(options.bundle, index(options.data)):
         try:
@@ -81,14 +93,14 @@ def main() -> None:
             print(f"left out: {refusal}")
             continue
         kept.append(knee)
-        features.append(reading.features)
+        features.append(tuple(reading.features[at] for at in places))
         if len(kept) % 100 == 0:
             print(f"{len(kept)} knees", flush=True)
     every = np.stack([joined(parts) for parts in features]).astype(np.float64)
     centre, axes = principal_axes(every, options.axes)
     similar = SimilarKnees(
         source=SOURCE,
-        networks=network_checksums(ensemble.bundle),
+        networks=[checksums[at] for at in places],
         files=[knee.image.stem for knee in kept],
         grades=np.array([int(knee.grade) for knee in kept if knee.grade is not None]),
         centre=centre,
