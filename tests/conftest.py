@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,6 +25,15 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.pop("COLUMNS", None)  # of the workers, 80: names of a test's folders are longer
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads each would only wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background makes their children deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A file is one worker's. Begun last, one of these would keep it busy when the others have ended.
+LONGEST_FIRST = (
+    "tests/training/reproduction/test_paper_networks.py",
+    "tests/house/test_house.py",
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -39,11 +50,13 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        atexit.register(gc.unfreeze)  # libraries count what they leave
 
 
-def pytest_unconfigure() -> None:
-    """At the end all of them go: libraries count what they leave."""
-    gc.unfreeze()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others in their order."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
 @pytest.fixture(scope="module")
