@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,7 +32,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A file is one worker's. Begun last, one of these would keep it busy when the others have ended.
 LONGEST_FIRST = (
     "tests/training/reproduction/test_paper_networks.py",
+    "tests/web/test_web_page.py",
     "tests/house/test_house.py",
+    "tests/training/architectures/test_architectures.py",
+    "tests/output/test_anonymity.py",
+    "tests/web/test_web_server.py",
+    "tests/pacs/test_listen.py",
+    "tests/batch/test_batch.py",
+    "tests/training/runners/test_borrowed_machine.py",
+    "tests/training/runners/test_campaign_team.py",
+    "tests/doors/test_three_doors.py",
 )
 
 
@@ -66,6 +75,16 @@ def small_world() -> Iterator[None]:
 
     with tiny_world():
         yield
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not rendered: for tests that look at what is told beside them."""
+
+    def savefig(_: object, stream: IO[Any], *, format: str, **__: object) -> None:
+        stream.write("<svg />" if format == "svg" else b"")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 
 
 @pytest.fixture(scope="session")
