@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +25,24 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.pop("COLUMNS", None)  # of the workers, 80: names of a test's folders are longer
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: two threads each would only wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background makes their children deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A file is one worker's. Begun last, one of these would keep it busy when the others have ended.
+LONGEST_FIRST = (
+    "tests/training/reproduction/test_paper_networks.py",
+    "tests/web/test_web_page.py",
+    "tests/house/test_house.py",
+    "tests/training/architectures/test_architectures.py",
+    "tests/output/test_anonymity.py",
+    "tests/web/test_web_server.py",
+    "tests/pacs/test_listen.py",
+    "tests/batch/test_batch.py",
+    "tests/training/runners/test_borrowed_machine.py",
+    "tests/training/runners/test_campaign_team.py",
+    "tests/doors/test_three_doors.py",
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -39,11 +59,13 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        atexit.register(gc.unfreeze)  # libraries count what they leave
 
 
-def pytest_unconfigure() -> None:
-    """At the end all of them go: libraries count what they leave."""
-    gc.unfreeze()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others in their order."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +75,16 @@ def small_world() -> Iterator[None]:
 
     with tiny_world():
         yield
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not rendered: for tests that look at what is told beside them."""
+
+    def savefig(_: object, stream: IO[Any], *, format: str, **__: object) -> None:
+        stream.write("<svg />" if format == "svg" else b"")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 
 
 @pytest.fixture(scope="session")

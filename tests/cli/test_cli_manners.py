@@ -32,7 +32,6 @@ def commands(group: object = None, path: tuple[str, ...] = ()) -> list[tuple[str
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERMINAL_WIDTH", "200")
 
 
 @pytest.fixture

@@ -56,7 +56,6 @@ def test_wrong_usage_grades_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setenv("TERMINAL_WIDTH", "300")
     assert kellgren("grade", "films", "--model", model, *words) == ExitCode.USAGE
     printed = capsys.readouterr()
     assert printed.out == ""

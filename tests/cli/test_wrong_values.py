@@ -66,7 +66,6 @@ RANGES = [option for option in NUMBERS if option.bounds != (None, None)]
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setenv("TERMINAL_WIDTH", "300")
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -125,7 +125,8 @@ def _ended(spool: Path) -> int:
 def _of_report(report: Dataset | None) -> Heard:
     if report is None:
         return Heard((), ("no answer",), "")
-    if not sides_of(report):
+    sides = sides_of(report)
+    if not sides:
         return Heard((), tuple(report_texts(report, "Comment")), "")
     said = report_texts(report, "Algorithm Parameters")
-    return Heard(tuple(_SIDES[side] for side in sides_of(report)), (), "\n".join(said))
+    return Heard(tuple(_SIDES[side] for side in sides), (), "\n".join(said))

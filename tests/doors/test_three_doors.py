@@ -6,6 +6,7 @@ import gc
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def erased(both: Plane) -> Plane:
     return pixels
 
 
+@cache
 def kinds() -> dict[str, Kind]:
     knee = read_radiograph(KNEE).pixels
     both = read_radiograph(Path(__file__).parents[1] / "frames" / "both.png").pixels

@@ -6,8 +6,8 @@ import shlex
 from typing import Any
 
 import typer
-import typer.main
 
+from command_line import command_tree
 from kellgren.cli import app
 
 
@@ -21,7 +21,7 @@ def parse(line: str) -> None:
         if word[0] in "|><;&":
             break
         words.append(word)
-    command: Any = typer.main.get_command(app)
+    command: Any = command_tree(app)
     context: Any = None
     name, *rest = words
     while True:

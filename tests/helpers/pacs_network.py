@@ -84,7 +84,7 @@ def eventually(done: Callable[[], bool]) -> bool:
     while time.monotonic() < end:
         if done():
             return True
-        time.sleep(0.02)
+        time.sleep(0.05)
     return False
 
 

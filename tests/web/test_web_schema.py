@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from bundle_factory import make_bundle
 from kellgren.web.app import Application
 from kellgren.web.settings import Limits, Settings
 
+if TYPE_CHECKING:
+    import schemathesis
+
 EXAMPLES_EACH = int(os.environ.get("KELLGREN_API_EXAMPLES", "8"))
 
 
 def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
+    import schemathesis  # two seconds, which each worker would spend on collecting this file
+
     app = Application(
         Settings(
             store=tmp_path / "store",

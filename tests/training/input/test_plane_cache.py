@@ -151,7 +151,7 @@ def _copy(knee: Knee, folder: Path) -> Knee:
 def test_a_killed_builder_leaves_no_half_file_and_its_draft_is_cleaned_up(
     knees: list[Knee], tmp_path: Path
 ) -> None:
-    many = knees * 100
+    many = knees * 40
     builder = child(tmp_path, many)
     assert builder.stdout is not None
     assert builder.stdout.readline() == "one\n"

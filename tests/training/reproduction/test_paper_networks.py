@@ -188,6 +188,7 @@ def test_the_eight_go_from_a_fold_to_every_figure(
     assert page.count("data:image/png;base64,") == 1
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_out_of_fold_each_knee_is_mapped_by_the_network_that_held_it_out(campaign: Path) -> None:
     out = campaign / "out-of-fold"
     data = ("--data", campaign / "knees.csv", "-o", out, "--map-knees", "1")

@@ -242,6 +242,7 @@ def test_files_say_the_same_as_the_table(reported: tuple[Path, str]) -> None:
     assert not (out / "maps.png").exists()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_all_networks_vote_where_asked(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert paper(made, "--test", made / "test", "--vote-among", "all") == 0
     text = capsys.readouterr().out
@@ -253,6 +254,7 @@ def test_all_networks_vote_where_asked(made: Path, capsys: pytest.CaptureFixture
     assert len(marked) == len(set(marked)) == 4
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_knee_that_a_run_lacks_is_named(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = sorted((made / "test").glob("a-64-*.csv"))[0]
     kept = table.read_text().splitlines(keepends=True)
@@ -266,6 +268,7 @@ def test_a_knee_that_a_run_lacks_is_named(made: Path, capsys: pytest.CaptureFixt
     assert "9500001R.png" in (made / "report" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_kept_epochs_compete_in_the_papers_way(made: Path) -> None:
     """An epoch that is perfect on the test knees and worthless on its own fold's."""
     job = next((made / "campaign" / "jobs").glob("b-64-f1-*"))
@@ -290,6 +293,7 @@ def test_kept_epochs_compete_in_the_papers_way(made: Path) -> None:
     assert row["mean_over_folds"]["accuracy"]["value"] == pytest.approx(0.65)  # runs' own alone
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_without_test_knees_all_is_out_of_fold_and_nested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,6 +342,7 @@ def test_without_test_knees_all_is_out_of_fold_and_nested(
     assert "No test knees were given" in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_fold_that_is_not_finished_is_told(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -348,6 +353,7 @@ def test_a_fold_that_is_not_finished_is_told(
     )
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_maps_that_cannot_be_drawn_are_told_and_the_rest_is_written(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
