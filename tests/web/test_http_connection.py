@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from kellgren.web import http_connection, server
+from kellgren.web import bodies, http_connection, server
 from kellgren.web.app import Application
 from kellgren.web.server import FewWarnings
 from kellgren.web.settings import Settings
@@ -121,14 +121,35 @@ def test_a_field_that_is_no_file_is_small(app: Application) -> None:
     assert b"Part exceeded maximum size of 4KB" in answer
 
 
+def test_idle_connections_make_room(
+    app: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http_connection, "MOST_CONNECTIONS", 2)
+    begun = HEALTH.removesuffix(b"\r\n")
+    found = answers(app, (begun,), (HEALTH,), (HEALTH,), (HEALTH,))
+    assert [answer[9:12] for answer in found] == [b"", b"200", b"200", b"200"]
+    assert not caplog.records
+
+
 def test_a_connection_too_many_is_sent_away(
     app: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(http_connection, "MOST_CONNECTIONS", 2)
-    found = answers(app, (HEALTH,), (HEALTH,), (HEALTH,))
-    assert [answer[9:12] for answer in found] == [b"200", b"200", b"503"]
+    body = b"Content-Length: 9\r\n\r\n"
+    found = answers(app, *[(FILMS + FORM + body,)] * 2, (HEALTH,))
+    assert [answer[9:12] for answer in found] == [b"", b"", b"503"]
     assert b"Retry-After" in found[2]
     assert not caplog.records
+
+
+def test_small_bodies_take_little_memory_together(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "ROOM_BYTES", 100_000)
+    owed = STUDY.replace(CHUNKED, b"Content-Length: 60000\r\n\r\n")
+    found = answers(app, (owed,), (owed,), (HEALTH,))
+    assert [answer[9:12] for answer in found] == [b"", b"503", b"200"]
+    assert b"retry-after: 5" in found[1].lower()
 
 
 def test_clients_write_few_lines_into_the_log() -> None:

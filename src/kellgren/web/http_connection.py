@@ -42,19 +42,26 @@ class BoundedConnection(H11Protocol):
     """HTTP whose clients must finish each request's header, and receive its answer, in time.
 
     What is no HTTP is answered once, and costs one line of the log, whatever came before it.
+
+    Args:
+        config: of uvicorn, as the rest.
+        idle: the connections of one server that await a header, those first that do so longest.
     """
 
     _header_timer: asyncio.TimerHandle | None = None
     _answer_timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, config: uvicorn.Config, *args: Any, **options: Any) -> None:
-        super().__init__(config, *args, **options)
+    def __init__(
+        self, config: uvicorn.Config, *, idle: dict[BoundedConnection, None], **options: Any
+    ) -> None:
+        super().__init__(config, **options)
+        self._idle = idle
         self.conn = _Parser(h11.SERVER, _HEADER_BYTES)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer of the first header, or end a connection that is one too many."""
+        """Start the timer of the first header; end a connection where there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS and not self._found_room():
             transport.write(_BUSY)
             transport.close()
         else:
@@ -87,21 +94,38 @@ class BoundedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
+        self._idle.pop(self, None)
         self._stop_header_timer()
         self._stop_answer_timer()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        """Await the next header, if there is one."""
+        super().on_response_complete()  # which begins the next request, if that has come already
+        if self._awaits_header and not self.transport.is_closing():
+            self._idle.setdefault(self)
+
     @property
     def _awaits_header(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    def _found_room(self) -> bool:
+        """End who has been idle, or owed a header, for longest: such clients keep no one out."""
+        longest = next(iter(self._idle), None)
+        if longest is not None:
+            del self._idle[longest]
+            longest.transport.abort()
+        return longest is not None
 
     def _should_upgrade(self) -> bool:
         return False  # without two lines of the log that advise to install something
 
     def _watch_header(self) -> None:
         if not self._awaits_header:
+            self._idle.pop(self, None)
             self._stop_header_timer()
         elif self._header_timer is None and not self.transport.is_closing():
+            self._idle.setdefault(self)
             self._header_timer = self.loop.call_later(HEADER_SECONDS, self._time_out)
 
     def _stop_header_timer(self) -> None:

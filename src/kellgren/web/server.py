@@ -9,6 +9,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
@@ -80,7 +82,7 @@ def _serve(
 def _config(application: Application) -> uvicorn.Config:
     return uvicorn.Config(
         application.asgi(),
-        http=BoundedConnection,
+        http=cast(Any, partial(BoundedConnection, idle={})),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -111,7 +113,7 @@ def _raise_file_limit() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + _OTHER_FILES
+    wanted = MOST_CONNECTIONS + _BACKLOG + _OTHER_FILES  # a backlog comes before any of it ends
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft < wanted:
