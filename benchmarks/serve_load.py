@@ -90,7 +90,8 @@ class Server:
                 raise SystemExit("the server did not start")
             match = re.search(r"http://[\w.]+:(\d+)", line)
         self.port = int(match[1])
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.lines: list[str] = []
+        threading.Thread(target=self.lines.extend, args=[self.process.stderr], daemon=True).start()
 
     def ask(
         self,

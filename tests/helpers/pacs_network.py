@@ -207,6 +207,11 @@ class Talking:
         for line in self._process.stderr:
             self.lines.append(line.rstrip("\n"))
 
+    @property
+    def process(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def kill(self) -> None:
         """As a power cut would."""
         self._process.send_signal(signal.SIGKILL)

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from command_line import EXAMPLES, PATIENCE, kellgren
-from kellgren.web import server
+from kellgren.web import http_connection, server
 from kellgren.web.app import Application
 from kellgren.web.guard import CONTENT_POLICY
 from kellgren.web.settings import Limits, Settings, answered_hosts, is_loopback
@@ -274,14 +274,14 @@ def test_a_header_that_never_ends_is_cut_off(
     app: Application, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """The first of a connection and a later one alike, however slowly it drips."""
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.6)
+    monkeypatch.setattr(http_connection, "HEADER_SECONDS", 0.6)
     spent, answer = seconds_until_cut_off(app, sent, b"x")
     assert 0.5 < spent < 3
     assert answer.startswith(b"HTTP/1.1 200") == (sent != HEADER)
 
 
 def test_who_takes_no_answer_is_cut_off(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(http_connection, "ANSWER_SECONDS", 0.6)
     large = b"GET /static/openseadragon.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
     spent, answer = seconds_until_cut_off(app, large * 40, b"")
     assert 0.5 < spent < 3

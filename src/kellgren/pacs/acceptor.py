@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from pynetdicom import AE, evt
@@ -150,10 +151,21 @@ class Server(ThreadedAssociationServer):
         association.bind(evt.EVT_PDU_RECV, connection.received_unit)
         for event in (evt.EVT_DIMSE_RECV, evt.EVT_DIMSE_SENT):
             association.bind(event, connection.moved)
+        for thread in (association, association.dul):
+            thread.run = partial(self._run, connection, thread.run)  # type: ignore[method-assign]
         connection.association = association
         if not connection.counts:  # it was ended before it had this to end
             connection.end()
         association.start()
+
+    def _run(self, connection: Connection, run: Callable[[], None]) -> None:
+        """Run a thread of pynetdicom, which raises anything on malformed requests and commands."""
+        try:
+            run()
+        except Exception as error:
+            problem = f"not understood ({type(error).__name__})"
+            self._report(f"ended a connection from {connection.host}: {problem}")
+            connection.end()
 
     def _requested(self, event: evt.Event) -> None:
         """Reject whoever may not call, or comes when there are too many."""

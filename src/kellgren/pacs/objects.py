@@ -91,7 +91,7 @@ class IncomingObject(io.BytesIO):
 
     @property
     def content(self) -> str:
-        """SHA-256 of the data set as it was sent, hexadecimal."""
+        """SHA-256 of transfer syntax and data set as they were sent, hexadecimal."""
         return self._hash.hexdigest()
 
     def write(self, block: Any, /) -> int:
@@ -140,6 +140,7 @@ class IncomingObject(io.BytesIO):
                 transfer_syntax=accepted.transfer_syntax[0],
             )
             start = b"".join((bytes(128), b"DICM", encode_file_meta(meta)))
+            self._hash.update(str(accepted.transfer_syntax[0]).encode())
         except Exception as error:  # pydicom raises anything on malformed commands
             self.refuse(f"not understood ({type(error).__name__})", CANNOT_UNDERSTAND)
             return

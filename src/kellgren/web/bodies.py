@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from kellgren.web.settings import Limits
 
 SMALL_BYTES = 64 * 1024
 """Of any body but an upload."""
+ROOM_BYTES = 16 * 2**20
+"""Of all such bodies at the same time, as long as their requests are answered."""
+RETRY_SECONDS = 5
 _DISCARDED_BYTES, _DISCARD_S = 2**20, 2.0
 
 
 class RefusedBody(Exception):
-    """A body that is too large or too slow.
+    """A body that is too large or too slow, or one too many.
 
     Args:
         status: of the answer.
@@ -26,24 +32,64 @@ class RefusedBody(Exception):
         super().__init__(detail)
         self.status, self.detail = status, detail
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer."""
+        later = {"Retry-After": str(RETRY_SECONDS)} if self.status == 503 else {}
+        return {"Connection": "close"} | later
 
-async def whole_body(receive: Receive, claimed: str | None, limits: Limits) -> Receive:
+
+class BodyRoom:
+    """Memory for small bodies, which all requests share."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Keep room for a body until its request is answered.
+
+        Raises:
+            RefusedBody: 503.
+        """
+        if size and self._held + size > ROOM_BYTES:
+            raise RefusedBody(503, "Too many requests with a body at a time; try again in 5 s")
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+
+
+def most_bytes(headers: Headers) -> int:
+    """Bytes that the small body of a request takes at most; 0: it has none.
+
+    Raises:
+        RefusedBody: 400.
+    """
+    if "transfer-encoding" in headers:
+        return SMALL_BYTES
+    claimed = headers.get("content-length", "0")
+    if not (claimed.isascii() and claimed.isdecimal()):
+        raise RefusedBody(400, "Content-Length is no number")
+    return int(claimed)
+
+
+async def whole_body(receive: Receive, size: int, limits: Limits) -> Receive:
     """Take in a small body, and hand it on as if it came only now.
 
     Args:
         receive: of the request.
-        claimed: its Content-Length.
+        size: its `most_bytes`.
         limits: see `Limits`.
 
     Raises:
         RefusedBody: 408 or 413.
     """
     too_large = RefusedBody(413, f"A body may have {SMALL_BYTES // 1024} kB, unless it is a film")
-    if claimed is not None and not (claimed.isascii() and claimed.isdecimal()):
-        raise RefusedBody(400, "Content-Length is no number")
     deadline = time.monotonic() + limits.body_seconds
     content = bytearray()
-    if claimed is not None and int(claimed) > SMALL_BYTES:
+    if size > SMALL_BYTES:
         await _discard(receive)
         raise too_large
     while True:

@@ -14,7 +14,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kellgren.web.bodies import RefusedBody, whole_body
+from kellgren.web.bodies import SMALL_BYTES, BodyRoom, RefusedBody, most_bytes, whole_body
 from kellgren.web.sessions import Guesses, Sessions
 from kellgren.web.settings import Settings
 from kellgren.web.storage.audit_log import AuditLog
@@ -126,6 +126,7 @@ class RequestGuard:
 
     def __init__(self, app: ASGIApp, settings: Settings, doorkeeper: Doorkeeper) -> None:
         self._app, self._settings, self._doorkeeper = app, settings, doorkeeper
+        self._room = BodyRoom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -143,19 +144,21 @@ class RequestGuard:
 
         scope = _below_root(scope, self._settings.root_path)
         answer = await self._refusal(scope)
-        if answer is None and (scope["method"], scope["path"]) != UPLOADS:
-            try:
-                receive = await self._with_small_body(scope, receive)
-            except RefusedBody as refused:
-                answer = _error(refused.status, refused.detail, {"Connection": "close"})
-        await (answer or self._app)(scope, receive, send_with_headers)
+        try:
+            if answer is not None or (scope["method"], scope["path"]) == UPLOADS:
+                await (answer or self._app)(scope, receive, send_with_headers)
+            else:
+                await self._with_small_body(scope, receive, send_with_headers)
+        except RefusedBody as refused:
+            answer = _error(refused.status, refused.detail, refused.headers)
+            await answer(scope, receive, send_with_headers)
 
-    async def _with_small_body(self, scope: Scope, receive: Receive) -> Receive:
-        headers = Headers(scope=scope)
-        claimed = headers.get("content-length")
-        if "transfer-encoding" not in headers and claimed in (None, "0"):
-            return receive
-        return await whole_body(receive, claimed, self._settings.limits)
+    async def _with_small_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = most_bytes(Headers(scope=scope))
+        with self._room.holding(min(size, SMALL_BYTES)):
+            if size:
+                receive = await whole_body(receive, size, self._settings.limits)
+            await self._app(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)

@@ -1,87 +1,31 @@
-"""The server process: its socket, time limits of connections, its log."""
+"""The server process: its socket, its limits, its log."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kellgren.web.app import Application
+from kellgren.web.http_connection import MOST_CONNECTIONS, BoundedConnection
 from kellgren.web.settings import Settings
 from kellgren.web.workers.confinement import hide_memory
 
-HEADER_SECONDS, ANSWER_SECONDS = 15.0, 60.0
-_KEEP_ALIVE_S, _SHUTDOWN_S, _CONNECTIONS, _BACKLOG = 20, 10, 8192, 2048
+_KEEP_ALIVE_S, _SHUTDOWN_S, _BACKLOG = 20, 10, 2048
+_OTHER_FILES = 256
+_LINES_A_MINUTE = 60
 
 
 class CannotServe(Exception):
     """The server cannot start; the text says why."""
-
-
-class TimedProtocol(H11Protocol):
-    """HTTP whose clients must finish each request's header, and receive its answer, in time."""
-
-    _header_timer: asyncio.TimerHandle | None = None
-    _answer_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer of the first header."""
-        super().connection_made(transport)
-        self._watch_header()
-
-    def data_received(self, data: bytes) -> None:
-        """Start the timer of a later header at its first byte."""
-        super().data_received(data)
-        self._watch_header()
-
-    def pause_writing(self) -> None:
-        """Start the timer of an answer that the client does not receive."""
-        super().pause_writing()
-        self._answer_timer = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """Stop the timer: the client receives again."""
-        super().resume_writing()
-        self._stop_answer_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers."""
-        self._stop_header_timer()
-        self._stop_answer_timer()
-        super().connection_lost(exc)
-
-    @property
-    def _awaits_header(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
-
-    def _watch_header(self) -> None:
-        if not self._awaits_header:
-            self._stop_header_timer()
-        elif self._header_timer is None and not self.transport.is_closing():
-            self._header_timer = self.loop.call_later(HEADER_SECONDS, self._time_out)
-
-    def _stop_header_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _stop_answer_timer(self) -> None:
-        if self._answer_timer is not None:
-            self._answer_timer.cancel()
-            self._answer_timer = None
-
-    def _time_out(self) -> None:
-        self._header_timer = None
-        if self._awaits_header and not self.transport.is_closing():
-            self.transport.close()
 
 
 def run(
@@ -138,7 +82,7 @@ def _serve(
 def _config(application: Application) -> uvicorn.Config:
     return uvicorn.Config(
         application.asgi(),
-        http=TimedProtocol,
+        http=cast(Any, partial(BoundedConnection, idle={})),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -147,8 +91,6 @@ def _config(application: Application) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
-        limit_concurrency=_CONNECTIONS,
-        h11_max_incomplete_event_size=32 * 1024,
     )
 
 
@@ -171,11 +113,41 @@ def _raise_file_limit() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted: Any = _CONNECTIONS + 256 if hard == resource.RLIM_INFINITY else hard
+    wanted = MOST_CONNECTIONS + _BACKLOG + _OTHER_FILES  # a backlog comes before any of it ends
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _CONNECTIONS + 256), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to_stderr() -> None:
     """Warnings and errors only: no line for each request, so no name or address is ever logged."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    few = FewWarnings()
+    for name in ("uvicorn.error", "python_multipart.multipart"):
+        logging.getLogger(name).addFilter(few)
+
+
+class FewWarnings(logging.Filter):
+    """Lets some warnings a minute through, and all errors: clients write as many as they like.
+
+    Args:
+        now: seconds that only grow.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._minute, self._written = -1, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        if record.levelno > logging.WARNING:
+            return True
+        minute = int(self._now() // 60)
+        if minute != self._minute:
+            self._minute, self._written = minute, 0
+        self._written += 1
+        if self._written == _LINES_A_MINUTE:
+            record.msg, record.args = f"{record.getMessage()} (no more of these this minute)", ()
+        return self._written <= _LINES_A_MINUTE

@@ -16,11 +16,13 @@ from kellgren.imaging.integrity.damage import (
     MOST_PERHAPS_CONTOURS,
     MOST_PERHAPS_COPIED,
     MOST_SEAM,
+    MOST_SPLICE,
     damage,
     doubt,
     traces,
 )
 from kellgren.imaging.integrity.seams import seam
+from kellgren.imaging.integrity.splices import splice
 from kellgren.knee import Region
 from kellgren.localisation.quality import check_damage
 
@@ -150,6 +152,7 @@ def test_knees_that_were_stored_otherwise_show_none_of_it(knees: list[Greys], wa
     for knee in knees[:5]:
         seen = plane(WAYS[way](knee))
         assert seam(seen) <= MOST_SEAM
+        assert splice(seen) <= MOST_SPLICE
         assert copied_share(seen) <= MOST_PERHAPS_COPIED
         assert contours(seen) <= MOST_PERHAPS_CONTOURS
 

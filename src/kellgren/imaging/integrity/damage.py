@@ -17,6 +17,7 @@ import numpy.typing as npt
 from kellgren.imaging.integrity.contours import contours
 from kellgren.imaging.integrity.copies import copied_share
 from kellgren.imaging.integrity.seams import seam
+from kellgren.imaging.integrity.splices import splice
 from kellgren.imaging.integrity.texture import flat_shares, noisy_share, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import Plane, bands
@@ -52,6 +53,8 @@ MOST_PERHAPS_COPIED = 0.004
 """As `MOST_COPIED`."""
 MOST_SEAM = 2.65
 """How many times larger a step is, along a straight line, than those beside it: a letter's too."""
+MOST_SPLICE = 1.36
+"""How many times more neighbours differ, along most of a straight line, than those beside it."""
 MOST_PERHAPS_CONTOURS = 1.2
 """As `MOST_CONTOURS`."""
 MOST_FLAT_AT_A_BORDER, MOST_FLAT_AT_TWO_BORDERS = 0.01, 0.03
@@ -84,6 +87,7 @@ class Traces(NamedTuple):
     wrapped: float
     copied: float
     seam: float
+    splice: float
     contours: float
     flat_border: float
     flat_borders: float
@@ -116,6 +120,7 @@ def traces(knee: Plane, strip: Plane | None = None) -> Traces:
         wrapped=wrapped(knee if strip is None else strip),
         copied=copied_share(knee if strip is None else strip),
         seam=seam(knee, is_film=is_film),
+        splice=splice(knee, is_film=is_film),
         contours=contours(knee),
         flat_border=flat.at_a_border,
         flat_borders=flat.at_two_borders,
@@ -147,6 +152,7 @@ def doubt(found: Traces) -> str:
         (found.wrapped, MOST_PERHAPS_WRAPPED, "its edges perhaps meet within it"),
         (found.copied, MOST_PERHAPS_COPIED, "some of its pixels repeat others"),
         (found.seam, MOST_SEAM, "a part of it perhaps ends along a straight line"),
+        (found.splice, MOST_SPLICE, "two parts perhaps meet in it along a straight line"),
         (found.flat_border, MOST_FLAT_AT_A_BORDER, "a block at its border is of one grey value"),
         (
             found.flat_borders,

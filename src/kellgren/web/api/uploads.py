@@ -23,13 +23,12 @@ from kellgren.web.storage.opening import trouble_text
 
 RETRY_SECONDS = 5
 _MIN_BYTES_PER_S, _GRACE_S = 1024, 10.0
-_FIELDS = 8
+_FIELDS, _FIELD_BYTES = 8, 2**12  # that are no files
 _log = logging.getLogger("kellgren.web")
 
 
 class _Parser(MultiPartParser):
     spool_max_size = 2**16  # what one upload may hold in memory
-    max_part_size = 2**12  # of a field that is no file
     is_complete = False
 
     def on_end(self) -> None:
@@ -94,7 +93,8 @@ class UploadReceiver:
 
     async def _form(self, request: Request) -> FormData:
         stream = limited_body(request, self._limits)
-        parser = _Parser(request.headers, stream, max_files=self._limits.files, max_fields=_FIELDS)
+        bounds = {"max_files": self._limits.files, "max_fields": _FIELDS}
+        parser = _Parser(request.headers, stream, **bounds, max_part_size=_FIELD_BYTES)
         try:
             return await parser.complete_form()
         except MultiPartException as error:
