@@ -135,3 +135,9 @@ def test_one_name_means_one_thing() -> None:
         names.setdefault(module.rsplit(".", 1)[-1], []).append(module)
     twins = {name for name, modules in names.items() if len(modules) > 1}
     assert twins == SAME_MEANING.keys()
+
+
+def test_the_files_that_are_begun_first_are_there(pytestconfig: pytest.Config) -> None:
+    shared = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert shared is not None
+    assert [name for name in shared.LONGEST_FIRST if not (ROOT / name).is_file()] == []
