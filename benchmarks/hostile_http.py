@@ -124,6 +124,9 @@ def floods(host: bytes) -> dict[str, bytes]:
         "nothing": b"",
         "most of a header": request(b"GET", b"/health", host, b"X: " + b"x" * 31_000)[:-2],
         "most of a body": request(b"POST", b"/api/v1/session", host, owed, b"x" * 64_000),
+        "chunks of a byte": request(
+            b"POST", b"/api/v1/session", host, JSON + CHUNKED, b"1\r\nx\r\n" * 9000
+        ),
     }
 
 

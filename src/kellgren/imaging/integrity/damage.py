@@ -154,11 +154,7 @@ def doubt(found: Traces) -> str:
         (found.seam, MOST_SEAM, "a part of it perhaps ends along a straight line"),
         (found.splice, MOST_SPLICE, "two parts perhaps meet in it along a straight line"),
         (found.flat_border, MOST_FLAT_AT_A_BORDER, "a block at its border is of one grey value"),
-        (
-            found.flat_borders,
-            MOST_FLAT_AT_TWO_BORDERS,
-            "a block at its borders is of one grey value",
-        ),
+        (found.flat_borders, MOST_FLAT_AT_TWO_BORDERS, "a block at borders is of one grey value"),
         (found.contours, MOST_PERHAPS_CONTOURS, "its grey values jump by one step in some places"),
         (both, MOST_OF_BOTH, "some of its rows perhaps come from elsewhere"),
     )

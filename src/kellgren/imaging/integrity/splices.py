@@ -56,7 +56,7 @@ def _down_columns(knee: Plane, outer: float) -> float:
     left, right = (_largest(along[:, first : first + count + _REACH - 1]) for first in _SIDES)
     ratio = along[:, _REACH : _REACH + count] / (np.maximum(left, right) + _LITTLE)
     has_texture = np.minimum(along[:, :count], along[:, -count:]) >= _LEAST
-    skipped = beside - (_REACH + _USUAL + 1)
+    skipped = beside - (_REACH + _USUAL + 1)  # of the lines, of which the outermost are lost
     inner = np.s_[:, skipped : count - skipped]
     others = np.sort(ratio[inner].max(axis=0))[-_FEW]
     excess = (ratio * has_texture)[inner].max() / max(others, 1.0) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from command_line import PATIENCE
 from kellgren.web import bodies, http_connection, server
 from kellgren.web.app import Application
 from kellgren.web.server import FewWarnings
@@ -26,7 +28,7 @@ UPLOAD = FILMS + FORM + CHUNKED
 OTHER_ORIGIN = STUDY.replace(CHUNKED, b"Origin: http://elsewhere.example\r\n" + CHUNKED)
 HEALTH = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
 FIELD = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\n'
-PAUSE = b""
+PAUSE, OWES, TO_THE_END = b"pause", b"owes", b"to the end"
 
 
 @pytest.fixture
@@ -59,18 +61,21 @@ def answers(app: Application, *clients: tuple[bytes, ...]) -> list[bytes]:
 async def talk(
     address: tuple[str, int], pieces: tuple[bytes, ...]
 ) -> tuple[bytes, asyncio.StreamWriter]:
+    """Send, and read one answer; all there are with `TO_THE_END`, none with `OWES`."""
     reader, writer = await asyncio.open_connection(*address)
     for piece in pieces:
-        writer.write(piece)
-        await writer.drain()
         if piece == PAUSE:
             await asyncio.sleep(0.2)
+        elif piece not in (OWES, TO_THE_END):
+            writer.write(piece)
+            await writer.drain()
     answer = b""
-    try:
-        while more := await asyncio.wait_for(reader.read(65536), 0.5):
-            answer += more
-    except (TimeoutError, ConnectionError):
-        pass
+    if OWES not in pieces:
+        with contextlib.suppress(ConnectionError):
+            while more := await asyncio.wait_for(reader.read(65536), PATIENCE):
+                answer += more
+                if TO_THE_END not in pieces and b"\r\n\r\n" in answer:
+                    break
     return answer, writer
 
 
@@ -80,8 +85,8 @@ async def talk(
         ((STUDY + b"zz\r\n",), b"400"),
         ((STUDY + b"3\r\nabc\r\n", PAUSE, b"zz\r\n"), b"400"),
         ((UPLOAD + b"5\r\n--y\r\n\r\n", PAUSE, b"-1\r\n"), b"400"),
-        ((OTHER_ORIGIN + b"3\r\nabc\r\n", PAUSE, b"zz\r\n"), b"403"),
-        ((HEALTH * 3 + b"\0\1\r\n\r\n",), b"200"),
+        ((OTHER_ORIGIN + b"3\r\nabc\r\n", PAUSE, b"zz\r\n", TO_THE_END), b"403"),
+        ((HEALTH * 3 + b"\0\1\r\n\r\n", TO_THE_END), b"200"),
         ((b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\r\n\r\n",), b"400"),
     ],
     ids=["at once", "later", "upload", "after its answer", "after others", "TLS"],
@@ -108,15 +113,15 @@ def test_a_body_in_chunks_of_a_byte_is_refused(app: Application, first: bytes) -
     body = b'{"name":"' + b"x" * 20_000 + b'"}'
     large = b"".join(b"400\r\n" + body[at : at + 1024] + b"\r\n" for at in range(0, 19456, 1024))
     small = first + STUDY + b"1\r\nx\r\n" * 9000
-    refused, taken = answers(app, (small,), (STUDY + large + b"0\r\n\r\n",))
+    refused, taken = answers(app, (small, TO_THE_END), (STUDY + large + b"0\r\n\r\n",))
     assert refused.count(b"HTTP/1.1 400") == 1
     assert taken.startswith(b"HTTP/1.1 422")
 
 
 def test_a_field_that_is_no_file_is_small(app: Application) -> None:
     content = FIELD + b"L" * 5000 + b"\r\n--y--\r\n"
-    length = b"Content-Length: %d\r\n\r\n" % len(content)
-    (answer,) = answers(app, (FILMS + FORM + length + content,))
+    length = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(content)
+    (answer,) = answers(app, (FILMS + FORM + length + content, TO_THE_END))
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"Part exceeded maximum size of 4KB" in answer
 
@@ -126,7 +131,7 @@ def test_idle_connections_make_room(
 ) -> None:
     monkeypatch.setattr(http_connection, "MOST_CONNECTIONS", 2)
     begun = HEALTH.removesuffix(b"\r\n")
-    found = answers(app, (begun,), (HEALTH,), (HEALTH,), (HEALTH,))
+    found = answers(app, (begun, OWES), (HEALTH,), (HEALTH,), (HEALTH,))
     assert [answer[9:12] for answer in found] == [b"", b"200", b"200", b"200"]
     assert not caplog.records
 
@@ -136,7 +141,7 @@ def test_a_connection_too_many_is_sent_away(
 ) -> None:
     monkeypatch.setattr(http_connection, "MOST_CONNECTIONS", 2)
     body = b"Content-Length: 9\r\n\r\n"
-    found = answers(app, *[(FILMS + FORM + body,)] * 2, (HEALTH,))
+    found = answers(app, *[(FILMS + FORM + body, OWES, PAUSE)] * 2, (HEALTH,))
     assert [answer[9:12] for answer in found] == [b"", b"", b"503"]
     assert b"Retry-After" in found[2]
     assert not caplog.records
@@ -147,7 +152,7 @@ def test_small_bodies_take_little_memory_together(
 ) -> None:
     monkeypatch.setattr(bodies, "ROOM_BYTES", 100_000)
     owed = STUDY.replace(CHUNKED, b"Content-Length: 60000\r\n\r\n")
-    found = answers(app, (owed,), (owed,), (HEALTH,))
+    found = answers(app, (owed, OWES, PAUSE), (owed,), (HEALTH,))
     assert [answer[9:12] for answer in found] == [b"", b"503", b"200"]
     assert b"retry-after: 5" in found[1].lower()
 
