@@ -10,11 +10,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.grades import Side
-from kellgren.knee import KneeCrop, Plane, plane_image, resampled, undamped
+from kellgren.knee import KneeCrop, Plane, plane_image, quantiles, resampled, undamped
 
 _Mean = Annotated[float, Field(ge=0, le=1)]
 _Std = Annotated[float, Field(ge=0.001, le=10)]
-_PERCENTILES = (1, 50, 99)
+_LEVELLED = (0.01, 0.5, 0.99)  # quantiles
 _DARK, _BRIGHT = 0.05, 0.95  # where the first and the last of them come to lie
 _MIDDLE = 0.7  # how far from dark to bright the median lies on a usual knee
 _LEAST_CONTRAST = 0.05
@@ -89,7 +89,7 @@ def levelled(plane: Plane) -> Plane:
     Returns:
         The same shape, 0..1. Where all is nearly one grey, contrast is not made of nothing.
     """
-    dark, middle, bright = (float(p) for p in np.percentile(plane, _PERCENTILES))
+    dark, middle, bright = (float(p) for p in quantiles(plane, _LEVELLED))
     contrast = max(bright - dark, _LEAST_CONTRAST)
     share = np.clip((plane - dark) / contrast, 0.0, None)
     tone = min(max((middle - dark) / contrast, 1e-3), 1 - 1e-3)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+
+from kellgren.arrays import Float32Array
 
 READ_AS_GREY = "colour picture: its luminance is read, check that it is an X-ray"
 """The warning that goes with a picture stored in colour that shows some."""
@@ -39,15 +43,19 @@ def colours_of(picture: Image.Image) -> Colours:
     """
     picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
     channels = np.asarray(picture, dtype=np.float32)
-    chroma = channels.max(axis=-1) - channels.min(axis=-1)
     red, green, blue = np.moveaxis(channels, -1, 0)
-    # The hue as a direction: red at 0, green at 120, blue at 240 degrees.
-    direction = (red - (green + blue) / 2) + 1j * (np.sqrt(3) / 2) * (green - blue)
+    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     coloured = chroma > _COLOURED
-    length = float(np.abs(direction[coloured]).sum())
+    direction = _hues(*(channel[coloured] for channel in (red, green, blue)))
+    length = float(np.abs(direction).sum())
     return Colours(
         share=float(coloured.mean()),
         strong=float((chroma > _STRONG).mean()),
-        grey=float(((chroma < _GREY) & (channels.mean(axis=-1) > _LIGHT)).mean()),
-        agreement=float(np.abs(direction[coloured].sum())) / length if length else 1.0,
+        grey=float(((chroma < _GREY) & ((red + green + blue) / 3 > _LIGHT)).mean()),
+        agreement=float(np.abs(direction.sum())) / length if length else 1.0,
     )
+
+
+def _hues(red: Float32Array, green: Float32Array, blue: Float32Array) -> npt.NDArray[Any]:
+    """Each hue as a direction: red at 0, green at 120, blue at 240 degrees."""
+    return np.asarray((red - (green + blue) / 2) + 1j * (np.sqrt(3) / 2) * (green - blue))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kellgren.arrays import Float32Array
 from kellgren.artefacts import ArtefactKind
-from kellgren.knee import Plane, plane_image
+from kellgren.knee import Plane, plane_image, quantiles
 from kellgren.localisation.networks import open_network
 from kellgren.localisation.picture_scores import GRID, GateWeights, Scores
 
@@ -92,7 +92,7 @@ class FeatureNetwork:
         picture = plane_image(knee)
         small = picture.resize((self._size, self._size), Image.Resampling.BICUBIC, reducing_gap=2.0)
         plane = np.asarray(small)
-        low, high = np.quantile(plane, _STRETCHED)
+        low, high = quantiles(plane, _STRETCHED)
         shown = ((plane - low) / max(float(high - low), 1e-3)).clip(0, 1).astype(np.float32)
         (features,) = self._infer(shown[None, None])
         return np.asarray(features[0], dtype=np.float32)

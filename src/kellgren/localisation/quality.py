@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kellgren.arrays import Mask
 from kellgren.imaging.evidence import HeaderEvidence
 from kellgren.imaging.integrity.damage import Traces, damage, doubt, traces
 from kellgren.knee import Plane, Region
@@ -103,7 +104,7 @@ def check_inversion(*, was_inverted: bool, probability: float) -> Check:
 def check_exposure(knee: Plane) -> Check:
     """Whether the knee's grey values vary and are not clipped."""
     spread = float(knee.std())
-    dark, bright = float((knee <= 0.004).mean()), float((knee >= 0.996).mean())
+    dark, bright = (np.count_nonzero(far) / knee.size for far in (knee <= 0.004, knee >= 0.996))
     grey = round(float(knee.mean()), 4)
     measured = f"{dark:.0%} of the knee are black, {bright:.0%} white"
     if spread < _FLAT:
@@ -174,10 +175,11 @@ def metal(knee: Plane) -> tuple[float, float]:
     size = 192
     rows = np.linspace(0, knee.shape[0] - 1, size).round().astype(int)
     columns = np.linspace(0, knee.shape[1] - 1, size).round().astype(int)
-    small = knee[np.ix_(rows, columns)]
+    small = knee[rows][:, columns]
     dense = small >= small.max() - 0.04
-    edge = dense ^ _shrunk(dense, 1)
-    around = _grown(dense, 2) & ~_grown(dense, 1)
+    edge = dense & _grown(~dense)
+    grown = _grown(dense)
+    around = _grown(grown) & ~grown
     if not edge.any() or not around.any():
         return float(dense.mean()), 0.0
     return float(dense.mean()), float(small[edge].mean() - small[around].mean())
@@ -231,12 +233,11 @@ def _turned(angle: float) -> str:
     return "sideways" if abs(angle) > 45 else ""
 
 
-def _grown(mask: np.ndarray, by: int) -> np.ndarray:
-    for _ in range(by):
-        padded = np.pad(mask, 1)
-        mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-    return mask
-
-
-def _shrunk(mask: np.ndarray, by: int) -> np.ndarray:
-    return ~_grown(~mask, by)
+def _grown(mask: Mask) -> Mask:
+    """A mask with the next pixel along rows and columns."""
+    wide = mask.copy()
+    wide[1:] |= mask[:-1]
+    wide[:-1] |= mask[1:]
+    wide[:, 1:] |= mask[:, :-1]
+    wide[:, :-1] |= mask[:, 1:]
+    return wide

@@ -56,7 +56,8 @@ def _joined(
     if not len(roots):
         return []
     order = np.argsort(roots, kind="stable")
-    _, at = np.unique(roots[order], return_index=True)
+    at = np.flatnonzero(np.diff(roots[order], prepend=-1))  # where the runs of a shape begin
     left, right = np.minimum.reduceat(starts[order], at), np.maximum.reduceat(ends[order], at)
-    top, bottom = np.minimum.reduceat(rows[order], at), np.maximum.reduceat(rows[order], at) + 1
+    last = np.append(at[1:], len(order)) - 1
+    top, bottom = rows[order[at]], rows[order[last]] + 1  # runs come row by row
     return list(zip(left.tolist(), top.tolist(), right.tolist(), bottom.tolist(), strict=True))

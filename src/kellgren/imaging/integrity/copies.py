@@ -58,11 +58,12 @@ def _some_windows(flat: Plane, start: int, kept_bits: int) -> npt.NDArray[np.uin
         hashes = hashes[:-width] * factor + hashes[width:]
         width *= 2
     places = np.flatnonzero(hashes * _FACTOR >> np.uint32(32 - kept_bits) == 0)
-    changes = np.zeros(len(places), np.int64)
-    for offset in range(_WINDOW - 1):
-        changes += bits[places + offset] != bits[places + offset + 1]
-    places = places[changes >= _LEAST_CHANGES]
-    return hashes[places].astype(np.uint64) << _HALF | (places + start).astype(np.uint64)
+    changes = np.zeros(len(bits), np.int32)  # in front of each pixel
+    np.cumsum(bits[1:] != bits[:-1], out=changes[1:])
+    within = changes[places + _WINDOW - 1] - changes[places]
+    places = places[within >= _LEAST_CHANGES]
+    upper, lower = hashes[places].astype(np.uint64), (places + start).astype(np.uint64)
+    return np.asarray(upper << _HALF | lower)
 
 
 def _many(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from kellgren.knee import Plane, plane_image
+from kellgren.knee import Plane, median, plane_image
 
 _SIDE = 256
 """Pixels that a knee is resized to, so that pictures of any size are measured alike."""
@@ -31,7 +31,7 @@ def fine_detail(knee: Plane) -> float:
 
 def _strength(structure: Plane) -> float:
     inner = structure[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-    return float(np.median(np.abs(inner))) + _LEAST
+    return float(median(np.abs(inner))) + _LEAST
 
 
 def _smoothed(picture: Plane) -> Plane:
@@ -39,5 +39,6 @@ def _smoothed(picture: Plane) -> Plane:
     for _ in range(2):  # along the columns, and, turned, along the rows
         smooth = 6 * picture
         smooth[2:-2] += 4 * (picture[1:-3] + picture[3:-1]) + picture[:-4] + picture[4:]
-        picture = np.ascontiguousarray(smooth.T / np.float32(16))
+        smooth /= 16
+        picture = smooth.T
     return picture

@@ -53,7 +53,7 @@ def _down_columns(knee: Plane, margin: float) -> float:
         usual[place::_GRID] = _TIMES_USUAL * steps[:, place::_GRID].mean()
     ratio = steps / (np.maximum(np.maximum(left, right), usual) + _LEAST)
     ratio[np.minimum(left, right) < _FLAT] = 0  # the edge of a margin, or of a masked part
-    ratio[~is_step] = 0
+    ratio *= is_step
     outer = int(_OUTER * ratio.shape[1])
     ratio[:, :outer] *= _LESS
     ratio[:, ratio.shape[1] - outer :] *= _LESS
@@ -64,14 +64,16 @@ def _down_columns(knee: Plane, margin: float) -> float:
 
 def _along(ratio: FloatArray) -> float:
     """The largest mean along two thirds of one line, no part of which counts for much."""
-    sums = np.cumsum(np.pad(np.minimum(ratio, _MOST), ((1, 0), (0, 0))), axis=0)
+    sums = np.zeros((len(ratio) + 1, ratio.shape[1]), ratio.dtype)
+    np.cumsum(np.minimum(ratio, _MOST), axis=0, out=sums[1:])
     parts = int(_LONG * len(ratio))
     return float((sums[parts:] - sums[:-parts]).max() / parts)
 
 
 def _beside(steps: Plane) -> tuple[Plane, Plane]:
     """The largest step of the columns on the left of each, and on its right, but for the next."""
-    most = np.pad(steps, ((0, 0), (_REACH, _REACH)))
+    nothing = np.zeros((len(steps), _REACH), steps.dtype)
+    most = np.concatenate([nothing, steps, nothing], axis=1)
     for apart in (1, 2, 3):  # of two, of four, of seven columns
         most = np.maximum(most[:, :-apart], most[:, apart:])
     width = steps.shape[1]
@@ -96,7 +98,7 @@ def _steps(lines: Plane) -> tuple[Plane, Mask]:
     """
     across = np.diff(lines, axis=1)
     steps = across[:, 1:-1] - (across[:, :-2] + across[:, 2:]) / 2
-    wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
+    wide = np.concatenate([lines[:, :1], lines, lines[:, -1:]], axis=1)
     beyond = wide[:, 5:] - wide[:, :-5]
     is_step = np.sign(steps) * beyond >= _LEAST_BEYOND * np.abs(steps)
     return np.abs(steps), is_step
