@@ -14,6 +14,7 @@ from kellgren.grades import Side
 from kellgren.imaging.evidence import PLACE, HeaderEvidence, Orientation
 from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import Plane
+from kellgren.localisation import letters
 from kellgren.localisation.film import DetectedKnee, find_knees
 from kellgren.localisation.knee_detector import Localiser
 from kellgren.localisation.letters import LETTER, side_letters
@@ -146,3 +147,9 @@ def test_a_letter_alone_tells_no_side(localiser: Localiser) -> None:
     assert LETTER in {statement.source for statement in knee.side_evidence}
     assert knee.crop.side is UNKNOWN
     assert side_check(knee)[0] == "unknown"
+
+
+def test_what_is_no_letter_is_compared_with_those_of_the_sides_only() -> None:
+    letters._templates.cache_clear()
+    assert side_letters(read_radiograph(EXAMPLES / "9103968L.png").pixels) == []
+    assert letters._templates.cache_info().currsize == 1

@@ -31,6 +31,7 @@ _BLUR = 1.2  # in these pixels: strokes need not lie on each other exactly
 _STRETCH = 1.6  # by which a shape may be wider or narrower than a letter
 _ALIKE = 0.72  # least overlap with the letter that it is read as
 _AHEAD = 0.05  # by which that overlap is above that with any other letter
+_SIDES = "LR"
 _OTHERS = "ABCDEFGHIJKMNOPQSTUVWXYZ0123456789"
 _THICKENED = (1, 3, 3, 5, 5, 5)  # squares that thicken a letter, one after the other
 
@@ -87,8 +88,7 @@ def side_letters(film: Plane, *, negative: bool = False) -> list[Letter]:
         negative: bone is dark on it, and it is turned over for the search.
     """
     scale = min(1.0, _LONGEST / max(film.shape))
-    size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
-    small = np.asarray(_shown(film, negative=negative).resize(size, Image.Resampling.BOX))
+    small = _shown(film, scale, negative=negative)
     brightest, found = float(small.max()), list[Letter]()
     for level in _LEVELS:
         bright = small >= level * brightest
@@ -104,10 +104,16 @@ def side_letters(film: Plane, *, negative: bool = False) -> list[Letter]:
     return found
 
 
-def _shown(film: Plane, *, negative: bool) -> Image.Image:
-    return image_of_rows(
-        film.shape, lambda rows: np.float32(1) - film[rows] if negative else film[rows]
-    )
+def _shown(film: Plane, scale: float, *, negative: bool) -> Plane:
+    """The film as it is searched: in fewer pixels, if in others, and bone bright."""
+
+    def part(rows: slice) -> Plane:
+        return np.float32(1) - film[rows] if negative else film[rows]
+
+    if scale == 1:
+        return part(slice(None))
+    size = (max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale)))
+    return np.asarray(image_of_rows(film.shape, part).resize(size, Image.Resampling.BOX))
 
 
 def _boxes(bright: Mask) -> Iterator[tuple[int, int, int, int]]:
@@ -136,14 +142,14 @@ def _read(shape: Mask) -> tuple[Side, bool] | None:
     """The side that a shape is read as, and whether it is mirrored."""
     aspect = shape.shape[1] / shape.shape[0]
     seen = _on_grid(Image.fromarray(shape.astype(np.uint8) * 255))
-    if _overlaps(seen, aspect, _sides()).max() < _ALIKE:
-        return None  # as most shapes: nothing else need be compared
-    templates = _templates()
+    if _overlaps(seen, aspect, _templates(_SIDES)).max() < _ALIKE:
+        return None  # as most shapes: nothing else need be compared, nor drawn, which takes longer
+    templates = _templates(_SIDES + _OTHERS)
     overlaps = _overlaps(seen, aspect, templates)
     best = overlaps.reshape(len(_THICKENED), -1).max(axis=0)
     second, first = np.argsort(best)[-2:].tolist()
     name, mirrored = templates.names[first]
-    if name not in "LR" or best[first] < _ALIKE or best[first] - best[second] < _AHEAD:
+    if name not in _SIDES or best[first] < _ALIKE or best[first] - best[second] < _AHEAD:
         return None
     return Side(name), mirrored
 
@@ -181,13 +187,13 @@ class _Templates:
 
 
 @cache
-def _templates() -> _Templates:
+def _templates(letters: str) -> _Templates:
     """Each letter, upright and mirrored, thin to bold.
 
     Thickened by squares of 3, 5, 9, 13 and 17 pixels; each adds the next one's edge to the last,
     which is the same as one large square and quick.
     """
-    font, letters = ImageFont.load_default(96), f"LR{_OTHERS}"
+    font = ImageFont.load_default(96)
     pictures = [Image.new("L", (130, 130)) for _ in letters]
     for letter, picture in zip(letters, pictures, strict=True):
         ImageDraw.Draw(picture).text((65, 65), letter, 255, font, "mm")
@@ -202,12 +208,3 @@ def _templates() -> _Templates:
     flat = np.stack(grids)
     names = tuple((letter, mirrored) for letter in letters for mirrored in (False, True))
     return _Templates(names, flat, flat.sum(axis=1), np.array(wide, dtype=np.float32))
-
-
-@cache
-def _sides() -> _Templates:
-    """Of `_templates` the letters of the two sides, which are its first."""
-    every = _templates()
-    names = tuple(name for name in every.names if name[0] in "LR")
-    some = np.arange(len(every.wide)) % len(every.names) < len(names)
-    return _Templates(names, every.grids[some], every.sums[some], every.wide[some])

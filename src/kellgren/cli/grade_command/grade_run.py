@@ -15,6 +15,7 @@ import typer
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.grade_command.ray_option import cluster_workers
+from kellgren.cli.manners.starting import starting
 
 if TYPE_CHECKING:
     from kellgren.batch.crews import Graders
@@ -111,7 +112,8 @@ def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Grade
         return cluster_workers(options.ray, options.opening, options.force, options.workers)
     count = min(options.workers, listing.count)
     many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
-    ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
+    with starting():
+        ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
     return Workers(
         ensemble,
         count,
