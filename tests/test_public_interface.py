@@ -33,7 +33,7 @@ OPTIONS = {
     "device": ("Device", "cpu"),
     "threads": ("int", 0),
     "workers": ("int", 1),
-    "mirror": ("bool", True),
+    "mirror": ("bool | None", None),
     "pair": ("bool", True),
     "level": ("float", 0.9),
     "always_grade": ("bool", False),

@@ -12,7 +12,7 @@ from kellgren.imaging.radiograph_input import RadiographInput
 from kellgren.reading import FilmReadings
 
 _lock = threading.Lock()
-_Options = tuple[bool, Engine, Precision, Device, int, int, bool, bool, float, bool]
+_Options = tuple[bool, Engine, Precision, Device, int, int, bool | None, bool, float, bool]
 _loaded: dict[_Options, Ensemble] = {}
 
 
@@ -30,7 +30,7 @@ def read(
     device: Device = "cpu",
     threads: int = 0,
     workers: int = 1,
-    mirror: bool = True,
+    mirror: bool | None = None,
     pair: bool = True,
     level: float = DEFAULT_LEVEL,
     always_grade: bool = False,
@@ -54,7 +54,7 @@ def read(
         device: ``"cpu"``, or ``"cuda"`` with onnxruntime in its build for NVIDIA GPUs.
         threads: of the engine, for one knee; 0 leaves the choice to it.
         workers: threads that read at a time; openvino serves no more of them side by side.
-        mirror: average the outputs for the knee and for its mirror image.
+        mirror: average over the knee and its mirror image; ``None``: as the bundle's card has it.
         pair: take the contralateral knee into account where the radiograph shows both.
         level: of the grade sets: share of labels that they are to hold, 0.8, 0.9 or 0.95.
         always_grade: name a grade whatever the doubts.
@@ -72,7 +72,7 @@ def read(
         UnreadableRadiograph: the file or array cannot be read.
     """
     chosen = (bool(fast), engine, precision, device, threads, workers)
-    ensemble = _ensemble((*chosen, bool(mirror), bool(pair), level, bool(always_grade)))
+    ensemble = _ensemble((*chosen, mirror, bool(pair), level, bool(always_grade)))
     return ensemble.read(
         source, side, mm_per_pixel=mm_per_pixel, inverted=inverted, frame=frame, force=force
     )

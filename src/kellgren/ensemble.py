@@ -41,7 +41,7 @@ class Ensemble:
         device: ``"cpu"``, or ``"cuda"`` with onnxruntime in its build for NVIDIA GPUs.
         threads: of the engine, for one knee; 0 leaves the choice to it.
         workers: threads that read at a time; openvino serves no more of them side by side.
-        mirror: average the outputs for the knee and for its mirror image.
+        mirror: average over the knee and its mirror image; ``None``: as the bundle's card has it.
         pair: take the patient's contralateral knee into account, where it is shown and the
             bundle's card has a model for it.
         frame: which one to read, from 1, of DICOM files that hold several.
@@ -72,7 +72,7 @@ class Ensemble:
         device: Device = "cpu",
         threads: int = 0,
         workers: int = 1,
-        mirror: bool = True,
+        mirror: bool | None = None,
         pair: bool = True,
         frame: int | None = None,
         smooth_maps: bool = False,
@@ -110,7 +110,7 @@ class Ensemble:
         device: Device = "cpu",
         threads: int = 0,
         workers: int = 1,
-        mirror: bool = True,
+        mirror: bool | None = None,
         pair: bool = True,
         frame: int | None = None,
         smooth_maps: bool = False,
@@ -147,7 +147,7 @@ class Ensemble:
         device: Device = "cpu",
         threads: int = 0,
         workers: int = 1,
-        mirror: bool = True,
+        mirror: bool | None = None,
         pair: bool = True,
         frame: int | None = None,
         smooth_maps: bool = False,

@@ -59,7 +59,7 @@ def grade(
     engine: EngineName = None,
     precision: PrecisionName = None,
     device: DeviceName = None,
-    mirror: Mirror = True,
+    mirror: Mirror = None,
     single: Single = False,
     level: SetLevel = 0.9,
     always_grade: AlwaysGrade = False,

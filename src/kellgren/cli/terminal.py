@@ -238,6 +238,7 @@ def show_card(card: Card, checksum: str) -> None:
         _add_local(table, card.local_calibration)
     for row in promises(card):
         table.add_row(*row)
+    table.add_row("looks", "two" if card.one_look is None else card.one_look.words)
     table.add_row("other knee", "is used" if card.both_knees else "is not used")
     table.add_row("grades", card.scale)
     table.add_row("use", card.intended_use)

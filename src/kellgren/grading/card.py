@@ -10,6 +10,7 @@ from kellgren.grades import Grade
 from kellgren.grading.calibration import OrdinalShift
 from kellgren.grading.card_parts.detail_range import DetailRange
 from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
+from kellgren.grading.card_parts.one_look import OneLook
 from kellgren.grading.card_parts.part import Part
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.contralateral import BothKnees
@@ -18,7 +19,7 @@ from kellgren.grading.grade_sets import GradeSets
 from kellgren.grading.naming import NamingRule
 from kellgren.grading.preprocess import Preprocess
 
-FORMAT = 7
+FORMAT = 8
 Weights = Literal["fp16", "int8"]
 
 
@@ -226,6 +227,8 @@ class Card(Part):
         naming: when a grade is named; ``None``: always.
         detail: the fine detail of the knees that the sets were fitted on: a knee beyond it has a
             lower word for certainty and a wider set; ``None``: not measured.
+        one_look: what is lost by one look at a knee; where a card has it, one is taken unless the
+            user asks for both. ``None``: two looks.
         data: what they learnt from.
         storage: what int8 weights changed; ``None`` where none are stored so.
         int8: what computing in int8 changed in the vote; ``None`` where no network does.
@@ -252,6 +255,7 @@ class Card(Part):
     grade_sets_paired: GradeSets | None = None
     naming: NamingRule | None = None
     detail: DetailRange | None = None
+    one_look: OneLook | None = None
     data: TrainingData
     storage: StorageCheck | None = None
     int8: Int8Check | None = None

@@ -44,7 +44,7 @@ class Panel:
     Args:
         bundle: already checked.
         settings: how its networks are run.
-        mirror: average the outputs for each knee and for its mirror image.
+        mirror: average over the knee and its mirror image; ``None``: as the bundle's card has it.
 
     Attributes:
         record: name and checksum of the bundle, engine, precision and mirroring, and the device
@@ -56,16 +56,16 @@ class Panel:
         bundle: Bundle,
         settings: EngineSettings = DEFAULT_SETTINGS,
         *,
-        mirror: bool = True,
+        mirror: bool | None = None,
     ) -> None:
         self._combiner = bundle.card.combiner
-        self._mirror = mirror
+        self._mirror = bundle.card.one_look is None if mirror is None else mirror
         self.record: dict[str, str] = {
             "name": bundle.card.name,
             "checksum": bundle.checksum,
             "engine": settings.engine,
             "precision": settings.precision,
-            "mirror": "averaged" if mirror else "off",
+            "mirror": "averaged" if self._mirror else "off",
             **({"device": settings.device} if settings.device != "cpu" else {}),
         }
         self._members = [

@@ -69,7 +69,13 @@ Frame = Annotated[
     typer.Option(min=1, help="Frame to read, from 1, of a DICOM file that holds several."),
 ]
 SideOfAll = Annotated[Literal["L", "R"] | None, typer.Option(help="Side of every knee named here.")]
-Mirror = Annotated[bool, typer.Option(help="Average over the knee and its mirror image.")]
+Mirror = Annotated[
+    bool | None,
+    typer.Option(
+        "--mirror/--no-mirror",
+        help="Average over the knee and its mirror image; default: as the model's card has it.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Grade what a check refuses too.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume an interrupted --csv, --json or --parquet batch.")
