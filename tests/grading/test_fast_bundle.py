@@ -63,6 +63,7 @@ def test_the_command_line_and_python_grade_alike_with_it(tmp_path: Path) -> None
     [one] = package.read(KNEE, fast=True)
     [other] = package.Ensemble.default(fast=True).read(KNEE)
     [named] = told["readings"]
+    assert named.get("joint_space") is None
     np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
     np.testing.assert_allclose(named["probabilities"], one.probabilities, atol=1e-4)
     [whole] = package.read(KNEE)
@@ -77,3 +78,10 @@ def test_fast_and_another_bundle_are_two_bundles(
 ) -> None:
     assert kellgren(*command, "--fast", "--model", str(default_bundle())) == 2
     assert "KELLGREN_MODEL" in capsys.readouterr().err
+
+
+def test_it_measures_the_joint_space_where_that_is_asked_for(tmp_path: Path) -> None:
+    table = tmp_path / "fast.json"
+    assert kellgren("grade", KNEE, "--fast", "--joint-space", "measure", "--json", table) == 0
+    [reading] = json.loads(table.read_text("utf-8"))["readings"]
+    assert reading.get("joint_space") is not None

@@ -33,7 +33,7 @@ from kellgren.cli.grade_command.grade_options import (
 )
 from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.grade_command.ray_option import RayAddress
-from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel
+from kellgren.cli.inputs import AlwaysGrade, Fast, ModelFolder, SetLevel, chosen_bundle
 from kellgren.cli.manners.starting import starting
 
 EXAMPLES = (
@@ -66,7 +66,7 @@ def grade(
     mapped: MappedGrade = None,
     smooth_maps: SmoothMaps = False,
     grad_cam_maps: GradCamMaps = False,
-    joint_space: JointSpaceUse = "measure",
+    joint_space: JointSpaceUse = None,
     workers: Workers = 0,
     ray: RayAddress = None,
     resume: Resume = False,
@@ -76,18 +76,18 @@ def grade(
     """Grade knee X-rays: PNG, JPEG, TIFF or DICOM; a film of both knees, or one knee."""
     with starting():
         from kellgren.cli.grade_command import given_files, grade_run
-        from kellgren.cli.inputs import chosen_bundle
         from kellgren.ensemble import Ensemble
         from kellgren.grades import Side
 
     targets = Targets(csv, json, parquet, overlay, dicom_out, fhir)
     listing = given_files.listing_of(paths, path_list, targets, ray=ray, urls=pseudonym is None)
     bundle = chosen_bundle(model, fast)
+    measured = joint_space or ("off" if fast else "measure")
     chosen = engine_of(bundle, engine, precision, device, workers)
     reading: dict[str, Any] = {"mirror": mirror, "pair": not single, "frame": frame}
     reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
     reading |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
-    reading |= {"level": level, "always_grade": always_grade, "joint_space": joint_space != "off"}
+    reading |= {"level": level, "always_grade": always_grade, "joint_space": measured != "off"}
     options = grade_run.BatchOptions(
         partial(Ensemble.open, bundle, **reading),
         chosen.workers if ray is None else workers,

@@ -123,6 +123,9 @@ GradCamMaps = Annotated[
     ),
 ]
 JointSpaceUse = Annotated[
-    Literal["measure", "draw", "off"],
-    typer.Option(help="Measure widths; draw margins in the pictures too; or off."),
+    Literal["measure", "draw", "off"] | None,
+    typer.Option(
+        help="Measure widths; draw margins in the pictures too; or off. "
+        "Default: measure, with --fast off."
+    ),
 ]
