@@ -40,6 +40,7 @@ from kellgren.localisation.crop import whole_knee
 
 SAVED_EVERY = 50
 FIFTHS = 5
+STATED = ("accuracy", "qwk", "log_loss")
 Logits = npt.NDArray[np.float32]
 Votes = npt.NDArray[np.float64]
 
@@ -116,7 +117,7 @@ def fitted_apart(
 def show(
     one: Votes, two: Votes, truth: npt.NDArray[np.int64], patients: list[str]
 ) -> dict[str, Difference]:
-    """Print how often both agree, and the scores of both, paired; the differences by metric."""
+    """Print how often both agree, and the scores of both, paired; what a card states of them."""
     same = (one.argmax(axis=1) == two.argmax(axis=1)).mean()
     shift = np.abs(one - two).max(axis=1)
     print(f"same grade {same:.3f}; largest shift of a probability: mean {shift.mean():.3f},")
@@ -125,7 +126,7 @@ def show(
     compared = compare(truth, *(Grades(p.argmax(axis=1), p) for p in (one, two)), patients)
     for key, it in compared.metrics.items():
         print(f"{key} | {it.this:.4f} | {it.other:.4f} | {it.difference} | {it.p_value:.3f}")
-    found = {key: it.difference for key, it in compared.metrics.items()}
+    found = {key: compared.metrics[key].difference for key in STATED}
     return {key: Difference(value=it.value, low=it.low, high=it.high) for key, it in found.items()}
 
 
@@ -182,8 +183,7 @@ def main() -> None:
     one, two = (fitted_apart(votes, truth, patients, bundle) for votes in looks)
     found = show(one, two, truth, patients)
     if given.write is not None:
-        scores = {key: found[key] for key in ("accuracy", "qwk", "log_loss")}
-        told = OneLook(knees=len(knees), patients=len(set(patients)), **scores)
+        told = OneLook(knees=len(knees), patients=len(set(patients)), **found)
         rule = bundle.card.combiner
         fitted = fit_combiner(rule.rule, rule.members, looks[0], truth)
         write(given.write, bundle, knees, told, fitted, one)

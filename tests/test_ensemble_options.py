@@ -104,7 +104,7 @@ def test_the_default_is_loaded_once_for_each_set_of_options(tiny_default: list[E
         read = [*pool.map(lambda _: kellgren.read(LEFT, threads=1), range(8))]
     assert len(tiny_default) == 1
     assert len({knee.probabilities for (knee,) in read}) == 1
-    kellgren.read(RIGHT, threads=1, mirror=True, pair=1)  # type: ignore[arg-type]
+    kellgren.read(RIGHT, threads=1, mirror=None, pair=1)  # type: ignore[arg-type]
     assert len(tiny_default) == 1
     (plain,) = kellgren.read(LEFT, threads=1, mirror=False)
     assert len(tiny_default) == 2
