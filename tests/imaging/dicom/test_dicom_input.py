@@ -31,7 +31,7 @@ from kellgren.imaging.radiograph import Radiograph, read_radiograph
 from kellgren.knee import KneeCrop
 from kellgren.pacs.receiver import TRANSFER_SYNTAXES
 
-EXAMPLE = next((Path(__file__).parents[3] / "examples").glob("*.png"))
+EXAMPLE = Path(__file__).parents[3] / "examples" / "9589486R.png"
 LOSSLESS = [
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRLittleEndian,
