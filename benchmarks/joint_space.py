@@ -53,7 +53,8 @@ BANDS = ((0, 2), (2, 4), (4, 8), (8, 12), (12, 18))  # pixels
 NUMBERS = (
     *("medial_minimum", "medial_mean", "medial_uncertainty", "medial_told"),
     *("lateral_minimum", "lateral_mean", "lateral_uncertainty", "lateral_told"),
-    *("medial_022", "lateral_078", "angle", "condyles", "milliseconds"),
+    *("medial_022", "lateral_078", "angle", "condyles", "condylar_uncertainty"),
+    "milliseconds",
 )
 
 
@@ -214,7 +215,12 @@ def numbers(found: JointSpace) -> list[float | None]:
         places = () if one is None else one.fixed
         width = next((place.width for place in places if place.x == x), None)
         values.append(None if width is None else width.ratio)
-    return [*values, found.convergence_angle, found.condylar_width]
+    return [
+        *values,
+        found.convergence_angle,
+        found.condylar_width,
+        found.condylar_uncertainty,
+    ]
 
 
 def upright(knee: Knee, localiser: Localiser) -> Plane:

@@ -100,6 +100,7 @@ def validity(widths: Widths, resamples: int) -> None:
     for name, score in (("medial", medial), ("smaller compartment", smaller)):
         print(f"Spearman with the grade, {name}: {_spearman(score, widths.grade):+.3f}")
     _symmetry(widths)
+    _condyles(widths)
     print(f"processor time: {np.median(widths['milliseconds']):.1f} ms a knee (median)")
 
 
@@ -119,6 +120,24 @@ def _falls(name: str, score: Floats, widths: Widths, drawn: Floats) -> None:
         fall = _interval(some[:, grade] - some[:, grade + 1])
         print(
             f"{name}, grade {grade} less {grade + 1}: {once[grade] - once[grade + 1]:+.4f} ({fall})"
+        )
+
+
+def _condyles(widths: Widths) -> None:
+    """How much the condylar widths of a patient's two knees differ, by whether one is in doubt."""
+    knees = defaultdict(list)
+    for patient, width, doubt in zip(
+        widths.patient, widths["condyles"], widths["condylar_uncertainty"], strict=True
+    ):
+        knees[int(patient)].append((float(width), float(doubt)))
+    pairs = np.array([two for two in knees.values() if len(two) == 2])
+    off = np.log(pairs[:, 0, 0] / pairs[:, 1, 0])
+    doubt = pairs[:, :, 1].max(axis=1)
+    for name, some in (("all", doubt > 0), *((f"at most {d:g}", doubt == d) for d in set(doubt))):
+        spread = off[some].std() / np.sqrt(2)
+        print(
+            f"condylar widths of {some.sum()} patients, uncertainty {name}: spread of a knee"
+            f" {spread:.4f}, more than 0.05 apart {(np.abs(off[some]) > 0.05).mean():.3f}"
         )
 
 

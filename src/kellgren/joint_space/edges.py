@@ -36,6 +36,7 @@ _NARROW_SLIT, _WIDE_SLIT = 1.15, 1.4
 and from where on it tells nothing."""
 _NO_EDGE = 0.35  # of the usual steepness: what touching bones show of the femur
 _MOST_TOUCHING = 3.0  # of twice the blur: distance up to which such bones are believed to touch
+_EDGE, _BONE = 2.0, 7.0  # rows from an edge: where the bone beside it begins and ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
     )
     known = blur[np.isfinite(blur)]
     spread = float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
-    apart = _apart(rows, steepness, spread)
+    darker = _darker(band[:, columns[:, 0]].transpose(1, 2, 0), rows)
+    apart = _apart(rows, steepness, spread, darker > 0)
     told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0], spread)
     for compartment in range(2):
         for bone in range(2):
@@ -151,12 +153,40 @@ def _along(
     return one, two, three, four
 
 
-def _apart(rows: Float64Array, steepness: Float64Array, blur: float) -> Float64Array:
+def _darker(grey: Float32Array, rows: Float64Array) -> Float64Array:
+    """How much darker it is between two rows than in the bones beside them: ``(2, K)``.
+
+    Args:
+        grey: ``(2, K, H)`` of compartment, place and row.
+        rows: ``(2, K, 2)`` of femur and tibia.
+    """
+    sums = np.cumsum(np.pad(grey, ((0, 0), (0, 0), (1, 0))), axis=2, dtype=np.float64)
+    femur, tibia = rows[..., 0], rows[..., 1]
+    rim = (tibia - femur) / 4  # blurred edges take part in neither
+    ends = np.stack(
+        (
+            *(femur - _BONE, femur + rim, tibia + _EDGE),
+            *(femur - _EDGE, tibia - rim, tibia + _BONE),
+        ),
+        axis=-1,
+    )
+    first, last = np.split(np.round(ends).astype(int).clip(0, grey.shape[2]), 2, axis=2)
+    last = np.maximum(last, first + 1).clip(None, grey.shape[2])
+    total = np.take_along_axis(sums, last, axis=2) - np.take_along_axis(sums, first, axis=2)
+    above, between, below = np.moveaxis(total / np.maximum(last - first, 1), -1, 0)
+    return np.stack([_softened(row, 2) for row in np.minimum(above, below) - between])
+
+
+def _apart(
+    rows: Float64Array, steepness: Float64Array, blur: float, is_space: np.ndarray
+) -> Float64Array:
     """The margins where they are, not where their blurred edges are steepest.
 
     Across a space that is narrow against the blur, both steepest places lie outside the margins,
     never nearer to each other than two standard deviations of the blur. There, the femur's edge
     tells the width by how faint it is against those of the same knee across a wide space.
+    Where it is faint and ``is_space`` false, nothing darker than bone being seen, the bones touch,
+    however far above the tibia's an edge was found.
     """
     seen = (rows[..., 1] - rows[..., 0]) / (2 * blur)
     by_place = np.interp(seen, _SLIT[1], _SLIT[0])
@@ -169,7 +199,10 @@ def _apart(rows: Float64Array, steepness: Float64Array, blur: float) -> Float64A
     trust = np.where((faintness < _NO_EDGE) & (seen < _MOST_TOUCHING), 0.0, trust)
     half = trust * by_place + (1 - trust) * np.minimum(by_place, by_faintness)
     shift = (seen - half) * blur
-    return np.stack((rows[..., 0] + shift, rows[..., 1] - shift), axis=-1)
+    apart = np.stack((rows[..., 0] + shift, rows[..., 1] - shift), axis=-1)
+    touching = _softened_rows((faintness < _NO_EDGE) & ~is_space) > 0.5
+    apart[..., 0] = np.where(touching, apart[..., 1], apart[..., 0])
+    return apart
 
 
 def _slit() -> tuple[Float64Array, Float64Array, Float64Array]:

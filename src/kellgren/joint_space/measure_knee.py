@@ -15,7 +15,7 @@ from kellgren.joint_space.joint_line import JointLine, find_joint_line
 from kellgren.joint_space.margins import FRAME, find_margins, straightened
 from kellgren.joint_space.measurement import Compartment, CompartmentName, JointSpace, Margin
 from kellgren.joint_space.spacing import trusted_spacing
-from kellgren.joint_space.spread import with_spread
+from kellgren.joint_space.spread import CONDYLAR_UNCERTAINTY, IN_DOUBT, with_spread
 from kellgren.joint_space.widths import measured
 from kellgren.knee import KneeCrop, Region
 
@@ -39,7 +39,8 @@ def measure(
     Returns:
         Margins, widths and their uncertainty; what cannot be told is ``None``, and said to be.
     """
-    square = _square(find_joint_line(crop.pixels), crop)
+    line = find_joint_line(crop.pixels)
+    square = _square(line, crop)
     seen = [_look(crop, square, *look) for look in _LOOKS]
     names = _names(crop.side, mirrored=mirrored)
     film = FilmPoints(crop, square)
@@ -48,7 +49,7 @@ def measure(
     agreed, *looks = (
         measured(
             JointSpace(
-                (_compartment(names[0], edges, 0, film), _compartment(names[1], edges, 1, film)),
+                _compartments(names, edges, line, film),
                 (ends[0], ends[1]),
                 mm,
                 words,
@@ -58,7 +59,8 @@ def measure(
         )
         for edges in (consensus(seen), *seen)
     )
-    return with_spread(agreed, looks)
+    of_condyles = IN_DOUBT if any(line.doubtful) else CONDYLAR_UNCERTAINTY
+    return with_spread(agreed, looks, of_condyles=of_condyles)
 
 
 def _look(crop: KneeCrop, square: Region, turn: float, size: float, exponent: float) -> PlacedEdges:
@@ -89,10 +91,24 @@ def _names(side: Side, *, mirrored: bool | None) -> tuple[CompartmentName, Compa
     return ("lateral", "medial") if is_lateral_left else ("medial", "lateral")
 
 
-def _compartment(
-    name: CompartmentName, edges: PlacedEdges, at: int, film: FilmPoints
-) -> Compartment:
-    """The picture's left or right compartment with its margins, without numbers."""
+def _compartments(
+    names: tuple[CompartmentName, CompartmentName],
+    edges: PlacedEdges,
+    line: JointLine,
+    film: FilmPoints,
+) -> tuple[Compartment, Compartment]:
+    """The picture's left and right compartment with their margins, without numbers."""
+    left, right = (
+        Compartment(
+            names[at], *_margins(edges, at, film), None, None, (), None, _note(edges, at, line)
+        )
+        for at in (0, 1)
+    )
+    return left, right
+
+
+def _margins(edges: PlacedEdges, at: int, film: FilmPoints) -> tuple[Margin, Margin]:
+    """Those of femur and tibia in a compartment."""
     some = slice(None, None, -_EVERY if at else _EVERY)  # from the picture's left to its right
     along = 1 - EDGE_PLACES if at else EDGE_PLACES
     femur, tibia = (
@@ -102,10 +118,10 @@ def _compartment(
         )
         for bone in (0, 1)
     )
-    return Compartment(name, femur, tibia, None, None, (), None, _note(edges, at))
+    return femur, tibia
 
 
-def _note(edges: PlacedEdges, at: int) -> str:
+def _note(edges: PlacedEdges, at: int, line: JointLine) -> str:
     """What cannot be told, and what to doubt."""
     rims = float(edges.rims[at].mean())
     unseen = float((~edges.told[at]).any(axis=1).mean())
@@ -113,4 +129,7 @@ def _note(edges: PlacedEdges, at: int) -> str:
         (rims, "the plateau's rims overlap over {:.0%} of it: the brightest line was taken"),
         (unseen, "a margin cannot be told over {:.0%} of it"),
     )
-    return "; ".join(words.format(share) for share, words in shares if share >= _NOTED)
+    words = [words.format(share) for share, words in shares if share >= _NOTED]
+    if line.doubtful[at]:
+        words.append("the femur's outer edge can hardly be told: ratios and places are uncertain")
+    return "; ".join(words)

@@ -96,7 +96,7 @@ class Compartment:
         femur: margin of the condyle.
         tibia: margin of the plateau's floor.
         minimum: the least width along the perpendicular to the condylar width, among the
-            weight-bearing places, 0.12 to 0.20 of it from its nearer end; ``None``: not measured.
+            weight-bearing places, 0.13 to 0.20 of it from its nearer end; ``None``: not measured.
         mean: width, over the places where both margins are told.
         fixed: widths at fixed places.
         narrowest: ends of the minimum, on the femur and on the tibia.

@@ -27,7 +27,7 @@ from kellgren.joint_space.measurement import (
 
 FIXED_PLACES = (0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3)
 """Of the condylar width from its nearer end, in each compartment: 0.15 to 0.30, 0.70 to 0.85."""
-WEIGHT_BEARING = (0.12, 0.20)
+WEIGHT_BEARING = (0.13, 0.20)
 """Of the condylar width from its nearer end: where the minimum is looked for. See decision 34."""
 _SAMPLES = 121  # places along a compartment
 _LEAST_TOLD = 0.5  # of the places, for widths to be given

@@ -80,7 +80,7 @@ class CompartmentRecord(Record):
     name: CompartmentName
     """left and right are those of the picture, of a knee whose side is not known."""
     minimum: MeasureRecord | None
-    """The least width across the condylar width, among the places 0.12 to 0.20 of it from its
+    """The least width across the condylar width, among the places 0.13 to 0.20 of it from its
     nearer end; null: not measured."""
     mean: MeasureRecord | None
     """Over the places where both margins are told; null: not measured."""

@@ -11,7 +11,7 @@ const STEP = 0.5; // pixels of the radiograph that an arrow key moves a point
 const FAR = 10; // times that with Shift
 const REST_MS = 300;
 // Of the condylar width from its nearer end: where the minimum is looked for, as in joint_space/widths.py.
-const BEARING = [0.12, 0.2];
+const BEARING = [0.13, 0.2];
 const STEPS = 60;
 
 function svg(name, attributes = {}, ...children) {
