@@ -21,6 +21,7 @@ from kellgren.localisation.knee_detector import Localiser, default_localiser
 from kellgren.localisation.picture_gate import PictureGate, default_folder
 
 MODELS = default_localiser().parent
+SIMILAR = json.loads((MODELS / "similar" / "similar.json").read_text())["knees"]
 
 
 def changed(folder: Path, card: str, **fields: object) -> None:
@@ -88,13 +89,13 @@ FORGERIES: list[tuple[str, Callable[[Path], None], dict[str, object], str]] = [
     ),
     (
         "similar",
-        lambda folder: arrays(folder / "codes.npz", sizes=np.zeros(1319, dtype=np.uint32)),
+        lambda folder: arrays(folder / "codes.npz", sizes=np.zeros(SIMILAR, dtype=np.uint32)),
         {},
         "its pictures do not have the sizes that it states",
     ),
     (
         "similar",
-        lambda folder: arrays(folder / "codes.npz", grades=np.full(1319, 9, dtype=np.uint8)),
+        lambda folder: arrays(folder / "codes.npz", grades=np.full(SIMILAR, 9, dtype=np.uint8)),
         {},
         "its grades are none",
     ),

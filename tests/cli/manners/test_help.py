@@ -72,7 +72,7 @@ def test_a_pipe_is_as_wide_as_columns_says() -> None:
     wide = finished(words, environment()).stdout
     assert max(map(len, narrow.splitlines())) <= 40
     assert "9177337R.png" in wide
-    for cell in ("9177337R.png", "side: right", "grade: 4 severe", "p: 97%", "certainty: high"):
+    for cell in ("9177337R.png", "side: right", "grade: 4 severe", "p: 98%", "certainty: high"):
         assert cell in narrow
 
 
