@@ -227,11 +227,12 @@ class ReadingScreen {
 
   reveal() {
     const { model, read } = this.item;
-    const same = read.first === model.grade;
+    const changed = read.final !== read.first;
+    const same = !changed && read.first === model.grade;
     return h("section", { class: "reveal", role: "status" },
       h("p", { class: "over" }, "The model"),
       h("p", { class: `numeral grade-${model.grade}` }, String(model.grade)),
-      h("p", {}, `${wordOf(model.grade, appState.about.grades)}, ${model.certainty} certainty. `, same ? "As you read it." : `You first read ${shownGrade(read.first)}${read.final === read.first ? "" : `, then ${shownGrade(read.final)}`}.`),
+      h("p", {}, `${wordOf(model.grade, appState.about.grades)}, ${model.certainty} certainty. `, same ? "As you read it." : `You first read ${shownGrade(read.first)}${changed ? `, then ${shownGrade(read.final)}` : ""}.`),
       h("button", { type: "button", class: "primary", onclick: () => this.step(1) }, this.at + 1 < this.work.items.length ? "Next knee (Enter)" : "Done (Enter)"));
   }
 
