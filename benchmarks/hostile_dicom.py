@@ -25,36 +25,14 @@ from pacs_loop import films
 from pydicom import uid
 from pynetdicom import AE
 
+from made.protocol_units import CR, item, request, unit
 from pacs_network import AnswerPeer, Listening, eventually, free_port
 
-CR, FIND = uid.ComputedRadiographyImageStorage, "1.2.840.10008.5.1.4.1.2.2.1"
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STORE_FIELD, NO_FIELDS = 1, (0, 2, 0x10, 0x20, 0x21, 0x0FFF, 0x130, 0x7777, 0x8001, 0xFFFF)
 PATIENCE_S, MOST_S, FILMS = 0.5, 60.0, 6
 
 Call = tuple[bytes, ...]
-
-
-def unit(kind: int, content: bytes, length: int | None = None) -> bytes:
-    """A protocol data unit, which may claim another length."""
-    claimed = len(content) if length is None else length
-    return bytes([kind, 0]) + struct.pack(">I", claimed) + content
-
-
-def item(kind: int, content: bytes) -> bytes:
-    return bytes([kind, 0]) + struct.pack(">H", len(content)) + content
-
-
-def request(
-    number: int = 1, abstract: str = CR, syntaxes: int = 1, contexts: int = 1, more: bytes = b""
-) -> bytes:
-    """An association request."""
-    syntax = item(0x30, abstract.encode())
-    syntax += item(0x40, uid.ImplicitVRLittleEndian.encode()) * syntaxes
-    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3") + more
-    content = struct.pack(">HH", 1, 0) + b"KELLGREN".ljust(16) + b"HARM".ljust(16) + bytes(32)
-    content += item(0x10, b"1.2.840.10008.3.1.1.1")
-    context = item(0x20, bytes([number, 0, 0, 0]) + syntax)
-    return unit(1, content + context * contexts + item(0x50, user))
 
 
 def element(number: int, content: bytes) -> bytes:

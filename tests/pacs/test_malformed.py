@@ -15,12 +15,12 @@ from pydicom import dcmread, uid
 
 from kellgren.pacs.receiver import Receiver
 from kellgren.pacs.spool import Spool
+from made.protocol_units import CR, item, request, unit
 from pacs_network import eventually, send, write_films
 
 # pynetdicom leaves the sockets of connections that failed to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-IMPLICIT, CR = b"1.2.840.10008.1.2", b"1.2.840.10008.5.1.4.1.1.1"
 ACCEPT, ABORT = 2, 7
 
 
@@ -40,27 +40,9 @@ def receiver(tmp_path: Path, events: list[str]) -> Iterator[Receiver]:
     gc.collect()
 
 
-def unit(kind: int, content: bytes) -> bytes:
-    """A protocol data unit."""
-    return bytes([kind, 0]) + struct.pack(">I", len(content)) + content
-
-
-def item(kind: int, content: bytes) -> bytes:
-    return bytes([kind, 0]) + struct.pack(">H", len(content)) + content
-
-
-def request(number: int = 1, syntaxes: int = 1, more: bytes = b"") -> bytes:
-    """An association request with one presentation context."""
-    syntax = item(0x30, CR) + item(0x40, IMPLICIT) * syntaxes
-    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3") + more
-    content = struct.pack(">HH", 1, 0) + b"KELLGREN".ljust(16) + b"SENDER".ljust(16) + bytes(32)
-    content += item(0x10, b"1.2.840.10008.3.1.1.1")
-    return unit(1, content + item(0x20, bytes([number, 0, 0, 0]) + syntax) + item(0x50, user))
-
-
 def command(field: bytes) -> bytes:
     """A message that consists of one command."""
-    elements = struct.pack("<HHI", 0, 2, len(CR) + 1) + CR + b"\0" + field
+    elements = struct.pack("<HHI", 0, 2, len(CR) + 1) + CR.encode() + b"\0" + field
     content = struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
     return unit(4, struct.pack(">I", len(content) + 2) + b"\1\3" + content)
 

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from kellgren.web.settings import Limits
+from kellgren.web.settings import RETRY_SECONDS, Limits
 
 SMALL_BYTES = 64 * 1024
 """Of any body but an upload."""
 ROOM_BYTES = 16 * 2**20
 """Of all such bodies at the same time, as long as their requests are answered."""
-RETRY_SECONDS = 5
 _DISCARDED_BYTES, _DISCARD_S = 2**20, 2.0
 
 
@@ -53,7 +52,9 @@ class BodyRoom:
             RefusedBody: 503.
         """
         if size and self._held + size > ROOM_BYTES:
-            raise RefusedBody(503, "Too many requests with a body at a time; try again in 5 s")
+            raise RefusedBody(
+                503, f"Too many requests with a body at a time; try again in {RETRY_SECONDS} s"
+            )
         self._held += size
         try:
             yield

@@ -9,15 +9,17 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kellgren.web.settings import RETRY_SECONDS
+
 HEADER_SECONDS, ANSWER_SECONDS = 15.0, 60.0
 MOST_CONNECTIONS = 2048
 SMALL_CHUNKS, CHUNK_BYTES = 64, 128
 """Chunks that a body may come in: so many, and one for so many bytes of it."""
 _HEADER_BYTES = 32 * 1024
 _BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
-)
+) % RETRY_SECONDS
 
 
 class _Parser(h11.Connection):

@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from kellgren.errors import KellgrenError
+from kellgren.web.settings import RETRY_SECONDS
 from kellgren.web.storage.blobs import UnusableContent
 from kellgren.web.storage.opening import trouble_text
 
-RETRY_SECONDS = 5
 NO_SPACE = "The server's disk is full; delete cases, or try again later"
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _log = logging.getLogger("kellgren.web")

@@ -9,6 +9,9 @@ from pathlib import Path
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 MIN_TOKEN_LENGTH = 16
 
+RETRY_SECONDS = 5
+"""After which a client for whom there is no room now is told to try again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

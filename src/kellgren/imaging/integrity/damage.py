@@ -44,7 +44,7 @@ MOST_CONTOURS = 3.0
 """How many times more often neighbours differ by one step than by others near it."""
 
 MOST_EDGE = 0.018
-"""Plane values that most of a row's half differ by from the next, beyond the slope around it."""
+"""Grey values that most of a row's half differ by from the next, beyond the slope around it."""
 MOST_MOVED = 3.4
 """How many times better some rows match the next ones, row for row, when these are shifted."""
 MOST_PERHAPS_WRAPPED = 6.0

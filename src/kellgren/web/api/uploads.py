@@ -16,12 +16,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from kellgren.reading_schema import SideLetter
-from kellgren.web.settings import Limits
+from kellgren.web.settings import RETRY_SECONDS, Limits
 from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.messages import Upload
 from kellgren.web.storage.opening import trouble_text
 
-RETRY_SECONDS = 5
 _MIN_BYTES_PER_S, _GRACE_S = 1024, 10.0
 _FIELDS, _FIELD_BYTES = 8, 2**12  # that are no files
 _log = logging.getLogger("kellgren.web")
