@@ -28,7 +28,7 @@ from torchvision.models.resnet import Bottleneck
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee
 from kellgren.grades import Grade
-from kellgren.grading.bundle import default_bundle, open_bundle, write_bundle
+from kellgren.grading.bundle import Bundle, default_bundle, open_bundle, write_bundle
 from kellgren.grading.card import FORMAT, Card, MemberCard, TrainingData
 from kellgren.grading.combiner import Combiner
 from kellgren.grading.preprocess import Preprocess
@@ -46,10 +46,10 @@ EIGHT = (
 )
 """The smallest first."""
 TRAINED = {
-    "trained inception_v3_mixed7a": "inception-refine-288-f0",
-    "trained efficientnet_lite2": "lite2-256-f0",
+    "trained inception_v3_mixed7a": "inception_v3_mixed7a",
+    "trained efficientnet_lite2": "efficientnet_lite2",
 }
-"""Members of the package's own bundle, and what they are beside the stand-ins."""
+"""Members of the package's own bundle by their architecture, beside the stand-ins."""
 OUT_OF_FOLD = Path(__file__).resolve().parents[1] / "results" / "oof"
 REAL = "inception-288"
 DAMPED = 0.1
@@ -112,11 +112,17 @@ def save_head(name: str, head: nn.Linear, folder: Path) -> None:
 def lay_down_trained(name: str, knees: Sequence[Knee], folder: Path) -> None:
     """The same files, but the one for torch, of a member of the package's own bundle."""
     bundle = open_bundle(default_bundle())
-    (member,) = (one for one in bundle.card.members if one.name == TRAINED[name])
+    member = trained_member(bundle, name)
     model = onnx.load_model_from_string(bundle.read(member.model))
     (folder / f"{name}.head.npz").write_bytes(bundle.read(member.head))
     onnx.save_model(model, folder / f"{name}.onnx")
     save_int8(name, model, knees, folder)
+
+
+def trained_member(bundle: Bundle, name: str) -> MemberCard:
+    """The card of the member that is meant."""
+    (card,) = (card for card in bundle.card.members if card.architecture == TRAINED[name])
+    return card
 
 
 def save_int8(name: str, model: onnx.ModelProto, knees: Sequence[Knee], folder: Path) -> None:
@@ -216,8 +222,7 @@ def fit_head(head: nn.Linear, means: np.ndarray, logits: np.ndarray) -> float:
 def sees(name: str) -> Preprocess:
     """What a network is given: no mirroring of left knees, no levelling, as in the paper."""
     if name in TRAINED:
-        cards = open_bundle(default_bundle()).card.members
-        return next(card.preprocess for card in cards if card.name == TRAINED[name])
+        return trained_member(open_bundle(default_bundle()), name).preprocess
     known = find(name)
     return Preprocess(size=known.input_size, mean=known.mean, std=known.std, mirror_left=False)
 
