@@ -60,7 +60,7 @@ def test_a_whole_knee_a_margin_and_a_grid_show_none(knees: list[Knee]) -> None:
 
 
 def test_another_picture_beside_a_knee_is_none(knees: list[Knee]) -> None:
-    cut = joined(knees[0], knees[1], 40)[:, :280]
+    cut = joined(knees[3], knees[4], 40)[:, :280]
     assert splice(cut) > MOST_SPLICE
     assert splice(cut, is_film=True) <= MOST_SPLICE
 
@@ -71,7 +71,28 @@ def test_a_small_cut_has_none(shape: tuple[int, int]) -> None:
     assert splice(noise) <= MOST_SPLICE
 
 
-def test_a_large_picture_is_measured_like_a_small_one(knees: list[Knee]) -> None:
-    large = [np.kron(knee, np.ones((3, 1), np.float32)) for knee in knees[:3]]
-    for knee, tall in zip(knees, large, strict=False):
-        assert splice(tall) == pytest.approx(splice(knee), abs=0.15)
+def test_halves_of_large_knees_are_noticed(knees: list[Knee]) -> None:
+    greys = [Image.fromarray(np.uint8(np.rint(knee * 255))).resize((897, 897)) for knee in knees]
+    large = [np.asarray(picture, np.float32) / 255 for picture in greys]
+    for knee, other in zip(large, large[1:] + large[:1], strict=True):
+        assert splice(knee) <= 1.2
+        assert splice(joined(knee, other, 450)) > MOST_SPLICE
+
+
+@pytest.mark.parametrize("broad", [10, 30])
+def test_columns_that_change_places_with_near_ones_are_noticed(
+    knees: list[Knee], broad: int
+) -> None:
+    for knee in knees:
+        seen = 0.35 + (knee - knee.mean()) / 2  # of little contrast
+        seen[:, 100 : 100 + broad], seen[:, 150 : 150 + broad] = (
+            seen[:, 150 : 150 + broad].copy(),
+            seen[:, 100 : 100 + broad].copy(),
+        )
+        assert splice(np.asarray(np.rint(seen * 255) / 255, np.float32)) > MOST_SPLICE
+
+
+def test_the_edge_of_a_board_counts_for_less(knees: list[Knee]) -> None:
+    """It lies at a side; rows from elsewhere may begin as near to the top."""
+    beside = joined(knees[1], knees[2], 50)
+    assert splice(np.ascontiguousarray(beside.T)) - 1 > 1.3 * (splice(beside) - 1)

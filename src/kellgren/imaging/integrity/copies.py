@@ -6,10 +6,12 @@ recur. Where many do, all by the same distance, rows, blocks or bytes were copie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.knee import Plane
+from kellgren.knee import Plane, bands
 
 _DOUBLINGS = 4  # windows of 16 pixels, in the order in which rows are stored
 _WINDOW = 2**_DOUBLINGS
@@ -20,7 +22,32 @@ _MOST_ALIKE = 4  # windows with one hash: more of them are a pattern, not a copy
 _ENLARGED = 3  # rows: a picture enlarged to four times its size has each row four times
 _AT_ONCE = 2**18  # pixels: more take longer, because they leave the processor's cache
 _HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
-_FACTOR = np.uint32(0x9E3779B1)
+_FACTOR = np.uint32(0x9E3779B1)  # so that sums of the same values in another order differ
+_SEVERAL = 0.05  # grey values between the darkest and the brightest of a row
+
+
+def repeated_rows(knee: Plane) -> float:
+    """Share of the rows, 0..1, of several values that are found more than twice, or far apart.
+
+    Args:
+        knee: ``(H, W)``.
+    """
+    if len(set(_row_sums(knee))) == len(knee):
+        return 0.0  # as most knees
+    places: dict[int, list[int]] = {}
+    for number in np.flatnonzero(np.ptp(knee, axis=1) > _SEVERAL).tolist():
+        places.setdefault(hash(knee[number].tobytes()), []).append(number)
+    # A picture enlarged to twice its size has each row twice.
+    copies = [len(p) for p in places.values() if len(p) > 3 or p[-1] - p[0] >= len(p)]
+    return sum(copies) / len(knee)
+
+
+def _row_sums(knee: Plane) -> Iterator[int]:
+    """Numbers that are equal for equal rows, and hardly ever for others."""
+    weights = np.arange(1, 2 * knee.shape[1], 2, dtype=np.uint32) * _FACTOR
+    for band in bands(*knee.shape):
+        weighted = knee[band].view(np.uint32) * weights
+        yield from weighted.sum(axis=1, dtype=np.uint32).tolist()
 
 
 def copied_share(strip: Plane) -> float:

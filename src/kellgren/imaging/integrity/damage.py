@@ -8,17 +8,17 @@ real knees keep; see docs/decisions/0026-decoders-and-damage.md for the figures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from kellgren.imaging.integrity.contours import contours
-from kellgren.imaging.integrity.copies import copied_share
+from kellgren.imaging.integrity.copies import copied_share, repeated_rows
+from kellgren.imaging.integrity.pairs import swapped_pairs
 from kellgren.imaging.integrity.seams import seam
 from kellgren.imaging.integrity.splices import splice
-from kellgren.imaging.integrity.texture import flat_shares, noisy_share, speck_share
+from kellgren.imaging.integrity.texture import flat_shares, noisy_shares, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import Plane, bands
 
@@ -53,9 +53,15 @@ MOST_PERHAPS_COPIED = 0.004
 """As `MOST_COPIED`."""
 MOST_SEAM = 2.65
 """How many times larger a step is, along a straight line, than those beside it: a letter's too."""
-MOST_SPLICE = 1.36
-"""How many times more neighbours differ, along most of a straight line, than those beside it."""
-MOST_PERHAPS_CONTOURS = 1.2
+MOST_SPLICE = 1.6
+"""How many times worse pixels can be told from those beside them, along much of a straight line."""
+MOST_ALONG_LINES = 0.85
+"""Of what `MOST_SEAM` and `MOST_SPLICE` allow beyond 1, on the average of both."""
+MOST_PAIRS = 0.35
+"""Logarithm of how much every second step along a row differs from the others, beyond the usual."""
+MOST_GRAINY = 0.03
+"""Share of a knee in tiles without any smoothness that are far rougher than its others."""
+MOST_PERHAPS_CONTOURS = 1.05
 """As `MOST_CONTOURS`."""
 MOST_FLAT_AT_A_BORDER, MOST_FLAT_AT_TWO_BORDERS = 0.01, 0.03
 """As `MOST_FLAT`, in rectangles that reach one border, or two: perhaps text that was masked."""
@@ -65,7 +71,6 @@ MOST_OF_BOTH = 0.7
 _LEAST_SIDE = 32
 _LEAST_EMPTY = 0.02  # of the rows
 _STEP = 0.05
-_SPREAD = np.uint32(0x9E3779B1)  # so that sums of the same values in another order differ
 _ROWS_TRIED, _FAR_ROWS = 8, 8
 _LEAST_MISMATCH = 2.5e-4  # mean square between a row and the next
 _MOST_OF_HALF = 0.3  # of its columns left out at either end
@@ -82,12 +87,14 @@ class Traces(NamedTuple):
     shift: float
     specks: float
     noisy: float
+    grainy: float
     edge: float
     moved: float
     wrapped: float
     copied: float
     seam: float
     splice: float
+    pairs: float
     contours: float
     flat_border: float
     flat_borders: float
@@ -106,21 +113,23 @@ def traces(knee: Plane, strip: Plane | None = None) -> Traces:
     """
     if min(knee.shape) < _LEAST_SIDE:
         return Traces(*[0.0] * len(Traces._fields))
-    flat = flat_shares(knee)
+    flat, noisy = flat_shares(knee), noisy_shares(knee)
     is_film = strip is not None and strip.shape[1] > knee.shape[1]
     return Traces(
         flat=flat.inside,
-        repeated=_repeated(knee),
+        repeated=repeated_rows(knee),
         step=_step(knee),
         shift=_shift(knee if strip is None else strip),
         specks=speck_share(knee),
-        noisy=noisy_share(knee),
+        noisy=noisy.rough,
+        grainy=noisy.rougher_than_others,
         edge=_edge(knee),
         moved=_moved(knee if strip is None else strip),
         wrapped=wrapped(knee if strip is None else strip),
         copied=copied_share(knee if strip is None else strip),
         seam=seam(knee, is_film=is_film),
         splice=splice(knee, is_film=is_film),
+        pairs=swapped_pairs(knee),
         contours=contours(knee),
         flat_border=flat.at_a_border,
         flat_borders=flat.at_two_borders,
@@ -153,12 +162,22 @@ def doubt(found: Traces) -> str:
         (found.copied, MOST_PERHAPS_COPIED, "some of its pixels repeat others"),
         (found.seam, MOST_SEAM, "a part of it perhaps ends along a straight line"),
         (found.splice, MOST_SPLICE, "two parts perhaps meet in it along a straight line"),
+        (_along_lines(found), MOST_ALONG_LINES, "a part of it perhaps comes from elsewhere"),
+        (found.pairs, MOST_PAIRS, "neighbouring pixels perhaps changed places"),
+        (found.grainy, MOST_GRAINY, f"{found.grainy:.0%} of it are far noisier than the rest"),
         (found.flat_border, MOST_FLAT_AT_A_BORDER, "a block at its border is of one grey value"),
         (found.flat_borders, MOST_FLAT_AT_TWO_BORDERS, "a block at borders is of one grey value"),
         (found.contours, MOST_PERHAPS_CONTOURS, "its grey values jump by one step in some places"),
         (both, MOST_OF_BOTH, "some of its rows perhaps come from elsewhere"),
     )
     return "; ".join(text for value, most, text in signs if value > most)
+
+
+def _along_lines(found: Traces) -> float:
+    """As `MOST_ALONG_LINES`."""
+    step = (found.seam - 1) / (MOST_SEAM - 1)
+    texture = (found.splice - 1) / (MOST_SPLICE - 1)
+    return 0.0 if max(step, texture) > 1 else (step + texture) / 2
 
 
 def ends_within_a_row(pixels: Plane) -> bool:
@@ -177,26 +196,6 @@ def ends_within_a_row(pixels: Plane) -> bool:
     before, at = (int((row[::-1] != last).argmax()) for row in pixels[-empty - 2 : -empty][:2])
     width = pixels.shape[1]
     return bool(before < 0.02 * width and 0.04 * width < at < 0.96 * width)
-
-
-def _repeated(knee: Plane) -> float:
-    """Rows of several values that are found more than twice, or far from their copy."""
-    if len(set(_row_sums(knee))) == len(knee):
-        return 0.0  # as most knees
-    places: dict[int, list[int]] = {}
-    for number in np.flatnonzero(np.ptp(knee, axis=1) > _STEP).tolist():
-        places.setdefault(hash(knee[number].tobytes()), []).append(number)
-    # A picture enlarged to twice its size has each row twice.
-    copies = [len(p) for p in places.values() if len(p) > 3 or p[-1] - p[0] >= len(p)]
-    return sum(copies) / len(knee)
-
-
-def _row_sums(knee: Plane) -> Iterator[int]:
-    """Numbers that are equal for equal rows, and hardly ever for others."""
-    weights = np.arange(1, 2 * knee.shape[1], 2, dtype=np.uint32) * _SPREAD
-    for band in bands(*knee.shape):
-        weighted = knee[band].view(np.uint32) * weights
-        yield from weighted.sum(axis=1, dtype=np.uint32).tolist()
 
 
 def _step(knee: Plane) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from kellgren.arrays import FloatArray, Mask
+from kellgren.imaging.integrity.outskirts import BESIDE, OUTER
 from kellgren.knee import Plane, bands
 
 _ALONG = 16  # pixels of a seam that are averaged
@@ -21,8 +22,7 @@ _LONG, _MOST = 0.66, 2.0  # of a line, and what a part of it counts at most
 _LONGER = 2.2  # how much fainter a seam may be along them
 _FLAT = 0.001  # grey values of the steps in a part without texture
 _LEAST_BEYOND = 0.5  # of a step, that is left of it two pixels further on either side
-_MARGIN = 0.15  # of the width: how far a knee's square reaches into what is beside it
-_OUTER, _LESS = 0.1, 0.7  # of the width, where the edges of boards and masked parts lie
+_LESS = 0.7  # in the outer part of the width
 
 
 def seam(knee: Plane, *, is_film: bool = False) -> float:
@@ -38,7 +38,7 @@ def seam(knee: Plane, *, is_film: bool = False) -> float:
         2.2 times the mean along two thirds of a line; less for lines close to an edge and along it.
         0 for a knee that is smaller than that.
     """
-    margin = _MARGIN if is_film else 0.0
+    margin = BESIDE if is_film else 0.0
     return max(_down_columns(knee, margin), _down_columns(knee.T, margin))
 
 
@@ -54,7 +54,7 @@ def _down_columns(knee: Plane, margin: float) -> float:
     ratio = steps / (np.maximum(np.maximum(left, right), usual) + _LEAST)
     ratio[np.minimum(left, right) < _FLAT] = 0  # the edge of a margin, or of a masked part
     ratio *= is_step
-    outer = int(_OUTER * ratio.shape[1])
+    outer = int(OUTER * ratio.shape[1])
     ratio[:, :outer] *= _LESS
     ratio[:, ratio.shape[1] - outer :] *= _LESS
     beside = int(margin * ratio.shape[1])

@@ -1,8 +1,8 @@
-"""Lines from one side of a knee to the other across which its texture does not go on.
+"""Lines within a knee across which its texture does not go on.
 
-Rows or columns from another knee, or from elsewhere, may be of the same brightness as what they now
-lie beside, so that no step shows. But fine structure goes on from each pixel to the next: where two
-parts were joined, neighbours differ more than on either side, a little in most places of the line.
+Rows, columns or blocks from another knee, or from elsewhere, may be of the same brightness as what
+they now lie beside, so that no step shows. But fine structure goes on: a pixel can be told from the
+two columns beside it, by one rule for the whole picture. Where parts were joined it cannot.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import math
 import numpy as np
 
 from kellgren.arrays import FloatArray
+from kellgren.imaging.integrity.outskirts import BESIDE, OUTER
 from kellgren.knee import Plane
 
-_PART = 16  # rows that are one part of a line
-_DOUBLINGS = 3  # neighbouring rows are averaged by 1, 2, 4 and 8: fine texture, and coarse
+_PART = 8  # rows that are one part of a line
 _AT_ONCE = 2**14  # pixels, which stay in the processor's cache
 _SIDE = 300  # pixels: of a larger picture as many more rows are one
-_USUAL = 3  # columns on either side, which tell how much neighbours differ
-_REACH = 10  # columns on either side that differ less; more than a JPEG's block has
-_LEAST = 0.5  # of what neighbours differ by where texture goes on: the edge of a margin
+_SOME_ROWS, _SOME_COLUMNS = 5, 3  # of which the rule is made one is taken
+_USUAL = 5  # columns on either side, which tell how well pixels can be told
+_REACH = 4  # columns on either side that can be told better; a moved part is wider
+_LEAST_TEXTURE, _LEAST_ERROR = 0.65, 1.1  # of the usual, and of none, that far beside: a margin
 _FEW = 8  # lines that stand out are a grid, such as a JPEG's blocks
-_SIDES = (0, _REACH + 1)  # where the columns on the left begin, and on the right
-_LITTLE = np.float32(1e-6)
-_LONG = 0.7  # of the line
-_FLAT = 0.002  # grey values: texture that is none
-_MARGIN = 0.15  # of the width: how far a knee's square reaches into what is beside it
-_OUTER = 0.1  # of the width, where collimators and boards end
+_LONG = 0.4  # of the line
+_EDGE, _LESS = 0.1, 0.6  # of the width, behind those columns: boards end there too
+_FLAT = np.float32(0.004)  # grey values: errors that are none
+_MOST = np.float32(8.0)  # times the usual, that one pixel counts at most
+_LOST = 1 + _USUAL + _REACH  # columns at either side that have not enough beside them
 
 
 def splice(knee: Plane, *, is_film: bool = False) -> float:
-    """How many times more two neighbouring columns, or rows, differ than any ten beside them do.
+    """How many times worse pixels can be told across a line, from those beside it, than elsewhere.
 
     Args:
         knee: ``(H, W)`` grey values 0..1, at least 32 pixels on a side.
@@ -39,44 +39,42 @@ def splice(knee: Plane, *, is_film: bool = False) -> float:
             do not count.
 
     Returns:
-        The largest along seven tenths of a line, about 1; 0 for a knee that is smaller than that.
+        The largest along four tenths of a row or column, about 1; 0 for a knee that is smaller than
+        that.
     """
-    outer = _MARGIN if is_film else _OUTER
-    return max(_down_columns(knee, outer), _down_columns(knee.T, outer))
+    outer = BESIDE if is_film else OUTER
+    return max(_down_columns(knee, outer, _EDGE), _down_columns(knee.T, outer, 0.0))
 
 
-def _down_columns(knee: Plane, outer: float) -> float:
+def _down_columns(knee: Plane, outer: float, edge: float) -> float:
     rows = _rows(knee)
-    beside = max(int(outer * knee.shape[1]), _REACH + _USUAL + 1)
-    if not len(rows) or knee.shape[1] < 2 * beside + _FEW:
+    beside = max(int(outer * knee.shape[1]), _LOST)
+    if len(rows) < 2 + _PART or knee.shape[1] < 2 * beside + _FEW:
         return 0.0
-    some = max(1, _AT_ONCE // rows[:_PART].size) * _PART
-    pieces = [rows[first : first + some] for first in range(0, len(rows), some)]
-    along = _along(np.concatenate([_parts(piece) for piece in pieces]))
+    rule = _rule(rows)
+    some = max(1, _AT_ONCE // (_PART * rows.shape[1])) * _PART
+    pieces = [rows[first : first + some + 2] for first in range(0, len(rows) - 2, some)]
+    along, errors = _along(np.concatenate([_parts(piece, rule) for piece in pieces], axis=1))
     count = along.shape[1] - 2 * _REACH
-    left, right = (_largest(along[:, first : first + count + _REACH - 1]) for first in _SIDES)
-    ratio = along[:, _REACH : _REACH + count] / (np.maximum(left, right) + _LITTLE)
-    has_texture = np.minimum(along[:, :count], along[:, -count:]) >= _LEAST
-    skipped = beside - (_REACH + _USUAL + 1)  # of the lines, of which the outermost are lost
-    inner = np.s_[:, skipped : count - skipped]
+    left, right = _largest(along[:, : -_REACH - 1]), _largest(along[:, _REACH + 1 :])
+    ratio = along[:, _REACH:-_REACH] / np.maximum(left, right)
+    has_texture = np.minimum(along[:, :count], along[:, -count:]) >= _LEAST_TEXTURE
+    has_texture &= np.minimum(errors[:, :count], errors[:, -count:]) >= _LEAST_ERROR * _FLAT
+    inner = np.s_[:, beside - _LOST : count - beside + _LOST]
     others = np.sort(ratio[inner].max(axis=0))[-_FEW]
-    excess = (ratio * has_texture)[inner].max() / max(others, 1.0) - 1
-    return float(1 + excess * min(1.0, math.sqrt(len(knee) / _SIDE)))
-
-
-def _largest(along: FloatArray) -> FloatArray:
-    """Of ten neighbouring columns, from each on."""
-    two = np.maximum(along[:, :-1], along[:, 1:])
-    four = np.maximum(two[:, :-2], two[:, 2:])
-    eight = np.maximum(four[:, :-4], four[:, 4:])
-    return np.asarray(np.maximum(eight[:, :-2], eight[:, 2:]))
+    excess = (ratio * has_texture)[inner].max(axis=0) / max(others, 1.0) - 1
+    less = int(edge * knee.shape[1])
+    excess[:less] *= _LESS
+    excess[len(excess) - less :] *= _LESS
+    size = min(1.0, min(knee.shape) / _SIDE)  # the joint is nearly a line in a small knee
+    return float(1 + excess.max() * math.sqrt(size))
 
 
 def _rows(knee: Plane) -> FloatArray:
-    """Whole parts of a line, of a large picture in rows that are means of several."""
+    """Whole parts of a line and a row on either side; of a large picture, means of several rows."""
     scale = max(1, round(min(knee.shape) / _SIDE))
-    count = len(knee) // (scale * _PART) * _PART
-    rows = np.zeros((count, knee.shape[1]), np.float32)
+    count = (len(knee) // scale - 2) // _PART * _PART + 2
+    rows = np.zeros((max(0, count), knee.shape[1]), np.float32)
     for first in range(scale):
         # A copy first: to add a turned picture takes ten times as long.
         rows += np.ascontiguousarray(knee[first : count * scale : scale])
@@ -84,32 +82,55 @@ def _rows(knee: Plane) -> FloatArray:
     return rows
 
 
-def _parts(rows: FloatArray) -> FloatArray:
-    """How much more neighbouring columns differ than those around them, ``(parts, W - 9)``."""
-    excess, averaged = _excess(rows, 1), 1
-    for _ in range(_DOUBLINGS):
-        rows, averaged = rows[::2] + rows[1::2], 2 * averaged
-        excess += _excess(rows, averaged)
-    return excess
+def _rule(rows: FloatArray) -> FloatArray:
+    """How a pixel is told best from the two columns beside it, by least squares: four weights.
+
+    They are of the next pixel, of the mean of those above and below that one, and of the same in
+    the column behind; their sum is 1, so that brightness does not matter.
+    """
+    middle = rows[1:-1:_SOME_ROWS]
+    around = (rows[:-2:_SOME_ROWS] + rows[2::_SOME_ROWS]) / 2
+    ends = rows.shape[1] - 2
+    far, near, wanted = (np.s_[:, first : ends + first : _SOME_COLUMNS] for first in range(3))
+    known = np.stack([around[near], middle[far], around[far]]) - middle[near]
+    known = known.reshape(3, -1).astype(np.float64)
+    lacking = (middle[wanted] - middle[near]).reshape(-1)
+    squares = known @ known.T
+    squares += (1e-5 * np.trace(squares) + 1e-9) * np.eye(3)
+    weights = np.linalg.solve(squares, known @ lacking)
+    return np.asarray([1 - weights.sum(), *weights], np.float32)
 
 
-def _excess(rows: FloatArray, averaged: int) -> FloatArray:
-    """`_parts` in sums of some rows. A slope does not count."""
-    across = rows[:, 1:] - rows[:, :-1]
-    rough = across[:, 1:-1] - (across[:, :-2] + across[:, 2:]) / np.float32(2)
-    np.abs(rough, out=rough)
-    two = rough[:, :-1] + rough[:, 1:]
+def _parts(rows: FloatArray, rule: FloatArray) -> FloatArray:
+    """How much worse pixels are told across each line than across those around it.
+
+    Returns:
+        ``(2, parts, W - 13)`` means of eight rows: of that, 1 being usual, and of the errors.
+    """
+    middle = rows[1:-1]
+    around = rows[:-2] + rows[2:]
+    around /= 2
+    near, far = rule[0] * middle + rule[1] * around, rule[2] * middle + rule[3] * around
+    errors = np.abs(middle[:, 2:-1] - near[:, 1:-2] - far[:, :-3])  # from the left
+    errors += np.abs(middle[:, 1:-2] - near[:, 2:-1] - far[:, 3:])  # from the right
+    errors += _FLAT
+    two = errors[:, :-1] + errors[:, 1:]
     four = two[:, :-2] + two[:, 2:]
-    seven = four[:, :-3] + four[:, 3:] - rough[:, _USUAL:-_USUAL]
-    count = 2 * _USUAL + 1
-    seven += np.float32(averaged * count * _FLAT)
-    excess = rough[:, _USUAL:-_USUAL] / seven
-    return np.asarray(excess.reshape(-1, _PART // averaged, excess.shape[1]).mean(axis=1))
+    eleven = four[:, :-7] + four[:, 4:-3] + two[:, 8:-1] + errors[:, 10:]
+    errors = errors[:, _USUAL:-_USUAL]
+    excess = np.minimum(errors / eleven * np.float32(2 * _USUAL + 1), _MOST)
+    both = [values.reshape(-1, _PART, values.shape[1]).mean(axis=1) for values in (excess, errors)]
+    return np.stack(both)
 
 
 def _along(parts: FloatArray) -> FloatArray:
-    """Means along seven tenths of each column, from each part on: 1 is what is usual."""
-    sums = np.cumsum(np.pad(parts, ((1, 0), (0, 0))), axis=0)
-    count = max(1, round(_LONG * len(parts)))
-    usual = count * (_DOUBLINGS + 1) / (2 * _USUAL + 1)
-    return np.asarray((sums[count:] - sums[:-count]) / np.float32(usual))
+    """Means along four tenths of each column, from each part on."""
+    sums = np.cumsum(np.pad(parts, ((0, 0), (1, 0), (0, 0))), axis=1)
+    count = max(1, round(_LONG * parts.shape[1]))
+    return np.asarray((sums[:, count:] - sums[:, :-count]) / np.float32(count))
+
+
+def _largest(along: FloatArray) -> FloatArray:
+    """Of four neighbouring columns, from each on."""
+    two = np.maximum(along[:, :-1], along[:, 1:])
+    return np.asarray(np.maximum(two[:, :-2], two[:, 2:]))

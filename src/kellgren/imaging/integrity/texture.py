@@ -11,7 +11,9 @@ from kellgren.knee import Plane, bands
 
 _TILES = 40  # along the shorter side
 _SPECK = 0.2
-_ROUGH = 0.05
+_ROUGH, _LEAST_ROUGH = 0.05, 0.02  # grey values: of noise in any film, and in a smooth one
+_TIMES_USUAL = 3  # of its tiles that show anything
+_NO_STRUCTURE = 0.002  # grey values
 
 
 class Flat(NamedTuple):
@@ -20,6 +22,13 @@ class Flat(NamedTuple):
     inside: float
     at_a_border: float  # reaching one
     at_two_borders: float
+
+
+class Noisy(NamedTuple):
+    """Shares of a knee, 0..1, in tiles without any smoothness, by how rough they are."""
+
+    rough: float
+    rougher_than_others: float
 
 
 def flat_shares(knee: Plane) -> Flat:
@@ -78,21 +87,37 @@ def speck_share(knee: Plane) -> float:
     return float(specks / ((knee.shape[0] - 2) * (knee.shape[1] - 2)))
 
 
-def noisy_share(knee: Plane) -> float:
-    """Share of the tiles, 0..1, in which a pixel is as far from its neighbours as from the mean."""
+def noisy_shares(knee: Plane) -> Noisy:
+    """Shares of the tiles in which a pixel is as far from its neighbours as from the mean.
+
+    Each film has a little noise of its own, so only tiles count that are rougher than any film's,
+    or far rougher than the knee's others.
+    """
     tile = max(8, min(knee.shape) // _TILES)
-    down, across = ((length - 2) // tile for length in knee.shape)
-    noisy = 0
-    for band in bands(down, tile * knee.shape[1]):
-        part = knee[band.start * tile : band.stop * tile + 2]
-        middle = part[1:-1, 1:-1]
-        smooth = (part[:-2, 1:-1] + part[2:, 1:-1] + part[1:-1, :-2] + part[1:-1, 2:]) / 4
-        rough = _of_tiles(np.add, np.abs(middle - smooth), tile) / tile**2
-        rows, columns = np.nonzero(rough > _ROUGH)
-        tiles = _tiled(middle, tile)[rows, :, columns]
-        spread = np.abs(tiles - tiles.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
-        noisy += int((rough[rows, columns] > 0.8 * spread).sum())
-    return float(noisy / (down * across))
+    parts = list(bands((len(knee) - 2) // tile, tile * knee.shape[1]))
+    rough = np.concatenate([_roughness(knee, part, tile) for part in parts])
+    structured = rough[rough > _NO_STRUCTURE]
+    if not structured.size:
+        return Noisy(0.0, 0.0)
+    usual = float(np.median(structured))
+    least = min(_ROUGH, max(_LEAST_ROUGH, _TIMES_USUAL * usual))
+    tiles = np.lib.stride_tricks.sliding_window_view(knee[1:-1, 1:-1], (tile, tile))[::tile, ::tile]
+    found = [np.zeros(0, np.float32)]
+    for part in parts:
+        places = np.nonzero(rough[part] > least)
+        some = tiles[part][places]
+        spread = np.abs(some - some.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
+        here = rough[part][places]
+        found.append(here[here > 0.8 * spread])
+    noise = np.concatenate(found)
+    return Noisy(np.count_nonzero(noise > _ROUGH) / rough.size, len(noise) / rough.size)
+
+
+def _roughness(knee: Plane, part: slice, tile: int) -> Plane:
+    """Mean distance of a tile's pixels from the mean of their neighbours; some rows of tiles."""
+    rows = knee[part.start * tile : part.stop * tile + 2]
+    smooth = (rows[:-2, 1:-1] + rows[2:, 1:-1] + rows[1:-1, :-2] + rows[1:-1, 2:]) / 4
+    return _of_tiles(np.add, np.abs(rows[1:-1, 1:-1] - smooth), tile) / np.float32(tile**2)
 
 
 def _of_tiles(what: np.ufunc, values: Plane, tile: int) -> Plane:
@@ -102,9 +127,3 @@ def _of_tiles(what: np.ufunc, values: Plane, tile: int) -> Plane:
     return np.asarray(
         what.reduce(down[:, : columns * tile].reshape(rows, columns, tile), axis=2), np.float32
     )
-
-
-def _tiled(values: Plane, tile: int) -> Plane:
-    """``(rows, tile, columns, tile)``, without what is left over at the end."""
-    rows, columns = values.shape[0] // tile, values.shape[1] // tile
-    return values[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)
