@@ -10,7 +10,7 @@ from kellgren.knee import Plane, bands
 _GREYS = 256
 _LEAST_STEP = 12  # of 255: smaller ones are texture
 _SMALL, _LEAST_SMALL = 4, 0.01  # steps below, of all: a picture of few greys has steps of its own
-_SHARE = 0.001  # of all neighbours: what chance makes
+_SHARE, _LEAST = 0.001, 25  # of all neighbours, and at least how many: what chance makes
 _LEAST_NEAR, _NEAR = 2, 8  # greys, or so many times less than the step, by which a step varies
 _LEAST_FAR = 7  # greys on either side, or twice as many as near ones, between which others lie
 
@@ -34,15 +34,15 @@ def contours(knee: Plane) -> float:
         steps += np.bincount(here[:, 1:-1][beside_none], minlength=_GREYS)
     if steps[1:_SMALL].sum() <= _LEAST_SMALL * steps[1:].sum():
         return 0.0
-    return _most_frequent(steps / steps.sum())
+    return _most_frequent(steps)
 
 
-def _most_frequent(shares: Float64Array) -> float:
+def _most_frequent(steps: IntArray) -> float:
     """How much more frequent a step of some greys is than those that are smaller or larger.
 
     A large step varies more, because it stands on a slope.
     """
-    sums = np.append(0, np.cumsum(shares))
+    sums = np.append(0, np.cumsum(steps))
     step = np.arange(_LEAST_STEP, _GREYS)
     near = np.maximum(_LEAST_NEAR, step // _NEAR)
     far = np.maximum(_LEAST_FAR, 2 * near)
@@ -53,6 +53,6 @@ def _most_frequent(shares: Float64Array) -> float:
 
     below = within(step - near - far, step - near)
     above = within(step + near + 1, step + near + 1 + far)
-    chance = _SHARE / (2 * near + 1)
+    chance = max(_SHARE * sums[-1], _LEAST) / (2 * near + 1)
     ratio = within(step - near, step + near + 1) / (np.maximum(below, above) + chance)
     return float(ratio.max())

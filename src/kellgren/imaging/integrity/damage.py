@@ -61,7 +61,7 @@ MOST_PAIRS = 0.35
 """Logarithm of how much every second step along a row differs from the others, beyond the usual."""
 MOST_GRAINY = 0.03
 """Share of a knee in tiles without any smoothness that are far rougher than its others."""
-MOST_PERHAPS_CONTOURS = 1.05
+MOST_PERHAPS_CONTOURS = 1.1
 """As `MOST_CONTOURS`."""
 MOST_FLAT_AT_A_BORDER, MOST_FLAT_AT_TWO_BORDERS = 0.01, 0.03
 """As `MOST_FLAT`, in rectangles that reach one border, or two: perhaps text that was masked."""
