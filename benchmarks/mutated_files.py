@@ -115,9 +115,9 @@ def _graded(found: Radiograph, joint: DetectedKnee, sound: Sound) -> tuple[str, 
     if new:
         return "warned", "; ".join(sorted(new))
     seen, whole = _both(found.pixels, sound.pixels, joint.crop.region)
-    if _share_off(seen, whole) <= SHARE_OFF:
+    if share_off(seen, whole) <= SHARE_OFF:
         return "same", ""
-    share = _share_off(seen, toned(whole, seen))
+    share = share_off(seen, toned(whole, seen))
     return ("toned", "") if share <= SHARE_OFF else ("unnoticed", f"{share:.0%}")
 
 
@@ -146,7 +146,8 @@ def _seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _share_off(one: np.ndarray, other: np.ndarray) -> float:
+def share_off(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the pixels that are off by more than 8 of 255 greys."""
     return float((np.abs(one - other) > GREYS_OFF).mean())
 
 

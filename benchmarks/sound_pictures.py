@@ -71,8 +71,11 @@ def values(example: int, *, is_wide: bool) -> Values:
     """The stored values of an example; their number is ``EXAMPLES``."""
     with Image.open(_examples()[example]) as opened:
         knee = np.array(opened.convert("L"))[:, :-1]
-    if not is_wide:
-        return knee
+    return with_low_bits(knee) if is_wide else knee
+
+
+def with_low_bits(knee: Values) -> Values:
+    """A knee of 8 bits in 12, of which the four lowest are noise."""
     noise = np.random.default_rng(0).integers(0, 16, knee.shape)
     return (knee.astype(np.uint16) * 16 + noise).astype(np.uint16)
 
