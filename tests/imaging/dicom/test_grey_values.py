@@ -146,6 +146,26 @@ def test_a_first_value_stored_as_unsigned_may_be_negative() -> None:
     np.testing.assert_array_equal(grey(VOILUTSequence=[wrapped]), grey(VOILUTSequence=[signed]))
 
 
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("part", [slice(500, 900), slice(3000, 4000)])
+def test_a_table_that_rises_and_falls_is_warned_of(keyword: str, part: slice) -> None:
+    entries = np.arange(4096, dtype=np.uint16)
+    entries[part] = 2048
+    asked = header(**{keyword: [lut_item(entries, first=-2048, bits=12)]})
+    grey_values(RAMP, asked)
+    assert asked.warnings == [f"{keyword} neither rises nor falls throughout: check the greys"]
+
+
+@pytest.mark.parametrize("falls", [False, True])
+def test_only_the_part_of_a_table_that_is_used_has_to_rise_or_fall(falls: bool) -> None:
+    entries = np.zeros(8192, np.uint16)  # filled up behind what a detector gives
+    entries[:4096] = np.arange(4096)[:: -1 if falls else 1]
+    entries[100] += 5  # as rounding does
+    asked = header(VOILUTSequence=[lut_item(entries, first=-2048, bits=12)])
+    grey_values(RAMP, asked)
+    assert asked.warnings == []
+
+
 @pytest.mark.parametrize(
     ("length", "bits"), [(50, 12), (50, 8), (98, 16), (49, 7), (49, 17), (49, 0)]
 )

@@ -109,3 +109,12 @@ def test_one_grey_value_shows_nothing() -> None:
     assert noisy_shares(even) == (0.0, 0.0)
     assert swapped_pairs(even) == 0.0
     assert contours(even) == 0.0
+
+
+def test_a_small_knee_of_any_width_or_height_is_measured() -> None:
+    chance = np.random.default_rng(0)
+    for side in range(30, 80):
+        knee = chance.random((side, 40), dtype=np.float32)
+        for shown in (knee, np.ascontiguousarray(knee.T)):
+            assert np.isfinite(traces(shown)).all()
+            assert np.isfinite(traces(shown, np.tile(shown, 2))).all()

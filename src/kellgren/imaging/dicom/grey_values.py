@@ -26,6 +26,7 @@ from kellgren.knee import bands
 
 _LEAST_CONTRAST = 0.03  # of black to white: below it a stored contrast shows nothing
 _LEAST_OF_RANGE = 0.25  # of what its bits can tell: below it a table holds other bits than it says
+_MOST_BACK = 0.01  # of the range of its entries, that a rising or falling table may go back
 _WHITE = 255  # of 8 bits
 _SAMPLE = 250_000  # pixels that the contrast is measured on
 
@@ -172,12 +173,22 @@ def _looked_up(values: np.ndarray, header: Header, keyword: str) -> tuple[np.nda
     # A first input value may be stored as unsigned although it is meant to be negative.
     first = table.first - 2**16 * (table.first >= 2**15 and values.min() < 0)
     last = len(table.entries) - 1
+    used = np.clip(np.rint([values.min(), values.max()]) - first, 0, last).astype(np.int32)
+    if _is_mixed(table.entries[used[0] : used[1] + 1]):
+        header.warnings.append(f"{keyword} neither rises nor falls throughout: check the greys")
 
     def entries(part: np.ndarray) -> np.ndarray:
         found: np.ndarray = table.entries[np.clip(np.rint(part) - first, 0, last).astype(np.int32)]
         return found
 
     return _in_pieces(values, entries), table.bits
+
+
+def _is_mixed(entries: np.ndarray) -> bool:
+    """Whether entries rise and fall, each by more than rounding makes."""
+    steps = np.diff(entries)
+    up, down = steps[steps > 0].sum(), -steps[steps < 0].sum()
+    return bool(min(up, down) > _MOST_BACK * np.ptp(entries))
 
 
 def _table(item: Dataset, header: Header) -> LookupTable:

@@ -49,7 +49,7 @@ def splice(knee: Plane, *, is_film: bool = False) -> float:
 def _down_columns(knee: Plane, outer: float, edge: float) -> float:
     rows = _rows(knee)
     beside = max(int(outer * knee.shape[1]), _LOST)
-    if len(rows) < 2 + _PART or knee.shape[1] < 2 * beside + _FEW:
+    if len(rows) < 2 + _PART or knee.shape[1] <= 2 * beside + _FEW:
         return 0.0
     rule = _rule(rows)
     some = max(1, _AT_ONCE // (_PART * rows.shape[1])) * _PART
