@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -106,7 +108,8 @@ def _gain(edges: Float32Array, grey: Float32Array) -> Float32Array:
     gain: Float32Array = np.repeat(_upper(femur), len(_WIDTHS), axis=1)
     np.maximum(gain[:, :_TOUCHING], np.float32(_UNSEEN), out=gain[:, :_TOUCHING])
     gain += _lower(tibia + np.float32(_LINE) * _brightness(grey))
-    gain += _darkness(grey)
+    for own, worth in zip(gain, _darkness(grey), strict=True):
+        own += worth
     lost = 0.01 * _WIDTHS + 0.05 * np.maximum(_WIDTHS - _WIDE, 0)
     gain -= lost.astype(np.float32)[:, None, None]
     gain[:, _WIDTHS[:, None] + np.arange(len(_ROWS)) >= len(_ROWS)] = NEVER
@@ -136,22 +139,19 @@ def _brightness(grey: Float32Array) -> Float32Array:
     return brighter.clip(-1, 1.5)
 
 
-def _darkness(grey: Float32Array) -> Float32Array:
+def _darkness(grey: Float32Array) -> Iterator[Float32Array]:
     """What a space is worth that is darker than the bone above and below it, by the grey values'
-    usual differences: ``(K, W, H, C)``.
+    usual differences: ``(W, H, C)`` at each place, one after the other to stay in quick memory.
     """
     sums = sums_before(grey, np.float32)
     before, after = sums[..., _PAD : -_PAD - 1], sums[..., _PAD + 1 : -_PAD]
     above = (before - sums[..., _PAD - _BONE : -_PAD - _BONE - 1]) / _BONE
     below = (sums[..., _PAD + _BONE + 1 : -_PAD + _BONE] - after) / _BONE
-    inside = _lower(after) - _upper(before)
-    inside /= (_WIDTHS + 1).astype(np.float32)[:, None, None]
     usual = grey[..., _PAD:-_PAD].std(axis=2).mean(axis=0) + np.float32(1e-3)
-    darker = np.minimum(_upper(above), _lower(below))
-    darker -= inside
-    darker /= np.tile(usual, (len(_ROWS), 1))  # (H, C): in long runs
-    # A space as bright as bone is none: it loses twice what a dark one gains.
-    np.clip(darker, -2, 1, out=darker)
-    np.minimum(darker, 2 * darker, out=darker)
-    darker *= np.float32(_DARKNESS)
-    return darker
+    usual, widths = np.tile(usual, (len(_ROWS), 1)), (_WIDTHS + 1).astype(np.float32)[:, None, None]
+    planes = _upper(before), _lower(after), _upper(above), _lower(below)
+    for first, last, bone_above, bone_below in zip(*planes, strict=True):
+        inside = (last - first) / widths
+        darker = np.clip((np.minimum(bone_above, bone_below) - inside) / usual, -2, 1)
+        # A space as bright as bone is none: it loses twice what a dark one gains.
+        yield np.float32(_DARKNESS) * np.minimum(darker, 2 * darker)

@@ -38,9 +38,9 @@ def best_paths(gain: Float32Array, reach: int, stiffness: float) -> np.ndarray:
         best += gain[step]
     path = np.empty((steps, paths), dtype=np.int64)
     path[-1] = inner[-1].argmax(axis=1)
-    every = np.arange(paths)[:, None]
+    near = np.arange(paths)[:, None] * sums.shape[2] + reach + back  # of each path's first place
     for step in range(steps - 1, 0, -1):
-        options = sums[step - 1, every, path[step, :, None] + reach + back] - lost
+        options = sums[step - 1].take(path[step, :, None] + near) - lost
         path[step - 1] = path[step] + back[options.argmax(axis=1)]
     return path
 
@@ -95,14 +95,14 @@ def _totals(
     inner[0] = gain[0]
     option = np.empty_like(moved[0])
     for step in range(1, steps):
+        before, best = total[step - 1], moved[step]
         for at, lost in enumerate(lost_upper[step - 1]):  # the lower path stays
             width = 2 * reach - at
-            before = total[step - 1, width : width + wide, at : at + places]
-            np.subtract(before, lost, out=option)
-            np.maximum(moved[step], option, out=moved[step])
-        best = inner[step]
+            np.subtract(before[width : width + wide, at : at + places], lost, out=option)
+            np.maximum(best, option, out=best)
+        before, best = moved[step], inner[step]
         for at, lost in enumerate(lost_lower[step - 1]):
-            np.subtract(moved[step, at : at + widths], lost, out=option[:widths])
+            np.subtract(before[at : at + widths], lost, out=option[:widths])
             np.maximum(best, option[:widths], out=best)
         best += gain[step]
     return total, moved

@@ -53,7 +53,8 @@ class Frame:
     def places(self, points: Float64Array) -> Float64Array:
         """``(N, 2)``: along the axis and below it, in condylar widths, of points of the picture."""
         origin, along, down = self._axes
-        return np.column_stack(((points - origin) @ along, (points - origin) @ down)) / self.width
+        away = points - origin
+        return np.stack((away @ along, away @ down), axis=1) / self.width
 
     def points(self, places: Float64Array) -> Float64Array:
         """``(N, 2)``: the points of the picture at these places."""
