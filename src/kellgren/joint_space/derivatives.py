@@ -81,5 +81,6 @@ def _box(values: Plane32, reach: int, axis: int) -> Plane32:
     """The mean of each row or column around each place, the outermost values repeated."""
     sums = np.cumsum(extended(values, reach + 1, reach, axis), axis=axis, dtype=np.float64)
     lines, whole = sums.swapaxes(0, axis), 2 * reach + 1
-    mean = (lines[whole:] - lines[:-whole]) / whole
+    mean = lines[whole:] - lines[:-whole]
+    mean /= whole
     return mean.astype(np.float32).swapaxes(0, axis)
