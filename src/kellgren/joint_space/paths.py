@@ -88,21 +88,21 @@ def _totals(
     """
     steps, widths, places, pairs = gain.shape
     reach = lost_upper.shape[1] // 2
-    wide = widths + 2 * reach
-    total = np.full((steps, wide + 2 * reach, places + 2 * reach, pairs), NEVER, dtype=np.float32)
-    moved = np.full((steps, wide, places, pairs), NEVER, dtype=np.float32)
+    wide = widths + 2 * reach, widths + 4 * reach
+    moved = np.full((steps, wide[0], places, pairs), NEVER, dtype=np.float32)
+    total = np.full((steps, wide[1], places + 2 * reach, pairs), NEVER, dtype=np.float32)
     inner = total[:, 2 * reach : -2 * reach, reach:-reach]
     inner[0] = gain[0]
-    option = np.empty_like(moved[0])
+    option = np.empty(gain.shape[1:], dtype=np.float32)
     for step in range(1, steps):
-        before, best = total[step - 1], moved[step]
+        before = total[step - 1, 2 * reach : -2 * reach]
         for at, lost in enumerate(lost_upper[step - 1]):  # the lower path stays
-            width = 2 * reach - at
-            np.subtract(before[width : width + wide, at : at + places], lost, out=option)
+            best = moved[step, at : at + widths]
+            np.subtract(before[:, at : at + places], lost, out=option)
             np.maximum(best, option, out=best)
-        before, best = moved[step], inner[step]
+        best = inner[step]
         for at, lost in enumerate(lost_lower[step - 1]):
-            np.subtract(before[at : at + widths], lost, out=option[:widths])
-            np.maximum(best, option[:widths], out=best)
+            np.subtract(moved[step, at : at + widths], lost, out=option)
+            np.maximum(best, option, out=best)
         best += gain[step]
     return total, moved
