@@ -12,8 +12,8 @@ from kellgren.joint_space.paths import NEVER, best_pairs, best_paths
 def test_a_path_is_the_best_of_all():
     chance = np.random.default_rng(1)
     gain = chance.normal(size=(3, 5, 4)).astype(np.float32)
-    found = best_paths(gain, 1, 0.3)
-    for own, path in zip(gain, found, strict=True):
+    found = best_paths(gain.swapaxes(0, 1), 1, 0.3)
+    for own, path in zip(gain, found.T, strict=True):
 
         def worth(places: tuple[int, ...], own: np.ndarray = own) -> float:
             steps = np.abs(np.diff(places))
@@ -28,8 +28,8 @@ def test_a_path_is_the_best_of_all():
 def test_a_pair_is_the_best_of_all_and_keeps_its_order():
     chance = np.random.default_rng(2)
     rows, widths, steps = 4, 3, 4
-    gain = chance.normal(size=(steps, 2, rows, widths)).astype(np.float32)
-    gain[:, :, np.arange(rows)[:, None] + np.arange(widths) >= rows] = NEVER
+    gain = chance.normal(size=(steps, widths, rows, 2)).astype(np.float32)
+    gain[:, np.arange(widths)[:, None] + np.arange(rows) >= rows] = NEVER
     slopes = chance.normal(size=(2, steps - 1)) / 3
     found = best_pairs(gain, (slopes[0], slopes[1]), 1, 0.4)
     states = [(f, w) for f in range(rows) for w in range(widths) if f + w < rows]
@@ -41,7 +41,7 @@ def test_a_pair_is_the_best_of_all_and_keeps_its_order():
             if np.abs(change).max() > 1:
                 continue
             lost = 0.4 * ((change - slopes.T) ** 2).sum()
-            total = sum(gain[k, pair, f, w] for k, (f, w) in enumerate(path)) - lost
+            total = sum(gain[k, w, f, pair] for k, (f, w) in enumerate(path)) - lost
             if total > best:
                 best, kept = total, lines
-        np.testing.assert_array_equal(found[pair], kept)
+        np.testing.assert_array_equal(found[:, pair], kept)

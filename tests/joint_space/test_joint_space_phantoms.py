@@ -10,6 +10,8 @@ from joint_space_phantoms import SIDE, Phantom
 
 from kellgren.grades import Side
 from kellgren.imaging.picture import PixelSpacing
+from kellgren.joint_space.edges import place_edges
+from kellgren.joint_space.margins import find_margins, straightened
 from kellgren.joint_space.measure_knee import measure
 from kellgren.joint_space.measurement import JointSpace
 from kellgren.joint_space.spread import CONDYLAR_UNCERTAINTY, IN_DOUBT
@@ -177,3 +179,14 @@ def test_a_picture_without_edges_gives_no_numbers(shape: tuple[int, int]):
         assert "cannot be told" in one.note
     assert found.difference is None
     assert found.convergence_angle is None
+
+
+def test_a_look_sees_the_same_alone_as_beside_others(drawn: tuple[Phantom, Plane]):
+    squares = (Region((SIDE / 2, 165.0), 1.25 * CONDYLES, angle) for angle in (4.0, 6.0, 1.0))
+    joints = np.stack([straightened(drawn[1], square) for square in squares])
+    beside = place_edges(joints, find_margins(joints))
+    for joint, seen in zip(joints[:, None], beside, strict=True):
+        (alone,) = place_edges(joint, find_margins(joint))
+        for name in ("below", "told", "rims"):
+            np.testing.assert_array_equal(getattr(seen, name), getattr(alone, name))
+    assert not np.array_equal(beside[0].below, beside[1].below)

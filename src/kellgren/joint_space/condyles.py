@@ -17,7 +17,9 @@ from kellgren.joint_space.derivatives import (
     Plane32,
     against_surroundings,
     derivative,
+    extended,
     smoothed,
+    sums_before,
 )
 from kellgren.joint_space.paths import NEVER, best_paths
 
@@ -70,9 +72,9 @@ def find_condyles(picture: Plane32, height: float, slope: float) -> Condyles:
         slope: of the line, downwards to the right.
     """
     grey, is_shown = _unrolled(picture, height, slope)
-    gain = np.where(is_shown, np.stack([_gain(one) for one in grey]), np.float32(_BEYOND))
+    gain = np.where(is_shown, _gain(grey), np.float32(_BEYOND))
     gain -= _LOST
-    path = best_paths(gain, _REACH, _STIFFNESS)
+    path = best_paths(gain.swapaxes(0, 1), _REACH, _STIFFNESS).T
     outwards = _FIRST + _ACROSS * _exact(gain, path)  # (2, K)
     points = _CONTOUR + outwards[..., None] * _NORMALS
     above = points[..., 1]
@@ -87,15 +89,15 @@ def find_condyles(picture: Plane32, height: float, slope: float) -> Condyles:
 
 
 def _gain(grey: Float32Array) -> Float32Array:
-    """What each place is worth as the edge of a bone: ``(K, M)`` of ``(K, M + 2 * pad)``."""
-    steep = smoothed(-derivative(grey, _BLUR, 1), _ALONG, 0)
-    steep = against_surroundings(steep, _AROUND, _LEAST)[:, _PAD:-_PAD]
-    grain = np.abs(2 * grey[:, 1:-1] - grey[:, :-2] - grey[:, 2:])
-    grain = np.log(smoothed(np.pad(grain, ((0, 0), (1, 1)), "edge"), _ALONG, 0) + _FAINTEST)
-    sums = np.cumsum(np.pad(grain, ((0, 0), (1, 0))), axis=1, dtype=np.float32)
-    at = np.arange(_PAD, grey.shape[1] - _PAD)
-    inside = sums[:, at] - sums[:, at - _GRAIN]
-    outside = sums[:, at + 1 + _GRAIN] - sums[:, at + 1]
+    """What each place is worth as the edge of a bone: ``(2, K, M)`` of ``(2, K, M + 2 * pad)``."""
+    steep = smoothed(-derivative(grey, _BLUR, -1), _ALONG, -2)
+    steep = against_surroundings(steep, _AROUND, _LEAST)[..., _PAD:-_PAD]
+    grain = np.abs(2 * grey[..., 1:-1] - grey[..., :-2] - grey[..., 2:])
+    grain = np.log(smoothed(extended(grain, 1, 1, -1), _ALONG, -2) + _FAINTEST)
+    sums = sums_before(grain, np.float32)
+    at = np.arange(_PAD, grey.shape[2] - _PAD)
+    inside = sums[..., at] - sums[..., at - _GRAIN]
+    outside = sums[..., at + 1 + _GRAIN] - sums[..., at + 1]
     grained = np.clip(_GRAINED / _GRAIN * (inside - outside), -_MOST, _MOST)
     gain: Float32Array = (np.clip(steep, -1, _PLAIN) + grained).astype(np.float32)
     return gain

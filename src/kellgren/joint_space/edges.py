@@ -7,17 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from kellgren.arrays import Float32Array, Float64Array
-from kellgren.joint_space.derivatives import derivative, smoothed
+from kellgren.joint_space.derivatives import derivative, extended, smoothed, sums_before
 from kellgren.joint_space.margins import EXACT, PLACES
 from kellgren.joint_space.paths import best_paths
 from kellgren.joint_space.plateau_floor import floor_rows
-from kellgren.knee import Plane
 
 EDGE_PLACES = np.arange(0.08, 0.325, 1 / EXACT)
 """Where, in condylar widths from the outer edge of the condyle; the spines are left out."""
 _BAND = 64  # rows to either side of the joint line
 _REACH = 7  # pixels to either side of the path
-_PULLS = np.array([0.03, 0.25])[:, None, None]
+_PULLS = np.array([0.03, 0.25])[:, None]
 """Lost of femur and tibia by the square of the distance from the path in pixels: a usual edge
 gains 1."""
 _STEP = 0.5  # pixels between samples across it
@@ -54,90 +53,85 @@ class PlacedEdges:
     rims: np.ndarray
 
 
-def place_edges(joint: Plane, margins: Float64Array) -> PlacedEdges:
-    """Place both margins of both compartments exactly.
+def place_edges(joints: Float32Array, margins: Float64Array) -> list[PlacedEdges]:
+    """Place both margins of both compartments exactly, in each look at a joint.
 
     Args:
-        joint: straightened, as `find_margins` takes it.
+        joints: straightened, as `find_margins` takes them.
         margins: as that gives them.
     """
-    middle, side = joint.shape[0] // 2, joint.shape[1]
-    band = joint[middle - _BAND : middle + _BAND]
-    steep = derivative(band, _DERIVATIVE, 0)
+    middle, side = joints.shape[1] // 2, joints.shape[2]
     left = np.round((side - EXACT) / 2 + EDGE_PLACES * EXACT - 0.5).astype(int)
-    rough = np.stack(
-        [
-            [np.interp(EDGE_PLACES, PLACES, _softened(one[:, bone], 1)) for bone in (0, 1)]
-            for one in margins
-        ]
-    )
-    at = rough * EXACT + _BAND - 0.5  # (2, 2, K) of compartment, bone and place
-    columns = np.stack((left, side - 1 - left))[:, None]
-    at[:, 1] = floor_rows(band, steep, at[:, 1], columns[:, 0])
-    rows, steepness, blur, rival = (
-        found.transpose(0, 2, 1) for found in _along(steep, at, columns)
-    )
-    known = blur[np.isfinite(blur)]
-    spread = float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
-    darker = _darker(band[:, columns[:, 0]].transpose(1, 2, 0), rows)
-    apart = _apart(rows, steepness, spread, darker > 0)
+    columns = np.stack((left, side - 1 - left), axis=1)
+    band = joints[:, middle - _BAND : middle + _BAND, columns]
+    grey = np.ascontiguousarray(band.transpose(2, 0, 3, 1))  # (K, L, 2, H)
+    steep = derivative(grey, _DERIVATIVE, -1)
+    softened = _softened(margins, 1).reshape(len(PLACES), -1)
+    rough = np.stack([np.interp(EDGE_PLACES, PLACES, one) for one in softened.T], axis=1)
+    at = rough.reshape(*grey.shape[:3], 2) * EXACT + _BAND - 0.5  # of femur and tibia
+    at[..., 1] = floor_rows(grey, steep, at[..., 1])
+    rows, steepness, blur, rival = _along(steep, at)
+    spread = np.array([_spread(look) for look in blur.swapaxes(0, 1)])[:, None]
+    apart = _apart(rows, steepness, spread, _darker(grey, rows) > 0)
     told, rims = _told(steepness, rival, apart[..., 1] - apart[..., 0], spread)
-    for compartment in range(2):
-        for bone in range(2):
-            apart[compartment, :, bone] = _softened(apart[compartment, :, bone], 3)
-    return PlacedEdges((apart + (0.5 - _BAND)) / EXACT, told, rims)
+    below = (_softened(apart, 3) + (0.5 - _BAND)) / EXACT
+    by_look = (np.moveaxis(found, 0, 2) for found in (below, told, rims))
+    return [PlacedEdges(*look) for look in zip(*by_look, strict=True)]
+
+
+def _spread(blur: Float64Array) -> float:
+    """The usual blur of a look, of all its edges that have one."""
+    known = blur[np.isfinite(blur)]
+    return float(np.clip(np.median(known), *_BLURS)) if known.size else _BLURS[0]
 
 
 def _told(
-    steepness: Float64Array, rival: Float64Array, width: Float64Array, spread: float
+    steepness: Float64Array, rival: Float64Array, width: Float64Array, spread: Float64Array
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where each margin is told: by an edge that is steep enough. Where bones touch, the femur has
     none of its own. And where the tibia's has another beside it: rims of the plateau that overlap.
     """
-    usual = np.percentile(steepness, 75, axis=(0, 1))
+    usual = np.percentile(steepness, 75, axis=(0, 2))[:, None]  # of each look and bone
     told = (steepness > _FAINT * usual) & (usual > _LEAST_STEEP)
-    told[..., 0] |= (width < _HIDDEN * spread) & (usual[0] > _LEAST_STEEP)
-    rims = _softened_rows(rival[..., 1]) >= _RIVAL * _softened_rows(steepness[..., 1])
+    told[..., 0] |= (width < _HIDDEN * spread) & (usual[..., 0] > _LEAST_STEEP)
+    rims = _softened(rival[..., 1], _RUN) >= _RIVAL * _softened(steepness[..., 1], _RUN)
     return told, rims & (width > _RIMS_FROM)
 
 
-def _softened_rows(values: Float64Array) -> Float64Array:
-    return np.stack([_softened(row, _RUN) for row in values])
-
-
-def _softened(path: Float64Array, reach: int) -> Float64Array:
-    """Steps of single pixels smoothed away."""
+def _softened(paths: Float64Array, reach: int) -> Float64Array:
+    """Paths ``(K, ...)``, steps of single pixels smoothed away along each."""
     kernel = np.concatenate((np.arange(1, reach + 2), np.arange(reach, 0, -1)))
-    return np.convolve(np.pad(path, reach, "edge"), kernel / kernel.sum(), "valid")
+    padded = extended(paths.reshape(len(paths), -1).T, reach, reach, -1)
+    smooth = np.convolve(padded.ravel(), kernel / kernel.sum(), "same").reshape(padded.shape)
+    return smooth[:, reach:-reach].T.reshape(paths.shape)
 
 
 def _along(
-    steep: Float32Array, rows: Float64Array, columns: np.ndarray
+    steep: Float32Array, rows: Float64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Row of the steepest place near each of ``rows``, to a fraction of a pixel; how steep it is;
     the standard deviation in pixels of the edge there; and how steep the steepest other edge is.
 
     Args:
-        steep: derivative downwards.
-        rows: ``(2, 2, K)`` of compartment, bone and place.
-        columns: ``(2, 1, K)``.
+        steep: ``(K, L, 2, H)`` of place, look, compartment and row: derivative downwards.
+        rows: ``(K, L, 2, 2)`` of place, look, compartment and bone.
     """
     across = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
-    at = np.clip(rows[..., None] + across, 0, steep.shape[0] - 1.001)
+    at = np.clip(rows[..., None] + across, 0, steep.shape[3] - 1.001)
     whole = np.floor(at).astype(int)
     part = (at - whole).astype(np.float32)
-    columns = columns[..., None]
-    band = (1 - part) * steep[whole, columns] + part * steep[whole + 1, columns]
-    band[:, 0] *= -1  # the femur ends where it gets darker
-    margins = band.reshape(4, *band.shape[2:]).transpose(1, 0, 2)  # (K, 4, across)
-    smooth = smoothed(margins.reshape(len(margins), -1), _ALONG, 0).reshape(margins.shape)
-    band = smooth.transpose(1, 0, 2)
-    usual = np.sqrt(np.mean(np.square(band.max(axis=2)), axis=1)) + 1e-6
-    gain = np.clip(band / usual[:, None, None], -0.5, 1)
-    gain -= np.tile(_PULLS * across**2, (2, 1, 1)).astype(np.float32)
-    path = np.clip(best_paths(gain, 1, 0.1), 1, len(across) - 2)[..., None]
+    first = np.arange(0, steep.size, steep.shape[3]).reshape(*steep.shape[:3], 1, 1)
+    values, first = steep.ravel(), first + whole
+    band = (1 - part) * values[first] + part * values[first + 1]
+    band[..., 0, :] *= -1  # the femur ends where it gets darker
+    band = smoothed(band, _ALONG, 0)  # (K, L, 2, 2, across)
+    usual = np.sqrt(np.mean(np.square(band.max(axis=4)), axis=0)) + 1e-6
+    gain = np.clip(band / usual[..., None], -0.5, 1)
+    gain -= (_PULLS * across**2).astype(np.float32)
+    path = best_paths(gain.reshape(len(gain), -1, len(across)), 1, 0.1)
+    path = np.clip(path, 1, len(across) - 2).reshape(*rows.shape, 1)
     before, middle, after = (
-        np.take_along_axis(band, path + offset, axis=2)[..., 0] for offset in (-1, 0, 1)
+        np.take_along_axis(band, path + offset, axis=4)[..., 0] for offset in (-1, 0, 1)
     )
     bend = before - 2 * middle + after
     is_peak = (bend < -1e-9) & (middle > 0)
@@ -147,20 +141,20 @@ def _along(
     blur = np.where(is_peak, _STEP * np.sqrt(np.maximum(middle, 0) / -safe), np.nan)
     peak = (band[..., 1:-1] >= band[..., :-2]) & (band[..., 1:-1] >= band[..., 2:])
     peak &= np.abs(across[1:-1] - across[path]) >= _BESIDE
-    rival = np.where(peak, band[..., 1:-1], 0).max(axis=2)
-    found = (exact + rows.reshape(exact.shape), middle, blur, rival)
-    one, two, three, four = (np.asarray(f, dtype=np.float64).reshape(rows.shape) for f in found)
+    rival = np.where(peak, band[..., 1:-1], 0).max(axis=4)
+    found = exact + rows, middle, blur, rival
+    one, two, three, four = (np.asarray(f, dtype=np.float64) for f in found)
     return one, two, three, four
 
 
 def _darker(grey: Float32Array, rows: Float64Array) -> Float64Array:
-    """How much darker it is between two rows than in the bones beside them: ``(2, K)``.
+    """How much darker it is between two rows than in the bones beside them: ``(K, L, 2)``.
 
     Args:
-        grey: ``(2, K, H)`` of compartment, place and row.
-        rows: ``(2, K, 2)`` of femur and tibia.
+        grey: ``(K, L, 2, H)`` of place, look, compartment and row.
+        rows: ``(K, L, 2, 2)`` of femur and tibia.
     """
-    sums = np.cumsum(np.pad(grey, ((0, 0), (0, 0), (1, 0))), axis=2, dtype=np.float64)
+    sums = sums_before(grey, np.float64)
     femur, tibia = rows[..., 0], rows[..., 1]
     rim = (tibia - femur) / 4  # blurred edges take part in neither
     ends = np.stack(
@@ -170,15 +164,15 @@ def _darker(grey: Float32Array, rows: Float64Array) -> Float64Array:
         ),
         axis=-1,
     )
-    first, last = np.split(np.round(ends).astype(int).clip(0, grey.shape[2]), 2, axis=2)
-    last = np.maximum(last, first + 1).clip(None, grey.shape[2])
-    total = np.take_along_axis(sums, last, axis=2) - np.take_along_axis(sums, first, axis=2)
+    first, last = np.split(np.round(ends).astype(int).clip(0, grey.shape[3]), 2, axis=3)
+    last = np.maximum(last, first + 1).clip(None, grey.shape[3])
+    total = np.take_along_axis(sums, last, axis=3) - np.take_along_axis(sums, first, axis=3)
     above, between, below = np.moveaxis(total / np.maximum(last - first, 1), -1, 0)
-    return np.stack([_softened(row, 2) for row in np.minimum(above, below) - between])
+    return _softened(np.minimum(above, below) - between, 2)
 
 
 def _apart(
-    rows: Float64Array, steepness: Float64Array, blur: float, is_space: np.ndarray
+    rows: Float64Array, steepness: Float64Array, blur: Float64Array, is_space: np.ndarray
 ) -> Float64Array:
     """The margins where they are, not where their blurred edges are steepest.
 
@@ -191,18 +185,25 @@ def _apart(
     seen = (rows[..., 1] - rows[..., 0]) / (2 * blur)
     by_place = np.interp(seen, _SLIT[1], _SLIT[0])
     femur = steepness[..., 0]
-    wide = femur[seen > _WIDE_SLIT]
-    usual = np.percentile(wide if wide.size else femur, 75)
-    faintness = femur / max(float(usual), 1e-6)
+    faintness = femur / _usual_across_wide(femur, seen > _WIDE_SLIT)
     by_faintness = np.interp(faintness, _SLIT[2], _SLIT[0])
     trust = np.interp(seen, (_NARROW_SLIT, _WIDE_SLIT), (0.0, 1.0))
     trust = np.where((faintness < _NO_EDGE) & (seen < _MOST_TOUCHING), 0.0, trust)
     half = trust * by_place + (1 - trust) * np.minimum(by_place, by_faintness)
     shift = (seen - half) * blur
     apart = np.stack((rows[..., 0] + shift, rows[..., 1] - shift), axis=-1)
-    touching = _softened_rows((faintness < _NO_EDGE) & ~is_space) > 0.5
+    touching = _softened((faintness < _NO_EDGE) & ~is_space, _RUN) > 0.5
     apart[..., 0] = np.where(touching, apart[..., 1], apart[..., 0])
     return apart
+
+
+def _usual_across_wide(steepness: Float64Array, is_wide: np.ndarray) -> Float64Array:
+    """How steep the edges across wide spaces are in each look, ``(L, 1)``; all, where none is."""
+    usual = [
+        np.percentile(look[wide] if wide.any() else look, 75)
+        for look, wide in zip(steepness.swapaxes(0, 1), is_wide.swapaxes(0, 1), strict=True)
+    ]
+    return np.maximum(usual, 1e-6)[:, None]
 
 
 def _slit() -> tuple[Float64Array, Float64Array, Float64Array]:

@@ -38,7 +38,7 @@ class FilmPoints:
         if self._region is not None:
             centred = (points - self._middle) * self._scale
             points = np.array(self._region.centre) + _turned(centred, self._region.angle)
-        return [(round(float(x), 2), round(float(y), 2)) for x, y in points]
+        return [(round(x, 2), round(y, 2)) for x, y in points.tolist()]
 
 
 def _turned(points: Float64Array, degrees: float) -> Float64Array:

@@ -21,6 +21,7 @@ _SIDE, _FINE_SIDE = 128, 192
 """Pixels of the picture's side at which the line and the condyles are looked for."""
 _SLOPES = np.linspace(-0.25, 0.25, 21)  # of the line: 14 degrees to either side
 _COLUMNS = np.r_[0.14:0.40:34j, 0.60:0.86:34j]  # of the side: both compartments without the notch
+_ROWS = np.arange(int(0.35 * _SIDE), int(0.8 * _SIDE))  # of the line at the picture's middle
 _WIDTHS = range(2, 11)  # of the joint space, in pixels
 _USUAL_HEIGHT = 0.6  # of the line, from above; crops of knees are cut so
 
@@ -64,7 +65,7 @@ def _resized(pixels: Plane, side: int) -> Plane32:
 
 def _line(small: Plane32) -> tuple[float, float]:
     """Row of the joint line at the picture's middle, and its slope: the darkest valley's."""
-    edges = smoothed(derivative(small, 1.0, 0), 1.5, 1)
+    edges = smoothed(derivative(small, 1.0, -2), 1.5, -1)
     edges = against_surroundings(edges, (12, 12), 1e-4)
     femur, tibia = np.clip(-edges, 0, 2), np.clip(edges, 0, 2)
     valley = np.zeros_like(edges)
@@ -72,12 +73,19 @@ def _line(small: Plane32) -> tuple[float, float]:
         both = femur[:-width] + tibia[width:]
         middle = valley[width // 2 :][: len(both)]
         np.maximum(middle, both, out=middle)
-    columns = (_COLUMNS * _SIDE).astype(int)
-    rows = np.arange(int(0.35 * _SIDE), int(0.8 * _SIDE))
-    offsets = np.round(_SLOPES[:, None] * (columns - _SIDE / 2)).astype(int)
-    at = np.clip(rows[:, None] + offsets[:, None], 0, _SIDE - 1)  # (slopes, rows, columns)
-    score = valley[at, columns].mean(axis=2)
-    score -= 0.1 * ((rows / _SIDE - _USUAL_HEIGHT) / 0.12) ** 2
+    score = valley.take(_ACROSS).mean(axis=2)
+    score -= 0.1 * ((_ROWS / _SIDE - _USUAL_HEIGHT) / 0.12) ** 2
     score -= 0.05 * (_SLOPES[:, None] / 0.1) ** 2
     slope, row = np.unravel_index(int(score.argmax()), score.shape)
-    return float(rows[row]), float(_SLOPES[slope])
+    return float(_ROWS[row]), float(_SLOPES[slope])
+
+
+def _across() -> np.ndarray:
+    """Pixels of the small picture, row by row, that each line lies on: of slope, row and column."""
+    columns = (_COLUMNS * _SIDE).astype(int)
+    offsets = np.round(_SLOPES[:, None] * (columns - _SIDE / 2)).astype(int)
+    rows = np.clip(_ROWS[:, None] + offsets[:, None], 0, _SIDE - 1)
+    return np.asarray(rows * _SIDE + columns)
+
+
+_ACROSS = _across()

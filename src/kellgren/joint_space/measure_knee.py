@@ -17,7 +17,7 @@ from kellgren.joint_space.measurement import Compartment, CompartmentName, Joint
 from kellgren.joint_space.spacing import trusted_spacing
 from kellgren.joint_space.spread import CONDYLAR_UNCERTAINTY, IN_DOUBT, with_spread
 from kellgren.joint_space.widths import measured
-from kellgren.knee import KneeCrop, Region
+from kellgren.knee import KneeCrop, Plane, Region
 
 _EVERY = 3  # of the places is published as a point of a margin
 _LOOKS = ((0.0, 1.0, 1.0), (2.0, 1.03, 0.8), (-2.0, 0.97, 1.25))
@@ -41,7 +41,7 @@ def measure(
     """
     line = find_joint_line(crop.pixels)
     square = _square(line, crop)
-    seen = [_look(crop, square, *look) for look in _LOOKS]
+    seen = _seen(crop.pixels, square)
     names = _names(crop.side, mirrored=mirrored)
     film = FilmPoints(crop, square)
     ends = film.of(np.array([[0.0, 0.0], [1.0, 0.0]]))
@@ -63,13 +63,15 @@ def measure(
     return with_spread(agreed, looks, of_condyles=of_condyles)
 
 
-def _look(crop: KneeCrop, square: Region, turn: float, size: float, exponent: float) -> PlacedEdges:
-    """The edges in the frame of the square, as they are seen turned, resized and toned."""
-    around = Region(square.centre, square.width * size, square.angle + turn)
-    picture = straightened(crop.pixels, around)
-    if exponent != 1:
-        picture = picture ** np.float32(exponent)
-    return turned_back(place_edges(picture, find_margins(picture)), turn, size)
+def _seen(pixels: Plane, square: Region) -> list[PlacedEdges]:
+    """The edges in the frame of the square, as each look sees them: turned, resized and toned."""
+    looks = []
+    for turn, size, exponent in _LOOKS:
+        around = Region(square.centre, square.width * size, square.angle + turn)
+        looks.append(straightened(pixels, around) ** np.float32(exponent))
+    joints = np.stack(looks)
+    placed = place_edges(joints, find_margins(joints))
+    return [turned_back(edges, *look[:2]) for edges, look in zip(placed, _LOOKS, strict=True)]
 
 
 def _square(line: JointLine, crop: KneeCrop) -> Region:
@@ -110,14 +112,10 @@ def _compartments(
 def _margins(edges: PlacedEdges, at: int, film: FilmPoints) -> tuple[Margin, Margin]:
     """Those of femur and tibia in a compartment."""
     some = slice(None, None, -_EVERY if at else _EVERY)  # from the picture's left to its right
-    along = 1 - EDGE_PLACES if at else EDGE_PLACES
-    femur, tibia = (
-        Margin(
-            tuple(film.of(np.column_stack((along, edges.below[at, :, bone]))[some])),
-            tuple(bool(one) for one in edges.told[at, some, bone]),
-        )
-        for bone in (0, 1)
-    )
+    along = np.stack((1 - EDGE_PLACES if at else EDGE_PLACES,) * 2, axis=1)
+    points = film.of(np.stack((along, edges.below[at]), axis=-1)[some].reshape(-1, 2))
+    told = edges.told[at, some].T.tolist()
+    femur, tibia = (Margin(tuple(points[bone::2]), tuple(told[bone])) for bone in (0, 1))
     return femur, tibia
 
 

@@ -19,34 +19,30 @@ _BRIGHTEST = 1.5  # of the usual one: a brighter line is none the better
 _STIFFNESS = 0.3
 
 
-def floor_rows(
-    grey: Float32Array, steep: Float32Array, rows: Float64Array, columns: np.ndarray
-) -> Float64Array:
+def floor_rows(grey: Float32Array, steep: Float32Array, rows: Float64Array) -> Float64Array:
     """Rows of the edge whose line is brightest, near the one that was found or below it.
 
     A rim shows a steep edge against the joint space, and little bone; the floor an edge that may
     be faint, and the brightest line. So any edge that is plain enough counts, and the line decides.
 
     Args:
-        grey: ``(H, W)``, bone bright.
+        grey: ``(K, L, 2, H)`` of place, look, compartment and row, bone bright.
         steep: its derivative downwards.
-        rows: ``(2, K)`` of the edges that were found, of compartment and place.
-        columns: ``(2, K)``.
+        rows: ``(K, L, 2)`` of the edges that were found.
     """
     across = np.arange(-_HIGHER - _SPACE, _DEEPER + _LINE_BELOW + 1)
-    at = np.clip(np.round(rows).astype(int)[..., None] + across, 0, grey.shape[0] - 1)
+    at = np.clip(np.round(rows).astype(int)[..., None] + across, 0, grey.shape[3] - 1)
     values, slopes = (
-        np.stack([smoothed(one, _ALONG, 0) for one in plane[at, columns[..., None]]])
-        for plane in (grey, steep)
+        smoothed(np.take_along_axis(plane, at, axis=3), _ALONG, 0) for plane in (grey, steep)
     )
     edges = slopes[..., _SPACE:-_LINE_BELOW]
     lines = values[..., _SPACE + _LINE_BELOW :]
-    space = values[..., _HIGHER : _HIGHER + _SPACE - _CLEAR + 1].min(axis=2)
+    space = values[..., _HIGHER : _HIGHER + _SPACE - _CLEAR + 1].min(axis=3)
     bright = lines - space[..., None]
-    bright /= np.median(bright.max(axis=2), axis=1)[:, None, None] + np.float32(1e-3)
-    usual = np.percentile(edges.max(axis=2), 75, axis=1).astype(np.float32)[:, None, None]
+    bright /= (np.median(bright.max(axis=3), axis=0) + np.float32(1e-3))[..., None]
+    usual = np.percentile(edges.max(axis=3), 75, axis=0).astype(np.float32)[..., None]
     gain = np.clip(edges / (usual + np.float32(1e-6)), -0.5, _ENOUGH) / np.float32(_ENOUGH)
     gain += np.float32(_LINE) * np.clip(bright, 0, _BRIGHTEST)
-    path = best_paths(gain, 1, _STIFFNESS)
-    floor: Float64Array = rows + (path - _HIGHER)
+    path = best_paths(gain.reshape(len(gain), -1, gain.shape[3]), 1, _STIFFNESS)
+    floor: Float64Array = rows + (path.reshape(rows.shape) - _HIGHER)
     return floor

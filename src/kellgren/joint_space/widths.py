@@ -7,8 +7,9 @@ width, and downwards across it, both in condylar widths.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ _LEAST_TOLD = 0.5  # of the places, for widths to be given
 NOT_TOLD = "the margins cannot be told over half of this compartment"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frame:
     """The axis of the condyles.
 
@@ -51,15 +52,17 @@ class Frame:
 
     def places(self, points: Float64Array) -> Float64Array:
         """``(N, 2)``: along the axis and below it, in condylar widths, of points of the picture."""
-        origin, along, down = self._axes()
-        return np.column_stack(((points - origin) @ along, (points - origin) @ down)) / self.width
+        origin, along, down = self._axes
+        away = points - origin
+        return np.stack((away @ along, away @ down), axis=1) / self.width
 
     def points(self, places: Float64Array) -> Float64Array:
         """``(N, 2)``: the points of the picture at these places."""
-        origin, along, down = self._axes()
+        origin, along, down = self._axes
         scaled = places * self.width
         return origin + scaled[:, :1] * along + scaled[:, 1:] * down
 
+    @cached_property
     def _axes(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         left, right = np.array(self.condyles)
         along = (right - left) / self.width
@@ -144,9 +147,7 @@ def _numbers(
 ) -> Compartment:
     """The compartment with its widths, ``mm`` being the condylar width in millimetres."""
     across = _Across.of(compartment, frame)
-    fixed = tuple(
-        _fixed(compartment, across, place, mm, of_right=of_right) for place in FIXED_PLACES
-    )
+    fixed = tuple(_fixed(compartment, across, mm, of_right=of_right))
     narrowest = across.narrowest() if across.told_share >= _LEAST_TOLD else None
     if narrowest is None:
         notes = compartment.note.removesuffix(NOT_TOLD).removesuffix("; "), NOT_TOLD
@@ -166,16 +167,17 @@ def _numbers(
 
 
 def _fixed(
-    compartment: Compartment, across: _Across, place: float, mm: float | None, *, of_right: bool
-) -> FixedWidth:
-    along = 1 - place if of_right else place
-    x = place if compartment.name == "medial" else 1 - place
-    if compartment.name in ("left", "right"):
-        x = along
-    x = round(x, 3)
-    width = across.at(along)
-    old = next((fixed.width for fixed in compartment.fixed if fixed.x == x), None)
-    return FixedWidth(x, None if width is None else _measure(width, mm, old, compartment.corrected))
+    compartment: Compartment, across: _Across, mm: float | None, *, of_right: bool
+) -> Iterator[FixedWidth]:
+    from_ends = FIXED_PLACES, tuple(1 - place for place in FIXED_PLACES)
+    along = from_ends[of_right]
+    xs = {"medial": from_ends[0], "lateral": from_ends[1]}.get(compartment.name, along)
+    old = {fixed.x: fixed.width for fixed in compartment.fixed}
+    for x, width in zip((round(x, 3) for x in xs), across.at(np.array(along)), strict=True):
+        if width is None:
+            yield FixedWidth(x, None)
+        else:
+            yield FixedWidth(x, _measure(width, mm, old.get(x), compartment.corrected))
 
 
 def _measure(ratio: float, mm: float | None, old: Measure | None, corrected: bool) -> Measure:
@@ -230,14 +232,17 @@ class _Across:
     def told_share(self) -> float:
         return float((self.told_femur & self.told_tibia).mean())
 
-    def at(self, along: float) -> float | None:
-        """Width at a place, never below 0; ``None``: a margin is not told there."""
-        nearest = int(np.abs(self.along - along).argmin())
+    def at(self, along: Float64Array) -> list[float | None]:
+        """Widths at places, never below 0; ``None``: a margin is not told there."""
+        nearest = np.abs(self.along - along[:, None]).argmin(axis=1)
         step = self.along[1] - self.along[0]
-        is_told = self.told_femur[nearest] and self.told_tibia[nearest]
-        if not is_told or abs(self.along[nearest] - along) > step:
-            return None
-        return max(0.0, float(np.interp(along, self.along, self.tibia - self.femur)))
+        told = (self.told_femur & self.told_tibia)[nearest]
+        told &= np.abs(self.along[nearest] - along) <= step
+        widths = np.interp(along, self.along, self.tibia - self.femur).tolist()
+        return [
+            max(0.0, width) if is_told else None
+            for width, is_told in zip(widths, told, strict=True)
+        ]
 
     def mean(self) -> float:
         told = self.told_femur & self.told_tibia
