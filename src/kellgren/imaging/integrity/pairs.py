@@ -27,8 +27,8 @@ def swapped_pairs(knee: Plane) -> float:
     ratios = np.empty(len(knee))
     for band in bands(*knee.shape):
         steps = np.abs(np.diff(knee[band, : 2 * count + 1], axis=1))
-        sums = steps.reshape(-1, count, 2).sum(axis=1) + _FLAT * count
-        ratios[band] = np.abs(np.log(sums[:, 0] / sums[:, 1]))
+        even, odd = (steps[:, first::2].sum(axis=1) + _FLAT * count for first in (0, 1))
+        ratios[band] = np.abs(np.log(even / odd))
     rows = ratios[: len(ratios) // _ROWS * _ROWS].reshape(-1, _ROWS).mean(axis=1)
     usual = float(np.median(rows))
     return 0.0 if usual > _MOST_USUAL else float(rows.max()) - usual
