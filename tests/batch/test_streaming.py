@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from ending_folder import EndingFolder
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from command_line import EXAMPLES, kellgren, rows
+from command_line import EXAMPLES, finished, kellgren, rows
 from kellgren.atomic_files import CannotWrite
 from kellgren.batch.batch import counts_of, rows_in_order, run_batch
 from kellgren.batch.collecting import Found, found_files
@@ -186,6 +188,27 @@ def test_processes_give_what_threads_give(bundle: Path, ensemble: Ensemble, tmp_
         listing.close()
     assert tables[0] == tables[1]
     assert [row.image for row in tables[0]] == images
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_products_of_matrices_take_one_thread_while_a_batch_is_graded(ensemble: Ensemble) -> None:
+    with threadpool_limits(2, user_api="blas"):
+        grading = Workers(ensemble).graded(iter([(FileToGrade(str(KNEE)),)]))
+        assert next(grading)[0].grade is not None
+        assert blas_threads() == {1}
+        grading.close()
+        assert blas_threads() == {2}
+
+
+def test_processes_that_grade_take_one_thread_for_products() -> None:
+    words = "from kellgren.batch.reader_processes import _begin_work; "
+    words += "from threadpoolctl import threadpool_info, threadpool_limits; "
+    words += "threadpool_limits(2, user_api='blas'); _begin_work(lambda: None, False, ()); "
+    words += "print({pool['num_threads'] for pool in threadpool_info()})"
+    assert finished([sys.executable, "-c", words]).stdout == "{1}\n"
 
 
 def test_a_list_names_more_files(

@@ -18,6 +18,7 @@ from kellgren.batch.reader_processes import (
     ReaderProcesses,
     Units,
     graded_units,
+    one_blas_thread,
 )
 from kellgren.batch.units import ReadingFolder, Unit
 from kellgren.ensemble import Ensemble
@@ -119,11 +120,12 @@ class Workers:
             list_more: called while the workers work; whether it is of use to call it again.
         """
         crews = self._crews()
-        try:
-            yield from _Handing(units, list_more, crews).rows()
-        finally:
-            for crew in crews:
-                crew.close()
+        with one_blas_thread():
+            try:
+                yield from _Handing(units, list_more, crews).rows()
+            finally:
+                for crew in crews:
+                    crew.close()
 
     def _crews(self) -> list[Crew]:
         force, folders = self.force, self.folders

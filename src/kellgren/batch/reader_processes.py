@@ -13,6 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption, UnreadableRadiograph
@@ -140,9 +142,19 @@ def _pool(count: int, begin: tuple[Opening, bool, Sequence[ReadingFolder]]) -> P
     return ProcessPoolExecutor(count, own, initializer=_begin_work, initargs=begin)
 
 
+def one_blas_thread() -> threadpool_limits:
+    """Products of matrices on one thread from now on, or within this as a context.
+
+    NumPy's own threads wait for more work by spinning, a while after each product: as long as a
+    knee takes on another core.
+    """
+    return threadpool_limits(1, user_api="blas")
+
+
 def _begin_work(opening: Opening, force: bool, folders: Sequence[ReadingFolder]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     silence_dicom_loggers()
+    one_blas_thread()
     _work.append((opening(), force, folders))
 
 
