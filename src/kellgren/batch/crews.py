@@ -18,10 +18,10 @@ from kellgren.batch.reader_processes import (
     ReaderProcesses,
     Units,
     graded_units,
-    one_blas_thread,
 )
 from kellgren.batch.units import ReadingFolder, Unit
 from kellgren.ensemble import Ensemble
+from kellgren.libraries import one_blas_thread
 from kellgren.reading_schema import ReadingRow
 
 _IN_HAND = 2  # handfuls of a worker: the one that it grades, and the next

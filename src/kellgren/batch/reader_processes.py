@@ -13,12 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from threadpoolctl import threadpool_limits
-
 from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption, UnreadableRadiograph
-from kellgren.libraries import silence_dicom_loggers
+from kellgren.libraries import one_blas_thread, silence_dicom_loggers
 from kellgren.reading_schema import ReadingRow
 
 Opening = Callable[[], Ensemble]
@@ -140,15 +138,6 @@ def _pool(count: int, begin: tuple[Opening, bool, Sequence[ReadingFolder]]) -> P
     # A copy of this process would hold locks of the engine's threads, which it does not have.
     own = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, own, initializer=_begin_work, initargs=begin)
-
-
-def one_blas_thread() -> threadpool_limits:
-    """Products of matrices on one thread from now on, or within this as a context.
-
-    NumPy's own threads wait for more work by spinning, a while after each product: as long as a
-    knee takes on another core.
-    """
-    return threadpool_limits(1, user_api="blas")
 
 
 def _begin_work(opening: Opening, force: bool, folders: Sequence[ReadingFolder]) -> None:

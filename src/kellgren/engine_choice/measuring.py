@@ -15,6 +15,7 @@ from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, NotAKneeFilm
 from kellgren.grading.bundle import Bundle
+from kellgren.libraries import one_blas_thread
 
 LEAST_AGREEMENT = 0.995
 """Share of equal grades that an engine needs to be chosen."""
@@ -113,7 +114,7 @@ def _measure(
     )
     opened = time.perf_counter() - began
     films = list(islice(cycle(images), max(len(images), _FILMS_A_WORKER * choice.workers)))
-    with ThreadPoolExecutor(choice.workers) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(choice.workers) as pool:
         told = _graded(ensemble, [images[0]] * choice.workers, pool)  # each worker's first is slow
         times = []
         for _ in range(passes):
