@@ -62,11 +62,14 @@ def full_range(bits: int) -> dict[str, Any]:
     return {"WindowCenter": 2 ** (bits - 1), "WindowWidth": 2**bits}
 
 
-def lut_item(table: np.ndarray, first: int, bits: int) -> Dataset:
-    """One item of a Modality or VOI LUT sequence: `table` from the input value `first` on."""
+def lut_item(table: np.ndarray, first: int, bits: int, order: str = "<") -> Dataset:
+    """One item of a Modality or VOI LUT sequence: `table` from the input value `first` on.
+
+    Its words stand in the file as they are here, so a big-endian one needs the order ``>``.
+    """
     item = Dataset()
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(table) % 65536, first, bits])
-    item.add_new("LUTData", "OW", table.astype("<u2").tobytes())
+    item.add_new("LUTData", "OW", table.astype(f"{order}u2").tobytes())
     item.add_new("ModalityLUTType", "LO", "US")
     return item
 

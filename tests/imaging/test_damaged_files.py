@@ -48,7 +48,7 @@ def seeds() -> dict[str, bytes]:
     """Sound files of every kind, small enough to mutate by the thousand."""
     knee = small_knee()
     wide = knee.astype(np.uint16) * 16
-    table = lut_item(np.arange(4096, dtype=np.uint16), first=0, bits=12)
+    table, of_big_endian = (lut_item(np.arange(4096), 0, 12, order) for order in "<>")
     rasters = {
         "png": picture(knee, "PNG"),
         "png 16": picture(wide, "PNG"),
@@ -70,8 +70,8 @@ def seeds() -> dict[str, bytes]:
             PixelPaddingValue=0,
             RescaleSlope=1,
             RescaleIntercept=0,
-            ModalityLUTSequence=[table],
-            VOILUTSequence=[table],
+            ModalityLUTSequence=[of_big_endian if syntax == uid.ExplicitVRBigEndian else table],
+            VOILUTSequence=[of_big_endian if syntax == uid.ExplicitVRBigEndian else table],
             **full_range(12),
         )
         for syntax in (
