@@ -45,10 +45,7 @@ EIGHT = (
     *("resnet101", "wide_resnet50_2", "efficientnet_b5", "densenet161"),
 )
 """The smallest first."""
-TRAINED = {
-    "trained inception_v3_mixed7a": "inception_v3_mixed7a",
-    "trained efficientnet_lite2": "efficientnet_lite2",
-}
+TRAINED = ("trained inception_v3_mixed7a", "trained efficientnet_lite2")
 """Members of the package's own bundle by their architecture, beside the stand-ins."""
 OUT_OF_FOLD = Path(__file__).resolve().parents[1] / "results" / "oof"
 REAL = "inception-288"
@@ -121,7 +118,8 @@ def lay_down_trained(name: str, knees: Sequence[Knee], folder: Path) -> None:
 
 def trained_member(bundle: Bundle, name: str) -> MemberCard:
     """The card of the member that is meant."""
-    (card,) = (card for card in bundle.card.members if card.architecture == TRAINED[name])
+    wanted = name.removeprefix("trained ")
+    (card,) = (card for card in bundle.card.members if card.architecture == wanted)
     return card
 
 

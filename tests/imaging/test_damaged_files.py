@@ -48,7 +48,8 @@ def seeds() -> dict[str, bytes]:
     """Sound files of every kind, small enough to mutate by the thousand."""
     knee = small_knee()
     wide = knee.astype(np.uint16) * 16
-    table, of_big_endian = (lut_item(np.arange(4096), 0, 12, order) for order in "<>")
+    little, big = ([lut_item(np.arange(4096), 0, 12, order)] for order in "<>")
+    tables = {True: little, False: big}
     rasters = {
         "png": picture(knee, "PNG"),
         "png 16": picture(wide, "PNG"),
@@ -70,8 +71,8 @@ def seeds() -> dict[str, bytes]:
             PixelPaddingValue=0,
             RescaleSlope=1,
             RescaleIntercept=0,
-            ModalityLUTSequence=[of_big_endian if syntax == uid.ExplicitVRBigEndian else table],
-            VOILUTSequence=[of_big_endian if syntax == uid.ExplicitVRBigEndian else table],
+            ModalityLUTSequence=tables[syntax.is_little_endian],
+            VOILUTSequence=tables[syntax.is_little_endian],
             **full_range(12),
         )
         for syntax in (

@@ -54,10 +54,7 @@ def consensus(looks: Sequence[PlacedEdges]) -> PlacedEdges:
     below = np.stack([look.below for look in looks])
     most = told.sum(axis=0) * 2 > len(looks)
     # Looks that tell nothing at a place do not count there, unless most of them tell nothing.
-    counted = told | ~most
-    ordered, last = np.sort(np.where(counted, below, np.inf), axis=0), counted.sum(axis=0) - 1
-    halves = np.take_along_axis(ordered, np.stack((last // 2, (last + 1) // 2)), axis=0)
-    middle = (halves[0] + halves[1]) / 2
+    middle = np.nanmedian(np.where(told | ~most, below, np.nan), axis=0)
     apart = np.sort(np.abs(below - middle), axis=0)[len(looks) // 2]
     rims = np.stack([look.rims for look in looks]).sum(axis=0) * 2 > len(looks)
     return PlacedEdges(middle, most & (apart <= _AGREED), rims)

@@ -171,9 +171,10 @@ def _looked_up(values: np.ndarray, header: Header, keyword: str) -> tuple[np.nda
     if table is None:
         return None
     # A first input value may be stored as unsigned although it is meant to be negative.
-    first = table.first - 2**16 * (table.first >= 2**15 and values.min() < 0)
+    low, high = values.min(), values.max()
+    first = table.first - 2**16 * (table.first >= 2**15 and low < 0)
     last = len(table.entries) - 1
-    used = np.clip(np.rint([values.min(), values.max()]) - first, 0, last).astype(np.int32)
+    used = np.clip(np.rint([low, high]) - first, 0, last).astype(np.int32)
     if _is_mixed(table.entries[used[0] : used[1] + 1]):
         header.warnings.append(f"{keyword} neither rises nor falls throughout: check the greys")
 
