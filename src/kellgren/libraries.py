@@ -1,5 +1,4 @@
-"""Other people's libraries: which version is here, how many threads NumPy takes, and what they say,
-send and leave behind.
+"""Other people's libraries: which version is here, and what they say, send and leave behind.
 
 The latter is kept out of logs, networks and the user's folders.
 
