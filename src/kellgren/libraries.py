@@ -20,7 +20,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -205,14 +205,3 @@ def _environment(**variables: str) -> Iterator[None]:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-
-
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Products of matrices on one thread from now on, or only within this as a context.
-
-    NumPy's own threads wait for more work by spinning, a while after each product: where several
-    knees are graded at a time, on the cores of the others.
-    """
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]

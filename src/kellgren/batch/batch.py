@@ -17,6 +17,7 @@ from kellgren.batch.units import Outcome, Unit, grade_unit
 from kellgren.ensemble import Ensemble
 from kellgren.file_names import shown_name
 from kellgren.grades import Side
+from kellgren.parallel.interrupts import first_done, interrupts_noted
 from kellgren.reading_schema import ReadingRow, RowCounts
 
 
@@ -42,7 +43,11 @@ def grade_files(
         force: grade what a check refuses too.
     """
     found = (Found(image, Path(image).name) for image in images)
-    with closing(Listing(found, known=known)) as listing, ThreadPoolExecutor(workers) as pool:
+    with (
+        closing(Listing(found, known=known)) as listing,
+        interrupts_noted() as heed,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         listing.list_all()
         units = listing.units(pairs=reads_pairs(ensemble, side), side=side)
         waiting = (unit for unit in units if unit is not None)
@@ -55,6 +60,7 @@ def grade_files(
 
         under_way = submit(2 * workers)
         while under_way:
+            first_done(under_way[:1], heed)
             yield from under_way.pop(0).result()
             under_way += submit(1)
 

@@ -8,7 +8,7 @@ to start.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,8 @@ from kellgren.batch.reader_processes import (
 )
 from kellgren.batch.units import ReadingFolder, Unit
 from kellgren.ensemble import Ensemble
-from kellgren.libraries import one_blas_thread
+from kellgren.parallel.blas_threads import one_blas_thread
+from kellgren.parallel.interrupts import Heed, first_done, interrupts_noted
 from kellgren.reading_schema import ReadingRow
 
 _IN_HAND = 2  # handfuls of a worker: the one that it grades, and the next
@@ -120,9 +121,9 @@ class Workers:
             list_more: called while the workers work; whether it is of use to call it again.
         """
         crews = self._crews()
-        with one_blas_thread():
+        with one_blas_thread(), interrupts_noted() as heed:
             try:
-                yield from _Handing(units, list_more, crews).rows()
+                yield from _Handing(units, list_more, crews, heed).rows()
             finally:
                 for crew in crews:
                     crew.close()
@@ -145,8 +146,9 @@ class _Handing:
         units: Iterator[Unit | None],
         list_more: Callable[[], bool],
         crews: Sequence[Crew],
+        heed: Heed,
     ) -> None:
-        self._units, self._list_more, self._crews = units, list_more, crews
+        self._units, self._list_more, self._crews, self._heed = units, list_more, crews, heed
         self._ended = False
         self._seconds = _HANDFUL_S  # of a unit, as the last ones took
 
@@ -160,7 +162,9 @@ class _Handing:
             if self._ended and not under_way:
                 return
             more = self._list_more()
-            done = wait(under_way, 0 if more else None, FIRST_COMPLETED).done
+            self._heed()
+            ready = [future for future in under_way if future.done()]
+            done = ready if more else first_done(under_way, self._heed)
             for crew in self._crews:
                 for future in done:
                     if future in crew.in_hand:
@@ -182,4 +186,5 @@ class _Handing:
         units = len(crew.in_hand[future])
         for graded in crew.give(future):
             yield from graded.rows
+            self._heed()
             self._seconds += 0.2 * (graded.seconds / units - self._seconds)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption, UnreadableRadiograph
-from kellgren.libraries import one_blas_thread, silence_dicom_loggers
+from kellgren.libraries import silence_dicom_loggers
+from kellgren.parallel.blas_threads import one_blas_thread
 from kellgren.reading_schema import ReadingRow
 
 Opening = Callable[[], Ensemble]

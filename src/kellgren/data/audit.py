@@ -21,6 +21,7 @@ from kellgren.data.manifest import Knee, looks_like_auto_test
 from kellgren.errors import UnreadableRadiograph
 from kellgren.imaging.picture import FORMAT_SUFFIXES
 from kellgren.imaging.radiograph import read_radiograph
+from kellgren.parallel.interrupts import mapped
 
 Severity = Literal["error", "warning", "fine"]
 Counts = dict[str, dict[int, int]]
@@ -94,7 +95,7 @@ def audit(
     """
     checked: list[_CheckedFile] = []
     with ThreadPoolExecutor() as pool:
-        for done, file in enumerate(pool.map(_check_file, knees), start=1):
+        for done, file in enumerate(mapped(pool, _check_file, knees), start=1):
             checked.append(file)
             advance(done, len(knees))
     findings = chain(

@@ -15,7 +15,8 @@ from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError, NotAKneeFilm
 from kellgren.grading.bundle import Bundle
-from kellgren.libraries import one_blas_thread
+from kellgren.parallel.blas_threads import one_blas_thread
+from kellgren.parallel.interrupts import mapped
 
 LEAST_AGREEMENT = 0.995
 """Share of equal grades that an engine needs to be chosen."""
@@ -149,4 +150,4 @@ def _graded(
             return {}
         return {(str(image), at): reading.probabilities for at, reading in enumerate(readings)}
 
-    return {key: knee for film in pool.map(read, images) for key, knee in film.items()}
+    return {key: knee for film in mapped(pool, read, images) for key, knee in film.items()}

@@ -20,6 +20,7 @@ from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.crop import whole_knee
 from kellgren.model_files.regular import read_regular
+from kellgren.parallel.interrupts import mapped
 
 
 def exported_probabilities(
@@ -54,4 +55,4 @@ def exported_probabilities(
         return softmax(member.examine(crop).logits)
 
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(grade, knees)
+        yield from mapped(pool, grade, knees)

@@ -21,6 +21,7 @@ from kellgren.data.manifest import Knee, write_manifest
 from kellgren.errors import KellgrenError, TrainingError
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.crop import whole_knee
+from kellgren.parallel.interrupts import mapped
 from kellgren.training.fingerprint import data_hash
 from kellgren.training.reproduction.learnt import check_unseen, learnt_by
 from kellgren.training.reproduction.trained import Trained, trained_networks
@@ -140,7 +141,7 @@ def _unreadable(knees: Sequence[Knee], progress: Progress) -> dict[Path, str]:
 
     found: dict[Path, str] = {}
     with ThreadPoolExecutor() as pool:
-        for done, (knee, why) in enumerate(zip(knees, pool.map(problem, knees), strict=True)):
+        for done, (knee, why) in enumerate(zip(knees, mapped(pool, problem, knees), strict=True)):
             if why is not None:
                 found[knee.image] = why
             progress("reading the pictures", done + 1, len(knees))
