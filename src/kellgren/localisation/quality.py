@@ -126,7 +126,7 @@ def check_damage(pixels: Plane, region: Region | None) -> Check | None:
         region: of the knee on it; ``None``: it is the whole picture.
     """
     found = _traces_within(pixels, region)
-    around = damage(found)
+    around = damage(found) or _damage_of_most(pixels, region)
     if not around:
         perhaps = doubt(found)
         return Check("damage", "warning", f"perhaps damaged: {perhaps}") if perhaps else None
@@ -138,6 +138,17 @@ def check_damage(pixels: Plane, region: Region | None) -> Check | None:
 
 
 _JOINT = 0.6  # of the width of a knee's square, around its centre
+
+
+_MOST_OF_PICTURE = 0.4  # taken by a knee's square: the rest belongs to the same picture
+
+
+def _damage_of_most(pixels: Plane, region: Region | None) -> str:
+    """Damage of the whole picture where a knee takes most of it: rows that came twice move it."""
+    rows, columns = _upright_box(region, pixels.shape)
+    if region is None or pixels[rows, columns].size < _MOST_OF_PICTURE * pixels.size:
+        return ""
+    return damage(traces(pixels))
 
 
 def _traces_within(pixels: Plane, region: Region | None) -> Traces:

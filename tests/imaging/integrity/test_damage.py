@@ -202,6 +202,18 @@ def test_a_damaged_knee_is_refused_and_the_film_around_it_does_not_count(
     assert "blocks of one grey value" in check.evidence
 
 
+def test_a_knee_that_takes_most_of_its_picture_is_warned_of_all_of_it(
+    knees: list[np.ndarray],
+) -> None:
+    twice = np.concatenate([knees[0][:56], knees[0][8:-48]])
+    square = Region((152.5, 198.0), 257.0)  # as it is found: the knee moved down
+    assert check_damage(knees[0], square) is None
+    check = check_damage(twice, square)
+    assert check is not None
+    assert check.verdict == "warning"
+    assert "rows repeat others" in check.evidence
+
+
 def test_a_picture_that_was_cut_off_within_a_row_says_so(knees: list[np.ndarray]) -> None:
     knee = np.maximum(knees[0], 0.1)
     for end, is_cut in ((60_200, True), (knee.shape[1] * 200, False)):
