@@ -28,6 +28,7 @@ from kellgren.web.workers.confinement import grader_environment
 
 TOKEN = "a token of many letters"
 SLOW = Limits(idle_seconds=0.3, body_seconds=0.6)
+LONGEST_S = 30  # before these limits would be found not to hold, on a busy machine
 
 
 def opened(bundle: Path, folder: Path, **changes: Any) -> Application:
@@ -116,7 +117,7 @@ def test_a_silent_body_is_closed(bundle: Path, tmp_path: Path, dripping: bool) -
                 b"Content-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
             )
             received = asyncio.create_task(reader.read())
-            while not received.done() and time.monotonic() - began < 5:
+            while not received.done() and time.monotonic() - began < LONGEST_S:
                 if dripping:
                     writer.write(b" ")
                 await asyncio.sleep(0.1)
@@ -131,7 +132,7 @@ def test_a_silent_body_is_closed(bundle: Path, tmp_path: Path, dripping: bool) -
                 return spent, b""
 
     spent, answer = asyncio.run(talk())
-    assert spent < 3
+    assert spent < LONGEST_S
     assert answer.startswith(b"HTTP/1.1 408") or (dripping and not answer)
 
 

@@ -25,7 +25,6 @@ from kellgren.web.workers.process import GraderFailed, GraderProcess
 from web_room import graders, hand_in, parts
 
 KNEE = EXAMPLES / "9511862L.png"
-TRUTH_S = 5.0
 SECRET = "a token that no grader may see"
 HOSTS = frozenset({"testserver"})
 
@@ -53,9 +52,9 @@ def client(opened: TestClient) -> TestClient:
     return opened
 
 
-def until(client: TestClient, wanted: Any, patience: float = PATIENCE) -> dict[str, Any]:
+def until(client: TestClient, wanted: Any) -> dict[str, Any]:
     """The first answer of /health that is as wanted."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE
     while True:
         health: dict[str, Any] = client.get("/health").json()
         if wanted(health):
@@ -66,7 +65,7 @@ def until(client: TestClient, wanted: Any, patience: float = PATIENCE) -> dict[s
 
 def not_ready(client: TestClient) -> str:
     """Why /health is 503, which it must be soon."""
-    health = until(client, lambda health: health["status"] != "ok", TRUTH_S)
+    health = until(client, lambda health: health["status"] != "ok")
     assert client.get("/health").status_code == 503
     return str(health["detail"])
 
@@ -118,7 +117,7 @@ def test_another_programs_lock_ends_no_grader(client: TestClient, app: Applicati
         time.sleep(4)  # longer than a change waits for the lock
         other.rollback()
     assert settled(client, url)["state"] == "graded"
-    until(client, lambda health: health["status"] == "ok", TRUTH_S)
+    until(client, lambda health: health["status"] == "ok")
     assert hand_in(client, KNEE)[0]["state"] == "graded"
 
 

@@ -32,6 +32,7 @@ LIMITS = Limits(
 )
 KNEE = EXAMPLES / "9511862L.png"
 TOKEN = "a token of many letters"
+LONGEST_S = 30  # before a limit of less than a second would be found not to hold
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def seconds_until_cut_off(app: Application, sent: bytes, dripping: bytes) -> tup
             answer = b""
             if b"\r\n\r\n" in sent:  # however long the first answer takes
                 answer = await asyncio.wait_for(loop.sock_recv(slow, 2048), PATIENCE)
-            while time.monotonic() - began < 5 and running.server_state.connections:
+            while time.monotonic() - began < LONGEST_S and running.server_state.connections:
                 await asyncio.sleep(0.05)
                 try:
                     slow.send(dripping)
@@ -276,7 +277,7 @@ def test_a_header_that_never_ends_is_cut_off(
     """The first of a connection and a later one alike, however slowly it drips."""
     monkeypatch.setattr(http_connection, "HEADER_SECONDS", 0.6)
     spent, answer = seconds_until_cut_off(app, sent, b"x")
-    assert 0.5 < spent < 3
+    assert 0.5 < spent < LONGEST_S
     assert answer.startswith(b"HTTP/1.1 200") == (sent != HEADER)
 
 
@@ -284,7 +285,7 @@ def test_who_takes_no_answer_is_cut_off(app: Application, monkeypatch: pytest.Mo
     monkeypatch.setattr(http_connection, "ANSWER_SECONDS", 0.6)
     large = b"GET /static/openseadragon.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
     spent, answer = seconds_until_cut_off(app, large * 40, b"")
-    assert 0.5 < spent < 3
+    assert 0.5 < spent < LONGEST_S
     assert answer.startswith(b"HTTP/1.1 200")
 
 
