@@ -107,6 +107,7 @@ def test_files_are_listed_only_as_far_as_they_are_asked_for() -> None:
     assert [next(units) for _ in range(5)] == [(FileToGrade(f"{n}.png"),) for n in range(5)]
     assert next(units) is None
     assert (listing.count, listing.complete, len(asked)) == (5, False, 5)
+    listing.close()
 
 
 def test_a_listing_keeps_what_was_given_once_and_in_order() -> None:
@@ -129,6 +130,7 @@ def test_a_listing_keeps_what_was_given_once_and_in_order() -> None:
         ("b.png", Side.RIGHT),
         ("a.png", Side.LEFT),  # as is known of it
     ]
+    listing.close()
 
 
 def test_names_are_sorted_on_disk_as_python_sorts_them() -> None:

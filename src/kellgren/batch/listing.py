@@ -172,4 +172,6 @@ class Listing:
 
     def close(self) -> None:
         """Give the disk back."""
+        if self._names is not None:
+            self._names.close()
         self._database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -83,7 +84,10 @@ def _array(name: str, content: bytes) -> Array:
     }.get(version)
     if read_header is None:
         raise ValueError(f"its array {name} has format {version}")
-    shape, columns_first, dtype = read_header(stream, max_header_size=_MOST_HEADER)
+    try:
+        shape, columns_first, dtype = read_header(stream, max_header_size=_MOST_HEADER)
+    except tokenize.TokenError:  # since Python 3.12, of what is a ValueError before
+        raise ValueError(f"the header of its array {name} cannot be read") from None
     if dtype.kind not in _KINDS or dtype.hasobject or not dtype.itemsize:
         raise ValueError(f"its array {name} holds {dtype}, not numbers or text")
     data = content[stream.tell() :]
