@@ -48,24 +48,30 @@ def client(room: RunningServer) -> Iterator[httpx.Client]:
         yield opened
 
 
-def by_command_line(bundle: Path, folder: Path, name: str, content: bytes, kind: str) -> bytes:
+def by_command_line(bundle: Path, folder: Path, name: str, content: bytes) -> dict[str, bytes]:
+    """What the command line says of a film: JSON by its output, CSV as a file."""
     (folder / name).write_bytes(content)
-    words = command("grade", name, f"--{kind}", "-", "--model", bundle, "--workers", "1")
+    table = folder / f"{name}.csv"
+    words = command("grade", name, "--json", "-", "--csv", table, "--model", bundle)
     done = subprocess.run(
-        words, cwd=folder, env=environment(), capture_output=True, timeout=PATIENCE, check=False
+        [*words, "--workers", "1"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.stdout, done.stderr
-    return done.stdout
+    return {"json": done.stdout, "csv": table.read_bytes()}
 
 
-@pytest.mark.parametrize("kind", ["json", "csv"])
+@pytest.mark.parametrize("content", [KNEES[0].read_bytes(), b"no picture"], ids=["knee", "text"])
 def test_answers_are_those_of_the_command_line_byte_for_byte(
-    client: httpx.Client, bundle: Path, tmp_path: Path, kind: str
+    client: httpx.Client, bundle: Path, tmp_path: Path, content: bytes
 ) -> None:
-    for content in (KNEES[0].read_bytes(), b"no picture"):
-        [case] = hand_in(client, (KNEES[0].name, content))
-        answer = client.get(f"{case['url']}/readings.{kind}")
-        assert answer.content == by_command_line(bundle, tmp_path, case["image"], content, kind)
+    [case] = hand_in(client, (KNEES[0].name, content))
+    for kind, said in by_command_line(bundle, tmp_path, case["image"], content).items():
+        assert client.get(f"{case['url']}/readings.{kind}").content == said
 
 
 def test_every_answer_belongs_to_its_film(client: httpx.Client) -> None:
@@ -296,7 +302,7 @@ def test_names_are_kept_for_who_asks(bundle: Path, tmp_path: Path) -> None:
     assert answer.model is not None
     table = json_text(answer.rows, answer.model).encode()
     content = KNEES[3].read_bytes()
-    assert table == by_command_line(bundle, tmp_path, KNEES[3].name, content, "json")
+    assert table == by_command_line(bundle, tmp_path, KNEES[3].name, content)["json"]
 
 
 def test_a_grader_that_dies_costs_its_case_only(client: httpx.Client, room: RunningServer) -> None:
