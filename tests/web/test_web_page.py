@@ -117,9 +117,9 @@ TAGS = (
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The real model, and names kept: the page has to bear with any."""
+    """The real model, and names kept: the page has to bear with any. One grader loads it."""
     store = tmp_path_factory.mktemp("room") / "store"
-    with reading_room(store, None, "--workers", "2", "--keep-names") as opened:
+    with reading_room(store, None, "--workers", "1", "--keep-names") as opened:
         yield opened
 
 
