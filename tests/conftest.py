@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -43,6 +45,13 @@ LONGEST_FIRST = (
     "tests/training/runners/test_campaign_team.py",
     "tests/doors/test_three_doors.py",
 )
+# In a fresh environment nothing is compiled, and workers that import the same at the same time each
+# compile all of it: most of the time until the first test. So each begins with its own libraries.
+FIRST_IMPORTS = (
+    ("kellgren.training.runners.team",),  # torch
+    ("sympy", "sklearn.model_selection", "matplotlib.figure", "schemathesis", "timm"),
+    ("kellgren.cli", "kellgren.web.app", "kellgren.pacs.station", "kellgren.evaluation_report"),
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -55,11 +64,20 @@ def pytest_collection() -> Generator[None, object, object]:
     """Imports make a million objects that stay: a quarter of the time went into looking at them."""
     gc.disable()
     try:
+        import_the_first()
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
         atexit.register(gc.unfreeze)  # libraries count what they leave
+
+
+def import_the_first() -> None:
+    """What this worker imports, and so compiles, before the others; the rest comes with tests."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    for name in FIRST_IMPORTS[int(worker[2:]) % len(FIRST_IMPORTS)] if worker else ():
+        with suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

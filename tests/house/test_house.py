@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,12 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield node.module.split(".")[0]
+
+
+def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
+    """The parts of these kinds in all files, each with its file's name."""
+    for name, tree in TREES.items():
+        yield from ((name, node) for node in ast.walk(tree) if isinstance(node, kinds))
 
 
 @cache
@@ -128,45 +135,38 @@ def test_nothing_is_ever_unpickled() -> None:
                     assert given.get("allow_pickle") == "False", where
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_files_and_functions_are_short(name: str) -> None:
-    lines = len(SOURCES[name].read_text("utf-8").splitlines())
-    assert lines <= MOST_FILE_LINES, f"{lines} lines"
-    long = {
-        node.name: (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(TREES[name])
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+def test_files_and_functions_are_short() -> None:
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in SOURCES.items()}
+    assert {name: count for name, count in lines.items() if count > MOST_FILE_LINES} == {}
+    functions = {
+        f"{name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, node in nodes(ast.FunctionDef, ast.AsyncFunctionDef)
     }
-    assert {n: count for n, count in long.items() if count > MOST_FUNCTION_LINES} == {}
+    assert {name: count for name, count in functions.items() if count > MOST_FUNCTION_LINES} == {}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_sources_hold_no_leftovers(name: str) -> None:
-    text = SOURCES[name].read_text("utf-8")
-    assert re.findall(r"\b(TODO|FIXME|XXX|HACK)\b", text) == []
-    strings = [
-        node.value
-        for node in ast.walk(TREES[name])
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
+def test_sources_hold_no_leftovers() -> None:
+    left = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b|[\t\u200b-\u200f]")
+    texts = {name: path.read_text("utf-8") for name, path in SOURCES.items()}
+    assert {name: found for name, text in texts.items() if (found := left.findall(text))} == {}
     machine = re.compile(r"(?<![\w.])(/home/|/tmp/|/root/|/Users/|[A-Z]:\\)")
-    assert [string for string in strings if machine.search(string)] == []
-    assert "\t" not in text
-    assert all(ord(letter) not in range(0x200B, 0x2010) for letter in text)
+    strings = [
+        (name, node.value) for name, node in nodes(ast.Constant) if isinstance(node.value, str)
+    ]
+    assert [(name, string) for name, string in strings if machine.search(string)] == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_libraries_do_not_print(name: str) -> None:
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("print", "input", "eval", "exec"), node.lineno
-        if isinstance(node, ast.ImportFrom):
-            assert all(alias.name != "*" for alias in node.names), node.lineno
+def test_libraries_do_not_print() -> None:
+    printing = {"print", "input", "eval", "exec"}
+    for name, node in nodes(ast.Call):
+        if isinstance(node.func, ast.Name):
+            assert node.func.id not in printing, f"{name}:{node.lineno}"
+    for name, node in nodes(ast.ImportFrom):
+        assert all(alias.name != "*" for alias in node.names), f"{name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_file_says_what_it_is_for(name: str) -> None:
-    assert ast.get_docstring(TREES[name])
+def test_every_file_says_what_it_is_for() -> None:
+    assert [name for name, tree in TREES.items() if not ast.get_docstring(tree)] == []
     future = "from __future__ import annotations"
-    annotated = any(isinstance(node, ast.arg | ast.AnnAssign) for node in ast.walk(TREES[name]))
-    assert future in SOURCES[name].read_text("utf-8") or not annotated
+    annotated = {name for name, _ in nodes(ast.arg, ast.AnnAssign)}
+    assert [name for name in annotated if future not in SOURCES[name].read_text("utf-8")] == []

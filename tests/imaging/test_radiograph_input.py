@@ -21,7 +21,7 @@ from kellgren.file_names import patient_and_side
 from kellgren.imaging import radiograph_input
 from kellgren.imaging.radiograph import read_radiograph
 
-KNEES = sorted(EXAMPLES.glob("*.png"))
+KNEES = [EXAMPLES / f"{name}.png" for name in ("9177337L", "9177337R", "9637958L")]
 RIGHT = EXAMPLES / "9177337R.png"
 
 

@@ -6,9 +6,9 @@ import hashlib
 import io
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -77,20 +77,16 @@ def read_all(
     for name in ("_FIRST_PAUSE_S", "_LONGEST_PAUSE_S", "_IDLE_S"):
         monkeypatch.setattr(pool_module, name, 0.01)
     monkeypatch.setattr(process.sys, "executable", str(grader(folder, ending)))
-    open_cases = [accepted(store, name) for name in ("bad.png", "good.png")]
-    answered: list[str] = []
+    cases = [accepted(store, name) for name in ("bad.png", "good.png")]
+    answers = SimpleQueue[None]()
     settings = Settings(store=folder / "store", hosts=frozenset({"testserver"}), workers=1)
-    pool = GraderPool(store, settings)
+    pool = GraderPool(store, settings, on_answer=lambda: answers.put(None))
     pool.start()
-    deadline = time.monotonic() + PATIENCE
-    while open_cases:
-        assert time.monotonic() < deadline
-        for case in [case for case in open_cases if not store.is_open(case)]:
-            open_cases.remove(case)
-            answered.append(case)
-        time.sleep(0.005)
+    for _ in cases:
+        answers.get(timeout=PATIENCE)
     pool.stop()
-    return [case for case in map(store.case, answered) if case is not None]
+    answered = [case for case in map(store.case, cases) if case is not None]
+    return sorted(answered, key=lambda case: case.revision)  # of the store when it was answered
 
 
 def test_kills_from_outside_prove_nothing_and_the_film_makes_way(
