@@ -203,18 +203,18 @@ def package_grad_cam(network: Member, layer: str, image: Tensor, grade: int) -> 
 @pytest.mark.parametrize("name", MAPPED)
 def test_the_map_of_an_exported_member_is_grad_cam_of_its_layer(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    entry, seen = find(name), Preprocess(size=64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    entry, seen = find(name), Preprocess(size=96, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     network = entry.build(GRADES)
-    training_step(network, images(4, 64))
-    let_logits_speak(network, images(2, 64))
-    check_export(network, 64, tmp_path / "member.onnx")
+    training_step(network, images(4, 96))
+    let_logits_speak(network, images(2, 96))
+    check_export(network, 96, tmp_path / "member.onnx")
     np.savez(
         tmp_path / "head.npz", weight=network.head.weight.detach(), bias=network.head.bias.detach()
     )
     member = MemberRuntime(
         tmp_path / "member.onnx", tmp_path / "head.npz", seen, EngineSettings(threads=1)
     )
-    crop = KneeCrop(np.random.default_rng(0).random((64, 64)).astype(np.float32), Side.RIGHT)
+    crop = KneeCrop(np.random.default_rng(0).random((96, 96)).astype(np.float32), Side.RIGHT)
     image = torch.from_numpy(seen.normalise(seen.plane(crop)[None]))
 
     output = member.examine(crop, mirror=False)
