@@ -25,6 +25,7 @@ JSON = b"Content-Type: application/json\r\n"
 FORM = b"Content-Type: multipart/form-data; boundary=y\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+FILE = b'--y\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 FIELD = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\n'
 
 
@@ -120,10 +121,18 @@ def flood(server: Server, name: str, piece: bytes, count: int) -> str:
 def floods(host: bytes) -> dict[str, bytes]:
     """What each connection of a flood sends."""
     owed = JSON + b"Content-Length: 65000\r\n"
+    film = FORM + b"Content-Length: 4000000\r\n"
+    headers = b"".join(b"X%d: x\r\n" % number for number in range(3000))
     return {
         "nothing": b"",
         "most of a header": request(b"GET", b"/health", host, b"X: " + b"x" * 31_000)[:-2],
         "most of a body": request(b"POST", b"/api/v1/session", host, owed, b"x" * 64_000),
+        "3000 headers": request(b"POST", b"/api/v1/cases", host, headers + film, b"--y"),
+        "path of 30 kB": request(b"POST", b"/api/v1/cases?" + b"x" * 30_000, host, film, b"--y"),
+        "most of a film": request(b"POST", b"/api/v1/cases", host, film, FILE + bytes(700_000)),
+        "64 small films": request(
+            b"POST", b"/api/v1/cases", host, film, (FILE + bytes(10_000) + b"\r\n") * 64
+        ),
         "chunks of a byte": request(
             b"POST", b"/api/v1/session", host, JSON + CHUNKED, b"1\r\nx\r\n" * 9000
         ),

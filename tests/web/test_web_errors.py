@@ -102,15 +102,22 @@ def test_a_case_that_cannot_be_read_says_so(client: TestClient, app: Application
     assert client.delete(f"/api/v1/cases/{case}").status_code == 204
 
 
-def test_a_full_folder_for_temporary_files_is_507(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_is_full_while_a_film_arrives_is_507(
+    client: TestClient, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    large = KNEE.read_bytes() * 4  # more than an upload may hold in memory
-    monkeypatch.setattr(tempfile, "tempdir", "/dev/full")
-    answered = client.post("/api/v1/cases", files=parts([("a.png", large)]))
+    film = KNEE.read_bytes()
+
+    def on_full_disk(dir: Path) -> tuple[int, str]:
+        (dir / "full").touch()
+        return os.open("/dev/full", os.O_WRONLY), str(dir / "full")
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_full_disk)
+    answered = client.post("/api/v1/cases", files=parts([("a.png", film)]))
     assert answered.status_code == 507
+    assert not any((app.store.blobs.folder / "arriving").iterdir())
     monkeypatch.undo()
-    assert hand_in(client, ("a.png", large), wait=0)
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/full")  # films never come through there
+    assert hand_in(client, ("a.png", film), wait=0)
 
 
 def test_a_grader_without_a_temporary_folder_blames_no_film(

@@ -85,26 +85,29 @@ async def whole_body(receive: Receive, size: int, limits: Limits) -> Receive:
         limits: see `Limits`.
 
     Raises:
-        RefusedBody: 408 or 413.
+        RefusedBody: 400, 408 or 413.
     """
-    too_large = RefusedBody(413, f"A body may have {SMALL_BYTES // 1024} kB, unless it is a film")
     deadline = time.monotonic() + limits.body_seconds
     content = bytearray()
     if size > SMALL_BYTES:
         await _discard(receive)
-        raise too_large
+        raise _too_large()
     while True:
         message = await _timed(receive, min(deadline - time.monotonic(), limits.idle_seconds))
         if message["type"] != "http.request":
-            return _replay(message, receive)
+            raise RefusedBody(400, "The connection ended before the body did")
         content += message.get("body", b"")
         if len(content) > SMALL_BYTES:
             content.clear()
             await _discard(receive)
-            raise too_large
+            raise _too_large()
         if not message.get("more_body", False):
             whole: Message = {"type": "http.request", "body": bytes(content), "more_body": False}
             return _replay(whole, receive)
+
+
+def _too_large() -> RefusedBody:
+    return RefusedBody(413, f"A body may have {SMALL_BYTES // 1024} kB, unless it is a film")
 
 
 async def _timed(receive: Receive, seconds: float) -> Message:

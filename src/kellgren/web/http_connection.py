@@ -15,7 +15,9 @@ HEADER_SECONDS, ANSWER_SECONDS = 15.0, 60.0
 MOST_CONNECTIONS = 2048
 SMALL_CHUNKS, CHUNK_BYTES = 64, 128
 """Chunks that a body may come in: so many, and one for so many bytes of it."""
-_HEADER_BYTES = 32 * 1024
+ARRIVING_BYTES, READ_BYTES = 16 * 2**20, 256 * 1024
+"""Taken in at a time: from all connections together, and from one."""
+_HEADERS, _HEADER_BYTES = 100, 32 * 1024
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -23,15 +25,23 @@ _BUSY = (
 
 
 class _Parser(h11.Connection):
-    """A parser of requests that bears few chunks of a byte: each takes as long as a large one."""
+    """A parser of requests that bears few headers and few chunks of a byte: each takes its time."""
 
     _chunks = _bytes = 0
 
     def next_event(self) -> Any:
-        """The next part of a request; too many small chunks are no HTTP."""
-        event = super().next_event()
+        """The next part of a request; too many headers or small chunks are no HTTP."""
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            # What h11 raises refers to itself through its traceback, and so would keep all that
+            # came until the garbage is collected.
+            raise error.with_traceback(None) from None
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = 0
+            size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
+            if len(event.headers) > _HEADERS or size > _HEADER_BYTES:
+                raise h11.RemoteProtocolError("too many headers")
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
@@ -39,26 +49,37 @@ class _Parser(h11.Connection):
                 raise h11.RemoteProtocolError("too many small chunks")
         return event
 
+    def forget(self) -> None:
+        """Drop what came and was not parsed, for which h11 has no public method."""
+        self._receive_buffer = type(self._receive_buffer)()
 
-class BoundedConnection(H11Protocol):
+
+class BoundedConnection(H11Protocol, asyncio.BufferedProtocol):
     """HTTP whose clients must finish each request's header, and receive its answer, in time.
 
-    What is no HTTP is answered once, and costs one line of the log, whatever came before it.
+    What is no HTTP is answered once, and costs one line of the log, whatever came before it. The
+    more connections there are, the less is taken from each before its request has used it.
 
     Args:
         config: of uvicorn, as the rest.
         idle: the connections of one server that await a header, those first that do so longest.
+        arriving: memory of one server for what is read, `READ_BYTES`.
     """
 
     _header_timer: asyncio.TimerHandle | None = None
     _answer_timer: asyncio.TimerHandle | None = None
 
     def __init__(
-        self, config: uvicorn.Config, *, idle: dict[BoundedConnection, None], **options: Any
+        self,
+        config: uvicorn.Config,
+        *,
+        idle: dict[BoundedConnection, None],
+        arriving: bytearray,
+        **options: Any,
     ) -> None:
         super().__init__(config, **options)
-        self._idle = idle
-        self.conn = _Parser(h11.SERVER, _HEADER_BYTES)
+        self._idle, self._arriving = idle, memoryview(arriving)
+        self._parser = self.conn = _Parser(h11.SERVER, _HEADER_BYTES)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer of the first header; end a connection where there are too many."""
@@ -69,9 +90,19 @@ class BoundedConnection(H11Protocol):
         else:
             self._watch_header()
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Memory for the next bytes, which are taken out before any other connection has some."""
+        return self._arriving[: ARRIVING_BYTES // len(self.connections)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the bytes that came."""
+        self.data_received(bytes(self._arriving[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
-        """Start the timer of a later header at its first byte."""
+        """Take no more until the request has used it; start the timer of a later header."""
         super().data_received(data)
+        if not self._awaits_header and self.cycle.body:
+            self.flow.pause_reading()
         self._watch_header()
 
     def send_400_response(self, msg: str) -> None:
@@ -95,14 +126,18 @@ class BoundedConnection(H11Protocol):
         self._stop_answer_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers."""
+        """Stop the timers; what still refers to the connection keeps nothing that came."""
         self._idle.pop(self, None)
         self._stop_header_timer()
         self._stop_answer_timer()
         super().connection_lost(exc)
+        self._parser.forget()
+        if self.cycle is not None:
+            self.cycle.body.clear()
 
     def on_response_complete(self) -> None:
-        """Await the next header, if there is one."""
+        """Await the next header, if there is one; nobody asks for the rest of the body."""
+        self.cycle.body.clear()
         super().on_response_complete()  # which begins the next request, if that has come already
         if self._awaits_header and not self.transport.is_closing():
             self._idle.setdefault(self)

@@ -15,7 +15,7 @@ from typing import Any, cast
 import uvicorn
 
 from kellgren.web.app import Application
-from kellgren.web.http_connection import MOST_CONNECTIONS, BoundedConnection
+from kellgren.web.http_connection import MOST_CONNECTIONS, READ_BYTES, BoundedConnection
 from kellgren.web.settings import Settings
 from kellgren.web.workers.confinement import hide_memory
 
@@ -50,7 +50,7 @@ def run(
         StoreInUse: another server has the store.
         DamagedBase: the store's database is damaged.
     """
-    _raise_file_limit()
+    _raise_file_limit(settings.limits.uploads)
     _log_to_stderr()
     mask = os.umask(0o077)
     try:
@@ -82,7 +82,7 @@ def _serve(
 def _config(application: Application) -> uvicorn.Config:
     return uvicorn.Config(
         application.asgi(),
-        http=cast(Any, partial(BoundedConnection, idle={})),
+        http=cast(Any, partial(BoundedConnection, idle={}, arriving=bytearray(READ_BYTES))),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -107,13 +107,14 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _raise_file_limit() -> None:
+def _raise_file_limit(uploads: int) -> None:
     if sys.platform == "win32":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + _BACKLOG + _OTHER_FILES  # a backlog comes before any of it ends
+    # A backlog comes before any of it ends.
+    wanted = MOST_CONNECTIONS + _BACKLOG + uploads + _OTHER_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft < wanted:

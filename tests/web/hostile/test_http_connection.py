@@ -123,7 +123,7 @@ def test_a_field_that_is_no_file_is_small(app: Application) -> None:
     length = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(content)
     (answer,) = answers(app, (FILMS + FORM + length + content, TO_THE_END))
     assert answer.startswith(b"HTTP/1.1 400")
-    assert b"Part exceeded maximum size of 4KB" in answer
+    assert b"A field that is no file may have 4 kB" in answer
 
 
 def test_idle_connections_make_room(

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from kellgren.reading_schema import SideLetter
+from kellgren.web.api.film_form import FilmForm, too_large
+from kellgren.web.problems import NO_SPACE
 from kellgren.web.settings import RETRY_SECONDS, Limits
 from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.messages import Upload
 from kellgren.web.storage.opening import trouble_text
 
 _MIN_BYTES_PER_S, _GRACE_S = 1024, 10.0
-_FIELDS, _FIELD_BYTES = 8, 2**12  # that are no files
+_WRITERS = 8  # of the server's threads: the others answer requests that need no disk
 _log = logging.getLogger("kellgren.web")
-
-
-class _Parser(MultiPartParser):
-    spool_max_size = 2**16  # what one upload may hold in memory
-    is_complete = False
-
-    def on_end(self) -> None:
-        """Note that the last boundary was received."""
-        self.is_complete = True
-
-    async def complete_form(self) -> FormData:
-        """The form.
-
-        Raises:
-            MultiPartException: malformed, or without its last boundary.
-        """
-        form = await self.parse()
-        if not self.is_complete:
-            for file in self._files_to_close_on_error:
-                file.close()
-            raise MultiPartException("The multipart body was cut short.")
-        return form
 
 
 class UploadReceiver:
@@ -58,7 +34,7 @@ class UploadReceiver:
 
     def __init__(self, blobs: BlobStore, limits: Limits) -> None:
         self._blobs, self._limits = blobs, limits
-        self._running = 0
+        self._running, self._disk = 0, asyncio.Semaphore(_WRITERS)
 
     async def files(self, request: Request) -> list[Upload]:
         """All files of a multipart request, copied to the disk and named by their content.
@@ -70,13 +46,13 @@ class UploadReceiver:
         self._check_headers(request)
         self._running += 1
         try:
-            form = await self._form(request)
+            return await self._received(request)
+        except (HTTPException, ClientDisconnect, OSError, ValueError) as error:
+            # A traceback through a thread refers to itself, and so would keep all that came until
+            # the garbage is collected.
+            raise _answer(error.with_traceback(None)) from None
         finally:
             self._running -= 1
-        try:
-            return await self._uploads(form)
-        finally:
-            await form.close()
 
     def _check_headers(self, request: Request) -> None:
         kind = request.headers.get("content-type", "")
@@ -84,65 +60,34 @@ class UploadReceiver:
             raise HTTPException(415, "Send the files as multipart/form-data, in fields named files")
         claimed = request.headers.get("content-length", "0")
         if claimed.isdecimal() and int(claimed) > self._limits.request_bytes:
-            raise self._too_large()
+            raise too_large(self._limits)
         if self._running >= self._limits.uploads:
             raise service_unavailable("Too many uploads at a time")
-        if shutil.disk_usage(self._blobs.folder).free < self._limits.free_bytes:
-            raise HTTPException(507, "The server's disk is nearly full; delete cases first")
 
-    async def _form(self, request: Request) -> FormData:
-        stream = limited_body(request, self._limits)
-        bounds = {"max_files": self._limits.files, "max_fields": _FIELDS}
-        parser = _Parser(request.headers, stream, **bounds, max_part_size=_FIELD_BYTES)
+    async def _received(self, request: Request) -> list[Upload]:
+        form = FilmForm(request.headers["content-type"], self._blobs, self._limits)
         try:
-            return await parser.complete_form()
-        except MultiPartException as error:
-            many = "Too many files" in error.message
-            raise HTTPException(413 if many else 400, error.message) from None
-        except ClientDisconnect:
-            raise HTTPException(400, "The connection ended before the files did") from None
-        except OSError as error:  # of the folder for temporary files
-            raise _no_space(error) from None
-        except (ValueError, UnicodeError, AssertionError, LookupError):
-            raise HTTPException(400, "This is no multipart body") from None
-
-    async def _uploads(self, form: FormData) -> list[Upload]:
-        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        if not files:
-            raise HTTPException(400, "No file was sent; send at least one in a field named files")
-        if max(file.size or 0 for file in files) > self._limits.file_bytes:
-            raise self._too_large()
-        side = _side(form)
-        uploads: list[Upload] = []
-        try:
-            for file in files:
-                received = await run_in_threadpool(self._blobs.receive, file.file)
-                uploads.append(Upload(*received, file.filename or "", side))
-        except OSError as error:
-            await run_in_threadpool(remove_temporary, uploads)
-            raise _no_space(error) from None
+            async for piece in limited_body(request, self._limits):
+                async with self._disk:
+                    await run_in_threadpool(form.write, piece)
+            async with self._disk:
+                return await run_in_threadpool(form.uploads)
         except BaseException:
-            remove_temporary(uploads)
+            form.abandon()
             raise
-        return uploads
-
-    def _too_large(self) -> HTTPException:
-        megabytes = [b // 2**20 for b in (self._limits.file_bytes, self._limits.request_bytes)]
-        return HTTPException(
-            413, f"A file may have {megabytes[0]} MB and a request {megabytes[1]} MB"
-        )
 
 
-def _side(form: FormData) -> SideLetter:
-    match form.get("side", ""):
-        case "L" | "R" | "" as side:
-            return side
-    raise HTTPException(400, "side must be L, R or empty")
-
-
-def _no_space(error: OSError) -> HTTPException:
-    _log.error("an upload was not kept: %s", trouble_text(error))
-    return HTTPException(507, "The server's disk is full; delete cases, or try again later")
+def _answer(error: Exception) -> HTTPException:
+    match error:
+        case HTTPException():
+            return error
+        case ClientDisconnect():
+            return HTTPException(400, "The connection ended before the files did")
+        case OSError():
+            _log.error("an upload was not kept: %s", trouble_text(error))
+            return HTTPException(507, NO_SPACE)
+        case _:
+            return HTTPException(400, "This is no multipart body")
 
 
 def remove_temporary(uploads: list[Upload]) -> None:

@@ -7,16 +7,59 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 2**20
+_BUFFER = 2**12  # of a file that is written in larger pieces
 
 
 class UnusableContent(Exception):
     """A content that is not on the disk, or no longer the one that was stored; the text says so."""
+
+
+class Arrival:
+    """A file that comes piece by piece: on the disk, but not yet under its name.
+
+    Args:
+        folder: of all that arrives.
+
+    Attributes:
+        path: temporary.
+        size: bytes so far.
+
+    Raises:
+        OSError: it could not be written; so do all methods but `abandon`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        handle, name = tempfile.mkstemp(dir=folder)
+        self.path, self.size = Path(name), 0
+        self._file = os.fdopen(handle, "wb", _BUFFER)
+        self._digest = hashlib.sha256()
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next piece."""
+        self._file.write(piece)
+        self._digest.update(piece)
+        self.size += len(piece)
+
+    def finish(self) -> tuple[Path, str, int]:
+        """Close it; `sync_file` makes it outlive a power cut.
+
+        Returns:
+            The temporary path, the SHA-256, the size in bytes.
+        """
+        self._file.close()
+        return self.path, self._digest.hexdigest(), self.size
+
+    def abandon(self) -> None:
+        """Remove it."""
+        with suppress(OSError):  # of what is still to be written
+            self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 class BlobStore:
@@ -43,6 +86,10 @@ class BlobStore:
             raise ValueError("not a SHA-256")
         return self.folder / digest[:2] / digest
 
+    def begin(self) -> Arrival:
+        """A file that is to come; whoever begins one finishes it or abandons it."""
+        return Arrival(self._incoming)
+
     def receive(self, stream: IO[bytes]) -> tuple[Path, str, int]:
         """Copy a stream to the disk, not yet under its name.
 
@@ -52,13 +99,12 @@ class BlobStore:
         Raises:
             OSError: it could not be written; nothing of it is left.
         """
-        digest, size = hashlib.sha256(), 0
-        with self._temporary() as (path, copy):
+        with self._arrival() as arrival:
             while block := stream.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-                copy.write(block)
-        return path, digest.hexdigest(), size
+                arrival.write(block)
+            received = arrival.finish()
+            sync_file(arrival.path)
+        return received
 
     def stage(self, content: bytes) -> tuple[Path, str]:
         """Write bytes to the disk, not yet under their name; the temporary path and the SHA-256.
@@ -66,9 +112,11 @@ class BlobStore:
         Raises:
             OSError: likewise.
         """
-        with self._temporary() as (path, copy):
-            copy.write(content)
-        return path, hashlib.sha256(content).hexdigest()
+        with self._arrival() as arrival:
+            arrival.write(content)
+            path, digest, _ = arrival.finish()
+            sync_file(path)
+        return path, digest
 
     def commit(self, received: Path, digest: str) -> None:
         """Give a received file its name; the same content a second time replaces itself."""
@@ -142,18 +190,24 @@ class BlobStore:
             raise UnusableContent("its file was changed on the disk after it was stored")
 
     @contextmanager
-    def _temporary(self) -> Iterator[tuple[Path, IO[bytes]]]:
-        """A new file that is on the disk when the block ends, and gone if it fails."""
-        handle, name = tempfile.mkstemp(dir=self._incoming)
-        path = Path(name)
+    def _arrival(self) -> Iterator[Arrival]:
+        """A file that is gone if the block fails."""
+        arrival = self.begin()
         try:
-            with os.fdopen(handle, "wb") as copy:
-                yield path, copy
-                copy.flush()
-                os.fsync(copy.fileno())
+            yield arrival
         except BaseException:
-            path.unlink(missing_ok=True)
+            arrival.abandon()
             raise
+
+
+def sync_file(path: Path) -> None:
+    """Have a file on the disk to its last byte.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
