@@ -27,6 +27,7 @@ from kellgren.batch.reader_processes import ReaderProcesses
 from kellgren.batch.units import FileToGrade
 from kellgren.cli.manners.readings_summary import ReadingsSummary
 from kellgren.ensemble import Ensemble
+from kellgren.errors import InvalidOption
 from kellgren.grades import Side
 from kellgren.imaging.search import Skipped
 from kellgren.reading_schema import GradedRow, ModelRecord
@@ -177,15 +178,29 @@ def test_a_process_that_ends_takes_no_file_with_it(bundle: Path) -> None:
     assert "ended the process that read it" in two.note
 
 
+def test_processes_that_cannot_begin_are_told_of_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By what would open the same ensemble here; they themselves show no traceback."""
+    opening = partial(Ensemble.open, tmp_path / "nothing")
+    with closing(ReaderProcesses(1, opening, force=False)) as processes:
+        processes.take(((FileToGrade(str(KNEE)),),))
+        (future,) = wait(processes.in_hand).done
+        with pytest.raises(InvalidOption, match="cannot start here"):
+            list(processes.give(future))
+    assert capfd.readouterr().err == ""
+
+
 def test_processes_give_what_threads_give(bundle: Path, ensemble: Ensemble, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     images = [*sorted(str(path) for path in EXAMPLES.glob("*.png")), str(tmp_path / "empty.png")]
     record = ModelRecord.model_validate(ensemble.model)
     tables = []
-    for opening in (None, partial(Ensemble.open, bundle, threads=1)):
+    opening = partial(Ensemble.open, bundle, threads=1)
+    for processes in (None, ReaderProcesses(1, opening, force=False)):
         listing = Listing(found_files(images))
         journal = Journal(None, resume=False, model=record)
-        run_batch(Workers(ensemble, 2, opening=opening), listing, journal)
+        run_batch(Workers(ensemble, 2, processes=processes), listing, journal)
         tables.append([row for _, of_file in rows_in_order(listing, journal) for row in of_file])
         listing.close()
     assert tables[0] == tables[1]
@@ -208,7 +223,7 @@ def test_products_of_matrices_take_one_thread_while_a_batch_is_graded(ensemble: 
 def test_processes_that_grade_take_one_thread_for_products() -> None:
     words = "from kellgren.batch.reader_processes import _begin_work; "
     words += "from threadpoolctl import threadpool_info, threadpool_limits; "
-    words += "threadpool_limits(2, user_api='blas'); _begin_work(lambda: None, False, ()); "
+    words += "threadpool_limits(2, user_api='blas'); _begin_work(lambda: None, False); "
     words += "print({pool['num_threads'] for pool in threadpool_info()})"
     assert finished([sys.executable, "-c", words]).stdout == "{1}\n"
 

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from kellgren.batch.reader_processes import (
     Graded,
-    Opening,
     ReaderProcesses,
     Units,
     graded_units,
@@ -102,14 +101,14 @@ class Workers:
         count: units at a time.
         force: grade what a check refuses too.
         folders: to which pictures and DICOM objects of the readings are written.
-        opening: opens the same ensemble in another process; ``None``: all are threads.
+        processes: that grade beside one thread of this one; ``None``: all are threads.
     """
 
     ensemble: Ensemble
     count: int = 1
     force: bool = False
     folders: Sequence[ReadingFolder] = ()
-    opening: Opening | None = None
+    processes: ReaderProcesses | None = None
 
     def graded(
         self, units: Iterator[Unit | None], list_more: Callable[[], bool] = lambda: False
@@ -129,13 +128,10 @@ class Workers:
                     crew.close()
 
     def _crews(self) -> list[Crew]:
-        force, folders = self.force, self.folders
-        if self.opening is None or self.count == 1:
-            return [ReaderThreads(self.count, self.ensemble, force=force, folders=folders)]
-        return [
-            ReaderThreads(1, self.ensemble, force=force, folders=folders),
-            ReaderProcesses(self.count - 1, self.opening, force=force, folders=folders),
-        ]
+        beside = [] if self.processes is None else [self.processes]
+        threads = self.count - sum(crew.count for crew in beside)
+        own = ReaderThreads(threads, self.ensemble, force=self.force, folders=self.folders)
+        return [own, *beside]
 
 
 class _Handing:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
-from kellgren.errors import InvalidOption, UnreadableRadiograph
+from kellgren.errors import InvalidOption, KellgrenError, UnreadableRadiograph
 from kellgren.libraries import silence_dicom_loggers
 from kellgren.parallel.blas_threads import one_blas_thread
 from kellgren.reading_schema import ReadingRow
@@ -23,7 +23,7 @@ from kellgren.reading_schema import ReadingRow
 Opening = Callable[[], Ensemble]
 """Opens an ensemble of one thread in another process: it can be pickled."""
 Units = tuple[Unit, ...]
-_Work = tuple[Ensemble, bool, Sequence[ReadingFolder]]
+_Work = tuple[Ensemble, bool]
 _work: list[_Work] = []  # of this process, where it is a worker
 
 
@@ -50,7 +50,7 @@ def graded_units(
 
 
 class ReaderProcesses:
-    """Processes that open an ensemble each, and grade units.
+    """Processes that open an ensemble each, at once, and grade units.
 
     Where one ends in the middle, killed or by a crash of a decoder, the units in hand are graded
     again, one file at a time: the file that ends its process once more is refused.
@@ -63,25 +63,26 @@ class ReaderProcesses:
 
     Attributes:
         count: see above.
+        folders: likewise; they may be set until units are taken.
         in_hand: the units that it has, by what tells of their end.
     """
 
     def __init__(
-        self, count: int, opening: Opening, *, force: bool, folders: Sequence[ReadingFolder]
+        self, count: int, opening: Opening, *, force: bool, folders: Sequence[ReadingFolder] = ()
     ) -> None:
         self.count = count
+        self.folders = folders
         self.in_hand: dict[Future[Graded], Units] = {}
-        self._begin = (opening, force, folders)
-        self._pool: ProcessPoolExecutor | None = None
+        self._begin = (opening, force)
+        self._pool: ProcessPoolExecutor | None = _started(count, self._begin)
 
     def take(self, units: Units) -> None:
         """Take units, which one process grades one after the other."""
         if self._pool is None:
-            self._pool = _pool(self.count, self._begin)
+            self._pool = _started(self.count, self._begin)
         future: Future[Graded]
         try:
-            with _deaf_to_interrupts():  # the processes begin here
-                future = self._pool.submit(_graded_here, units)
+            future = self._pool.submit(_graded_here, units, self.folders)
         except BrokenProcessPool as error:
             future = Future()
             future.set_exception(error)
@@ -108,7 +109,7 @@ class ReaderProcesses:
                 for part in (unit, *((file,) for file in unit if len(unit) > 1)):
                     _wait_until_up(pool)
                     try:
-                        graded = pool.submit(_graded_here, (part,)).result()
+                        graded = pool.submit(_graded_here, (part,), self.folders).result()
                     except BrokenProcessPool:
                         pool.shutdown()
                         pool = _pool(1, self._begin)
@@ -135,17 +136,29 @@ def _ended_its_reader(file: FileToGrade) -> Outcome:
     return Outcome(file.image, note=refused.reason)
 
 
-def _pool(count: int, begin: tuple[Opening, bool, Sequence[ReadingFolder]]) -> ProcessPoolExecutor:
+def _pool(count: int, begin: tuple[Opening, bool]) -> ProcessPoolExecutor:
     # A copy of this process would hold locks of the engine's threads, which it does not have.
     own = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, own, initializer=_begin_work, initargs=begin)
 
 
-def _begin_work(opening: Opening, force: bool, folders: Sequence[ReadingFolder]) -> None:
+def _started(count: int, begin: tuple[Opening, bool]) -> ProcessPoolExecutor:
+    """A pool whose processes begin now, not with the first units: they take a second."""
+    pool = _pool(count, begin)
+    with _deaf_to_interrupts(), suppress(BrokenProcessPool):
+        for _ in range(count):  # a task that finds no idle process begins one
+            pool.submit(_is_up)
+    return pool
+
+
+def _begin_work(opening: Opening, force: bool) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     silence_dicom_loggers()
     one_blas_thread()
-    _work.append((opening(), force, folders))
+    try:
+        _work.append((opening(), force))
+    except KellgrenError:
+        os._exit(1)  # what started this process opens the same, and tells why it cannot
 
 
 def _end_with_parent() -> None:
@@ -172,8 +185,8 @@ def _is_up() -> bool:
     return bool(_work)
 
 
-def _graded_here(units: Units) -> Graded:
-    ((ensemble, force, folders),) = _work
+def _graded_here(units: Units, folders: Sequence[ReadingFolder]) -> Graded:
+    ((ensemble, force),) = _work
     return graded_units(ensemble, units, force=force, folders=folders)
 
 

@@ -56,12 +56,17 @@ def activation_map(output: MemberOutput, grade: int, *, grad_cam: bool = False) 
         ``(h, w)`` float32 on the grid of the features; ``map.sum() + bias[grade]`` is the logit,
         save where ``grad_cam`` makes a difference.
     """
+    return np.asarray(activation_maps(output, grad_cam=grad_cam)[grade])
+
+
+def activation_maps(output: MemberOutput, *, grad_cam: bool = False) -> Float32Array:
+    """``(5, h, w)``: the `activation_map` of every grade."""
     features = output.features
     if grad_cam and output.grad_cam_features is not None:
         features = output.grad_cam_features
     _, height, width = features.shape
-    evidence = np.tensordot(output.head[grade], features, axes=1) / (height * width)
-    oriented = evidence[:, ::-1] if output.mirrored else evidence
+    evidence = np.tensordot(output.head, features, axes=1) / (height * width)
+    oriented = evidence[..., ::-1] if output.mirrored else evidence
     return np.ascontiguousarray(oriented, dtype=np.float32)
 
 
@@ -83,19 +88,19 @@ def ensemble_maps(
     width = max(output.features.shape[2] for output in outputs)
     total = np.zeros((len(outputs[0].bias), height, width))
     for output, weight in zip(outputs, weights, strict=True):
-        for grade in range(len(total)):
-            evidence = activation_map(output, grade, grad_cam=grad_cam)
-            total[grade] += weight * regridded(evidence, (height, width))
+        maps = activation_maps(output, grad_cam=grad_cam)
+        total += weight * regridded(maps, (height, width))
     return total.astype(np.float32)
 
 
 def regridded(evidence: Float32Array, shape: tuple[int, int]) -> FloatArray:
-    """A map on another grid over the same picture; its sum stays.
+    """A map, or each of a stack, on another grid over the same picture; its sum stays.
 
     Each cell's evidence is spread evenly over its area, and every new cell gathers what falls on
     it.
     """
-    down, across = (_overlaps(old, new) for old, new in zip(evidence.shape, shape, strict=True))
+    grids = zip(evidence.shape[-2:], shape, strict=True)
+    down, across = (_overlaps(old, new) for old, new in grids)
     return np.asarray(down @ evidence @ across.T)
 
 

@@ -74,7 +74,9 @@ class Preprocess(BaseModel):
         """Turn ``(N, size, size)`` planes in 0..1 into a network's ``(N, 3, size, size)`` input."""
         mean = np.asarray(self.mean, dtype=np.float32).reshape(1, 3, 1, 1)
         std = np.asarray(self.std, dtype=np.float32).reshape(1, 3, 1, 1)
-        return (planes[:, None] - mean) / std
+        images = planes[:, None] - mean
+        images /= std
+        return images
 
 
 def levelled(plane: Plane) -> Plane:

@@ -23,6 +23,7 @@ from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.regular import read_regular
 
 _MOST_HEAD_BYTES = 16 * 2**20
+_AS_IT_IS = (1.0,)  # factors of one look at a knee, or of two with its mirror image
 _CLOSE, _LOOSE = 1e-3, 0.05  # of fp32, of bf16: a logit from what the head gives, in its terms
 
 
@@ -134,7 +135,7 @@ class MemberRuntime:
         return self._infer(self.preprocess.normalise(planes))[0]
 
     def examine(
-        self, crop: KneeCrop, *, mirror: bool = True, factors: Sequence[float] = (1.0,)
+        self, crop: KneeCrop, *, mirror: bool = True, factors: Sequence[float] = _AS_IT_IS
     ) -> MemberOutput:
         """Run the network on a knee.
 
@@ -147,10 +148,10 @@ class MemberRuntime:
         """
         plane = self.preprocess.plane(crop)
         views = np.stack([plane, plane[:, ::-1]]) if mirror else plane[None]
-        seen = self.preprocess.normalise(views)
-        logits, features, unactivated = self._infer(
-            np.concatenate([np.float32(factor) * seen for factor in factors])
-        )
+        looks = self.preprocess.normalise(views)
+        if tuple(factors) != _AS_IT_IS:
+            looks = np.concatenate([np.float32(factor) * looks for factor in factors])
+        logits, features, unactivated = self._infer(looks)
         weighted = None
         if unactivated is not None:
             weighted = _mean_of_looks(_gradient_weighted(unactivated), mirror)

@@ -48,7 +48,7 @@ def label_mask(outliers: Mask) -> Mask | None:
 
 def _letters(outliers: Mask) -> IntArray:
     """Boxes of the shapes that may be letters: left, top, right and bottom of each."""
-    boxes = np.array(shapes(outliers), dtype=np.int64).reshape(-1, 4)
+    boxes = shapes(outliers)
     tall, wide = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
     are_small = (tall <= _TALLEST * outliers.shape[0]) & (wide <= np.maximum(_SLIM * tall, 3))
     found = boxes[are_small]

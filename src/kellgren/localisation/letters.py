@@ -5,7 +5,7 @@ A letter never gives a side by itself: what is taken for one may be a scratch. I
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -116,16 +116,17 @@ def _shown(film: Plane, scale: float, *, negative: bool) -> Plane:
     return np.asarray(image_of_rows(film.shape, part).resize(size, Image.Resampling.BOX))
 
 
-def _boxes(bright: Mask) -> Iterator[tuple[int, int, int, int]]:
+def _boxes(bright: Mask) -> list[list[int]]:
     """Left, top, right and bottom of each connected shape that may be a letter by its size."""
     height, width = bright.shape
-    least = max(_LEAST_PIXELS, _HEIGHTS[0] * height)
-    for left, top, right, bottom in shapes(bright):
-        tall, wide = bottom - top, right - left
-        is_inside = left > 0 and top > 0 and right < width and bottom < height
-        is_tall = least <= tall <= _HEIGHTS[1] * height
-        if is_inside and is_tall and _ASPECTS[0] <= wide / tall <= _ASPECTS[1]:
-            yield left, top, right, bottom
+    boxes = shapes(bright)
+    left, top, right, bottom = boxes.T
+    tall, aspect = bottom - top, (right - left) / (bottom - top)
+    is_inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    is_tall = (tall >= max(_LEAST_PIXELS, _HEIGHTS[0] * height)) & (tall <= _HEIGHTS[1] * height)
+    is_letter = is_inside & is_tall & (aspect >= _ASPECTS[0]) & (aspect <= _ASPECTS[1])
+    found: list[list[int]] = boxes[is_letter].tolist()
+    return found
 
 
 def _stands_alone(bright: Mask, box: tuple[int, int, int, int]) -> bool:

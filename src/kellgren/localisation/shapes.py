@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from kellgren.arrays import Mask
+from kellgren.arrays import IntArray, Mask
 
 _MOST_RUNS = 40_000  # of a mask; one of noise has more, and no shapes
 
 
-def shapes(mask: Mask) -> list[tuple[int, int, int, int]]:
-    """Boxes of the shapes that hang together, corners counted: runs of rows, joined."""
+def shapes(mask: Mask) -> IntArray:
+    """Boxes of the shapes that hang together, corners counted: runs of rows, joined.
+
+    Returns:
+        ``(N, 4)``: left, top, right and bottom of each.
+    """
     wide = mask.shape[1] + 2
     padded = np.zeros((len(mask), wide), dtype=np.bool_)
     padded[:, 1:-1] = mask
@@ -18,7 +22,7 @@ def shapes(mask: Mask) -> list[tuple[int, int, int, int]]:
     changes = np.flatnonzero(flat[1:] != flat[:-1])  # where a run begins, and where it ends
     (rows, starts), ends = np.divmod(changes[0::2], wide), changes[1::2] % wide
     if len(rows) > _MOST_RUNS:
-        return []
+        return np.zeros((0, 4), np.int64)
     return _joined(
         _roots(*_touching(mask.shape[1], rows, starts, ends), len(rows)), rows, starts, ends
     )
@@ -50,14 +54,12 @@ def _roots(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     return roots
 
 
-def _joined(
-    roots: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> list[tuple[int, int, int, int]]:
+def _joined(roots: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> IntArray:
     if not len(roots):
-        return []
+        return np.zeros((0, 4), np.int64)
     order = np.argsort(roots, kind="stable")
     at = np.flatnonzero(np.diff(roots[order], prepend=-1))  # where the runs of a shape begin
     left, right = np.minimum.reduceat(starts[order], at), np.maximum.reduceat(ends[order], at)
     last = np.append(at[1:], len(order)) - 1
     top, bottom = rows[order[at]], rows[order[last]] + 1  # runs come row by row
-    return list(zip(left.tolist(), top.tolist(), right.tolist(), bottom.tolist(), strict=True))
+    return np.column_stack((left, top, right, bottom))

@@ -80,8 +80,8 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     from kellgren.scratch import scratch_space
 
     began = time.monotonic()
-    with scratch_space():
-        workers = _workers(listing, targets, options)
+    with scratch_space(), ExitStack() as stack:
+        workers = _workers(listing, targets, options, stack)
         with batch_into(*targets.tables):
             journal = _journal(targets, workers.ensemble, options)
             taken_over = journal.files
@@ -98,9 +98,15 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     return ExitCode.of_batch(summary.failed, summary.failed + summary.graded)
 
 
-def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Graders:
-    """Threads for a few files, processes for many; those of a cluster where one is named."""
+def _workers(
+    listing: Listing, targets: Targets, options: BatchOptions, stack: ExitStack
+) -> Graders:
+    """Threads for a few files, processes for many; those of a cluster where one is named.
+
+    The processes end with the stack. They open their ensembles while this one opens its own.
+    """
     from kellgren.batch.crews import Workers
+    from kellgren.batch.reader_processes import ReaderProcesses
     from kellgren.cli import terminal
 
     listing.list_until(max(1, PROCESSES_FROM * options.workers))
@@ -112,15 +118,17 @@ def _workers(listing: Listing, targets: Targets, options: BatchOptions) -> Grade
         return cluster_workers(options.ray, options.opening, options.force, options.workers)
     count = min(options.workers, listing.count)
     many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
+    processes = None
+    if many:
+        opening = partial(options.opening, threads=1, workers=1)
+        processes = ReaderProcesses(count - 1, opening, force=options.force)
+        stack.callback(processes.close)
     with starting():
         ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
-    return Workers(
-        ensemble,
-        count,
-        options.force,
-        _folders(targets, options),
-        partial(options.opening, threads=1, workers=1) if many else None,
-    )
+    folders = _folders(targets, options)  # not made where the ensemble cannot be opened
+    if processes is not None:
+        processes.folders = folders
+    return Workers(ensemble, count, options.force, folders, processes)
 
 
 def _folders(targets: Targets, options: BatchOptions) -> list[ReadingFolder]:

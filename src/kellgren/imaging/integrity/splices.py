@@ -13,10 +13,9 @@ import numpy as np
 
 from kellgren.arrays import FloatArray
 from kellgren.imaging.integrity.outskirts import BESIDE, OUTER
-from kellgren.knee import Plane
+from kellgren.knee import Plane, bands
 
 _PART = 8  # rows that are one part of a line
-_AT_ONCE = 2**14  # pixels, which stay in the processor's cache
 _SIDE = 300  # pixels: of a larger picture as many more rows are one
 _SOME_ROWS, _SOME_COLUMNS = 5, 3  # of which the rule is made one is taken
 _USUAL = 5  # columns on either side, which tell how well pixels can be told
@@ -52,9 +51,11 @@ def _down_columns(knee: Plane, outer: float, edge: float) -> float:
     if len(rows) < 2 + _PART or knee.shape[1] <= 2 * beside + _FEW:
         return 0.0
     rule = _rule(rows)
-    some = max(1, _AT_ONCE // (_PART * rows.shape[1])) * _PART
-    pieces = [rows[first : first + some + 2] for first in range(0, len(rows) - 2, some)]
-    along, errors = _along(np.concatenate([_parts(piece, rule) for piece in pieces], axis=1))
+    pieces = [
+        _parts(rows[part.start * _PART : part.stop * _PART + 2], rule)
+        for part in bands((len(rows) - 2) // _PART, _PART * rows.shape[1])
+    ]
+    along, errors = _along(np.concatenate(pieces, axis=1))
     count = along.shape[1] - 2 * _REACH
     left, right = _largest(along[:, : -_REACH - 1]), _largest(along[:, _REACH + 1 :])
     ratio = along[:, _REACH:-_REACH] / np.maximum(left, right)
