@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.imaging.integrity.blocks import block_edges
 from kellgren.imaging.integrity.contours import contours
 from kellgren.imaging.integrity.copies import copied_share, repeated_rows
 from kellgren.imaging.integrity.pairs import swapped_pairs
 from kellgren.imaging.integrity.seams import seam
 from kellgren.imaging.integrity.splices import splice
+from kellgren.imaging.integrity.steps import edge, step
 from kellgren.imaging.integrity.texture import flat_shares, noisy_shares, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import Plane, bands
@@ -59,6 +61,8 @@ MOST_ALONG_LINES = 0.85
 """Of what `MOST_SEAM` and `MOST_SPLICE` allow beyond 1, on the average of both."""
 MOST_PAIRS = 0.35
 """Logarithm of how much every second step along a row differs from the others, beyond the usual."""
+MOST_BLOCK_EDGES = 0.1
+"""Share of steps across every eighth column or row that are far, beyond that across others."""
 MOST_GRAINY = 0.03
 """Share of a knee in tiles without any smoothness that are far rougher than its others."""
 MOST_PERHAPS_CONTOURS = 1.1
@@ -70,10 +74,8 @@ MOST_OF_BOTH = 0.7
 
 _LEAST_SIDE = 32
 _LEAST_EMPTY = 0.02  # of the rows
-_STEP = 0.05
 _ROWS_TRIED, _FAR_ROWS = 8, 8
 _LEAST_MISMATCH = 2.5e-4  # mean square between a row and the next
-_MOST_OF_HALF = 0.3  # of its columns left out at either end
 _MOVED_ROWS, _MOVED_SIDE = 4, 300  # rows that are averaged, on a picture of such a side
 _USUAL_MISMATCH = 0.25  # of its median: the least that counts
 
@@ -96,6 +98,7 @@ class Traces(NamedTuple):
     splice: float
     pairs: float
     contours: float
+    blocks: float
     flat_border: float
     flat_borders: float
 
@@ -118,12 +121,12 @@ def traces(knee: Plane, strip: Plane | None = None) -> Traces:
     return Traces(
         flat=flat.inside,
         repeated=repeated_rows(knee),
-        step=_step(knee),
+        step=step(knee),
         shift=_shift(knee if strip is None else strip),
         specks=speck_share(knee),
         noisy=noisy.rough,
         grainy=noisy.rougher_than_others,
-        edge=_edge(knee),
+        edge=edge(knee),
         moved=_moved(knee if strip is None else strip),
         wrapped=wrapped(knee if strip is None else strip),
         copied=copied_share(knee if strip is None else strip),
@@ -131,6 +134,7 @@ def traces(knee: Plane, strip: Plane | None = None) -> Traces:
         splice=splice(knee, is_film=is_film),
         pairs=swapped_pairs(knee),
         contours=contours(knee),
+        blocks=block_edges(knee),
         flat_border=flat.at_a_border,
         flat_borders=flat.at_two_borders,
     )
@@ -164,6 +168,11 @@ def doubt(found: Traces) -> str:
         (found.splice, MOST_SPLICE, "two parts perhaps meet in it along a straight line"),
         (_along_lines(found), MOST_ALONG_LINES, "a part of it perhaps comes from elsewhere"),
         (found.pairs, MOST_PAIRS, "neighbouring pixels perhaps changed places"),
+        (
+            found.blocks,
+            MOST_BLOCK_EDGES,
+            "its JPEG blocks stand out, by damage or compression",
+        ),
         (found.grainy, MOST_GRAINY, f"{found.grainy:.0%} of it are far noisier than the rest"),
         (found.flat_border, MOST_FLAT_AT_A_BORDER, "a block at its border is of one grey value"),
         (found.flat_borders, MOST_FLAT_AT_TWO_BORDERS, "a block at borders is of one grey value"),
@@ -196,25 +205,6 @@ def ends_within_a_row(pixels: Plane) -> bool:
     before, at = (int((row[::-1] != last).argmax()) for row in pixels[-empty - 2 : -empty][:2])
     width = pixels.shape[1]
     return bool(before < 0.02 * width and 0.04 * width < at < 0.96 * width)
-
-
-def _step(knee: Plane) -> float:
-    """The row with the most columns whose brightness jumps by far more than around it."""
-    rows, columns = knee.shape
-    jumps = np.zeros(rows - 1, np.int64)
-    for band in bands(columns, rows):
-        differences = np.abs(np.diff(knee[:, band], axis=0))
-        far = differences > np.maximum(_STEP, 4 * _around(differences))
-        jumps += far.sum(axis=1)
-    return float(jumps.max() / columns)
-
-
-def _around(differences: Plane, reach: int = 6) -> Plane:
-    """Mean of the differences of the rows before and behind each, column by column."""
-    mirrored = np.pad(np.arange(len(differences)), (reach + 1, reach), mode="reflect")
-    sums = np.cumsum(differences[mirrored], axis=0)
-    window = 2 * reach + 1
-    return np.asarray((sums[window:] - sums[:-window] - differences) / (window - 1), np.float32)
 
 
 def _shift(knee: Plane) -> float:
@@ -261,33 +251,6 @@ def _mismatches(
     squares = np.square(above).sum(axis=1) + np.square(below).sum(axis=1)
     straight, shifted = products[:, 0], products[:, 2:-1].max(axis=1)
     return (squares - 2 * straight) / width, (squares - 2 * shifted) / width
-
-
-def _edge(knee: Plane) -> float:
-    """The largest step of brightness that one half of a row, or the other, takes all alike.
-
-    A wrong first value of a JPEG block goes on to all that follow: they begin within a row of
-    blocks, so at least half of the width changes with its first row or with the next one's.
-    """
-    rows, columns = knee.shape
-    middle = columns // 2
-    largest = 0.0
-    for band in bands(rows - 5, columns):
-        differences = np.diff(knee[band.start : band.stop + 5], axis=0)
-        jumps = differences[2:-2] - (differences[1:-3] + differences[3:-1]) / 2
-        for half in (jumps[:, :middle], jumps[:, middle:]):
-            ordered = np.sort(half, axis=1)  # quicker than to part each row at both places
-            low, high = (_placed(ordered, share) for share in (_MOST_OF_HALF, 1 - _MOST_OF_HALF))
-            largest = max(largest, float(low.max()), float(-high.min()))
-    return largest
-
-
-def _placed(ordered: Floats, share: float) -> Floats:
-    """The quantile of each ordered row, between its neighbours as `numpy.quantile` places it."""
-    at = share * (ordered.shape[1] - 1)
-    first = int(at)
-    below, above = ordered[:, first], ordered[:, min(first + 1, ordered.shape[1] - 1)]
-    return np.asarray(below + np.float32(at - first) * (above - below))
 
 
 def _moved(strip: Plane) -> float:
