@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,23 @@ def lines_of(path: Path) -> Iterator[int]:
                     count += chunk.count(b"\n")
                     at += len(chunk)
         yield count
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Programs started in this block share so many cores, a core a worker, on Linux.
+
+    Else one worker alone would use all cores in its networks, and a second could bring little.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_of_them)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
 
 
 def watched(words: list[str], journal: Path) -> list[dict[str, float]]:
@@ -222,9 +240,10 @@ def main() -> None:
         for workers in options.workers:
             print(f"\n{options.files} files, {workers} workers", flush=True)
             table = folder / f"{workers}.csv"
-            curve = watched(
-                command(folder, table, workers, options), folder / f".{table.name}.journal"
-            )
+            with on_cores(workers):
+                curve = watched(
+                    command(folder, table, workers, options), folder / f".{table.name}.journal"
+                )
             found[f"{workers} workers"] = {**growth(curve, options.after), "curve": curve}
             _report(found[f"{workers} workers"], options.files)
             if options.out is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from kellgren.arrays import Float32Array
 from kellgren.errors import MissingExtra
 from kellgren.grading.engines.engine_settings import Device
 from kellgren.grading.engines.network_ends import Infer, NetworkOutputs, only_input, used_outputs
-from kellgren.grading.engines.processor import sums_int8
+from kellgren.grading.engines.processor import sums_int8, usable_cores
 from kellgren.libraries import import_onnxruntime
 from kellgren.model_files.onnx_session import CPU, onnx_session
 
@@ -37,6 +38,9 @@ def onnxruntime_network(model: bytes, size: int, threads: int, device: Device) -
     Raises:
         MissingExtra: CUDA is asked for, and this ONNX Runtime or this machine has none.
     """
+    if not threads and usable_cores() < (os.cpu_count() or 1):
+        # Left to itself, it binds a thread to each core of the machine, those of others too.
+        threads = usable_cores()
     if device == "cuda":
         session = _cuda_session(model, threads)
     else:
