@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
+import pkgutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kellgren
 from kellgren.errors import InvalidOption, KellgrenError, TrainingError, check_choice
 from kellgren.output.pseudonym import InvalidKey
 from kellgren.pacs.receiver import CannotListen
@@ -22,7 +25,10 @@ def subclasses(of: type[KellgrenError]) -> list[type[KellgrenError]]:
     return [of, *(deeper for sub in of.__subclasses__() for deeper in subclasses(sub))]
 
 
-ERRORS = subclasses(KellgrenError)
+for module in pkgutil.walk_packages(kellgren.__path__, "kellgren."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+ERRORS = sorted(subclasses(KellgrenError), key=lambda kind: (kind.__name__, kind.__module__))
 
 
 def test_the_errors_of_all_packages_are_of_one_tree() -> None:
