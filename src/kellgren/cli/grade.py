@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -81,28 +80,25 @@ def grade(
         from kellgren.grades import Side
 
     targets = Targets(csv, json, parquet, overlay, dicom_out, fhir)
-    with closing(
-        given_files.listing_of(paths, path_list, targets, ray=ray, urls=pseudonym is None)
-    ) as listing:
-        bundle = chosen_bundle(model, fast)
-        measured = joint_space or ("off" if fast else "measure")
-        chosen = engine_of(bundle, engine, precision, device, workers)
-        reading: dict[str, Any] = {"mirror": mirror, "pair": not single, "frame": frame}
-        reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
-        reading |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
-        reading |= {"level": level, "always_grade": always_grade, "joint_space": measured != "off"}
-        options = grade_run.BatchOptions(
-            partial(Ensemble.open, bundle, **reading),
-            chosen.workers if ray is None else workers,
-            chosen.device == "cuda",
-            ray,
-            Side(side or ""),
-            mapped,
-            joint_space == "draw",
-            frame,
-            grade_run.pseudonyms_of(pseudonym),
-            resume,
-            force,
-        )
-        code = grade_run.run(listing, targets, options)
-    raise typer.Exit(code)
+    bundle = chosen_bundle(model, fast)
+    measured = joint_space or ("off" if fast else "measure")
+    chosen = engine_of(bundle, engine, precision, device, workers)
+    reading: dict[str, Any] = {"mirror": mirror, "pair": not single, "frame": frame}
+    reading |= {"engine": chosen.engine, "precision": chosen.precision, "device": chosen.device}
+    reading |= {"smooth_maps": smooth_maps, "grad_cam_maps": grad_cam_maps}
+    reading |= {"level": level, "always_grade": always_grade, "joint_space": measured != "off"}
+    options = grade_run.BatchOptions(
+        partial(Ensemble.open, bundle, **reading),
+        chosen.workers if ray is None else workers,
+        chosen.device == "cuda",
+        ray,
+        Side(side or ""),
+        mapped,
+        joint_space == "draw",
+        frame,
+        grade_run.pseudonyms_of(pseudonym),
+        resume,
+        force,
+    )
+    listing = given_files.listing_of(paths, path_list, targets, ray=ray, urls=pseudonym is None)
+    raise typer.Exit(grade_run.run(listing, targets, options))

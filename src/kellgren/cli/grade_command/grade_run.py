@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     from kellgren.scratch import scratch_space
 
     began = time.monotonic()
-    with scratch_space(), ExitStack() as stack:
+    with scratch_space(), closing(listing), ExitStack() as stack:
         workers = _workers(listing, targets, options, stack)
         with batch_into(*targets.tables):
             journal = _journal(targets, workers.ensemble, options)
