@@ -63,3 +63,17 @@ def test_another_tone_is_taken_off_and_damage_is_not() -> None:
     half = sound.copy()
     half[150:] *= 0.6
     assert np.abs(toned(sound, half) - half).mean() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "mutation"),
+    [
+        ("png", 5_026_048, "rows_from_elsewhere"),
+        ("tiff in strips", 5_059_370, "columns_swapped"),
+        ("tiff, tiff_adobe_deflate", 5_030_795, "stretch_of_one_value"),
+    ],
+)
+def test_what_once_went_unnoticed_is_warned_of(kind: str, number: int, mutation: str) -> None:
+    """The joint was found beside the damage, or a band of one value was taken for a margin."""
+    found = Judge(KINDS[kind], Localiser()).outcome(number)
+    assert (found.mutation, found.result) == (mutation, "warned")

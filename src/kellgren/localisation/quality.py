@@ -119,14 +119,17 @@ def check_exposure(knee: Plane) -> Check:
 def check_damage(pixels: Plane, region: Region | None) -> Check | None:
     """Whether a knee shows traces of broken data, such as blocks of one grey value; ``None``: no.
 
-    What lies around the joint may be another picture's edge or a margin, and is warned of.
+    What lies around the joint may be another picture's edge or a margin, and is warned of. Where
+    the knee takes most of its picture all of it is searched: parts that were moved move the knee.
 
     Args:
         pixels: of the radiograph, as they were decoded, without labels: letters have sharp edges.
         region: of the knee on it; ``None``: it is the whole picture.
     """
-    found = _traces_within(pixels, region)
-    around = damage(found) or _damage_of_most(pixels, region)
+    box = _upright_box(region, pixels.shape)
+    is_most = pixels[box].size >= _MOST_OF_PICTURE * pixels.size
+    found = _traces_within(pixels, None if is_most else region)
+    around = damage(found)
     if not around:
         perhaps = doubt(found)
         return Check("damage", "warning", f"perhaps damaged: {perhaps}") if perhaps else None
@@ -138,17 +141,7 @@ def check_damage(pixels: Plane, region: Region | None) -> Check | None:
 
 
 _JOINT = 0.6  # of the width of a knee's square, around its centre
-
-
-_MOST_OF_PICTURE = 0.4  # taken by a knee's square: the rest belongs to the same picture
-
-
-def _damage_of_most(pixels: Plane, region: Region | None) -> str:
-    """Damage of the whole picture where a knee takes most of it: rows that came twice move it."""
-    rows, columns = _upright_box(region, pixels.shape)
-    if region is None or pixels[rows, columns].size < _MOST_OF_PICTURE * pixels.size:
-        return ""
-    return damage(traces(pixels))
+_MOST_OF_PICTURE = 0.6  # taken by a knee's square: the rest belongs to the same picture
 
 
 def _traces_within(pixels: Plane, region: Region | None) -> Traces:

@@ -35,7 +35,8 @@ def flat_shares(knee: Plane) -> Flat:
     """Shares of a knee ``(H, W)`` in rectangles of one grey value.
 
     One across the whole width is inside if it reaches neither the top nor the bottom; else it is a
-    margin, as all that reach three borders are, which do not count.
+    margin, as all that reach three borders are, which do not count. One with other rows below it,
+    though too few for a tile, counts as reaching two.
     """
     tile = max(4, min(knee.shape) // _TILES)
     values = _of_tiles(np.maximum, knee, tile)
@@ -48,7 +49,11 @@ def flat_shares(knee: Plane) -> Flat:
             continue
         ends = (rows.min() == 0, rows.max() == is_flat.shape[0] - 1)
         sides = (columns.min() == 0, columns.max() == is_flat.shape[1] - 1)
-        borders = 0 if all(sides) and not any(ends) else sum(ends) + sum(sides)
+        borders = sum(ends) + sum(sides)
+        if all(sides) and not any(ends):
+            borders = 0
+        elif all(sides) and not ends[0] and (knee[-1] != values[rows[0], columns[0]]).any():
+            borders = 2  # the last tiles may end some rows before the knee does: no margin
         if borders < len(areas):
             areas[borders] += len(members)
     return Flat(*(area / is_flat.size for area in areas))
