@@ -102,3 +102,16 @@ def test_what_nobody_heeded_is_heard_at_the_end(heard: list[int]) -> None:
         signal.raise_signal(signal.SIGINT)
         assert heard == []
     assert len(heard) == 1
+
+
+def test_a_block_that_ends_late_takes_nobodys_handler(heard: list[int]) -> None:
+    """As a batch that is not read to its end does, when it is collected."""
+    late = interrupts_noted()
+    late.__enter__()
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(-number))
+    late.__exit__(None, None, None)
+    signal.raise_signal(signal.SIGINT)
+    assert heard == [-signal.SIGINT]
+    signal.signal(signal.SIGINT, before)  # which hands it on to the one before at once
+    signal.raise_signal(signal.SIGINT)
+    assert heard == [-signal.SIGINT, signal.SIGINT]

@@ -46,6 +46,17 @@ class _Interrupts:
             self._to_heed = False
             self._before(signal.SIGINT, None)
 
+    def end(self) -> None:
+        """Give the signal back, unless somebody else has it by now, and heed what was noted.
+
+        A generator that nobody closed ends whenever it is collected, in any thread.
+        """
+        self._heard = True  # whoever still calls this handler reaches the one before at once
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) == self.hear:
+            signal.signal(signal.SIGINT, self._before)
+        self.heed()
+
 
 @contextmanager
 def interrupts_noted() -> Iterator[Heed]:
@@ -69,9 +80,7 @@ def interrupts_noted() -> Iterator[Heed]:
     try:
         yield interrupts.heed
     finally:
-        if threading.current_thread() is threading.main_thread():  # not if collected elsewhere
-            signal.signal(signal.SIGINT, before)
-        interrupts.heed()
+        interrupts.end()
 
 
 def first_done(futures: Sequence[Future[Result]], heed: Heed) -> set[Future[Result]]:
