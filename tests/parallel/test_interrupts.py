@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from command_line import EXAMPLES, finished
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.parallel.interrupts import interrupts_noted
 
 AT_A_LOCK = """
 import signal, sys, threading, time
@@ -73,45 +70,3 @@ def test_a_batch_ends_and_keeps_what_is_done(
     assert "--resume goes on" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert 2 < journal.read_bytes().count(b"\n") < 64
-
-
-@pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """Signals that the handler of before got."""
-    signals: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
-    yield signals
-    signal.signal(signal.SIGINT, before)
-
-
-def test_the_handler_of_before_hears_each_signal_once(heard: list[int]) -> None:
-    with interrupts_noted() as heed:
-        signal.raise_signal(signal.SIGINT)
-        assert heard == []
-        heed()
-        heed()
-        assert len(heard) == 1
-        signal.raise_signal(signal.SIGINT)  # whoever presses again does not want to wait
-        assert len(heard) == 2
-    signal.raise_signal(signal.SIGINT)
-    assert len(heard) == 3
-
-
-def test_what_nobody_heeded_is_heard_at_the_end(heard: list[int]) -> None:
-    with interrupts_noted(), interrupts_noted():
-        signal.raise_signal(signal.SIGINT)
-        assert heard == []
-    assert len(heard) == 1
-
-
-def test_a_block_that_ends_late_takes_nobodys_handler(heard: list[int]) -> None:
-    """As a batch that is not read to its end does, when it is collected."""
-    late = interrupts_noted()
-    late.__enter__()
-    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(-number))
-    late.__exit__(None, None, None)
-    signal.raise_signal(signal.SIGINT)
-    assert heard == [-signal.SIGINT]
-    signal.signal(signal.SIGINT, before)  # which hands it on to the one before at once
-    signal.raise_signal(signal.SIGINT)
-    assert heard == [-signal.SIGINT, signal.SIGINT]
