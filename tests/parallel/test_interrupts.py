@@ -46,6 +46,14 @@ sys.argv[1:] = sys.argv[3:]
 main()
 """
 
+HANDED_ON = """
+import signal
+from kellgren.parallel.interrupts import interrupts_noted
+heard = []
+press = lambda: signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+"""
+
 
 @pytest.mark.parametrize("lock", [1, 2, 3, 4])
 def test_what_threads_do_ends(lock: int) -> None:
@@ -70,3 +78,44 @@ def test_a_batch_ends_and_keeps_what_is_done(
     assert "--resume goes on" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert 2 < journal.read_bytes().count(b"\n") < 64
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        """
+with interrupts_noted() as heed:  # the handler of before hears each once
+    press()
+    assert not heard
+    heed()
+    heed()
+    assert len(heard) == 1
+    press()  # whoever presses again does not want to wait
+    assert len(heard) == 2
+press()
+assert len(heard) == 3
+""",
+        """
+with interrupts_noted(), interrupts_noted():  # what nobody heeded is heard at the end
+    press()
+    assert not heard
+assert len(heard) == 1
+""",
+        """
+late = interrupts_noted()  # as a batch that is not read to its end, when it is collected
+late.__enter__()
+before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(-number))
+late.__exit__(None, None, None)
+press()
+assert heard == [-signal.SIGINT]
+signal.signal(signal.SIGINT, before)  # hands it on to the one before at once
+press()
+assert heard == [-signal.SIGINT, signal.SIGINT]
+""",
+    ],
+    ids=["each once", "at the end", "late"],
+)
+def test_a_signal_is_handed_on(program: str) -> None:
+    """In a process of its own: a worker of the tests may have had other handlers."""
+    ended = finished([sys.executable, "-c", HANDED_ON + program])
+    assert (ended.returncode, ended.stderr) == (0, "")

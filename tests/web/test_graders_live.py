@@ -159,10 +159,8 @@ def reader_of(client: TestClient, url: str) -> int:
 
 def test_a_film_that_ends_two_graders_fails(client: TestClient, app: Application) -> None:
     """By what a decoder's fault looks like; once could be anything."""
-    url, failures = (
-        hand_in(client, ("film.tiff", large_film()), wait=0)[0]["url"],
-        app.pool.failures,
-    )
+    failures = app.pool.failures
+    url = hand_in(client, ("film.tiff", large_film()), wait=0)[0]["url"]
     for ended in (1, 2):
         os.kill(reader_of(client, url), signal.SIGSEGV)
         while app.pool.failures < failures + ended:  # a case waits too shortly to be seen waiting

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kellgren.arrays import FloatArray
 from kellgren.imaging.integrity.blocks import block_edges
 from kellgren.imaging.integrity.contours import contours
 from kellgren.imaging.integrity.copies import copied_share, repeated_rows
@@ -23,8 +24,6 @@ from kellgren.imaging.integrity.steps import edge, step
 from kellgren.imaging.integrity.texture import flat_shares, noisy_shares, speck_share
 from kellgren.imaging.integrity.wrapping import wrapped
 from kellgren.knee import Plane, bands
-
-Floats = npt.NDArray[np.floating]
 
 MOST_FLAT = 0.02
 """Share of a knee in rectangles of one grey value that do not reach its border."""
@@ -230,11 +229,11 @@ def _best_shift(knee: Plane, apart: int) -> float:
 
 
 def _mismatches(
-    above: Floats,
-    below: Floats,
+    above: FloatArray,
+    below: FloatArray,
     spectra_above: npt.NDArray[np.complexfloating],
     spectra_below: npt.NDArray[np.complexfloating],
-) -> tuple[Floats, Floats]:
+) -> tuple[FloatArray, FloatArray]:
     """Mean squares between rows and others, as they are and where one is shifted best, around.
 
     Args:
@@ -269,7 +268,7 @@ def _moved(strip: Plane) -> float:
     return float((straight / np.maximum(shifted, least)).max())
 
 
-def _means(strip: Plane, count: int, scale: int) -> Floats:
+def _means(strip: Plane, count: int, scale: int) -> FloatArray:
     """``(count, W)`` means of some rows each, from every ``scale``-th row on."""
     rows = _MOVED_ROWS * scale
     means = np.zeros((count, strip.shape[1]))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from kellgren.arrays import FloatArray
 from kellgren.knee import Plane, bands
-
-Floats = npt.NDArray[np.floating]
 
 _LEAST = 0.05  # grey values
 _MOST_OF_HALF = 0.3  # of its columns left out at either end
@@ -51,7 +49,7 @@ def edge(knee: Plane) -> float:
     return largest
 
 
-def _placed(ordered: Floats, share: float) -> Floats:
+def _placed(ordered: FloatArray, share: float) -> FloatArray:
     """The quantile of each ordered row, between its neighbours as `numpy.quantile` places it."""
     at = share * (ordered.shape[1] - 1)
     first = int(at)
