@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from kellgren.training.input.augment import draw
 from kellgren.training.member.average import average_of, move_average, paired
 from kellgren.training.member.batches import DeviceKnees, epoch_order
 from kellgren.training.member.checkpoint import RunState
-from kellgren.training.member.loop import learn
+from kellgren.training.member.loop import learn, loss_of
+from kellgren.training.member.recorded_step import gradients_of
 from kellgren.training.member.schedule import optimiser_for
 from kellgren.training.recipe import Recipe
 from tiny_training import HEAD_THEN_ALL, ONE_CYCLE, tiny_recipe, tiny_run
@@ -63,6 +65,7 @@ def test_a_step_reads_nothing_back(knees: list[Knee], tmp_path: Path, consistenc
         std=torch.empty(1, 3, 1, 1, device="meta"),
     )
     followed = paired(state.average, network)
+    gradients = gradients_of(network, partial(loss_of, run, network))
     with NoTransfers():
         order = epoch_order(KNEES, recipe.batch // recipe.views, generator, "meta")
         changes = draw(recipe.augmentation, len(order), recipe.batch, generator, "meta")
@@ -72,7 +75,7 @@ def test_a_step_reads_nothing_back(knees: list[Knee], tmp_path: Path, consistenc
             assert images.shape == (recipe.batch, 3, SIZE, SIZE)
             assert images.is_contiguous(memory_format=torch.channels_last)
             targets = stage.targets.index_select(0, order[step])
-            loss = learn(run, state, images, targets, 0.01 / (step + 1))
+            loss = learn(run, state, gradients, images, targets, 0.01 / (step + 1))
             move_average(followed, 0.9)
     assert loss.is_meta
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from kellgren.training.member.batches import (
 )
 from kellgren.training.member.checkpoint import RunState
 from kellgren.training.member.keeping import Keeper
+from kellgren.training.member.recorded_step import Gradients, gradients_of
 from kellgren.training.member.run import MemberRun, begin, has_begun, restore
 from kellgren.training.member.schedule import (
     is_judged,
@@ -83,6 +85,7 @@ def train(
     run.device.settle(state.network)
     keeper = Keeper(run, done=len(state.history))
     knees: DeviceKnees | None = None
+    gradients: Gradients | None = None
     while not is_finished(run.recipe, state.history):
         epoch = len(state.history)
         epoch_began = time.monotonic()
@@ -90,7 +93,12 @@ def train(
             preprocess = run.preprocess(run.recipe.size_of(epoch))
             planes = load_planes(run.knees, preprocess, watcher.loading)
             knees = on_device(run, planes, targets_for(run, watcher.loading))
-        record = _one_epoch(run, state, knees, epoch, watcher)
+            gradients = None
+        if starts_afresh(run.recipe.schedule, epoch):
+            state.optimiser = optimiser_for(state.network, run.recipe.schedule, epoch)
+            gradients = None
+        gradients = gradients or gradients_of(state.network, partial(loss_of, run, state.network))
+        record = _one_epoch(run, state, knees, gradients, epoch, watcher)
         record["minutes"] = (time.monotonic() - epoch_began) / 60
         state.history.append(record)
         keeper.epoch_ended(state)
@@ -112,11 +120,14 @@ def is_finished(recipe: Recipe, history: Sequence[dict[str, Any]]) -> bool:
 
 
 def _one_epoch(
-    run: MemberRun, state: RunState, knees: DeviceKnees, epoch: int, watcher: Watcher
+    run: MemberRun,
+    state: RunState,
+    knees: DeviceKnees,
+    gradients: Gradients,
+    epoch: int,
+    watcher: Watcher,
 ) -> dict[str, Any]:
     recipe, device = run.recipe, run.device
-    if starts_afresh(recipe.schedule, epoch):
-        state.optimiser = optimiser_for(state.network, recipe.schedule, epoch)
     generator = _chance(run, epoch)
     learnt = torch.from_numpy(np.flatnonzero(run.learns_from)).to(device.name)
     batch = recipe.batch // recipe.views
@@ -131,7 +142,7 @@ def _one_epoch(
         rate = rate_at(recipe.schedule, epoch, (epoch + step / steps) / recipe.epochs)
         images = knees.augmented(order[step], changes[step], generator)
         targets = knees.targets.index_select(0, order[step])
-        losses.append(learn(run, state, images, targets, rate))
+        losses.append(learn(run, state, gradients, images, targets, rate))
         if followed is not None:
             move_average(followed, decay_at(epoch * steps + step, recipe.average, steps))
         watcher.step(_finite(run, losses[-1]) if device.is_processor else None)
@@ -164,13 +175,19 @@ def _finite(run: MemberRun, loss: torch.Tensor) -> float:
 
 
 def learn(
-    run: MemberRun, state: RunState, images: torch.Tensor, targets: torch.Tensor, rate: float
+    run: MemberRun,
+    state: RunState,
+    gradients: Gradients,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    rate: float,
 ) -> torch.Tensor:
     """One step: forward, backward, optimiser. Nothing in it waits for the device.
 
     Args:
-        run: whose device and recipe.
+        run: whose recipe.
         state: its network and optimiser change.
+        gradients: of the network's loss.
         images: ``(L * N, 3, S, S)`` normalised, on the device: L views of N knees, view by view.
         targets: ``(N, grades)`` distributions, on the device.
         rate: learning rate of this step.
@@ -181,19 +198,25 @@ def learn(
     groups = state.optimiser.param_groups
     for group in groups:
         group["lr"] = rate
-    with run.device.autocast():
-        logits = state.network(images).float()
-    views = len(images) // len(targets)
-    loss = functional.cross_entropy(logits, targets.repeat(views, 1))
-    if run.recipe.consistency:
-        loss = loss + run.recipe.consistency * disagreement(logits, views)
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = gradients(images, targets)
     clip = getattr(run.recipe.schedule, "clip_norm", None)
     if clip is not None:
         nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
     state.optimiser.step()
-    return loss.detach()
+    return loss
+
+
+def loss_of(
+    run: MemberRun, network: nn.Module, images: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """The loss of views ``(L * N, 3, S, S)`` of knees with targets ``(N, grades)``."""
+    with run.device.autocast():
+        logits = network(images).float()
+    views = len(images) // len(targets)
+    loss = functional.cross_entropy(logits, targets.repeat(views, 1))
+    if run.recipe.consistency:
+        loss = loss + run.recipe.consistency * disagreement(logits, views)
+    return loss
 
 
 def disagreement(logits: torch.Tensor, views: int) -> torch.Tensor:
