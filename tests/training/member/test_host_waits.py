@@ -27,9 +27,9 @@ from kellgren.training.member.average import average_of, move_average, paired
 from kellgren.training.member.batches import DeviceKnees, epoch_order
 from kellgren.training.member.checkpoint import RunState
 from kellgren.training.member.loop import learn, loss_of
-from kellgren.training.member.recorded_step import gradients_of
 from kellgren.training.member.schedule import optimiser_for
 from kellgren.training.recipe import Recipe
+from kellgren.training.recorded_step import gradients_of
 from tiny_training import HEAD_THEN_ALL, ONE_CYCLE, tiny_recipe, tiny_run
 
 pytestmark = pytest.mark.usefixtures("small_world")

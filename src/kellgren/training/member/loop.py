@@ -27,7 +27,6 @@ from kellgren.training.member.batches import (
 )
 from kellgren.training.member.checkpoint import RunState
 from kellgren.training.member.keeping import Keeper
-from kellgren.training.member.recorded_step import Gradients, gradients_of
 from kellgren.training.member.run import MemberRun, begin, has_begun, restore
 from kellgren.training.member.schedule import (
     is_judged,
@@ -39,6 +38,7 @@ from kellgren.training.member.schedule import (
 )
 from kellgren.training.member.soft_targets import targets_for
 from kellgren.training.recipe import HeadThenAll, Recipe
+from kellgren.training.recorded_step import Gradients, gradients_of
 
 
 class Watcher:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kellgren.training.member.recorded_step import GRAPHS, RecordedStep, gradients_of
+from kellgren.training.recorded_step import GRAPHS, RecordedStep, gradients_of
 
 BATCHES = (8, 8, 5, 8, 8)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="recorded on a GPU alone")
