@@ -22,6 +22,7 @@ from kellgren.web.storage.opening import (
     LOG_SUFFIXES,
     QUARANTINE,
     check_base,
+    connected,
     locked,
     make_private,
 )
@@ -66,7 +67,7 @@ def back_up(store: Path, target: Path) -> Copied:
     # Under its name when all is there: half a backup is none.
     copy = target / f".{BASE}"
     with (
-        closing(sqlite3.connect(f"{(store / BASE).resolve().as_uri()}?mode=ro", 30, uri=True)) as a,
+        closing(connected(store / BASE, "ro", 30)) as a,
         closing(sqlite3.connect(copy)) as b,
     ):
         a.backup(b)
@@ -105,7 +106,7 @@ def restore(backup: Path, store: Path) -> Copied:
 
 def _copy_contents(base: Path, sources: list[Path], target: Path) -> Copied:
     """Copy all that a database refers to and that is not there yet, each file compared."""
-    with closing(sqlite3.connect(f"{base.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+    with closing(connected(base, "ro", 5)) as opened:
         [(cases,)] = opened.execute("SELECT COUNT(*) FROM cases")
         needed = sorted({digest for (digest,) in opened.execute(ALL_CONTENTS)} - {""})
     blobs, missing = BlobStore(target / CONTENTS), []

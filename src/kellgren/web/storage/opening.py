@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from kellgren.atomic_files import taken_alone
 from kellgren.errors import KellgrenError
@@ -63,6 +63,17 @@ def make_private(folder: Path) -> None:
         path.chmod(0o600)
 
 
+def connected(base: Path, mode: Literal["ro", "rw"], seconds: float) -> sqlite3.Connection:
+    """Open a database that is there, to read or to write; never a new one.
+
+    Args:
+        base: its file.
+        mode: ``ro``: nothing in its folder changes.
+        seconds: to wait for another program's lock.
+    """
+    return sqlite3.connect(f"{base.resolve().as_uri()}?mode={mode}", timeout=seconds, uri=True)
+
+
 def check_base(folder: Path) -> None:
     """Look whether a store's database can be used, without changing it.
 
@@ -78,7 +89,7 @@ def check_base(folder: Path) -> None:
         return
     try:
         # Read-only: closing would else write the log of a killed server into a damaged file.
-        with closing(sqlite3.connect(f"{base.resolve().as_uri()}?mode=ro", 30, uri=True)) as opened:
+        with closing(connected(base, "ro", 30)) as opened:
             [(found,), *_] = opened.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.DatabaseError as error:
         found = str(error)
@@ -115,7 +126,7 @@ def base_trouble(base: Path, opened: int) -> str:
     try:
         if base.stat().st_ino != opened:
             return LOST
-        with closing(sqlite3.connect(f"{base.resolve().as_uri()}?mode=rw", 0.5, uri=True)) as probe:
+        with closing(connected(base, "rw", 0.5)) as probe:
             probe.isolation_level = None
             probe.execute("BEGIN IMMEDIATE")
             probe.execute("SELECT COUNT(*) FROM sqlite_schema").fetchall()
