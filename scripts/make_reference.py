@@ -274,8 +274,9 @@ def schema_file() -> str:
 
 def example() -> str:
     """What `kellgren grade --json -` writes of a knee and of a file that shows none, folded."""
-    words = "grade examples/9177337R.png pyproject.toml --joint-space off --json -".split()
-    run = [sys.executable, "-m", "kellgren", *words]
+    files = ("examples/9177337R.png", "pyproject.toml")
+    words = ("grade", *files, "--joint-space", "off", "--json", "-")
+    run = (sys.executable, "-m", "kellgren", *words)
     done = subprocess.run(run, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
     return _folded(json.loads(done.stdout))
 
