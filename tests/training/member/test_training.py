@@ -141,6 +141,7 @@ def test_a_run_becomes_a_bundle_that_grades(
 
     assert kellgren("bundle", "build", trained.out, "--labels", labels, "-o", model) == 0
     card = open_bundle(model).card
+    assert card.name == "model"  # of its folder: "default" is the one of the package
     assert card.data.credit == "not stated"  # drawn knees, not the published ones
     assert card.members[0].trained_folds == (0,)
     assert card.out_of_fold["held_out_folds"] == [1]
