@@ -97,9 +97,7 @@ def show_readings(rows: Iterable[ReadingRow], *, table: bool = True) -> None:
     show_summary(summary, table=table)
 
 
-def show_summary(
-    summary: ReadingsSummary, *, table: bool = True, kept: str = "--csv FILE"
-) -> None:
+def show_summary(summary: ReadingsSummary, *, table: bool = True, kept: str = "--csv FILE") -> None:
     """Print what was kept of a batch's rows; as `show_readings`.
 
     Args:

@@ -18,6 +18,8 @@ _MARKUP = re.compile(r"\[/?[a-z]+( [a-z]+)*\]")
 class _Helpful:
     """What commands and groups of commands share."""
 
+    help: str | None
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.help = _unwrapped(self.help)
