@@ -228,7 +228,7 @@ def show_card(card: Card, checksum: str) -> None:
     if data.population:
         table.add_row("population", data.population)
         table.add_row("limits of the data", data.limits)
-    table.add_row("credit", f"{data.credit}, {data.licence}")
+    table.add_row("credit", ", ".join(dict.fromkeys((data.credit, data.licence))))
     for note in data.notes:
         table.add_row("note", note)
     if len(card.combiner.members) > 1:
@@ -258,7 +258,7 @@ def show_card(card: Card, checksum: str) -> None:
 def _add_local(table: Table, local: LocalCalibration) -> None:
     data, shift = local.data, local.shift
     table.add_row("calibrated to", local.words)
-    table.add_row("local credit", f"{data.credit}, {data.licence}")
+    table.add_row("local credit", ", ".join(dict.fromkeys((data.credit, data.licence))))
     table.add_row("local limits", data.limits)
     shifts = ", ".join(f"{number:+.2f}" for number in shift.shifts)
     whole = f"temperature {shift.temperature:.2f}, pull of the mean log-odds {shift.pull:+.2f}"
