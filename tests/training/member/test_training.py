@@ -20,6 +20,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from command_line import EXAMPLES, environment, finished, kellgren, rows
+from kellgren.cli.training.training_bars import epoch_words
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.splits import load_folds, save_folds
 from kellgren.errors import TrainingError
@@ -468,3 +469,9 @@ def test_the_average_moves_as_its_definition_says() -> None:
         moves = value.is_floating_point()
         expected = before[name] * 0.75 + new * 0.25 if moves else new
         assert torch.allclose(value, expected), name
+
+
+def test_an_epoch_is_told_with_its_time_in_a_fitting_unit() -> None:
+    record = {"epoch": 2, "loss": 1.25, "minutes": 0.07, "accuracy": 0.5, "qwk": 0.25}
+    assert epoch_words(record) == "epoch 2: loss 1.250, held out: accuracy 0.500, QWK 0.250 (4 s)"
+    assert epoch_words({"epoch": 1, "loss": 1.0, "minutes": 61.26}).endswith("(61.3 min)")
