@@ -45,9 +45,10 @@ class Targets:
 
     @property
     def written(self) -> list[str]:
-        """All that is written, but for standard output."""
+        """All that was written, but for standard output; of no DICOM film comes no DICOM answer."""
         named = (*self.tables, self.overlay, self.dicom_out, self.fhir)
-        return [str(path) for path in named if path is not None and str(path) != "-"]
+        there = (path for path in named if path and str(path) != "-" and path.exists())
+        return [str(path) for path in there if not path.is_dir() or any(path.iterdir())]
 
     def refuse_at_once(self, given: Sequence[str]) -> None:
         """Refuse what is seen before the files are listed.
