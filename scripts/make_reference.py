@@ -4,8 +4,9 @@
 
 `commands.md` comes from the tree of commands that `kellgren` runs, `python.md` from the names in
 `kellgren.__all__` and their docstrings, `readings.schema.json` from the models of readings. All are
-found by import, so a module may move without a change here. The tests make the files again and
-compare: run this after changing one of the sources.
+found by import, so a module may move without a change here. The example in `predictions.md` is what
+`kellgren grade` writes with the bundle of the package. The tests make all of it again and compare:
+run this after changing one of the sources, or the bundle.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import functools
 import inspect
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -266,6 +269,38 @@ def schema_file() -> str:
     return json.dumps(readings_schema(), indent=2) + "\n"
 
 
+# --- the example of a reading -----------------------------------------------------------------
+
+
+def example() -> str:
+    """What `kellgren grade --json -` writes of a knee and of a file that shows none, folded."""
+    files = ("examples/9177337R.png", "pyproject.toml")
+    words = ("grade", *files, "--joint-space", "off", "--json", "-")
+    run = (sys.executable, "-m", "kellgren", *words)
+    done = subprocess.run(run, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
+    return _folded(json.loads(done.stdout))
+
+
+def _folded(value: Any, indent: int = 0) -> str:
+    """JSON in which all that fits on a line stands on one."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not value or not isinstance(value, dict | list) or indent + len(line) <= LINE:
+        return line
+    keys = [f"{json.dumps(key)}: " for key in value] if isinstance(value, dict) else None
+    inner = list(value.values()) if isinstance(value, dict) else value
+    parts = [_folded(part, indent + 2) for part in inner]
+    lines = [key + part for key, part in zip(keys or [""] * len(parts), parts, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    space = " " * (indent + 2)
+    return f"{opening}\n{space}" + f",\n{space}".join(lines) + f"\n{' ' * indent}{closing}"
+
+
+def _with_example(page: str) -> str:
+    """The page with the example made anew."""
+    head, rest = page.split("```json\n", 1)
+    return f"{head}```json\n{example()}\n```{rest.split('```', 1)[1]}"
+
+
 FILES = {
     "commands.md": commands_page,
     "python.md": python_page,
@@ -277,3 +312,6 @@ if __name__ == "__main__":
         page = made()
         (HERE / name).write_text(page, "utf-8")
         print(HERE / name)
+    told = HERE / "predictions.md"
+    told.write_text(_with_example(told.read_text("utf-8")), "utf-8")
+    print(told)

@@ -113,6 +113,8 @@ def test_the_default_is_loaded_once_for_each_set_of_options(tiny_default: list[E
 
 
 def test_the_model_says_how_it_was_run(bundle: Bundle) -> None:
+    shown = f"Ensemble({bundle.card.name} {bundle.checksum[:8]})"
+    assert repr(Ensemble(bundle)) == shown
     default = Ensemble(bundle, threads=1).model
     assert (default["mirror"], default["other_knee"]) == ("averaged", "used")
     assert default["checksum"] == bundle.checksum

@@ -89,7 +89,8 @@ def test_nothing_on_the_picture_can_name_the_patient(
 ) -> None:
     assert {field.name for field in dataclasses.fields(Caption)} == {
         *("grade", "side", "probabilities", "certainty", "right_share", "grade_set", "model"),
-        *("named", "mapped", "with_other", "mapping", "forced", "calibrated_to"),
+        *("named", "doubts", "beyond", "mapped", "with_other", "mapping", "forced"),
+        "calibrated_to",
     }
     (renamed,) = ensemble.read(nameless(tmp_path, grey(LEFT), name="someone-else"), Side.LEFT)
 

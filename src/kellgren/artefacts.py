@@ -46,6 +46,8 @@ class ArtefactKind:
             BundleError: the card is missing, too large, or no such object.
         """
         path = folder / self.card
+        if not folder.exists():
+            raise BundleError(folder, "does not exist", f"Check the path. {self.remedy}")
         if not path.is_file():
             raise BundleError(folder, f"is no {self.name}: it has no {self.card}", self.remedy)
         try:

@@ -100,6 +100,9 @@ class Ensemble:
         if bundle.card.local_calibration is not None:
             self.model["local_calibration"] = bundle.card.local_calibration.words
 
+    def __repr__(self) -> str:
+        return f"Ensemble({self.model['name']} {self.bundle.checksum[:8]})"
+
     @classmethod
     def default(
         cls,

@@ -165,6 +165,8 @@ class KneeReading:
             with_other=self.read_with is not None,
             mapping=self.mapping,
             forced=self.forced,
+            doubts=self.doubts,
+            beyond=self.beyond,
         )
         pixels = self.crop.pixels
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))

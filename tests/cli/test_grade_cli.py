@@ -64,6 +64,15 @@ def test_the_table_goes_to_stdout_and_all_else_to_stderr(
     assert f"skipped, files of other kinds: 1 ({study}/notes.txt)" in said.err
 
 
+def test_what_was_not_written_is_not_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers, table = tmp_path / "answers", tmp_path / "grades.csv"
+    assert kellgren("grade", KNEE, "--dicom-out", answers, "--csv", table) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith(f"written: {table}")
+
+
 def test_the_csv_names_every_file_as_it_was_given(study: Path, tmp_path: Path) -> None:
     given = [str(study / "b" / KNEE.name), str(study / "damaged.png"), str(tmp_path / "no.png")]
     table = tmp_path / "new" / "grades.csv"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kellgren.data.matching import Label, match
+from kellgren.data.matching import Label, Labels, match
 from kellgren.data.predictions import read_predictions
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import Coverage, score
@@ -233,6 +233,13 @@ def test_sides_tell_the_two_knees_of_one_image_apart(tmp_path):
     assert match(table, labels[:1]).coverage == Coverage(1, 1, 0, 1)
     with pytest.raises(InvalidPredictions, match="fits 2 labels"):
         match(read_predictions(both_knees(tmp_path, "film.dcm,,3")), labels)
+    of_both = [Label("film.png", "p", 1)]
+    with pytest.raises(InvalidPredictions, match=r"2 and 3 are both knees of film\.png, whose"):
+        match(table, of_both)
+    assert Labels(of_both).sideless("elsewhere/film.dcm")
+    assert not Labels(labels).sideless("film.dcm")
+    assert not Labels(labels[:1]).sideless("film.dcm")
+    assert not Labels(of_both).sideless("other.dcm")
 
 
 def test_one_refused_image_stands_for_both_its_knees(tmp_path):

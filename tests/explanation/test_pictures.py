@@ -147,11 +147,24 @@ def test_bars_are_as_long_as_probabilities(grade: Grade) -> None:
         {"mapped": Grade.SEVERE},
         {"with_other": True},
         {"grade": Grade.SEVERE},
+        {"beyond": True},
     ],
 )
 def test_every_word_is_on_the_sheet(changes: dict[str, object]) -> None:
     assert (sheet(**changes) != sheet()).any()
     assert (sheet(mapped=Grade.MINIMAL) == sheet()).all(), "the grade's own map needs no words"
+
+
+def test_a_sheet_grows_with_its_words() -> None:
+    usual = sheet()
+    one = sheet(doubts=("the 90 % set holds 3 grades",))
+    assert len(one) == len(usual) + 22
+    assert (one[: len(usual) - 80] == usual[:-80]).all()
+    more = {"doubts": ("the members disagree",) * 9, "forced": True, "calibrated_to": "Ours"}
+    tall = sheet(**more)
+    assert len(tall) == len(usual) + 4 * 22
+    margin = tall[:, -20:]
+    assert (margin == margin[0, 0]).all(), "no line runs out of the sheet"
 
 
 def test_a_png_is_the_picture() -> None:

@@ -107,6 +107,13 @@ def test_relative_links_lead_somewhere(document: str) -> None:
     assert not any(t.startswith("/") for t in local)
 
 
+@pytest.mark.parametrize(("start", "below"), [("README.md", "docs/"), ("docs/index.md", "")])
+def test_every_how_to_can_be_found_from_the_start(start: str, below: str) -> None:
+    text = (ROOT / start).read_text("utf-8")
+    pages = [path.name for path in (ROOT / "docs" / "how-to").glob("*.md")]
+    assert [name for name in pages if f"({below}how-to/{name})" not in text] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_no_machine(document: str) -> None:
     assert re.findall(r"(?<![\w.])/(?:home|work|root|tmp)/\S*", DOCUMENTS[document]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import re
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 import typer.main
 
 import kellgren
-from command_line import ROOT
+from command_line import EXAMPLES, ROOT
+from command_line import kellgren as kellgren_command
 from kellgren.cli import app
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -60,6 +62,45 @@ def test_the_pages_are_those_that_the_sources_make(maker: ModuleType) -> None:
     assert {"commands.md", "python.md", "readings.schema.json"} == maker.FILES.keys()
     for name, made in maker.FILES.items():
         assert (REFERENCE / name).read_text("utf-8") == made(), REMEDY
+
+
+def keys(value: Any) -> set[str]:
+    """Every key of a document, and of what lies in it under names that a program chose."""
+    if isinstance(value, list):
+        return {key for part in value for key in keys(part)}
+    if not isinstance(value, dict):
+        return set()
+    inner = {key: keys(part) for key, part in value.items() if not key.endswith("counts")}
+    return set(value).union(*inner.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "section"),
+    [
+        (("locate", EXAMPLES / "9177337R.png"), "`locate`"),
+        (("doctor",), "Other commands"),
+        (("data", "check", EXAMPLES / "grades.csv"), "Other commands"),
+        (("watch", ROOT / "results" / "oof" / "ensemble.csv.gz"), "Other commands"),
+    ],
+    ids=lambda words: " ".join(map(str, words[:1])),
+)
+def test_every_key_of_a_document_is_told(
+    words: tuple[Any, ...], section: str, tmp_path: Path
+) -> None:
+    document = tmp_path / "written.json"
+    kellgren_command(*words, "--json", document)
+    told = sections("predictions.md", 2)[section]
+    row = next((line for line in told.splitlines() if line.startswith(f"| `{words[0]}")), told)
+    common = {"centre", "name", "verdict", "evidence", "value"}  # as in a reading's document
+    found = keys(json.loads(document.read_text("utf-8"))) - common
+    assert [key for key in sorted(found) if f"`{key}`" not in row] == []
+
+
+def test_every_column_of_locate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kellgren_command("locate", EXAMPLES / "9177337R.png", "--csv", "-") == 0
+    told = sections("predictions.md", 2)["`locate`"]
+    columns = capsys.readouterr().out.splitlines()[0].split(",")
+    assert [column for column in columns if f"`{column}`" not in told] == []
 
 
 def test_every_command_has_its_section_and_no_other_does() -> None:

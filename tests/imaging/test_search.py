@@ -39,6 +39,8 @@ def cd(tmp_path: Path) -> Path:
     (tmp_path / "README.TXT").write_text("View with any viewer.")
     (tmp_path / "viewer.exe").write_bytes(b"MZ" + bytes(range(256)))
     (tmp_path / "._knee.png").write_bytes(KNEE.read_bytes())
+    (tmp_path / ".thumbnails" / "large").mkdir(parents=True)
+    (tmp_path / ".thumbnails" / "large" / "knee.png").write_bytes(KNEE.read_bytes())
     (tmp_path / "damaged.png").write_bytes(b"no picture")
     (tmp_path / "empty.dcm").touch()
     return tmp_path
@@ -53,8 +55,9 @@ def test_radiographs_are_found_by_content_and_the_rest_is_named(cd: Path) -> Non
         searching.OTHER: 2,
         searching.DIRECTORY: 1,
         searching.OWN: 1,
-        searching.HIDDEN: 1,
+        searching.HIDDEN: 2,
     }
+    assert len(search(cd / ".thumbnails").images) == 1, "a hidden folder that is named is meant"
     assert len(found.images) + len(found.skipped) == sum(p.is_file() for p in cd.rglob("*"))
 
 
@@ -97,7 +100,7 @@ def test_a_data_set_is_searched_in_the_same_way(cd: Path) -> None:
     skipped: list[object] = []
     knees = index(cd / "set", skipped.extend)
     assert [knee.image for knee in knees] == list(search(cd / "set").images)
-    assert len(skipped) == 5
+    assert len(skipped) == 6
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))

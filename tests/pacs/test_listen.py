@@ -428,9 +428,12 @@ def test_a_peer_is_written_in_one_way(text: str) -> None:
 def test_the_command_line_counts_and_asks_for_a_peer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert kellgren("listen", "--status", "--spool", tmp_path / "none") == 0
+    Spool(tmp_path / "idle", MODEL).close()
+    assert kellgren("listen", "--status", "--spool", tmp_path / "idle") == 0
     assert "waiting 0" in capsys.readouterr().out
-    assert kellgren("listen", "--spool", tmp_path / "none") == 2
+    assert kellgren("listen", "--status", "--spool", tmp_path / "none") == 2
+    assert "none: is no spool of a station. Name the --spool" in capsys.readouterr().err
+    assert kellgren("listen", "--spool", tmp_path / "idle") == 2
     assert "--answer-to" in capsys.readouterr().err
     assert kellgren("listen", "--answer-to", "nowhere") == 2
     assert DX not in capsys.readouterr().err

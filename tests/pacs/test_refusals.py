@@ -106,6 +106,7 @@ def test_a_film_that_its_header_refuses(
     noted = json.loads(record.read_text())
     assert reason in noted["reason"]
     assert any(reason in line for line in events)
+    assert not any(": is refused: " in line for line in events), "refused is said once a line"
     assert len(peer.kept) == refusals == noted.get("objects", 0)
     for report in peer.kept:
         (comment,) = report_texts(report, "Comment")

@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from command_line import ROOT
 from kellgren.errors import InvalidRecipe
 from kellgren.training.architectures import ARCHITECTURES, Member
 from kellgren.training.member.schedule import optimiser_for, rate_at, starts_afresh
@@ -89,6 +90,19 @@ def test_every_shipped_recipe_is_read_and_names_a_network(name: str) -> None:
 
 def test_both_recipes_are_shipped() -> None:
     assert {"inception", "paper-densenet161"} <= set(shipped_recipes())
+
+
+def test_the_reference_tells_of_each_shipped_recipe_what_it_is() -> None:
+    page = (ROOT / "docs" / "reference" / "recipes.md").read_text("utf-8")
+    listed = page.split("Those that come with the package:")[1].split("\n\n")[1].splitlines()[2:]
+    told = {cells[1]: cells[2:4] for cells in ([*map(str.strip, row.split("|"))] for row in listed)}
+    assert told == {
+        f"`{name}`": [
+            f"`{recipe.network.architecture}`",
+            "; ".join(f"{stage.size}, {stage.epochs}" for stage in recipe.stages),
+        ]
+        for name, recipe in ((name, read_recipe(name)) for name in shipped_recipes())
+    }
 
 
 def test_the_paper_recipe_is_the_paper_s() -> None:

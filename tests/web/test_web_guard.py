@@ -130,6 +130,9 @@ def test_a_token_is_asked_of_everyone(bundle: Path, tmp_path: Path) -> None:
         ("--host", "0.0.0.0", "--token", "short"),
         ("--token", "line\nbreak and much more"),
         ("--port", "70000"),
+        ("--allow-host", "https://films.example.org"),
+        ("--allow-host", "films.example.org/knees"),
+        ("--allow-host", ""),
     ],
 )
 def test_an_open_server_needs_a_token(
@@ -138,6 +141,16 @@ def test_an_open_server_needs_a_token(
     assert kellgren("serve", "--store", tmp_path / "store", *words) == 2
     assert not (tmp_path / "store").exists()
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert kellgren("serve", "--port", port, "--store", tmp_path / "store") == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"port {port}: Address already in use; name another --port" in said
 
 
 def test_a_missing_model_is_said_at_once(tmp_path: Path) -> None:

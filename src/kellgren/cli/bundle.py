@@ -31,7 +31,9 @@ def build(
     ],
     labels: Annotated[Path, typer.Option(help="Data they were trained on: manifest or folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
-    name: Annotated[str, typer.Option(help="Name of the bundle.")] = "default",
+    name: Annotated[
+        str, typer.Option(help="Name of the bundle, which every reading bears; default: of -o.")
+    ] = "",
     by: Annotated[
         Literal["qwk", "accuracy", "macro_f1"],
         typer.Option(help="Metric by which the best rule is chosen."),
@@ -74,7 +76,7 @@ def build(
         knees = for_training(index(labels), labels)
         rules = RULES if rule == "best" else (rule,)
         built = build_bundle(
-            *(runs, knees, output, name),
+            *(runs, knees, output, name or output.resolve().name),
             measure=by,
             rules=rules,
             fold=fold[0] if fold else None,

@@ -33,7 +33,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 Spool = Annotated[
-    Path | None, typer.Option(help="Folder of waiting films.  [default: spool in KELLGREN_HOME]")
+    Path | None, typer.Option(help="Folder of waiting films; default: spool in KELLGREN_HOME.")
 ]
 Status = Annotated[
     bool, typer.Option("--status", help="Print how many films are in the spool, and stop.")

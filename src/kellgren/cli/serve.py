@@ -81,10 +81,21 @@ def serve(
         limits=Limits(queue=queue),
     )
     names = allow_host or []
+    _check_names(names)
     try:
         run(settings, host, port, lambda bound: answered_hosts(host, bound, names), _report)
     except CannotServe as refusal:
         raise typer.BadParameter(str(refusal)) from None
+
+
+def _check_names(names: list[str]) -> None:
+    """A name that no request can bear would let nobody in, and nothing would say why."""
+    for name in names:
+        if not re.fullmatch(r"(\w([\w.-]*\w)?|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", name, re.ASCII):
+            raise typer.BadParameter(
+                f"{name!r} is no name of a host; write films.example.org, without http:// and path",
+                param_hint="--allow-host",
+            )
 
 
 def _check_access(host: str, token: str | None) -> None:

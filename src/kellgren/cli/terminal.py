@@ -97,10 +97,16 @@ def show_readings(rows: Iterable[ReadingRow], *, table: bool = True) -> None:
     show_summary(summary, table=table)
 
 
-def show_summary(summary: ReadingsSummary, *, table: bool = True) -> None:
-    """Print what was kept of a batch's rows; as `show_readings`."""
+def show_summary(summary: ReadingsSummary, *, table: bool = True, kept: str = "--csv FILE") -> None:
+    """Print what was kept of a batch's rows; as `show_readings`.
+
+    Args:
+        summary: of the rows.
+        table: as of `show_readings`.
+        kept: what holds, or would hold, all that is not shown.
+    """
     if summary.graded and table:
-        _show_graded(summary)
+        _show_graded(summary, kept)
     for line in summary.warnings.lines():
         err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
     if summary.failed:
@@ -114,9 +120,11 @@ def show_summary(summary: ReadingsSummary, *, table: bool = True) -> None:
         for image, _ in first:
             err.print(Text(f"    {image}"), soft_wrap=True)
         if count > len(first):
-            err.print(f"    and {count - len(first)} more; --csv FILE keeps all of them")
+            more = f"    and {count - len(first)} more; {kept} keeps all of them"
+            err.print(Text(more), soft_wrap=True)
     if summary.reasons.beyond:
-        err.print(f"  {summary.reasons.beyond} more for other reasons; --csv FILE keeps all")
+        beyond = f"  {summary.reasons.beyond} more for other reasons; {kept} keeps all"
+        err.print(Text(beyond), soft_wrap=True)
     if summary.refused:
         err.print("What is refused is graded all the same with --force.")
     err.print(NOTICE, style="dim")
@@ -141,10 +149,11 @@ def show_skipped(skipped: Iterable[Skipped]) -> None:
         err.print(Text(f"skipped, {kind}: {count} ({named}{more})"), soft_wrap=True)
 
 
-def _show_graded(summary: ReadingsSummary) -> None:
+def _show_graded(summary: ReadingsSummary, kept: str) -> None:
     out.print(fitted(readings_table(summary.first, out.width), out))
     if summary.graded > MOST_ROWS:
-        out.print(f"... and {summary.graded - MOST_ROWS} more; --csv FILE keeps all of them")
+        more = f"... and {summary.graded - MOST_ROWS} more; {kept} keeps all of them"
+        out.print(Text(more), soft_wrap=True)
     if summary.graded > 1:
         out.print(f"\n{summary.graded} knees: {summary.grades}", style="dim")
     for calibrated in summary.calibrations:
@@ -157,8 +166,7 @@ def _show_graded(summary: ReadingsSummary) -> None:
         words = f"{row.image}: {NOT_NAMED}: {'; '.join(row.doubts)}"
         err.print(Text(words, style="yellow"), soft_wrap=True)
     if summary.unnamed > len(summary.unnamed_first):
-        more = summary.unnamed - len(summary.unnamed_first)
-        err.print(f"and {more} more; --csv FILE gives the reasons", style="yellow")
+        warn(f"and {summary.unnamed - len(summary.unnamed_first)} more; {kept} gives the reasons")
 
 
 def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
@@ -220,7 +228,7 @@ def show_card(card: Card, checksum: str) -> None:
     if data.population:
         table.add_row("population", data.population)
         table.add_row("limits of the data", data.limits)
-    table.add_row("credit", f"{data.credit}, {data.licence}")
+    table.add_row("credit", ", ".join(dict.fromkeys((data.credit, data.licence))))
     for note in data.notes:
         table.add_row("note", note)
     if len(card.combiner.members) > 1:
@@ -250,7 +258,7 @@ def show_card(card: Card, checksum: str) -> None:
 def _add_local(table: Table, local: LocalCalibration) -> None:
     data, shift = local.data, local.shift
     table.add_row("calibrated to", local.words)
-    table.add_row("local credit", f"{data.credit}, {data.licence}")
+    table.add_row("local credit", ", ".join(dict.fromkeys((data.credit, data.licence))))
     table.add_row("local limits", data.limits)
     shifts = ", ".join(f"{number:+.2f}" for number in shift.shifts)
     whole = f"temperature {shift.temperature:.2f}, pull of the mean log-odds {shift.pull:+.2f}"

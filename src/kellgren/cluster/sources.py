@@ -131,7 +131,7 @@ def found_anywhere(paths: Iterable[str], *, urls: bool = True) -> Iterator[Found
             )
         listed, chosen = _listed_or_refused(path)
         for url in listed:
-            why = "" if chosen else _why_skipped(url)
+            why = "" if chosen else _why_skipped(url, path)
             yield Skipped(url, why) if why else Found(url, PurePosixPath(url).name)
 
 
@@ -171,9 +171,10 @@ def _listed(url: str) -> tuple[list[str], bool]:
     return [url], True
 
 
-def _why_skipped(url: str) -> str:
+def _why_skipped(url: str, folder: str) -> str:
     name = PurePosixPath(url)
-    if name.name.startswith("."):
+    below = PurePosixPath(url.removeprefix(folder) if url.startswith(folder) else name.name)
+    if any(part.startswith(".") for part in below.parts):
         return HIDDEN
     suffix = name.suffix.lower()
     known = suffix in SUFFIXES or suffix in ("", ".") or suffix[1:].isdigit()

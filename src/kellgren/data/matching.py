@@ -60,6 +60,11 @@ class Labels:
         """Whether any label's image has this path or name, with whichever ending."""
         return any(key(image) in self.at(key) for key in _KEYS)
 
+    def sideless(self, image: str) -> bool:
+        """Whether an image has one label that names no side: of two knees, nobody knows which."""
+        fitting = next(filter(None, (self.at(key).get(key(image)) for key in _KEYS)), [])
+        return len(fitting) == 1 and self.labels[fitting[0]].side is Side.UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -101,7 +106,9 @@ def match(predictions: Predictions, labels: Sequence[Label] | Labels) -> Matched
         )
     if pairing.repeated:
         raise InvalidPredictions(
-            predictions.source, in_short(pairing.repeated), "Keep one row per knee."
+            predictions.source,
+            in_short(pairing.repeated),
+            "Keep one row per knee, and give each knee of a film a label with its side.",
         )
     scored = {label: row.index for label, row in pairing.row_of.items() if row.index is not None}
     if not scored:
@@ -172,9 +179,12 @@ def _assign(pairing: _Pairing, row: _Row, fitting: list[int], labels: Sequence[L
             f" {labels[fitting[0]].image} and {labels[fitting[1]].image}"
         )
     elif (first := pairing.row_of.get(fitting[0])) is not None and first.index is not None:
+        image, two = labels[fitting[0]].image, f"rows {first.number} and {row.number}"
+        both = {first.side, row.side} == {Side.LEFT, Side.RIGHT}
         pairing.repeated.append(
-            f"rows {first.number} and {row.number} predict the same knee,"
-            f" {labels[fitting[0]].image}"
+            f"{two} are both knees of {image}, whose label names no side"
+            if both
+            else f"{two} predict the same knee, {image}"
         )
     else:
         pairing.row_of[fitting[0]] = row

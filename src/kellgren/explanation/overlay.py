@@ -23,6 +23,7 @@ Colour = tuple[int, int, int]
 KNEE = 440  # height and width of a knee on the sheet, pixels
 _MARGIN, _GAP, _BAR = 28, 18, 14
 _TOP, _BOTTOM = 104, 168
+_ROWS, _ROW, _LETTERS = 3, 22, 145  # lines that fit below, their distance, and their length
 _PAPER: Colour = (16, 19, 24)
 _INK: Colour = (236, 239, 244)
 _QUIET: Colour = (146, 155, 168)
@@ -65,6 +66,10 @@ class Caption:
     """Whether a check refused the picture, and it was graded all the same."""
     calibrated_to: str = ""
     """The local knees to whose readers the model was calibrated, if it was."""
+    doubts: tuple[str, ...] = ()
+    """What speaks against naming the grade."""
+    beyond: bool = False
+    """Whether unusual fine detail lowered the word for certainty."""
 
 
 def heat_colours(heat: Plane) -> Plane:
@@ -99,7 +104,9 @@ def draw_overlay(
         joint_space: drawn over the knee, with the corners of the knee's picture.
     """
     width = 2 * _MARGIN + 2 * KNEE + _GAP + 64
-    sheet = Image.new("RGB", (width, _TOP + KNEE + _BOTTOM), _PAPER)
+    words = _words(caption)
+    longer = max(0, len(words) - _ROWS) * _ROW
+    sheet = Image.new("RGB", (width, _TOP + KNEE + _BOTTOM + longer), _PAPER)
     pen = ImageDraw.Draw(sheet)
     _title(pen, caption)
     plain = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
@@ -112,6 +119,9 @@ def draw_overlay(
         _side_marker(pen, _MARGIN, caption.side)
     _colour_bar(sheet, pen, right + KNEE + 14)
     _probabilities(pen, caption, width)
+    for row, (line, colour) in enumerate(words):
+        place = (_MARGIN, _TOP + KNEE + 84 + _ROW * row)
+        pen.text(place, line, colour, _font(14), "lt")
     return sheet
 
 
@@ -205,25 +215,29 @@ def _probabilities(pen: ImageDraw.ImageDraw, caption: Caption, width: int) -> No
         if share * full >= 3:
             box = (left, top + 26, left + max(8.0, share * full), top + 38)
             pen.rounded_rectangle(box, 6, fill=GRADE_COLOURS[grade])
+
+
+def _words(caption: Caption) -> list[tuple[str, Colour]]:
+    """The lines below the probabilities, each with its colour."""
+    doubts = f"Doubts: {'; '.join(caption.doubts)}." if caption.doubts else ""
+    forced = "Refused by a check, graded only because that was forced." if caption.forced else ""
+    local = caption.calibrated_to and f"Calibrated to local readers: {caption.calibrated_to}"
     lines = (
-        _legend(caption),
-        _measured(caption),
-        f"{NOTICE}  Model {caption.model}",
+        (_legend(caption), _QUIET),
+        (_measured(caption), _QUIET),
+        *((line, _INK) for line in wrap(doubts, _LETTERS)),
+        (f"{NOTICE}  Model {caption.model}", _QUIET),
+        (forced, GRADE_COLOURS[-1]),
+        (local, _QUIET),
     )
-    for row, words in enumerate(filter(None, lines)):
-        pen.text((_MARGIN, top + 60 + 22 * row), words, _QUIET, _font(14), "lt")
-    if caption.forced:
-        words = "Refused by a check, graded only because that was forced."
-        pen.text((_MARGIN, top + 126), words, GRADE_COLOURS[-1], _font(14), "lt")
-    elif caption.calibrated_to:
-        words = f"Calibrated to local readers: {caption.calibrated_to}"
-        pen.text((_MARGIN, top + 126), words, _QUIET, _font(14), "lt")
+    return [(line, colour) for line, colour in lines if line]
 
 
 def _measured(caption: Caption) -> str:
     """How set and certainty held on held-out knees; empty where none measured that."""
     held = caption.grade_set.measured
-    certainty = f"Certainty {caption.certainty}{right_in(caption.right_share)}."
+    why = ", lowered for unusual fine detail" if caption.beyond else ""
+    certainty = f"Certainty {caption.certainty}{why}{right_in(caption.right_share)}."
     return f"The set {held}.  {certainty}" if held else ""
 
 

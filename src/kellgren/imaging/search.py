@@ -16,7 +16,7 @@ from kellgren.scratch import sorted_on_disk
 OWN = "pictures and objects that kellgren wrote itself"
 DIRECTORY = "tables of contents of DICOM media (DICOMDIR)"
 OTHER = "files of other kinds"
-HIDDEN = "hidden files"
+HIDDEN = "hidden files and folders"
 SPECIAL = "pipes, sockets or devices"
 LINKED = "links to folders, which are not followed"
 BROKEN = "links that lead nowhere"
@@ -64,6 +64,7 @@ def search(folder: Path) -> Search:
 def walked(folder: Path) -> Iterator[tuple[Path, str]]:
     """Every file, folder that cannot be listed, and link to a folder; and why it is skipped.
 
+    Hidden folders are not looked into: thumbnails, trash, environments of programs.
     They come in the order of their paths, each looked into when it is its turn: the names of one
     folder at a time are listed, on disk.
     """
@@ -77,12 +78,12 @@ def walked(folder: Path) -> Iterator[tuple[Path, str]]:
         return
     for name, kind in () if first is None else chain((first,), named):
         path = folder / name
-        if kind == _FOLDER:
+        if name.startswith("."):
+            yield path, HIDDEN
+        elif kind == _FOLDER:
             yield from walked(path)
-        elif kind == LINKED:
-            yield path, LINKED
         else:
-            yield path, HIDDEN if name.startswith(".") else why_skipped(path)
+            yield path, kind or why_skipped(path)
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kellgren.atomic_files import taken_alone, written_whole
-from kellgren.errors import KellgrenError
+from kellgren.errors import InvalidOption, KellgrenError
 
 MAX_FAILURES = 2
 """Readings that a film itself brought to their end, after which it is given up."""
@@ -229,7 +229,12 @@ def counts(folder: Path) -> dict[str, int]:
     """How many films of a spool wait, are being read, wait to be sent, and are done with.
 
     Needs no lock: it may be asked while a station runs.
+
+    Raises:
+        InvalidOption: there is no such folder; a spelling error would look like a station at rest.
     """
+    if not folder.is_dir():
+        raise InvalidOption(folder, "is no spool of a station", "Name the --spool that it has")
     outcomes = Counter(
         json.loads(record.read_text("utf-8"))["outcome"]
         for record in (folder / "done").glob("[!.]*.json")

@@ -187,7 +187,7 @@ class Station:
             outcome = read_film(self._ensemble, film, folder, refusals=self._refusals)
         self._pauses.pop(film.name.partition(".")[0], None)
         if outcome.refused:
-            self._report(f"refused {name}: {outcome.refused}")
+            self._report(f"refused {name}: {outcome.refused.removeprefix('is refused: ')}")
         if outcome.text:
             self._report(f"{'no report of' if outcome.refused else 'read'} {name}: {outcome.text}")
         if outcome.objects:

@@ -265,9 +265,10 @@ def recipe_text(source: Path | str) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(shipped_recipes())
+        missing = isinstance(error, FileNotFoundError)
         raise InvalidRecipe(
             source,
-            f"cannot be read ({type(error).__name__})",
+            "does not exist" if missing else f"cannot be read ({type(error).__name__})",
             f"Name a TOML file, or one of the shipped recipes: {known}",
         ) from None
 

@@ -103,7 +103,10 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)  # clients may connect as soon as the address is reported
     except OSError as error:
         listener.close()
-        raise CannotServe(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+        raise CannotServe(
+            f"cannot listen on {host}, port {port}: {error.strerror}; name another --port or "
+            "--host, or end the program that has it"
+        ) from None
     return listener
 
 

@@ -199,6 +199,34 @@ def test_pictures_are_matched_by_name_and_others_are_not_graded(
     assert "2 graded knees of 2 patients can be used" in capsys.readouterr().err
 
 
+def test_a_film_of_both_knees_with_one_label_is_left_out(
+    study: Study, reading: GradedRow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, table = study()
+    read = ReadingsDocument.model_validate_json(document.read_bytes())
+    both = [reading.model_copy(update={"image": "both.png", "side": side}) for side in ("R", "L")]
+    told = [GradedRow.model_construct(**dict(row), model=read.model) for row in read.readings]
+    document.write_text(json_text([*told, *both], reading.model))
+    with table.open("a") as stream:
+        stream.write("both.png,p-both,2\n")
+
+    assert _calibrate(document, table, tmp_path / "mine") == 0
+
+    said = capsys.readouterr()
+    assert "both.png: shows two knees and its label names no side: left out" in said.err
+    assert "120 of 121 labelled knees were predicted, 1 without a row" in said.out
+
+
+def test_a_table_of_grades_is_no_list_of_pictures(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "grades.csv"
+    assert kellgren("grade", KNEE, "--csv", table) == 0
+    capsys.readouterr()
+    assert _calibrate(table, study()[1], tmp_path / "mine") == 2
+    assert "grades.csv is a table of grades; name the pictures" in capsys.readouterr().err
+
+
 def test_the_document_is_what_grade_writes(study: Study, reading: GradedRow) -> None:
     read = ReadingsDocument.model_validate_json(study()[0].read_bytes())
     assert read.model == ModelRecord.model_validate(reading.model.model_dump())

@@ -57,6 +57,23 @@ def test_help_names_every_option_whole_at_every_width(
         assert capsys.readouterr().out == page
 
 
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_words_of_help_stand_whole_in_paragraphs(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brackets of options would be taken for markup, and a docstring's line ends for new lines."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    found: object = TREE
+    for word in words:
+        found = found.commands[word]  # type: ignore[attr-defined]
+    assert kellgren(*words, "-h") == 0
+    page = capsys.readouterr().out
+    parts = [" ".join(part.split()) for part in (found.help or "").split("\n\n")]  # type: ignore[attr-defined]
+    assert [part for part in parts if part not in page] == []
+    helps = [getattr(option, "help", "") or "" for option in found.params]  # type: ignore[attr-defined]
+    assert [words for words in helps if words not in page] == []
+
+
 def test_the_short_name_comes_first_in_every_process() -> None:
     pages = {
         finished(command("grade", "-h"), environment(PYTHONHASHSEED=seed, COLUMNS="40")).stdout

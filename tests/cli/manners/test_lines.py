@@ -9,8 +9,10 @@ import pytest
 from rich.console import Console
 
 from kellgren.cli import terminal
+from kellgren.cli.grade_command.grade_targets import Targets
 from kellgren.cli.manners.alike import MOST_ALONE, MOST_NAMED, told_once
 from kellgren.cli.manners.progress_lines import EVERY_FILES, EVERY_SECONDS, ProgressLines
+from kellgren.cli.manners.readings_summary import ReadingsSummary
 from kellgren.localisation.film import refused_film
 from kellgren.reading_schema import GradedRow, UngradedRow
 
@@ -62,6 +64,21 @@ def test_what_is_shown_of_a_million_refused_files_has_an_end(
     assert f"    and {2 * MOST_NAMED} more; --csv FILE keeps all of them" in lines
     assert len(lines) < 2 * MOST_NAMED
     assert any(line.endswith("more for other reasons; --csv FILE keeps all") for line in lines)
+
+
+def test_what_is_not_shown_is_looked_for_in_the_table_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(terminal, "err", Console(file=printed, width=60))
+    summary = ReadingsSummary()
+    for n in range(MOST_NAMED + 7):
+        summary.add(UngradedRow(image=f"{n}.png", side="", grade=None, note="is blank"))
+    targets = Targets(csv=Path("-"), json=Path("[new]/grades.json"))
+    terminal.show_summary(summary, kept=str(targets.kept))
+    assert "and 7 more; [new]/grades.json keeps all of them" in printed.getvalue()
+    assert targets.journal == Path("[new]/.grades.json.journal")
+    assert Targets(csv=Path("-")).kept is None
 
 
 def test_how_to_grade_what_is_refused_is_said_once_and_only_here(

@@ -363,7 +363,7 @@ def test_a_folder_without_the_file_leaves_the_download_and_states_it(
     assert network.pretrained.available(folder) == "shufflenet_v2_x2_0.safetensors"
     with pytest.raises(WeightsUnavailable, match=r"shufflenet_v2_x2_0\.safetensors: lacks"):
         network.pretrained(member, folder)  # a file that is there is never passed over
-    with pytest.raises(WeightsUnavailable, match="no files match"):
+    with pytest.raises(WeightsUnavailable, match="mistyped: is no folder"):
         network.pretrained.available(tmp_path / "mistyped")
 
 

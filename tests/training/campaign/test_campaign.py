@@ -178,7 +178,7 @@ def test_a_typo_is_an_error_that_names_the_key(
 
 
 def test_what_is_no_campaign_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidCampaign, match=r"nothing: cannot be read.*default, fast, paper"):
+    with pytest.raises(InvalidCampaign, match=r"nothing: does not exist.*default, fast, paper"):
         read_campaign("nothing")
     with pytest.raises(InvalidRecipe, match="lite9"):
         read_campaign(written(tmp_path, WHOLE.replace('"lite2"', '"lite9"')))

@@ -213,7 +213,7 @@ def test_a_plan_says_every_job_and_weight_and_trains_nothing(
         assert f"small-48-{fold}-" in output
 
     weights = tmp_path / "weights"
-    missing = f"missing: small at 48: {weights}: no files match resnet101*.safetensors"
+    missing = f"missing: small at 48: {weights}: is no folder. Pass --weights-dir"
     assert kellgren(*words, "--plan", "--out", tmp_path / "out", "--weights-dir", weights) == 1
     output = capsys.readouterr().out
     assert missing in output

@@ -20,6 +20,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from command_line import EXAMPLES, environment, finished, kellgren, rows
+from kellgren.cli.training.training_bars import epoch_words
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.splits import load_folds, save_folds
 from kellgren.errors import TrainingError
@@ -141,6 +142,7 @@ def test_a_run_becomes_a_bundle_that_grades(
 
     assert kellgren("bundle", "build", trained.out, "--labels", labels, "-o", model) == 0
     card = open_bundle(model).card
+    assert card.name == "model"  # of its folder: "default" is the one of the package
     assert card.data.credit == "not stated"  # drawn knees, not the published ones
     assert card.members[0].trained_folds == (0,)
     assert card.out_of_fold["held_out_folds"] == [1]
@@ -467,3 +469,9 @@ def test_the_average_moves_as_its_definition_says() -> None:
         moves = value.is_floating_point()
         expected = before[name] * 0.75 + new * 0.25 if moves else new
         assert torch.allclose(value, expected), name
+
+
+def test_an_epoch_is_told_with_its_time_in_a_fitting_unit() -> None:
+    record = {"epoch": 2, "loss": 1.25, "minutes": 0.07, "accuracy": 0.5, "qwk": 0.25}
+    assert epoch_words(record) == "epoch 2: loss 1.250, held out: accuracy 0.500, QWK 0.250 (4 s)"
+    assert epoch_words({"epoch": 1, "loss": 1.0, "minutes": 61.26}).endswith("(61.3 min)")

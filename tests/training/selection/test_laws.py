@@ -236,3 +236,5 @@ def test_damaged_facts_are_named(tmp_path: Path, harm: Callable[[str], str]) -> 
     facts.unlink()
     with pytest.raises(TrainingError, match="the run is not finished"):
         find_runs([folder])
+    with pytest.raises(TrainingError, match="mistyped: does not exist"):
+        find_runs([folder / "mistyped"])

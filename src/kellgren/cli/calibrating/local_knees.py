@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +52,8 @@ def graded_knees(
 ) -> MatchedKnees:
     """The labelled knees with the bundle's distributions.
 
+    Films of two knees whose label names no side are left out, with a warning.
+
     Args:
         paths: pictures, folders, a manifest, or one JSON document of `kellgren grade`.
         table: of labels.
@@ -58,16 +62,47 @@ def graded_knees(
 
     Raises:
         InvalidPredictions: no picture fits a label, or one fits several.
-        typer.BadParameter: the document is none, or was graded by another bundle.
+        typer.BadParameter: the document is none, or was graded by another bundle; a table of
+            grades stands in the pictures' place.
     """
     from kellgren.data.matching import match
 
+    _refuse_tables_of_grades(paths)
     document = Path(paths[0])
     if len(paths) == 1 and document.suffix.lower() == ".json":
         rows = _rows_of(document, ensemble)
     else:
         rows = _graded(paths, table, ensemble, workers)
-    return match(_predictions(rows, str(paths[0])), table.labels)
+    return match(_predictions(_told_apart(rows, table.labels), str(paths[0])), table.labels)
+
+
+def _refuse_tables_of_grades(paths: Sequence[str]) -> None:
+    """A table that `grade --csv` wrote reads like a manifest, and its rows like contradictions."""
+    from kellgren.data.predictions import read_predictions
+    from kellgren.errors import InvalidPredictions
+
+    for path in map(Path, paths):
+        if path.suffix.lower() != ".csv" or not path.is_file():
+            continue
+        with suppress(InvalidPredictions):
+            if read_predictions(path).probabilities is not None:
+                raise typer.BadParameter(
+                    f"{path} is a table of grades; name the pictures themselves, or the document "
+                    "that kellgren grade --json FILE writes of them"
+                )
+
+
+def _told_apart(rows: Sequence[ReadingRow], labels: Labels) -> list[ReadingRow]:
+    """Rows but those of films of two knees with one label that names no side."""
+    from kellgren.cli import terminal
+    from kellgren.cli.manners.alike import told_once
+
+    knees = Counter(row.image for row in rows if row.grade is not None)
+    shared = {image for image, count in knees.items() if count > 1 and labels.sideless(image)}
+    why = "shows two knees and its label names no side: left out; give each knee a line, with side"
+    for line in told_once((image, why) for image in sorted(shared)):
+        terminal.warn(f"warning: {line}")
+    return [row for row in rows if row.image not in shared]
 
 
 def _rows_of(document: Path, ensemble: Ensemble) -> Sequence[ReadingRow]:

@@ -89,7 +89,8 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
             graded_after = time.monotonic() - began
             summary = _write(listing, journal, targets, workers, options)
             journal.discard()
-        terminal.show_summary(summary, table=not targets.prints_data)
+        kept = str(targets.kept or "--csv FILE")
+        terminal.show_summary(summary, table=not targets.prints_data, kept=kept)
         terminal.show_skipped(listing.skipped())
         if listing.count > 1:
             terminal.note(summary.statistics(listing.count, graded_after, taken_over))

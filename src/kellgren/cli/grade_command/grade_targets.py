@@ -29,11 +29,14 @@ class Targets:
         return self.csv, self.json, self.parquet
 
     @property
+    def kept(self) -> Path | None:
+        """The first table that is a file, which keeps all rows; ``None``: there is none."""
+        return next((path for path in self.tables if path and str(path) != "-"), None)
+
+    @property
     def journal(self) -> Path | None:
         """Where the journal lies; ``None``: there is no table to go on with."""
-        tables = (path for path in self.tables if path is not None and str(path) != "-")
-        target = next(tables, None)
-        return None if target is None else target.with_name(f".{target.name}.journal")
+        return self.kept and self.kept.with_name(f".{self.kept.name}.journal")
 
     @property
     def prints_data(self) -> bool:
@@ -42,9 +45,10 @@ class Targets:
 
     @property
     def written(self) -> list[str]:
-        """All that is written, but for standard output."""
+        """All that was written, but for standard output; of no DICOM film comes no DICOM answer."""
         named = (*self.tables, self.overlay, self.dicom_out, self.fhir)
-        return [str(path) for path in named if path is not None and str(path) != "-"]
+        there = (path for path in named if path and str(path) != "-" and path.exists())
+        return [str(path) for path in there if not path.is_dir() or any(path.iterdir())]
 
     def refuse_at_once(self, given: Sequence[str]) -> None:
         """Refuse what is seen before the files are listed.

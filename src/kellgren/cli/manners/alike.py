@@ -64,7 +64,7 @@ class Remarks:
                 names = ", ".join(file for file, _ in first)
                 yield f"{count} times: {first[0][1]} ({names} and {count - len(first)} more)"
         if self._alike.beyond:
-            yield f"{self._alike.beyond} more of other kinds; --csv FILE keeps all of them"
+            yield f"{self._alike.beyond} more of other kinds; a table (--csv) keeps all of them"
 
 
 def told_once(told: Iterable[tuple[str, str]]) -> Iterator[str]:

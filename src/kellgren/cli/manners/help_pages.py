@@ -18,6 +18,12 @@ _MARKUP = re.compile(r"\[/?[a-z]+( [a-z]+)*\]")
 class _Helpful:
     """What commands and groups of commands share."""
 
+    help: str | None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.help = _unwrapped(self.help)
+
     def get_help_option_names(self, ctx: Any) -> list[str]:
         """The short name first: typer keeps them in a set, without an order."""
         names: list[str] = super().get_help_option_names(ctx)  # type: ignore[misc]
@@ -62,6 +68,13 @@ def _narrow_section(formatter: Any, heading: str, records: list[tuple[str, str]]
             formatter.write_text(name)
             with formatter.indentation():
                 formatter.write_text(" ".join(words.split()))
+
+
+def _unwrapped(words: str | None) -> str | None:
+    """Paragraphs without a docstring's line ends, which typer shows beside the terminal's own."""
+    if words is None:
+        return None
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(words).split("\n\n"))
 
 
 class HelpfulCommand(_Helpful, TyperCommand):

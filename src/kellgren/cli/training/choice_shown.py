@@ -32,7 +32,9 @@ def show_choice(choice: Choice, tested: ScoredProtocols | None, most: int) -> No
         if choice.predictions.left_out
         else ""
     )
-    out.print(f"\n{len(rows)} candidates, {len(choice.predictions.knees)} knees{left}", style="dim")
+    several = "s" if len(rows) > 1 else ""
+    counted = f"{len(rows)} candidate{several}, {len(choice.predictions.knees)} knees{left}"
+    out.print(f"\n{counted}", style="dim")
     out.print(f"{choice.measure} of the best, where it was chosen  {choice.naive:.4f}")
     out.print(f"nested estimate of the choice          {choice.chosen}")
     out.print(f"optimism                               {choice.optimism:+.4f}")

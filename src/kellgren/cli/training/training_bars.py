@@ -57,4 +57,5 @@ def epoch_words(record: Mapping[str, Any]) -> str:
     scores = ", ".join(f"{name} {record[key]:.3f}" for name, key in names if key in record)
     held_out = f", held out: {scores}" if scores else ""
     loss, minutes = record["loss"], record["minutes"]
-    return f"epoch {record['epoch']}: loss {loss:.3f}{held_out} ({minutes:.1f} min)"
+    took = f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+    return f"epoch {record['epoch']}: loss {loss:.3f}{held_out} ({took})"

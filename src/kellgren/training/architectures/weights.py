@@ -127,8 +127,10 @@ class WeightSource:
         """
         if folder is None:
             return None
+        if not folder.is_dir():
+            raise self._unavailable(folder, "is no folder")
         matches = sorted(folder.glob(self.pattern))
-        if not matches and self.download is not None and folder.is_dir():
+        if not matches and self.download is not None:
             return None
         if len(matches) != 1:
             problem = f"{len(matches) or 'no'} files match {self.pattern}, expected one"

@@ -195,9 +195,10 @@ def _campaign_text(source: Path | str) -> tuple[Path, str]:
         return path, path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(shipped_campaigns())
+        missing = isinstance(error, FileNotFoundError)
         raise InvalidCampaign(
             source,
-            f"cannot be read ({type(error).__name__})",
+            "does not exist" if missing else f"cannot be read ({type(error).__name__})",
             f"Name a TOML file, or one of the shipped campaigns: {known}",
         ) from None
 

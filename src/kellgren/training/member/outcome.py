@@ -190,7 +190,7 @@ def _figure(path: Path) -> Iterator[Any]:
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     yield axes
     with replaced_whole(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -223,6 +223,10 @@ def _read_run(folder: Path) -> Run:
         backbone = f"{facts['recipe']['name']}-{facts['preprocess']['size']}"
         return Run(folder, facts, backbone, None if fold is None else int(fold))
     except FileNotFoundError:
+        if not folder.exists():
+            raise TrainingError(
+                folder, "does not exist", "Name the folder of a run or of a campaign"
+            ) from None
         raise TrainingError(
             folder, f"has no {FACTS}: the run is not finished", "Go on with train member --resume"
         ) from None
