@@ -61,6 +61,9 @@ def _is_about(error: OSError, path: Path) -> bool:
     return hidden or about in (path, *path.parents)
 
 
+_LONGEST = 50  # letters of up to 4 bytes: a name has at most 255, with a mark and a suffix
+
+
 @contextmanager
 def replaced_whole(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside ``path``; rename it into place when all went well.
@@ -77,7 +80,7 @@ def replaced_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:_LONGEST]}.{secrets.token_hex(4)}{path.suffix}")
     # Made by the system with the permissions that any new file gets: asking for the umask would
     # change it for all threads.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

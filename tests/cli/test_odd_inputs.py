@@ -222,3 +222,32 @@ def test_two_sides_for_one_file_are_refused(
     assert kellgren("grade", "m.csv") == 2
     said = capsys.readouterr().err
     assert "lines 2 and 3 contradict each other: side of 9177337L.png is L and R" in said
+
+
+def test_a_name_as_long_as_names_may_be_has_its_pictures(study: Path) -> None:
+    """And so have others that are like it for as long as a picture's name may be."""
+    ends = ("a.png", "b.png", "\N{LATIN SMALL LETTER E WITH ACUTE}.png")
+    for end in ends:
+        shutil.copy(KNEE, study / ("n" * (255 - len(end.encode())) + end))
+    assert kellgren("grade", "study", "--csv", "g.csv", "--overlay", "pictures") == 0
+    drawn = {row["overlay"] for row in rows(Path("g.csv")) if len(row["image"]) > 200}
+    assert len(drawn) == len(ends)
+    assert all(Path(path).is_file() for path in drawn)
+    assert kellgren("locate", "study", "--overlay", "found") == 0
+    assert len(list(Path("found").rglob("nnn*.png"))) == len(ends)
+
+
+def test_a_name_is_shown_and_not_obeyed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    title = "\x1b]0;title\x07\x1b[2K\r\u202egnp.png"
+    shutil.copy(KNEE, study / title)
+    (study / ("empty" + title)).touch()
+    assert kellgren("grade", "study", "--csv", "g.csv") == 1
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "\\x1b]0;title" in text
+        assert "\\x1b[2K" in text
+        assert "\\u202egnp.png" in text
+        assert not set("\x1b\x07\r\u202e") & set(text)
+    assert "study/" + title.replace("\r", "\n") in [row["image"] for row in rows(Path("g.csv"))]
+    assert kellgren("locate", "--csv", "l.csv", "missing" + title) == 2
+    assert "\x1b" not in capsys.readouterr().err

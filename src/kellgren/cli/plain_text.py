@@ -1,4 +1,4 @@
-"""Signs that a terminal or pipe cannot show: plain ones instead, never an error."""
+"""Signs that a terminal or pipe cannot show, or must not obey: plain ones instead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ _PLAIN = {
     **dict(zip("▁▂▃▄▅▆▇█", "_.,:-=+#", strict=True)),
     **{"·": "|", "✓": "+", "✗": "x", "→": "->", "—": "-", "…": "...", "±": "+-", "°": " deg"},
     **{"\N{EN DASH}": "-", "\N{MULTIPLICATION SIGN}": "x", "≥": ">=", "≤": "<="},
+}
+_MARKS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # turn the direction of writing
+_OBEYED = {
+    code: chr(code).encode("ascii", "backslashreplace").decode()
+    if code > 0xFF
+    else f"\\x{code:02x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *_MARKS)
+    if chr(code) not in "\t\n"
 }
 _ERRORS = "kellgren-plain"
 
@@ -23,6 +31,14 @@ def show_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_ERRORS)
+
+
+def without_commands(text: str) -> str:
+    r"""The text with what a terminal would obey, not show, written like ``\x1b``.
+
+    A file's name may hold commands that rename the window, hide lines or write to the clipboard.
+    """
+    return text.translate(_OBEYED)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
