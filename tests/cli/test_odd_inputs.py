@@ -249,5 +249,7 @@ def test_a_name_is_shown_and_not_obeyed(study: Path, capsys: pytest.CaptureFixtu
         assert "\\u202egnp.png" in text
         assert not set("\x1b\x07\r\u202e") & set(text)
     assert "study/" + title.replace("\r", "\n") in [row["image"] for row in rows(Path("g.csv"))]
-    assert kellgren("locate", "--csv", "l.csv", "missing" + title) == 2
+    assert kellgren("locate", "missing" + title) == 4
+    assert "\x1b" not in capsys.readouterr().err
+    assert kellgren("bundle", "show", "missing" + title) == 3
     assert "\x1b" not in capsys.readouterr().err

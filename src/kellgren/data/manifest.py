@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kellgren.atomic_files import written_whole
 from kellgren.errors import InvalidManifest
@@ -105,7 +106,8 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
     """
     try:
         text = decoded(path.read_bytes())
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text))
+        lines = io.StringIO(text, newline="")
+        reader = csv.DictReader(lines, delimiter=delimiter(text), strict=True)
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames)
         if missing:
@@ -114,8 +116,15 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
                 f"has no column {' and no column '.join(sorted(missing))}",
                 f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
             )
+        _check_once(path, reader.fieldnames)
         numbered = [(reader.line_num, _knee(path, reader.line_num, row)) for row in reader]
-    except (OSError, UnicodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise InvalidManifest(
+            path,
+            f"line {reader.reader.line_num}: is no row of a table ({error})",
+            "Close each quotation mark, and save it as UTF-8 CSV",
+        ) from None
+    except (OSError, UnicodeError) as error:
         raise InvalidManifest(
             path, f"cannot be read as a table ({type(error).__name__})", "Save it as UTF-8 CSV"
         ) from None
@@ -123,6 +132,14 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
         raise InvalidManifest(path, "lists no knee", "Add one line for each knee")
     _check_repeated(path, numbered, graded=graded)
     return [knee for _, knee in numbered]
+
+
+def _check_once(path: Path, columns: Sequence[str]) -> None:
+    twice = [name for name in COLUMNS if columns.count(name) > 1]
+    if twice:
+        raise InvalidManifest(
+            path, f"has the column {' and the column '.join(twice)} twice", "Keep one of each"
+        )
 
 
 def write_manifest(knees: Iterable[Knee], path: Path) -> None:
@@ -231,7 +248,14 @@ def _one_folder_per_grade(
             yield Knee(image, patient, side, Grade(int(grade_name[1])), split, source)
 
 
-def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
+def _knee(path: Path, line: int, row: Mapping[Any, Any]) -> Knee:
+    if any(cell.strip() for cell in row.get(None) or ()):
+        raise InvalidManifest(
+            path,
+            f"line {line}: has more cells than there are columns",
+            "Put a cell that holds the separator into quotation marks",
+        )
+
     def cell(name: str) -> str:
         return unguarded((row.get(name) or "").strip())
 
