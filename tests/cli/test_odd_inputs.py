@@ -253,3 +253,20 @@ def test_a_name_is_shown_and_not_obeyed(study: Path, capsys: pytest.CaptureFixtu
     assert "\x1b" not in capsys.readouterr().err
     assert kellgren("bundle", "show", "missing" + title) == 3
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_list_that_is_no_list_of_paths_stops_no_file(study: Path) -> None:
+    Path("list.txt").write_bytes(b"study/9177337L.png\0\nst*\0dy/[a]\nstudy/9177337L.png\n")
+    assert kellgren("grade", "--list", "list.txt", "--csv", "g.csv", "--overlay", "o") == 1
+    table = Path("g.csv").read_text("utf-8")
+    assert table.count("cannot be opened") == 2
+    assert list(Path("o").iterdir()) == [Path("o/9177337L.png")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes the streams")
+def test_closed_streams_are_no_error_and_get_into_no_file(study: Path, bundle: Path) -> None:
+    words = command("grade", "study", "study/none.png", "--json", "g.json")
+    closing = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *words]
+    closed = subprocess.run(closing, env=environment(KELLGREN_MODEL=str(bundle)), check=False)
+    assert closed.returncode == 1
+    assert len(json.loads(Path("g.json").read_text())["readings"]) >= 3

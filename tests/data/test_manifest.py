@@ -290,9 +290,9 @@ def test_a_folder_is_searched_for_the_same_suffixes_as_a_batch(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("image,grade,Grade\na.png,1,3\n", "the column grade twice"),
-        ('image,grade\n"a.png,1\nb.png,2\n', "line 3: is no row of a table"),
-        ('image,grade\n"a.png,1\nb.png,2\n"c.png",3\n', "line 4: is no row of a table"),
+        ("image,grade,Grade\na.png,1,3\n", "line 1: has twice the column grade"),
+        ('image,grade\n"a.png,1\nb.png,2\n', "line 3: unexpected end"),
+        ('image,grade\n"a.png,1\nb.png,2\n"c.png",3\n', "line 4: "),
         ("image,grade\nknee.png,1,5 mm\n", "line 2: has more cells than there are columns"),
     ],
 )

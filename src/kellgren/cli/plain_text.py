@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 from io import TextIOWrapper
 
@@ -20,6 +21,22 @@ _OBEYED = {
     if chr(code) not in "\t\n"
 }
 _ERRORS = "kellgren-plain"
+
+
+def open_closed_streams() -> None:
+    """Give standard streams that are closed a place, as ``>&-`` and some services close them.
+
+    Else the next file that is opened takes a stream's number, and gets what is written to that.
+    """
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        os.set_inheritable(number, True)  # as those of other programs are
+        number = os.dup(number)
+    os.close(number)
+    for name, of in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            mode = "r" if of == 0 else "w"
+            setattr(sys, name, open(of, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def show_any_text() -> None:

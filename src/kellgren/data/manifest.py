@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kellgren.atomic_files import written_whole
 from kellgren.errors import InvalidManifest
 from kellgren.exchange.csv_text import (
     decoded,
-    delimiter,
+    numbered_rows,
     rounded_by_spreadsheet,
+    table_reader,
     table_text,
     unguarded,
 )
@@ -106,24 +105,17 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
     """
     try:
         text = decoded(path.read_bytes())
-        lines = io.StringIO(text, newline="")
-        reader = csv.DictReader(lines, delimiter=delimiter(text), strict=True)
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-        missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames)
+        reader = table_reader(text)
+        missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames or ())
         if missing:
             raise InvalidManifest(
                 path,
                 f"has no column {' and no column '.join(sorted(missing))}",
                 f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
             )
-        _check_once(path, reader.fieldnames)
-        numbered = [(reader.line_num, _knee(path, reader.line_num, row)) for row in reader]
+        numbered = [(line, _knee(path, line, row)) for line, row in numbered_rows(reader)]
     except csv.Error as error:
-        raise InvalidManifest(
-            path,
-            f"line {reader.reader.line_num}: is no row of a table ({error})",
-            "Close each quotation mark, and save it as UTF-8 CSV",
-        ) from None
+        raise InvalidManifest(path, str(error), "Save it as UTF-8 CSV again") from None
     except (OSError, UnicodeError) as error:
         raise InvalidManifest(
             path, f"cannot be read as a table ({type(error).__name__})", "Save it as UTF-8 CSV"
@@ -132,14 +124,6 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
         raise InvalidManifest(path, "lists no knee", "Add one line for each knee")
     _check_repeated(path, numbered, graded=graded)
     return [knee for _, knee in numbered]
-
-
-def _check_once(path: Path, columns: Sequence[str]) -> None:
-    twice = [name for name in COLUMNS if columns.count(name) > 1]
-    if twice:
-        raise InvalidManifest(
-            path, f"has the column {' and the column '.join(twice)} twice", "Keep one of each"
-        )
 
 
 def write_manifest(knees: Iterable[Knee], path: Path) -> None:
@@ -248,14 +232,7 @@ def _one_folder_per_grade(
             yield Knee(image, patient, side, Grade(int(grade_name[1])), split, source)
 
 
-def _knee(path: Path, line: int, row: Mapping[Any, Any]) -> Knee:
-    if any(cell.strip() for cell in row.get(None) or ()):
-        raise InvalidManifest(
-            path,
-            f"line {line}: has more cells than there are columns",
-            "Put a cell that holds the separator into quotation marks",
-        )
-
+def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
     def cell(name: str) -> str:
         return unguarded((row.get(name) or "").strip())
 
