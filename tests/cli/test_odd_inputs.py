@@ -270,3 +270,51 @@ def test_closed_streams_are_no_error_and_get_into_no_file(study: Path, bundle: P
     closed = subprocess.run(closing, env=environment(KELLGREN_MODEL=str(bundle)), check=False)
     assert closed.returncode == 1
     assert len(json.loads(Path("g.json").read_text())["readings"]) >= 3
+
+
+@pytest.fixture
+def begun(study: Path) -> Path:
+    """The journal of a batch that was interrupted when all was graded but not written."""
+    Path("t.csv").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kellgren.cli.inputs.refuse_inputs", lambda *_, **__: None)
+        patch.setattr(
+            "kellgren.cli.grade_command.grade_targets.refuse_inputs", lambda *_, **__: None
+        )
+        assert kellgren("grade", "study", "--csv", "t.csv") == 5
+    Path("t.csv").rmdir()
+    return Path(".t.csv.journal")
+
+
+def resumed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    assert kellgren("grade", "study", "--csv", "t.csv", "--resume", *options) == 0
+    assert sorted(os.listdir()) == ["study", "t.csv"]
+    return capsys.readouterr().err
+
+
+def test_a_batch_goes_on_with_what_was_asked_for_only(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of another side, frame or strictness are not those that are asked for."""
+    assert begun.is_file()
+    assert "3 rows of the interrupted batch are not taken over" in resumed(capsys, "--side", "R")
+    assert "L" not in {row["side"] for row in rows(Path("t.csv"))}
+
+
+def test_a_batch_goes_on_where_nothing_changed(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "3 files taken over" in resumed(capsys)
+
+
+def test_a_picture_that_was_replaced_is_graded_again(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also by a copy that keeps its time."""
+    other = EXAMPLES / "9866738R.png"
+    shutil.copy(other, "study/9177337L.png")
+    os.utime("study/9177337L.png", (1e9, 1e9))
+    said = resumed(capsys)
+    assert "1 rows of the interrupted batch are not taken over" in said
+    assert "2 files taken over" in said
