@@ -66,7 +66,10 @@ def png(pixels: np.ndarray, bits: int, colour: int, *chunks: tuple[bytes, bytes]
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(f">u{bits // 8}"))
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    parts = ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return chunked((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+
+
+def chunked(*parts: tuple[bytes, bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts
@@ -113,6 +116,37 @@ def test_a_palette_holds_every_colour_that_is_named(ramp: np.ndarray) -> None:
     greys = bytes(np.repeat(np.arange(256), 3).tolist())
     assert same(read_radiograph(png(ramp, 8, 3, (b"PLTE", greys))), ramp)
     assert "beyond the 255 of its palette" in refusal(png(ramp, 8, 3, (b"PLTE", greys[:-3])))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 40)])
+def test_a_png_without_its_last_rows_is_refused(size: tuple[int, int], bits: int) -> None:
+    """Its checksums are right; Pillow takes what is missing for black."""
+    rows, columns = size
+    row = -(-columns * bits // 8)
+    header = struct.pack(">IIBBBBB", columns, rows, bits, 0, 0, 0, 0)
+    for kept in (rows, rows - 1):
+        lines = b"".join(b"\0" + bytes((n + 37 * m) % 256 for m in range(row)) for n in range(kept))
+        data = chunked((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+        if kept < rows:
+            assert "ends before its last row" in refusal(data)
+        elif bits > 1:
+            assert read_radiograph(data).pixels.shape == size
+
+
+def test_the_rows_of_an_interlaced_png_are_counted(ramp: np.ndarray) -> None:
+    columns = (0, 4, 0, 2, 0, 1, 0), (8, 8, 4, 4, 2, 2, 1)
+    rows = (0, 0, 4, 0, 2, 0, 1), (8, 8, 8, 4, 4, 2, 2)
+    passes = [
+        ramp[top::down, left::across]
+        for left, across, top, down in zip(*columns, *rows, strict=True)
+    ]
+    lines = b"".join(b"\0" + row.tobytes() for part in passes for row in part)
+    header = struct.pack(">IIBBBBB", 96, 64, 8, 0, 0, 0, 1)
+    for end, is_whole in ((len(lines), True), (-97, False)):
+        pixels = zlib.compress(lines[:end])
+        data = chunked((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+        assert same(read_radiograph(data), ramp) if is_whole else "last row" in refusal(data)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ from kellgren.imaging.grey_scaling import (
     scaled_words,
 )
 from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
-from kellgren.imaging.integrity.png import check_palette, check_png_outline, gamma_warning
+from kellgren.imaging.integrity.png import (
+    check_palette,
+    check_png_data,
+    check_png_outline,
+    gamma_warning,
+)
 from kellgren.imaging.integrity.tiff import check_tiff_data, check_tiff_samples
 from kellgren.imaging.native_stderr import native_stderr_silenced
 from kellgren.imaging.picture import (
@@ -132,6 +137,7 @@ def _decoder_warnings(data: bytes, image: Image.Image) -> list[str]:
     if image.format == "TIFF":
         return check_tiff_data(data, image)
     if image.format == "PNG":
+        check_png_data(data)
         return gamma_warning(image)
     return check_jpeg_data(data) if image.format in ("JPEG", "MPO") else []
 
