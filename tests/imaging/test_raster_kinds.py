@@ -187,3 +187,15 @@ def test_a_kind_that_no_decoder_knows_is_not_called_damaged_alone(ramp: np.ndarr
         struct.pack("<HHII", 262, 3, 1, 1), struct.pack("<HHII", 262, 3, 1, 6)
     )
     assert "of a kind of TIFF that is not read here" in refusal(white_is_zero)
+
+
+def test_a_jpeg_strip_fills_its_rows(ramp: np.ndarray) -> None:
+    """Where it has fewer, libtiff leaves the rest as it was in memory, without a word."""
+    smooth = np.sort(ramp, axis=0)
+    for pixels in (smooth, np.stack([smooth] * 3, axis=-1)):
+        stored = picture(pixels, "TIFF", compression="jpeg", quality=95)
+        assert read_radiograph(stored).pixels.shape == smooth.shape
+        frame = stored.index(b"\xff\xc0")
+        assert stored[frame + 5 : frame + 7] == (64).to_bytes(2)
+        fewer = stored[: frame + 5] + (56).to_bytes(2) + stored[frame + 7 :]
+        assert "ends before its last row" in refusal(fewer)

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
+from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline, decoded_bytes
 from kellgren.imaging.picture import RejectedPicture
 
 _COMPRESSION, _JPEG_TABLES = 259, 347
@@ -79,7 +79,7 @@ def check_tiff_data(data: bytes, image: Image.Image) -> list[str]:
         if not strip or not lengths:
             warnings.append(_ODD_LENGTH)
         elif compression == _JPEG:
-            warnings += _check_jpeg(strip, tags.get(_JPEG_TABLES, b""))
+            warnings += _check_jpeg(strip, tags.get(_JPEG_TABLES, b""), min(lengths))
         elif compression in _DEFLATE:
             room -= _unpacked_bytes(strip, room)
         elif not _fills(strip, compression, lengths, room):
@@ -145,10 +145,15 @@ def _strips(data: bytes, tags: Any) -> list[memoryview]:
     return [whole[offset : offset + length] for offset, length in places]
 
 
-def _check_jpeg(strip: memoryview, tables: bytes) -> list[str]:
-    """The tables that all strips share stand in a tag, as a JPEG of their own."""
+def _check_jpeg(strip: memoryview, tables: bytes, least: int) -> list[str]:
+    """A strip that fills its rows, of so many bytes at least; libtiff leaves those it lacks empty.
+
+    The tables that all strips share stand in a tag, as a JPEG of their own.
+    """
     whole = tables[:-2] + bytes(strip[2:]) if tables else bytes(strip)
     check_jpeg_outline(whole)
+    if decoded_bytes(whole) < least:
+        raise RejectedPicture("is damaged: a part of it ends before its last row", _COPY_AGAIN)
     return check_jpeg_data(whole)
 
 
