@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kellgren.atomic_files import replaced_whole, taken_alone, written_whole
+from kellgren.atomic_files import CannotWrite, replaced_whole, taken_alone, written_whole
 
 
 def test_a_file_is_written_and_its_folder_made(tmp_path: Path) -> None:
@@ -118,3 +118,25 @@ def test_a_lock_is_one_holders_until_it_is_closed_or_its_process_dies(tmp_path: 
     again = taken_alone(path)
     assert again is not None
     again.close()
+
+
+def test_a_pipe_or_device_is_left_where_it_is(tmp_path: Path) -> None:
+    """Renamed over `/dev/null`, a table would take it away from the whole machine."""
+    pipe, link = tmp_path / "pipe", tmp_path / "stdout"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        refused = pytest.raises(CannotWrite, match="a device, a pipe or a socket")
+        with refused as caught, written_whole(path):
+            raise AssertionError("nothing is written")
+        assert str(path) in str(caught.value)
+    assert stat.S_ISFIFO(link.stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["pipe", "stdout"]
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    for letter in ("n", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
+        name = letter * (251 // len(letter.encode())) + ".csv"
+        with written_whole(tmp_path / name) as stream:
+            stream.write("1")
+        assert (tmp_path / name).read_text() == "1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ class CannotWrite(OSError):
             remedy = "A file is where a folder is needed: name another place."
         elif self.errno == errno.EISDIR:
             remedy = "A folder is where a file is needed: name another place."
+        elif self.errno == errno.ENXIO:
+            remedy = "Name a file; where a command takes it, - is standard output."
         else:
             remedy = "Name another place, or change its permissions."
         return f"{self.filename}: cannot be written ({self.strerror}). {remedy}"
@@ -61,6 +64,18 @@ def _is_about(error: OSError, path: Path) -> bool:
     return hidden or about in (path, *path.parents)
 
 
+_LONGEST = 50  # letters of up to 4 bytes: a name has at most 255, with a mark and a suffix
+
+
+def is_special(path: Path) -> bool:
+    """Whether a device, pipe or socket lies there: a new file in its place would destroy it."""
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+
+
 @contextmanager
 def replaced_whole(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside ``path``; rename it into place when all went well.
@@ -68,8 +83,10 @@ def replaced_whole(path: Path) -> Iterator[Path]:
     A crash, a full disk or an exception leaves the old file as it was.
 
     Raises:
-        CannotWrite: the disk is full, or nothing may be written there.
+        CannotWrite: the disk is full, nothing may be written there, or it is no file.
     """
+    if is_special(path):
+        raise CannotWrite(errno.ENXIO, "it is a device, a pipe or a socket", str(path))
     with writing(path), _temporary(path) as temporary:
         yield temporary
 
@@ -77,7 +94,7 @@ def replaced_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:_LONGEST]}.{secrets.token_hex(4)}{path.suffix}")
     # Made by the system with the permissions that any new file gets: asking for the umask would
     # change it for all threads.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

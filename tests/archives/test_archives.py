@@ -28,6 +28,7 @@ from kellgren.archives import (
     write_pack,
 )
 from kellgren.archives.hashed import Hashed
+from kellgren.atomic_files import CannotWrite
 from kellgren.errors import InvalidPack
 
 NOTHING = hashlib.sha256(b"").hexdigest()
@@ -290,3 +291,17 @@ def test_a_hash_is_of_what_was_read(content: bytes, blocks: list[int]) -> None:
     assert hashed.digest == hashlib.sha256(read).hexdigest()
     assert read + hashed.read() == content
     assert hashed.digest == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the size of files cannot be limited")
+def test_a_disk_that_is_full_is_named_by_the_file(tmp_path: Path) -> None:
+    import resource
+
+    packed(tmp_path / "pack", {"knee.png": os.urandom(50_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(CannotWrite, match=r"knee\.png: cannot be written"):
+            unpacked(tmp_path / "pack")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -43,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
         (["--pseudonym", "short"], "the key has fewer than 16 characters"),
         (["--pseudonym", "@none.key"], "the key file none.key cannot be read"),
         (["--csv", "t.csv", "--precision", "bf16"], "openvino"),
+        (["--csv", "t.csv", "--json", "films/../t.csv"], "two outputs go to one file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -187,3 +188,11 @@ def test_a_missing_library_is_a_missing_extra(
 def test_another_missing_module_is_a_defect_and_stays_one(guard: Callable[[], object]) -> None:
     with pytest.raises(ModuleNotFoundError, match="kellgren"), guard():  # type: ignore[attr-defined]
         raise ModuleNotFoundError("No module named 'kellgren.gone'", name="kellgren.gone")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no names here")
+def test_a_pipe_is_no_place_for_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe")
+    assert kellgren("grade", folder / "films", "--csv", folder / "pipe") == ExitCode.USAGE
+    assert "name a file, or - for" in " ".join(capsys.readouterr().err.split())
+    assert sorted(os.listdir(folder)) == ["films", "pipe"]

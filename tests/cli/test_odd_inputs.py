@@ -222,3 +222,99 @@ def test_two_sides_for_one_file_are_refused(
     assert kellgren("grade", "m.csv") == 2
     said = capsys.readouterr().err
     assert "lines 2 and 3 contradict each other: side of 9177337L.png is L and R" in said
+
+
+def test_a_name_as_long_as_names_may_be_has_its_pictures(study: Path) -> None:
+    """And so have others that are like it for as long as a picture's name may be."""
+    ends = ("a.png", "b.png", "\N{LATIN SMALL LETTER E WITH ACUTE}.png")
+    for end in ends:
+        shutil.copy(KNEE, study / ("n" * (255 - len(end.encode())) + end))
+    assert kellgren("grade", "study", "--csv", "g.csv", "--overlay", "pictures") == 0
+    drawn = {row["overlay"] for row in rows(Path("g.csv")) if len(row["image"]) > 200}
+    assert len(drawn) == len(ends)
+    assert all(Path(path).is_file() for path in drawn)
+    assert kellgren("locate", "study", "--overlay", "found") == 0
+    assert len(list(Path("found").rglob("nnn*.png"))) == len(ends)
+
+
+def test_a_name_is_shown_and_not_obeyed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    title = "\x1b]0;title\x07\x1b[2K\r\u202egnp.png"
+    shutil.copy(KNEE, study / title)
+    (study / ("empty" + title)).touch()
+    assert kellgren("grade", "study", "--csv", "g.csv") == 1
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "\\x1b]0;title" in text
+        assert "\\x1b[2K" in text
+        assert "\\u202egnp.png" in text
+        assert not set("\x1b\x07\r\u202e") & set(text)
+    assert "study/" + title.replace("\r", "\n") in [row["image"] for row in rows(Path("g.csv"))]
+    assert kellgren("locate", "missing" + title) == 4
+    assert "\x1b" not in capsys.readouterr().err
+    assert kellgren("bundle", "show", "missing" + title) == 3
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_list_that_is_no_list_of_paths_stops_no_file(study: Path) -> None:
+    Path("list.txt").write_bytes(b"study/9177337L.png\0\nst*\0dy/[a]\nstudy/9177337L.png\n")
+    assert kellgren("grade", "--list", "list.txt", "--csv", "g.csv", "--overlay", "o") == 1
+    table = Path("g.csv").read_text("utf-8")
+    assert table.count("cannot be opened") == 2
+    assert list(Path("o").iterdir()) == [Path("o/9177337L.png")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes the streams")
+def test_closed_streams_are_no_error_and_get_into_no_file(study: Path, bundle: Path) -> None:
+    words = command("grade", "study", "study/none.png", "--json", "g.json")
+    closing = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *words]
+    closed = subprocess.run(closing, env=environment(KELLGREN_MODEL=str(bundle)), check=False)
+    assert closed.returncode == 1
+    assert len(json.loads(Path("g.json").read_text())["readings"]) >= 3
+
+
+@pytest.fixture
+def begun(study: Path) -> Path:
+    """The journal of a batch that was interrupted when all was graded but not written."""
+    Path("t.csv").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kellgren.cli.inputs.refuse_inputs", lambda *_, **__: None)
+        patch.setattr(
+            "kellgren.cli.grade_command.grade_targets.refuse_inputs", lambda *_, **__: None
+        )
+        assert kellgren("grade", "study", "--csv", "t.csv") == 5
+    Path("t.csv").rmdir()
+    return Path(".t.csv.journal")
+
+
+def resumed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    assert kellgren("grade", "study", "--csv", "t.csv", "--resume", *options) == 0
+    assert sorted(os.listdir()) == ["study", "t.csv"]
+    return capsys.readouterr().err
+
+
+def test_a_batch_goes_on_with_what_was_asked_for_only(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of another side, frame or strictness are not those that are asked for."""
+    assert begun.is_file()
+    assert "3 rows of the interrupted batch are not taken over" in resumed(capsys, "--side", "R")
+    assert "L" not in {row["side"] for row in rows(Path("t.csv"))}
+
+
+def test_a_batch_goes_on_where_nothing_changed(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "3 files taken over" in resumed(capsys)
+
+
+def test_a_picture_that_was_replaced_is_graded_again(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also by a copy that keeps its time."""
+    other = EXAMPLES / "9866738R.png"
+    shutil.copy(other, "study/9177337L.png")
+    os.utime("study/9177337L.png", (1e9, 1e9))
+    said = resumed(capsys)
+    assert "1 rows of the interrupted batch are not taken over" in said
+    assert "2 files taken over" in said

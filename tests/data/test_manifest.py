@@ -285,3 +285,26 @@ def test_what_a_name_says(name: str, patient: str, side: Side) -> None:
 def test_a_folder_is_searched_for_the_same_suffixes_as_a_batch(tmp_path: Path, suffix: str) -> None:
     root = touch(tmp_path, f"2/9000001L{suffix}", f"2/9000002L{suffix}x")
     assert [str(knee.image) for knee in index(root)] == collect([str(root)]).images
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("image,grade,Grade\na.png,1,3\n", "line 1: has twice the column grade"),
+        ('image,grade\n"a.png,1\nb.png,2\n', "line 3: unexpected end"),
+        ('image,grade\n"a.png,1\nb.png,2\n"c.png",3\n', "line 4: "),
+        ("image,grade\nknee.png,1,5 mm\n", "line 2: has more cells than there are columns"),
+    ],
+)
+def test_a_table_whose_cells_moved_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    """Of two columns the last one would win, and an open quotation mark would swallow knees."""
+    table = tmp_path / "knees.csv"
+    table.write_text(text)
+    with pytest.raises(InvalidManifest, match=problem):
+        read_manifest(table)
+
+
+def test_empty_cells_behind_the_last_column_are_none(tmp_path: Path) -> None:
+    table = tmp_path / "knees.csv"
+    table.write_text("image,grade,,\na.png,1,,\nb.png,2, ,,\n")
+    assert [knee.grade for knee in read_manifest(table)] == [1, 2]

@@ -26,7 +26,10 @@ def in_child() -> Iterator[None]:
 
 def files() -> dict[str, bytes]:
     knee = small_knee()
+    label = knee.astype(np.uint16) * 16
+    label[5:20, 5:60:2] = 65535
     return {
+        "label": dicom_bytes(label),
         "dicom": dicom_bytes(
             knee,
             ImageLaterality="L",
@@ -46,6 +49,8 @@ def test_the_picture_is_the_same(in_child: None, monkeypatch: pytest.MonkeyPatch
             patch.setattr(decoding_child, "_wanted", False)
             here = read_radiograph(data)
         assert np.array_equal(there.pixels, here.pixels), name
+        assert (here.outliers is not None) is (name == "label")
+        assert np.array_equal(there.outliers, here.outliers), name
         for part in ("side", "spacing", "bit_depth", "warnings", "stretch", "header", "colours"):
             assert getattr(there, part) == getattr(here, part), (name, part)
 

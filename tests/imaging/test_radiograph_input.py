@@ -15,6 +15,7 @@ from PIL import Image
 
 import kellgren
 from command_line import EXAMPLES
+from damaged_files import small_knee
 from dicom_factory import full_range, write_dicom
 from kellgren import InvalidOption, KneeReading, Side, UnreadableRadiograph
 from kellgren.file_names import patient_and_side
@@ -162,6 +163,15 @@ def test_an_array_that_is_no_grey_picture_is_refused(array: np.ndarray, problem:
     with pytest.raises(UnreadableRadiograph, match=f"^array: .*{problem}") as caught:
         kellgren.read(array)
     assert caught.value.subject == "array"
+
+
+def test_a_matrix_is_read_as_the_array_that_it_holds() -> None:
+    """Of its own kind it keeps two axes whatever is done with it, which ended in a traceback."""
+    knee = small_knee()
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = read_radiograph(np.asmatrix(knee))
+    assert type(matrix.pixels) is np.ndarray
+    assert np.array_equal(matrix.pixels, read_radiograph(knee).pixels)
 
 
 class Drip(io.RawIOBase):

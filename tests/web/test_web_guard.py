@@ -191,7 +191,8 @@ def test_a_full_queue_says_when_to_come_back(app: Application) -> None:
 
 MULTIPART = "multipart/form-data; boundary=y"
 NAMED = b'--y\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nz'
-SIDE_ONLY = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\nL\r\n--y--\r\n'
+SIDE = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\n'
+SIDE_ONLY = SIDE + b"L\r\n--y--\r\n"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,20 @@ def test_bodies_that_are_none_are_refused(
     answer = ask(app, "POST", "/api/v1/cases", content=content, headers={"content-type": kind})
     assert answer.status_code == status, answer.text
     assert app.store.count_open() == 0
+
+
+@pytest.mark.parametrize(
+    ("sides", "status"),
+    [((), 202), ((b"L",), 202), ((b"L", b"L"), 202), ((b"L", b"R"), 400), ((b"L", b""), 400)],
+)
+def test_a_side_is_stated_once_or_alike(
+    app: Application, sides: tuple[bytes, ...], status: int
+) -> None:
+    """Of two sides the last would win in silence."""
+    content = b"".join(SIDE + side + b"\r\n" for side in sides) + NAMED + b"\r\n--y--\r\n"
+    answer = ask(app, "POST", "/api/v1/cases", content=content, headers={"content-type": MULTIPART})
+    assert answer.status_code == status, answer.text
+    assert ("stated twice" in answer.text) is (status == 400)
 
 
 def test_a_length_that_lies_is_not_believed(app: Application) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from kellgren.archives.contents import MANIFEST, PIECE, Advance, Contents, Kind, PackedFile
 from kellgren.archives.hashed import Hashed
 from kellgren.artefacts import file_checksum
+from kellgren.atomic_files import writing
 from kellgren.errors import InvalidPack
 from kellgren.model_files.regular import read_regular
 
@@ -137,10 +138,14 @@ def _not_as_listed(pack: Pack, file: PackedFile) -> InvalidPack:
 
 
 def _copy(content: IO[bytes], path: Path) -> str:
-    """Write a file; the SHA-256 of what was written."""
+    """Write a file; the SHA-256 of what was written.
+
+    Raises:
+        CannotWrite: the disk is full, or nothing may be written there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     hashed = Hashed(content)
-    with path.open("xb") as stream:
+    with writing(path), path.open("xb") as stream:
         while chunk := hashed.read(_CHUNK):
             stream.write(chunk)
     return hashed.digest

@@ -81,7 +81,7 @@ def found_files(paths: Iterable[str]) -> Iterator[Found | Skipped]:
 
 def _matches(given: str) -> Iterator[str]:
     """The files that a pattern stands for; the path itself where it is none or matches nothing."""
-    if os.path.exists(given) or not glob.has_magic(given):
+    if os.path.exists(given) or not glob.has_magic(given) or "\0" in given:
         yield given
         return
     found = ((match, "") for match in glob.iglob(given, recursive=True))

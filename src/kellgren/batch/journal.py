@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from kellgren.atomic_files import taken_alone, written_whole
+from kellgren.batch.made_from import asked_before, forget_asked, is_changed, keep_asked
 from kellgren.errors import InvalidOption
 from kellgren.reading_schema import READING_ROW, GradedRow, ModelRecord, ReadingRow
 from kellgren.scratch import scratch_database
@@ -33,6 +34,10 @@ class Journal:
         model: of the readings; rows of another model are not taken over.
         joint_space: whether graded rows must have a measured joint space, or must have none;
             others are not taken over.
+        asked: what else the rows depend on, such as a side that was given, as one text; rows that
+            were made with another one are not taken over. It lies in a file beside the journal.
+
+    Rows of a file that was changed since the batch ended are not taken over either.
 
     Attributes:
         left_behind: lines of the earlier batch that were not taken over.
@@ -49,6 +54,7 @@ class Journal:
         resume: bool,
         model: ModelRecord,
         joint_space: bool | None = None,
+        asked: str = "",
     ) -> None:
         self.left_behind = 0
         self._path = path
@@ -68,7 +74,13 @@ class Journal:
                 f"holds {kept} finished rows of a batch that did not end",
                 "Go on from there with --resume, or delete it to begin anew",
             )
-        self._begin(path, _intact_rows(path, model, joint_space) if kept else ())
+        as_before = kept and asked_before(path) in ("", asked)
+        try:
+            self._begin(path, _intact_rows(path, model, joint_space) if as_before else ())
+            keep_asked(path, asked)  # from here on no row was asked for otherwise
+        except OSError:
+            self.close()
+            raise
         self.left_behind = kept - self._count("*")
 
     def _begin(self, path: Path, rows: Iterable[ReadingRow]) -> None:
@@ -198,6 +210,7 @@ class Journal:
         self.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+            forget_asked(self._path)
 
 
 def _lock_file(journal: Path) -> Path:
@@ -245,13 +258,13 @@ def _intact_rows(path: Path, model: ModelRecord, joint_space: bool | None) -> It
     The rows of a file follow each other. A last line cut short may be of the same file as the one
     before it: then that file is graded again, so that no joint of it is lost.
     """
-    cut = _cut_line(path)
+    cut, ended = _cut_line(path), path.stat().st_mtime_ns
     files = ((image, list(rows)) for image, rows in groupby(_whole_rows(path), lambda r: r.image))
     before: list[ReadingRow] = []
     last = ""
     for image, rows in files:
         yield from before
-        of_model = _of_model(rows, model)
+        of_model = [] if is_changed(image, ended) else _of_model(rows, model)
         before, last = of_model if _is_measured(of_model, joint_space) else [], image
     if not _begins_row_of(last, cut):
         yield from before

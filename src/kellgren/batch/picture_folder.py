@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import count, product
@@ -81,10 +82,14 @@ class OverlayFolder:
         return named
 
 
+_LONGEST = 200  # bytes of a name: a file's has at most 255, with a number, an end and a suffix
+
+
 class DistinctNames:
     """Names of pictures, none of which is another's, however many: on disk.
 
-    A name is a file's place without the suffix, with a number where that is in use. Folders above
+    A name is a file's place without the suffix, with a number where that is in use, and cut where
+    it is too long for both. Folders above
     the place stay in the name. ``NAME knee 1``, ``NAME refused 1`` and so on are in use with a
     name: films of several joints get such files. Upper and lower case are the same, as disks have
     it.
@@ -98,7 +103,7 @@ class DistinctNames:
 
     def of(self, place: str) -> str:
         """The next name: the same whatever places follow."""
-        stem = without_suffix(place)
+        stem = _short(without_suffix(place))
         key = text_key(stem)
         ask = self._database.execute
         known = ask("SELECT next FROM stem WHERE stem = ?", (key,)).fetchone()
@@ -123,6 +128,14 @@ class DistinctNames:
     def close(self) -> None:
         """Give the disk back."""
         self._database.close()
+
+
+def _short(stem: str) -> str:
+    """A path whose last part is no longer than a name may be."""
+    folder, last = os.path.split(stem)
+    while len(os.fsencode(last)) > _LONGEST:
+        last = last[:-1]
+    return os.path.join(folder, last)
 
 
 def distinct_names(places: Mapping[str, str]) -> dict[str, str]:

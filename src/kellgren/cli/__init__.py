@@ -13,7 +13,7 @@ from kellgren.cli.benching import bench
 from kellgren.cli.calibrating import calibrate
 from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
-from kellgren.cli.plain_text import show_any_text
+from kellgren.cli.plain_text import open_closed_streams, show_any_text
 from kellgren.cli.training import choose, pack, reproduce, train
 from kellgren.cli.watching import watch
 from kellgren.libraries import silence_dicom_loggers
@@ -71,6 +71,7 @@ def _options(
 def main() -> None:
     """Run the command line; its errors are one line on standard error and an `ExitCode`."""
     silence_dicom_loggers()
+    open_closed_streams()
     show_any_text()
     with endings():
         app(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kellgren.atomic_files import is_special
 from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def files_of(
 def refuse_inputs(
     written: Iterable[Path | None], inputs: Iterable[str | Path | None], *, tables: bool = True
 ) -> None:
-    """Refuse to write over what is read, or over a table that some other program or person made.
+    """Refuse to write twice to one file, over what is read, or over another program's table.
 
     Args:
         written: files to be written; ``-`` is standard output.
@@ -114,6 +115,12 @@ def refuse_inputs(
     for path in targets:
         if path.is_dir():
             raise typer.BadParameter(f"{path} is a folder; name a file in it")
+        if is_special(path):
+            raise typer.BadParameter(
+                f"{path} is a device, a pipe or a socket; name a file, or - for standard output"
+            )
+    if len(targets) > len({os.path.realpath(path) for path in targets}):
+        raise typer.BadParameter("two outputs go to one file; name another for one of them")
     present = {os.path.realpath(path): path for path in targets if path.exists()}
     for read in inputs if present else ():
         over = None if read is None else present.get(os.path.realpath(read))

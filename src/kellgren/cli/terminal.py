@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,7 @@ from kellgren.cli.manners.measured import elsewhere, joint_spaces, meanings, pro
 from kellgren.cli.manners.narrow import fitted
 from kellgren.cli.manners.progress_lines import ProgressLines
 from kellgren.cli.manners.readings_summary import ReadingsSummary, place
+from kellgren.cli.plain_text import without_commands
 from kellgren.file_names import shown_name
 from kellgren.grades import NOT_NAMED, NOTICE, Grade
 from kellgren.grading.bundle import Card, LocalCalibration
@@ -41,7 +43,17 @@ _HEADLINES = {"accuracy": "accuracy", "qwk": "QWK", "macro_f1": "macro-F1", "mae
 _OFF_A_TERMINAL = 200  # columns: a file or pipe has no width, and file names are not broken
 
 
-class _Output(Console):
+class _Console(Console):
+    """A console on which no text, such as a file's name, is obeyed."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=without_commands(part.text))
+
+
+class _Output(_Console):
     """A console that is as wide off a terminal as COLUMNS says, or else wide."""
 
     @property  # type: ignore[misc]  # rich's can be set, which nobody does here
@@ -54,7 +66,7 @@ class _Output(Console):
 
 
 out = _Output(highlight=False)
-err = Console(stderr=True, highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 
 def progress(description: str) -> Progress:
@@ -186,7 +198,7 @@ def show_locations(rows: Sequence[LocationRow], *, table: bool = True) -> None:
         for row in located[:MOST_ROWS]:
             x, y = row.region.centre
             listing.add_row(
-                Text(row.image),
+                Text(without_commands(row.image)),
                 str(row.knee),
                 SIDES[row.side],
                 f"{x:.0f}, {y:.0f}",

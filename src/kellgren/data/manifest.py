@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +13,9 @@ from kellgren.atomic_files import written_whole
 from kellgren.errors import InvalidManifest
 from kellgren.exchange.csv_text import (
     decoded,
-    delimiter,
+    numbered_rows,
     rounded_by_spreadsheet,
+    table_reader,
     table_text,
     unguarded,
 )
@@ -105,17 +105,18 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
     """
     try:
         text = decoded(path.read_bytes())
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text))
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-        missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames)
+        reader = table_reader(text)
+        missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames or ())
         if missing:
             raise InvalidManifest(
                 path,
                 f"has no column {' and no column '.join(sorted(missing))}",
                 f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
             )
-        numbered = [(reader.line_num, _knee(path, reader.line_num, row)) for row in reader]
-    except (OSError, UnicodeError, csv.Error) as error:
+        numbered = [(line, _knee(path, line, row)) for line, row in numbered_rows(reader)]
+    except csv.Error as error:
+        raise InvalidManifest(path, str(error), "Save it as UTF-8 CSV again") from None
+    except (OSError, UnicodeError) as error:
         raise InvalidManifest(
             path, f"cannot be read as a table ({type(error).__name__})", "Save it as UTF-8 CSV"
         ) from None

@@ -109,7 +109,7 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The column names, and every non-empty row with its number."""
     try:
         text = _read_text(path)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text), strict=True)
         records = list(enumerate(reader, start=1))
     except csv.Error as error:
         raise InvalidPredictions(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # What a spreadsheet takes for a formula at the beginning of a cell, behind any number of guards.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -82,6 +83,39 @@ def delimiter(text: str) -> str:
     """What separates the columns: comma, semicolon or tab, whichever the first line has most."""
     header = text.lstrip("\r\n").partition("\n")[0]
     return max(_DELIMITERS, key=header.count)
+
+
+def table_reader(text: str) -> csv.DictReader[str]:
+    """A reader of a table whose columns are in lower case; none of them stands there twice.
+
+    Raises:
+        csv.Error: a column does: of two cells the last would count.
+    """
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, delimiter=delimiter(text), strict=True)
+    columns = [name.strip().lower() for name in reader.fieldnames or ()]
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise csv.Error(f"line 1: has twice the column {' and the column '.join(twice)}")
+    reader.fieldnames = columns
+    return reader
+
+
+def numbered_rows(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row with the number of its (last) line.
+
+    Raises:
+        csv.Error: a quotation mark stays open, which would swallow rows, or a cell stands behind
+            the last column, so that those before it may have moved.
+    """
+    try:
+        for row in reader:
+            beyond: Sequence[str] = row.pop(None, ())
+            if any(cell.strip() for cell in beyond):
+                raise csv.Error("has more cells than there are columns")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise csv.Error(f"line {reader.reader.line_num}: {error}") from None
 
 
 def rounded_by_spreadsheet(cell: str) -> bool:

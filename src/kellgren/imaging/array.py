@@ -25,6 +25,7 @@ def array_picture(array: npt.NDArray[Any]) -> Picture:
     """
     if isinstance(array, np.ma.MaskedArray):
         raise RejectedPicture("is a masked array", "Fill what is masked: array.filled(0)")
+    array = np.asarray(array)  # a np.matrix keeps two axes whatever is done with it
     if array.ndim != 2:
         raise RejectedPicture(
             f"has the shape {array.shape}, expected (height, width)",

@@ -4,7 +4,8 @@ Within `decoding_in_child` the whole process decodes every file so: memory and p
 limited, and a decoder that crashes takes nobody with it. It costs about half a second a file.
 
 Run as a module, this file is the child: a JSON line and the file on standard input; on standard
-output a JSON line with all but the pixels, and the pixels in NumPy's format.
+output a JSON line with all but the arrays, and these in NumPy's format: the pixels, and the mask of
+those far outside all others where there are such.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _wanted = False
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """All of a `Picture` but its pixels."""
+    """All of a `Picture` but its arrays."""
 
     bit_depth: int
     spacing: PixelSpacing | None
@@ -51,6 +52,7 @@ class _Facts:
 @dataclass(slots=True)
 class _Answer:
     facts: _Facts | None = None
+    has_outliers: bool = False
     refusal: tuple[str, str] | None = None  # problem and remedy
     error: str = ""  # name of another exception
 
@@ -94,9 +96,10 @@ def _from_child(data: bytes, file_format: str, frame: int | None) -> Picture:
             timeout=TIME_LIMIT_S * _WAITING,
             check=True,
         )
-        line, _, pixels = child.stdout.partition(b"\n")
-        answer = _messages().validate_json(line)
-        grey = np.load(io.BytesIO(pixels), allow_pickle=False) if answer.facts else None
+        line, _, rest = child.stdout.partition(b"\n")
+        answer, arrays = _messages().validate_json(line), io.BytesIO(rest)
+        pixels = np.load(arrays, allow_pickle=False) if answer.facts else None
+        outliers = np.load(arrays, allow_pickle=False) if answer.has_outliers else None
     except (subprocess.SubprocessError, OSError, ValueError, EOFError):
         raise RejectedPicture(
             f"is damaged or far too large: it ended the decoder of {file_format} pictures",
@@ -104,25 +107,29 @@ def _from_child(data: bytes, file_format: str, frame: int | None) -> Picture:
         ) from None
     if answer.refusal:
         raise RejectedPicture(*answer.refusal)
-    if answer.facts is None or grey is None:
+    if answer.facts is None or pixels is None:
         raise RejectedPicture(
             f"is damaged: reading it as {file_format} stopped with {answer.error}",
             "Export or copy the picture again.",
         )
-    return Picture(grey, **{one.name: getattr(answer.facts, one.name) for one in fields(_Facts)})
+    facts = {one.name: getattr(answer.facts, one.name) for one in fields(_Facts)}
+    return Picture(pixels, outliers=outliers, **facts)
 
 
 def _answered(data: bytes, file_format: str, frame: int | None) -> bytes:
-    answer, pixels = _Answer(), io.BytesIO()
+    answer, arrays = _Answer(), io.BytesIO()
     try:
         picture = decoded(data, file_format, frame)
-        np.save(pixels, picture.pixels)
+        np.save(arrays, picture.pixels)
+        if picture.outliers is not None:
+            np.save(arrays, picture.outliers)
+            answer.has_outliers = True
         answer.facts = _Facts(**{one.name: getattr(picture, one.name) for one in fields(_Facts)})
     except RejectedPicture as rejected:
         answer.refusal = (rejected.problem, rejected.remedy)
     except Exception as error:  # a damaged file makes a decoder raise anything at all
         answer.error = type(error).__name__
-    return _messages().dump_json(answer) + b"\n" + pixels.getvalue()
+    return _messages().dump_json(answer) + b"\n" + arrays.getvalue()
 
 
 def _serve() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from kellgren.imaging.colour import READ_AS_GREY, Colours, colours_of
 from kellgren.imaging.grey_scaling import (
@@ -22,8 +22,13 @@ from kellgren.imaging.grey_scaling import (
     scaled_words,
 )
 from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
-from kellgren.imaging.integrity.png import check_png_outline
-from kellgren.imaging.integrity.tiff import check_tiff_data
+from kellgren.imaging.integrity.png import (
+    check_palette,
+    check_png_data,
+    check_png_outline,
+    gamma_warning,
+)
+from kellgren.imaging.integrity.tiff import check_tiff_data, check_tiff_samples
 from kellgren.imaging.native_stderr import native_stderr_silenced
 from kellgren.imaging.picture import (
     MAX_PIXELS,
@@ -45,6 +50,7 @@ _INTEGER_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _COLOUR_MODES = frozenset({"P", "PA", "LA", "RGB", "RGBA", "RGBX", "YCbCr"})
 _ORIENTATION, _PHOTOMETRIC = 274, 262
 _LAID_OVER = (5, 6, 7, 8)  # orientations in which the rows stored are columns
+_HALF = 128  # of 8 bits: what stays below it is stored in fewer bits than its file says
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _MM_PER_UNIT = {2: 25.4, 3: 10.0}
 
@@ -67,30 +73,25 @@ def read_raster(data: bytes, file_format: str) -> Picture:
             its decoder notices damage.
         Exception: whatever Pillow raises on damaged data.
     """
-    _check_outline(data, file_format)
-    try:
-        image = Image.open(io.BytesIO(data), formats=(file_format,))
-    except Image.DecompressionBombError:
-        raise RejectedPicture(
-            f"claims more than {MAX_PIXELS // 10**6} million pixels",
-            "Export the X-ray at the detector's own size.",
-        ) from None
-    with image:
-        check_size(image.height, image.width)
+    with _opened(data, file_format) as image:
         several = _check_single(image)
         spacing = _tiff_spacing(image) if file_format == "TIFF" else None
         ratio = _pixel_ratio(image, file_format)
+        is_narrowed, is_tiff_laid_over = _is_narrowed(image), _is_tiff_laid_over(image)
         with native_stderr_silenced() if file_format == "TIFF" else nullcontext():
             image.load()
+        check_palette(image)
         noticed = _decoder_warnings(data, image)
         upright, warnings, is_laid_over = _upright(image)
         warnings += several + noticed
-        if is_laid_over:
+        if is_laid_over or is_tiff_laid_over:
             ratio = 1 / ratio
             if spacing is not None:
                 spacing = PixelSpacing(spacing.column_mm, spacing.row_mm, spacing.source)
         colours = _colours(upright)
         values = _values(upright, warnings)
+        if is_narrowed:
+            _check_narrowed(values)
         is_white_zero = _is_white_zero(image)
     image.close()  # frees its pixels, whose memory the grey values need
     upright.close()
@@ -99,6 +100,28 @@ def read_raster(data: bytes, file_format: str) -> Picture:
         np.subtract(np.float32(1), pixels, out=pixels)
     picture = Picture(pixels, depth, spacing, warnings, colours=colours, outliers=outliers)
     return with_square_pixels(picture, ratio)
+
+
+def _opened(data: bytes, file_format: str) -> Image.Image:
+    """The picture before it is decoded, of a size and kind that can be."""
+    _check_outline(data, file_format)
+    try:
+        image = Image.open(io.BytesIO(data), formats=(file_format,))
+    except Image.DecompressionBombError:
+        raise RejectedPicture(
+            f"claims more than {MAX_PIXELS // 10**6} million pixels",
+            "Export the X-ray at the detector's own size.",
+        ) from None
+    except UnidentifiedImageError:
+        raise RejectedPicture(
+            f"is a damaged {file_format} picture, or of a kind of {file_format} that is not read "
+            "here, by its bits, colours or compression",
+            EXPORT_GREY,
+        ) from None
+    check_size(image.height, image.width)
+    if file_format == "TIFF":
+        check_tiff_samples(image)
+    return image
 
 
 def _check_outline(data: bytes, file_format: str) -> None:
@@ -113,6 +136,9 @@ def _decoder_warnings(data: bytes, image: Image.Image) -> list[str]:
     """What Pillow does not pass on."""
     if image.format == "TIFF":
         return check_tiff_data(data, image)
+    if image.format == "PNG":
+        check_png_data(data)
+        return gamma_warning(image)
     return check_jpeg_data(data) if image.format in ("JPEG", "MPO") else []
 
 
@@ -137,6 +163,26 @@ def _upright(image: Image.Image) -> tuple[Image.Image, list[str], bool]:
         return ImageOps.exif_transpose(image), [], stored in _LAID_OVER
     except Exception:  # a broken tag makes the EXIF parser raise anything
         return image, ["the orientation tag cannot be read and is ignored"], False
+
+
+def _is_tiff_laid_over(image: Image.Image) -> bool:
+    """Whether Pillow, which turns a TIFF while decoding it and drops the tag, lays it over."""
+    return getattr(image, "tag_v2", {}).get(_ORIENTATION) in _LAID_OVER
+
+
+def _is_narrowed(image: Image.Image) -> bool:
+    """Whether Pillow, before it decodes, is to keep 8 of the 16 bits of each colour."""
+    tiles = image.tile  # type: ignore[attr-defined]
+    return image.mode in _COLOUR_MODES and any(";16" in str(tile.args) for tile in tiles)
+
+
+def _check_narrowed(values: npt.NDArray[Any]) -> None:
+    """Refuse 16 bits of which the upper ones are empty: a few grey levels are left of them."""
+    if values.max() < _HALF:
+        raise RejectedPicture(
+            "stores fewer bits than its 16 of each colour, of which the upper 8 are read",
+            EXPORT_GREY,
+        )
 
 
 def _colours(image: Image.Image) -> Colours | None:

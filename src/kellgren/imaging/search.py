@@ -107,7 +107,7 @@ def why_skipped(path: Path) -> str:
             return SPECIAL
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # no path holds a NUL, but a list of paths may
         return BROKEN if path.is_symlink() and not named else ""
     if is_own_output(head):
         return OWN

@@ -164,6 +164,7 @@ def _journal(targets: Targets, ensemble: Ensemble, options: BatchOptions) -> Jou
         resume=options.resume,
         model=_model(ensemble),
         joint_space=ensemble.measures_joint_space,
+        asked=f"side {options.side.value}, frame {options.frame}, force {options.force}\n",
     )
     if journal.left_behind:
         terminal.warn(

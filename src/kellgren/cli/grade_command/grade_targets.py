@@ -96,6 +96,8 @@ class InputWatch:
         Raises:
             typer.BadParameter: with what to do instead.
         """
+        if "\0" in image:  # no file has such a name
+            return
         refuse_inputs(self._present, (image,), tables=False)
         parent = os.path.dirname(image) or "."
         if not self._folders or parent == self._allowed:

@@ -13,6 +13,7 @@ import typer
 
 from kellgren.atomic_files import CannotWrite, writing
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cli.plain_text import without_commands
 from kellgren.errors import BundleError, CannotKeep, KellgrenError
 
 NOTHING_KEPT = "files are written whole or not at all, so what this command had not written is lost"
@@ -110,4 +111,4 @@ def _flush_output() -> None:
 
 
 def _report(message: str) -> None:
-    typer.echo(message, err=True)
+    typer.echo(without_commands(message), err=True)

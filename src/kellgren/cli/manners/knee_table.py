@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kellgren.cli.manners.narrow import NARROW
+from kellgren.cli.plain_text import without_commands
 from kellgren.explanation.overlay import GRADE_COLOURS
 from kellgren.grades import Grade
 from kellgren.grading.judgement import set_name
@@ -59,7 +60,7 @@ def readings_table(rows: Sequence[GradedRow], width: int) -> Table:
         low, high = row.grade_set.lowest, row.grade_set.highest
         name = f"{int(grade)} {grade.label}" if row.named else f"not sure ({int(grade)}?)"
         table.add_row(
-            Text(row.image),
+            Text(without_commands(row.image)),
             SIDES[row.side],
             Text(name, style=f"bold {colour_of(grade)}" if row.named else "dim"),
             probability_bar(row.probabilities, slim=slim),

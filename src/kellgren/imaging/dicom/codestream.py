@@ -29,12 +29,13 @@ _JP2_BOXES_BYTES = 4096
 
 
 class Claim(NamedTuple):
-    """Size of a compressed picture as its own header states it; precision in bits per sample."""
+    """What a compressed picture's own header states; precision in bits per sample."""
 
     rows: int
     columns: int
     samples: int
     precision: int
+    is_signed: bool = False
 
 
 def jpeg_claim(codestream: bytes, frames: frozenset[int]) -> Claim | None:
@@ -131,4 +132,5 @@ def jpeg_2000_claim(codestream: bytes) -> Claim | None:
     right, bottom, left, top = struct.unpack_from(">4I", codestream, at + 8)
     samples, precision = struct.unpack_from(">HB", codestream, at + 40)
     # The highest bit of the precision states that samples are signed.
-    return Claim(bottom - top, right - left, samples, (precision & 0x7F) + 1)
+    size = bottom - top, right - left
+    return Claim(*size, samples, (precision & 0x7F) + 1, is_signed=precision > 0x7F)

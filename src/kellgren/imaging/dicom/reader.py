@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kellgren.imaging.dicom.content import described, objections
+from kellgren.imaging.dicom.frame_groups import adopt_frame_groups
 from kellgren.imaging.dicom.grey_values import grey_values
 from kellgren.imaging.dicom.header import Header, pixel_ratio, pixel_spacing
 from kellgren.imaging.dicom.parsing import (
@@ -43,6 +44,7 @@ def read_dicom(data: bytes, frame: int | None = None) -> Picture:
         raise RejectedPicture("holds no pixels: its PixelData is empty", EXPORT_AGAIN)
     check_description(header)
     chosen = _chosen_frame(header, frame)
+    adopt_frame_groups(header, chosen)
     stored = stored_values(dataset, header, chosen)
     spacing = pixel_spacing(header)
     pixels, outliers = grey_values(stored, header)

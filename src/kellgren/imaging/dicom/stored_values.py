@@ -127,10 +127,11 @@ def stored_values(dataset: Dataset, header: Header, frame: int) -> np.ndarray:
     _cut_to_frame(dataset, header, frame)
     dataset.SamplesPerPixel = dataset.NumberOfFrames = 1
     dataset.PixelRepresentation = header.count("PixelRepresentation", 0)
+    dataset.PhotometricInterpretation = header.word("PhotometricInterpretation")
     if syntax in _NATIVE:
-        return pixel_array(dataset, raw=True)
+        return _within_bits(pixel_array(dataset, raw=True, correct_unused_bits=False), header)
     if syntax == uid.RLELossless:
-        return _by_pydicom(dataset, header, "pydicom")
+        return _within_bits(_by_pydicom(dataset, header, "pydicom"), header)
     codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
     claim = _checked_codestream(codestream, header, syntax)
     if syntax in _FRAMES:
@@ -144,10 +145,28 @@ def stored_values(dataset: Dataset, header: Header, frame: int) -> np.ndarray:
 def _by_pydicom(dataset: Dataset, header: Header, decoder: str) -> np.ndarray:
     """Decoded in this process; a warning of pydicom's may quote the header and is not repeated."""
     with library_messages_dropped() as messages:
-        values = pixel_array(dataset, index=0, raw=True, decoding_plugin=decoder)
+        values = pixel_array(
+            dataset, index=0, raw=True, decoding_plugin=decoder, correct_unused_bits=False
+        )
     if messages:
         header.warnings.append(_NOTICED)
     return values
+
+
+def _within_bits(values: np.ndarray, header: Header) -> np.ndarray:
+    """The values that the bits stored hold; those above hold an overlay in old files, or nothing.
+
+    A sign may fill them or not.
+    """
+    bits = header.count("BitsStored")
+    unused = 8 * values.itemsize - bits
+    within: np.ndarray = (values << unused) >> unused
+    if ((within != values) & (values >> bits != 0)).any():
+        header.warnings.append(
+            f"bits above the {bits} that the file says it stores are set and ignored: an overlay, "
+            "or more bits of the picture"
+        )
+    return within
 
 
 _NOTICED = "the decoder of the pixels warned of damage: check the picture"
@@ -169,9 +188,20 @@ def _isolated(codestream: bytes, header: Header, syntax: uid.UID, claim: Claim) 
         )
     if any(_HARMLESS not in message for message in messages):
         header.warnings.append(_NOTICED)
+    if claim.is_signed and not header.count("PixelRepresentation", 0):
+        header.warnings.append(
+            "the compressed picture says that its values have a sign, and the header that they "
+            "have none: check the picture"
+        )
     wide = np.dtype(f"u{header.count('BitsAllocated') // 8}")
     stored: np.ndarray = (values.astype(np.int32) & (2**claim.precision - 1)).astype(wide)
     if not header.count("PixelRepresentation", 0):
+        if stored.max() >> header.count("BitsStored"):
+            raise RejectedPicture(
+                f"holds values of more than the {header.count('BitsStored')} bits that it says "
+                "it stores",
+                _DECOMPRESS,
+            )
         return stored
     # Two's complement of as many bits as the compressed picture has.
     unused = 8 * wide.itemsize - claim.precision

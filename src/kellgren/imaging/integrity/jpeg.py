@@ -7,6 +7,7 @@ second time by simplejpeg, which is the same library and raises them as errors.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xdf\xe0-\xfe]")
 _FRAME = re.compile(rb"\xff[\xc0-\xc2](?=\0)")
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _TABLES, _SCAN = 0xDB, 0xDA
+_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _STANDS_OUT, _FEW = 3, 4  # times the median of nine numbers, and so many more
 # Messages that begin so tell of pixels that were lost or made up; others of odd headers, behind
 # which the decoder tells of nothing else.
@@ -86,6 +88,15 @@ def check_jpeg_outline(data: bytes) -> None:
             f"is a JPEG of more than {MOST_SEGMENTS} segments, which no X-ray needs",
             "Save it as a baseline JPEG or as PNG.",
         )
+
+
+def decoded_bytes(data: bytes) -> int:
+    """Bytes of the picture that a JPEG's frame header states, packed in rows; 0 without one."""
+    for code, content in _segments(data):
+        if code in _FRAMES and len(content) >= 6:
+            precision, rows, columns, samples = map(int, struct.unpack_from(">BHHB", content))
+            return rows * -(-columns * samples * precision // 8)
+    return 0
 
 
 def check_jpeg_data(data: bytes) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline
+from kellgren.imaging.integrity.jpeg import check_jpeg_data, check_jpeg_outline, decoded_bytes
 from kellgren.imaging.picture import RejectedPicture
 
 _COMPRESSION, _JPEG_TABLES = 259, 347
@@ -23,10 +23,39 @@ _PLACES = ((273, 279), (324, 325))  # of strips, of tiles: offsets and lengths
 _BITS, _SAMPLES, _PLANAR, _STRIP_ROWS = 258, 277, 284, 278
 _TILE_WIDTH, _TILE_ROWS = 322, 323
 _UNCOMPRESSED, _LZW, _JPEG, _PACK_BITS, _DEFLATE = 1, 5, 7, 32773, frozenset({8, 32946})
+_WIDTH, _HEIGHT, _SAMPLE_FORMAT = 256, 257, 339
+_SEPARATE, _SIGNED = 2, 2
 _LARGEST_PIXEL = 8  # bytes: four samples of 16 bits
 _BLOCK_BYTES = 2**22
 _ODD_LENGTH = "a part of the TIFF is longer or shorter than its rows: it is perhaps damaged"
 _COPY_AGAIN = "Export or copy the picture again."
+_SAVE_GREY = "Save it as a grey picture of 8 to 16 bits without a sign."
+
+
+def check_tiff_samples(image: Image.Image) -> None:
+    """Refuse the samples that Pillow opens and decodes wrongly.
+
+    It takes the sign of 8 bits for the highest of them, and halves of 16-bit samples for pixels
+    where each colour is stored by itself.
+
+    Args:
+        image: just opened.
+
+    Raises:
+        RejectedPicture: it stores such.
+    """
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    widest = max((*tags.get(_BITS, (1,)),))
+    if _SIGNED in (*tags.get(_SAMPLE_FORMAT, ()),) and widest <= 8:
+        raise RejectedPicture("stores grey values with a sign in 8 bits", _SAVE_GREY)
+    if (
+        tags.get(_PLANAR, 1) == _SEPARATE
+        and tags.get(_SAMPLES, 1) > 1
+        and (widest > 8 or image.mode not in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB"))
+    ):
+        raise RejectedPicture(
+            "stores each colour by itself, in more than 8 bits or with a mask", _SAVE_GREY
+        )
 
 
 def check_tiff_data(data: bytes, image: Image.Image) -> list[str]:
@@ -45,12 +74,12 @@ def check_tiff_data(data: bytes, image: Image.Image) -> list[str]:
     tags = image.tag_v2  # type: ignore[attr-defined]
     compression = tags.get(_COMPRESSION, _UNCOMPRESSED)
     warnings: list[str] = []
-    room = image.width * image.height * _LARGEST_PIXEL
-    for strip, lengths in zip_longest(_strips(data, tags), _lengths(tags, image), fillvalue=()):
+    room = _stored_pixels(tags) * _LARGEST_PIXEL
+    for strip, lengths in zip_longest(_strips(data, tags), _lengths(tags), fillvalue=()):
         if not strip or not lengths:
             warnings.append(_ODD_LENGTH)
         elif compression == _JPEG:
-            warnings += _check_jpeg(strip, tags.get(_JPEG_TABLES, b""))
+            warnings += _check_jpeg(strip, tags.get(_JPEG_TABLES, b""), min(lengths))
         elif compression in _DEFLATE:
             room -= _unpacked_bytes(strip, room)
         elif not _fills(strip, compression, lengths, room):
@@ -75,22 +104,30 @@ def _fills(strip: memoryview, compression: int, lengths: tuple[int, ...], most: 
     return compression != _UNCOMPRESSED or len(strip) in lengths
 
 
-def _lengths(tags: Any, image: Image.Image) -> Iterator[tuple[int, ...]]:
+def _stored_pixels(tags: Any) -> int:
+    """Pixels of the picture; tiles are whole where they reach beyond it, by less than one tile."""
+    width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
+    across, down = int(tags.get(_TILE_WIDTH, 1)), int(tags.get(_TILE_ROWS, 1))
+    return (width + min(across, width)) * (height + min(down, height))
+
+
+def _lengths(tags: Any) -> Iterator[tuple[int, ...]]:
     """Bytes of each strip's or tile's rows; writers may fill the last strip up to a whole one."""
     samples = int(tags.get(_SAMPLES, 1))
     bits = sum((*tags.get(_BITS, (1,)),))
-    planes = samples if tags.get(_PLANAR, 1) == 2 else 1
+    planes = samples if tags.get(_PLANAR, 1) == _SEPARATE else 1
     bits //= planes
+    stored_width, stored_rows = int(tags[_WIDTH]), int(tags[_HEIGHT])
     if _TILE_WIDTH in tags:
         width, rows = int(tags[_TILE_WIDTH]), int(tags[_TILE_ROWS])
-        tiles = math.ceil(image.width / width) * math.ceil(image.height / rows)
+        tiles = math.ceil(stored_width / width) * math.ceil(stored_rows / rows)
         yield from ((math.ceil(width * bits / 8) * rows,),) * tiles * planes
         return
-    of_row = math.ceil(image.width * bits / 8)
-    rows = min(int(tags.get(_STRIP_ROWS, image.height)), image.height)
+    of_row = math.ceil(stored_width * bits / 8)
+    rows = min(int(tags.get(_STRIP_ROWS, stored_rows)), stored_rows)
     for _ in range(planes):
-        for first in range(0, image.height, rows):
-            yield of_row * min(rows, image.height - first), of_row * rows
+        for first in range(0, stored_rows, rows):
+            yield of_row * min(rows, stored_rows - first), of_row * rows
 
 
 def _strips(data: bytes, tags: Any) -> list[memoryview]:
@@ -108,10 +145,15 @@ def _strips(data: bytes, tags: Any) -> list[memoryview]:
     return [whole[offset : offset + length] for offset, length in places]
 
 
-def _check_jpeg(strip: memoryview, tables: bytes) -> list[str]:
-    """The tables that all strips share stand in a tag, as a JPEG of their own."""
+def _check_jpeg(strip: memoryview, tables: bytes, least: int) -> list[str]:
+    """A strip that fills its rows, of so many bytes at least; libtiff leaves those it lacks empty.
+
+    The tables that all strips share stand in a tag, as a JPEG of their own.
+    """
     whole = tables[:-2] + bytes(strip[2:]) if tables else bytes(strip)
     check_jpeg_outline(whole)
+    if decoded_bytes(whole) < least:
+        raise RejectedPicture("is damaged: a part of it ends before its last row", _COPY_AGAIN)
     return check_jpeg_data(whole)
 
 

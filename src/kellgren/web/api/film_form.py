@@ -35,7 +35,7 @@ class FilmForm:
     def __init__(self, content_type: str, blobs: BlobStore, limits: Limits) -> None:
         self._blobs, self._limits = blobs, limits
         self._received: list[tuple[tuple[Path, str, int], str]] = []
-        self._fields, self._side = 0, ""
+        self._fields, self._sides = 0, set[str]()
         self._header, self._value = bytearray(), bytearray()
         self._options: dict[bytes, bytes] = {}
         self._arrival: Arrival | None = None
@@ -70,7 +70,7 @@ class FilmForm:
             raise HTTPException(400, "The multipart body was cut short.")
         if not self._received:
             raise HTTPException(400, "No file was sent; send at least one in a field named files")
-        side = _side(self._side)
+        side = _side(self._sides)
         for (path, _, _), _ in self._received:
             sync_file(path)
         return [Upload(*file, name, side) for file, name in self._received]
@@ -122,7 +122,7 @@ class FilmForm:
             self._received.append((self._arrival.finish(), name))
             self._arrival = None
         elif self._options[b"name"] == b"side":
-            self._side = _text(self._value)
+            self._sides.add(_text(self._value))
 
     def _end(self) -> None:
         self._is_complete = True
@@ -134,11 +134,15 @@ def too_large(limits: Limits) -> HTTPException:
     return HTTPException(413, f"A file may have {file} MB and a request {request} MB")
 
 
-def _side(text: str) -> SideLetter:
-    match text:
-        case "L" | "R" | "" as side:
+def _side(stated: set[str]) -> SideLetter:
+    match list(stated):
+        case []:
+            return ""
+        case ["L" | "R" | "" as side]:
             return side
-    raise HTTPException(400, "side must be L, R or empty")
+        case [_]:
+            raise HTTPException(400, "side must be L, R or empty")
+    raise HTTPException(400, "side is stated twice, and not alike; it is of all files of a request")
 
 
 def _extend(text: bytearray, piece: bytes) -> None:
