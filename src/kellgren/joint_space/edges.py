@@ -128,7 +128,8 @@ def _along(
     usual = np.sqrt(np.mean(np.square(band.max(axis=4)), axis=0)) + 1e-6
     gain = np.clip(band / usual[..., None], -0.5, 1)
     gain -= (_PULLS * across**2).astype(np.float32)
-    path = best_paths(gain.reshape(len(gain), -1, len(across)), 1, 0.1)
+    gains = gain.astype(np.float32, copy=False).reshape(len(gain), -1, len(across))
+    path = best_paths(gains, 1, 0.1)
     path = np.clip(path, 1, len(across) - 2).reshape(*rows.shape, 1)
     before, middle, after = (
         np.take_along_axis(band, path + offset, axis=4)[..., 0] for offset in (-1, 0, 1)

@@ -43,6 +43,7 @@ def floor_rows(grey: Float32Array, steep: Float32Array, rows: Float64Array) -> F
     usual = np.percentile(edges.max(axis=3), 75, axis=0).astype(np.float32)[..., None]
     gain = np.clip(edges / (usual + np.float32(1e-6)), -0.5, _ENOUGH) / np.float32(_ENOUGH)
     gain += np.float32(_LINE) * np.clip(bright, 0, _BRIGHTEST)
-    path = best_paths(gain.reshape(len(gain), -1, gain.shape[3]), 1, _STIFFNESS)
+    gains = gain.astype(np.float32, copy=False).reshape(len(gain), -1, gain.shape[3])
+    path = best_paths(gains, 1, _STIFFNESS)
     floor: Float64Array = rows + (path.reshape(rows.shape) - _HIGHER)
     return floor

@@ -98,7 +98,8 @@ def lay_metal(knee: Plane, mask: Float32Array, rng: np.random.Generator) -> Plan
     top = float(np.quantile(knee, 0.995))
     level = top * rng.uniform(0.88, 1.0) + (1 - top) * rng.choice([0.0, rng.uniform(0, 1), 1.0])
     opacity = rng.uniform(0.7, 1.0) if rng.random() < 0.75 else rng.uniform(0.45, 0.7)
-    cover = unit(blurred(mask, rng.choice([0.0, 0.5, 1.0, rng.uniform(1, 2)])) * opacity)
+    softness = float(rng.choice([0.0, 0.5, 1.0, rng.uniform(1, 2)]))
+    cover = unit(blurred(mask, softness) * opacity)
     bone = unit(knee * rng.choice([1.0, rng.uniform(0.5, 1.0)]))
     metal = np.full_like(knee, level)
     if rng.random() < 0.4:

@@ -128,7 +128,7 @@ def expose(film: Film, rng: np.random.Generator) -> Film:
     if rng.random() < 0.3:
         pixels = resharpen(pixels, rng)
     noise = torch.from_numpy(rng.standard_normal((size, size), dtype=np.float32))
-    pixels = (pixels + noise * rng.choice([0.0, 0.01, 0.03])).clamp(0, 1)
+    pixels = (pixels + noise * float(rng.choice([0.0, 0.01, 0.03]))).clamp(0, 1)
     return add_marks(film, pixels, rng)
 
 
