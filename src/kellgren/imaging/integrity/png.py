@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -33,15 +34,11 @@ def check_png_outline(data: bytes) -> None:
     Raises:
         RejectedPicture: more than `MOST_CHUNKS`.
     """
-    at = _SIGNATURE_BYTES
-    for _ in range(MOST_CHUNKS):
-        at += _FRAME_BYTES + int.from_bytes(data[at : at + 4])
-        if at >= len(data):
-            return
-    raise RejectedPicture(
-        f"is a PNG of more than {MOST_CHUNKS} chunks, which no X-ray needs",
-        "Save it again as PNG.",
-    )
+    if any(islice(_chunks(data), MOST_CHUNKS, None)):
+        raise RejectedPicture(
+            f"is a PNG of more than {MOST_CHUNKS} chunks, which no X-ray needs",
+            "Save it again as PNG.",
+        )
 
 
 def check_palette(image: Image.Image) -> None:
@@ -105,9 +102,15 @@ def check_png_data(data: bytes) -> None:
 
 def _picture_data(data: bytes) -> Iterator[bytes]:
     """The content of each IDAT chunk."""
-    at = _SIGNATURE_BYTES
-    while at + _FRAME_BYTES <= len(data):
-        length = int.from_bytes(data[at : at + 4])
+    for at, length in _chunks(data):
         if data[at + 4 : at + 8] == b"IDAT":
             yield data[at + 8 : at + 8 + length]
+
+
+def _chunks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each chunk begins, and how many bytes of content it says it has."""
+    at = _SIGNATURE_BYTES
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4])
+        yield at, length
         at += _FRAME_BYTES + length
