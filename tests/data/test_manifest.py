@@ -189,7 +189,7 @@ def test_image_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
         (",,,3,,", "image"),
         ("a.png,,,5,,", "grade"),
         ("a.png,,,-1,,", "grade"),
-        ("a.png,,,3.0,,", "grade"),
+        ("a.png,,,3.5,,", "grade"),
         ("a.png,,,three,,", "grade"),
         ("a.png,,lateral,3,,", "side"),
         ("a.png,,B,3,,", "side"),

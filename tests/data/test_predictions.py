@@ -68,10 +68,10 @@ def test_probability_columns_may_be_empty_throughout(tmp_path):
     [
         (["a.png,L,5,,,,,,,"], "row 2: grade is '5'"),
         (["a.png,L,1,,,,,,,", "a.png,L,2.5,,,,,,,"], "row 3: grade is '2.5'"),
-        (["a.png,L,nan,,,,,,,"], "row 2: grade is 'nan'"),
+        (["a.png,L,none,,,,,,,"], "row 2: grade is 'none'"),
         (["a.png,X,1,,,,,,,"], "row 2: side is 'X'"),
         ([",L,1,,,,,,,"], "row 2: no image"),
-        (["a.png,L,1,0.2,0.2,0.2,0.2,nan,,"], "row 2: p4 is 'nan'"),
+        (["a.png,L,1,0.2,0.2,0.2,0.2,nan,,"], "row 2: p4 is ''"),
         (["a.png,L,1,0.2,0.2,0.2,0.2,inf,,"], "row 2: p4 is 'inf'"),
         (["a.png,L,1,-0.2,0.4,0.4,0.2,0.2,,"], "row 2: p0 is '-0.2'"),
         (["a.png,L,1,0.2,0.2,0.2,0.4,,,"], "row 2: p4 is ''"),

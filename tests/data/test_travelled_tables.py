@@ -75,6 +75,21 @@ def test_commas_are_decimal_points_where_semicolons_separate(tmp_path: Path) -> 
     assert found.probabilities[0].tolist() == [0.1, 0.6, 0.1, 0.1, 0.1]
 
 
+def test_data_frames_give_numbers_decimals_and_gaps_a_name(tmp_path: Path) -> None:
+    rows = "image,patient,grade\na.png,12.0,2.0\n12L.png,12,NA\nc.png,NA,0.0\nd.png,nan,4\n"
+    (tmp_path / "knees.csv").write_text(rows)
+    knees = read_manifest(tmp_path / "knees.csv")
+    assert [knee.patient for knee in knees] == ["12", "12", "c", "d"]
+    assert [knee.grade for knee in knees] == [2, None, 0, 4]
+
+    rows = "image;side;grade;most_probable\na.png;NA;2,0;2,0\nb.png;L;NA;1,0\nc.png;R;NA;NA\n"
+    (tmp_path / "grades.csv").write_text(rows)
+    read = read_predictions(tmp_path / "grades.csv")
+    assert read.grades.tolist() == [2, 1]
+    assert read.named == (True, False)
+    assert [row.image for row in read.refused] == ["c.png"]
+
+
 def test_guarded_cells_are_read_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "k.csv"
     path.write_text("image,patient,grade\n'=1.png,'-p,2\n")

@@ -21,6 +21,7 @@ from kellgren.evaluation.ranking import curves
 
 GRADES = range(5)
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 # --- metrics where data run out ------------------------------------------------------------------
 
@@ -282,3 +283,18 @@ def test_an_area_keeps_its_interval_within_0_and_1() -> None:
     assert found.value - found.low > found.high - found.value
     mirrored = score(truth, truth, shares[:, ::-1], range(60), resamples=500).auc_grade2
     assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "reason"),
+    [
+        (np.arange(40) % 5, np.full(40, 2), "every knee is given the same grade"),
+        (np.full(40, 2), np.arange(40) % 5, "every knee has the same grade"),
+    ],
+)
+def test_a_kappa_that_cannot_vary_has_no_interval(
+    truth: Ints, predicted: Ints, reason: str
+) -> None:
+    found = score(truth, predicted, None, range(40), resamples=100).qwk
+    assert (found.value, found.reason) == (0.0, reason)
+    assert np.isnan([found.low, found.high]).all()

@@ -63,6 +63,28 @@ def test_doubt_that_goes_with_error_has_the_smaller_area() -> None:
     assert areas[1] > 2 * areas[0]
 
 
+def test_knees_that_are_equally_sure_have_no_order() -> None:
+    truth, patients = np.repeat([2, 0], 20), [f"p{at // 2}" for at in range(40)]
+    shares = np.repeat([[0.0, 0.0, 1.0, 0.0, 0.0], [0.1, 0.2, 0.4, 0.2, 0.1]], [10, 30], axis=0)
+    turned = np.r_[:10, 39:9:-1]  # the thirty of one certainty the other way round
+    one, other = (
+        selective(
+            truth[order],
+            np.full(40, 2),
+            shares,
+            np.ones(40, bool),
+            [patients[at] for at in order],
+            resamples=100,
+        )
+        for order in (np.arange(40), turned)
+    )
+    expected = sum(20 * (kept - 10) / 30 / kept for kept in range(11, 41)) / 40
+    assert one.area is not None
+    assert one.area.value == pytest.approx(expected)
+    assert one.area == other.area
+    assert one.wrong.tolist() == other.wrong.tolist()
+
+
 def test_intervals_hold_the_values() -> None:
     it = made()
     for one in (it.named_share, it.right, it.right_named, it.right_unnamed, it.gain):

@@ -12,12 +12,13 @@ from pathlib import Path
 from kellgren.atomic_files import written_whole
 from kellgren.errors import InvalidManifest
 from kellgren.exchange.csv_text import (
+    cell_text,
     decoded,
     numbered_rows,
     rounded_by_spreadsheet,
     table_reader,
     table_text,
-    unguarded,
+    whole_number,
 )
 from kellgren.file_names import named_path, patient_and_side
 from kellgren.grades import Grade, Side
@@ -234,7 +235,8 @@ def _one_folder_per_grade(
 
 def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
     def cell(name: str) -> str:
-        return unguarded((row.get(name) or "").strip())
+        text = cell_text(row.get(name))
+        return whole_number(text) if name in ("grade", "patient") else text
 
     def refuse(column: str, expected: str) -> InvalidManifest:
         return InvalidManifest(

@@ -21,13 +21,12 @@ import numpy as np
 
 from kellgren.arrays import Float64Array, IntArray
 from kellgren.errors import InvalidPredictions
-from kellgren.exchange.csv_text import decoded, delimiter, unguarded
+from kellgren.exchange.csv_text import cell_text, decoded, delimiter, whole_number
 from kellgren.grades import GRADE_COUNT, Side
 
 _PROBABILITIES = tuple(f"p{grade}" for grade in range(GRADE_COUNT))
 _MOST_PROBABLE = "most_probable"
-# Spreadsheets and data frames turn a column of integers with gaps into 2.0.
-_GRADE = re.compile(r"[0-4](\.0*)?", re.ASCII)
+_GRADE = re.compile(r"[0-4]", re.ASCII)
 _SIDES = {name: side for side in Side for name in (side.value.lower(), side.label)}
 # One million knees take about 100 MB; more than this is a damaged or hostile file.
 _MAX_BYTES = 256 * 2**20
@@ -174,22 +173,22 @@ def _parse(number: int, fields: list[str], header: list[str], keep: Sequence[str
     """
     if len(fields) < len(header) or any(map(str.strip, fields[len(header) :])):
         raise ValueError(f"{len(fields)} fields for {len(header)} columns")
-    cells = {name: unguarded(field.strip()) for name, field in zip(header, fields, strict=False)}
-    image, side, grade = cells["image"], cells.get("side", ""), cells["grade"]
+    cells = {name: cell_text(field) for name, field in zip(header, fields, strict=False)}
+    image, side, grade = cells["image"], cells.get("side", ""), whole_number(cells["grade"])
     if not image or "\0" in image:
         raise ValueError("no image" if not image else "NUL in the image's name")
     if side.lower() not in _SIDES:
         raise ValueError(f"side is {side!r}, expected L, R or nothing")
     if grade and not _GRADE.fullmatch(grade):
         raise ValueError(f"grade is {grade!r}, expected 0 to 4, or nothing for a refused knee")
-    named, grade = bool(grade), grade or cells.get(_MOST_PROBABLE, "")
+    named, grade = bool(grade), grade or whole_number(cells.get(_MOST_PROBABLE, ""))
     if grade and not _GRADE.fullmatch(grade):
         raise ValueError(f"{_MOST_PROBABLE} is {grade!r}, expected 0 to 4, or nothing")
     return _Row(
         number=number,
         image=image,
         side=_SIDES[side.lower()],
-        grade=int(grade[0]) if grade else None,
+        grade=int(grade) if grade else None,
         probabilities=_parse_probabilities(cells) if grade else None,
         note=cells.get("note", ""),
         named=named,

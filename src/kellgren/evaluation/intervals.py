@@ -164,9 +164,16 @@ def on_logarithms(most: float) -> Interval:
 
 
 def of_kappa(draws: Draws) -> Estimate:
-    """The interval of a kappa, -1 to 1, even on Fisher's scale."""
+    """The interval of a kappa, -1 to 1, even on Fisher's scale.
+
+    Where one grade is given throughout, or all knees have one, a kappa is 0 whatever the knees:
+    there is nothing to be uncertain of.
+    """
     if (nothing := draws.without_interval()) is not None:
         return nothing
+    for axis, verb in ((0, "is given"), (1, "has")):
+        if np.count_nonzero(draws.tallies.confusion[0].sum(axis=axis)) == 1:
+            return Estimate.without_interval(draws.value, f"every knee {verb} the same grade")
     if draws.is_constant or abs(draws.value) >= 1.0:
         return _beside_perfection(draws)
     inner = draws.values[np.abs(draws.values) < 1.0]

@@ -2,7 +2,8 @@
 
 The risk-coverage curve orders knees from the surest to the least sure and gives, for each share of
 them that is kept, the share of wrong grades among the kept (El-Yaniv and Wiener, JMLR 2010). The
-area under it is their mean over all shares: small where doubt and error go together.
+area under it is their mean over all shares: small where doubt and error go together. Knees that
+are equally sure have no order: each counts as wrong as they are on average.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kellgren.arrays import Float64Array, Mask
+from kellgren.arrays import Float64Array, IntArray, Mask
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation.bootstrap import Estimate, PatientBootstrap
 from kellgren.evaluation.draws import around, too_few
@@ -121,18 +122,20 @@ def _risk_coverage(
     knees: GradedKnees, sureness: Float64Array, bootstrap: PatientBootstrap
 ) -> tuple[Estimate, tuple[Float64Array, Float64Array]]:
     """The area under the curve, and the curve: shares of knees kept, and of these graded wrong."""
-    order = np.argsort(-sureness, kind="stable")
+    # Ties lie in the order of their patients, so that sums do not depend on that of the knees.
+    order = np.lexsort((knees.patients, -sureness))
     wrong = (knees.truth != knees.predicted)[order].astype(np.float64)
     whose = knees.patients[order]
+    _, ties = np.unique(-sureness[order], return_inverse=True)
     found = around(
-        bootstrap(lambda counts: _area(counts[:, whose], wrong)),
+        bootstrap(lambda counts: _area(counts[:, whose], wrong, ties)),
         knees.patient_count,
         too_few(len(wrong)),
     )
     low, high = np.clip([found.low, found.high], 0.0, 1.0)  # nan stays
     area = Estimate(found.value, float(low), float(high), found.reason)
-    ranks = np.arange(1, len(wrong) + 1)
-    return area, (ranks / len(wrong), np.cumsum(wrong) / ranks)
+    kept, risk = _risks(np.ones((1, len(wrong))), wrong, ties)
+    return area, (kept[0] / len(wrong), risk[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +197,24 @@ def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:
     return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
 
 
-def _area(weights: Float64Array, wrong: Float64Array) -> Float64Array:
+def _area(weights: Float64Array, wrong: Float64Array, ties: IntArray) -> Float64Array:
     """``(r,)`` areas of resamples whose knees, the surest first, occur ``(r, N)`` times."""
-    kept = np.cumsum(weights, axis=1)
-    risk = _ratio(np.cumsum(weights * wrong, axis=1), kept)
+    kept, risk = _risks(weights, wrong, ties)
     return np.asarray((risk * weights).sum(axis=1) / kept[:, -1])
+
+
+def _risks(
+    weights: Float64Array, wrong: Float64Array, ties: IntArray
+) -> tuple[Float64Array, Float64Array]:
+    """``(r, N)`` knees kept down to each, and the share of wrong grades among them.
+
+    Args:
+        weights: ``(r, N)`` how often each knee occurs, the surest first.
+        wrong: ``(N,)`` 1 where the grade is wrong.
+        ties: ``(N,)`` which knees are equally sure: 0, 1, ... from the surest on.
+    """
+    first = np.searchsorted(ties, np.arange(ties[-1] + 1))
+    among = np.add.reduceat(weights, first, axis=1)
+    errors = _ratio(np.add.reduceat(weights * wrong, first, axis=1), among)[:, ties]
+    kept = np.cumsum(weights, axis=1)
+    return kept, _ratio(np.cumsum(weights * errors, axis=1), kept)

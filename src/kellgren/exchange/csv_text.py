@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 # What a spreadsheet takes for a formula at the beginning of a cell, behind any number of guards.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
+# What data frames and spreadsheets write where nothing is known; `none` is the name of a grade.
+_MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL", "null"})
+_WHOLE = re.compile(r"(\d+)[.,]0*", re.ASCII)
 _ROUNDED = re.compile(r"\d([.,]\d+)?E\+?\d+", re.IGNORECASE | re.ASCII)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = ",;\t"
@@ -68,6 +71,24 @@ def guarded(cell: object) -> object:
 def unguarded(cell: str) -> str:
     """The cell that was guarded."""
     return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def cell_text(cell: str | None) -> str:
+    """What a cell says, without blanks and guard; nothing where a data frame knew nothing.
+
+    R and pandas write ``NA`` or ``nan``: as the name of a patient, it would make many knees one's.
+    """
+    text = unguarded((cell or "").strip())
+    return "" if text in _MISSING else text
+
+
+def whole_number(text: str) -> str:
+    """A whole number without the decimals that data frames give a column with gaps: ``2.0``.
+
+    Other text stays as it is.
+    """
+    found = _WHOLE.fullmatch(text)
+    return found[1] if found else text
 
 
 def decoded(content: bytes) -> str:
