@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kellgren.model_files.memory import MOST_MEMORY, reason
+from kellgren.model_files.memory import unusable, with_memory_errors
 from kellgren.model_files.regular import read_regular
 
 _BEYOND_THE_BOUND = """
@@ -68,10 +68,34 @@ def test_memory_beyond_the_bound_is_refused_and_the_limit_ends_with_the_block() 
     ("error", "words"),
     [
         (ValueError("it has no output logits"), "it has no output logits"),
-        (MemoryError(), f"it needs over {MOST_MEMORY // 2**30} GiB of memory"),
+        (MemoryError(), "it needs over 4 GiB of memory"),
         (RuntimeError("at x.cpp:3\nstd::bad_alloc\n"), "it needs over 4 GiB of memory"),
         (RuntimeError("/home/someone/x.cpp: bad node"), "RuntimeError"),
     ],
 )
 def test_a_runtimes_own_words_are_not_repeated(error: Exception, words: str) -> None:
-    assert reason(error) == words
+    problem = f"is not a network this version can run ({words})"
+    assert unusable(Path("a.onnx"), error, "Restore it").reason == f"{problem}. Restore it."
+
+
+def test_a_network_is_not_blamed_for_the_memory_that_a_process_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (300 * 2**20, resource.RLIM_INFINITY))
+    found = unusable(Path("a.onnx"), RuntimeError("Failed to allocate memory"), "Restore it")
+    assert found.reason == (
+        "cannot be opened: this process may take 300 MiB of memory. Raise its limit, which"
+        " ulimit -v shows."
+    )
+    assert "RuntimeError" in unusable(Path("a.onnx"), RuntimeError("bad node"), "Restore it").reason
+
+
+def test_a_runtime_without_memory_raises_memory_error() -> None:
+    def run(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(MemoryError):
+        with_memory_errors(run)(RuntimeError("[ONNXRuntimeError] Failed to allocate memory"))
+    with pytest.raises(RuntimeError, match="bad node"):
+        with_memory_errors(run)(RuntimeError("bad node"))

@@ -106,7 +106,9 @@ def grade_file(
         return Outcome(image, note=error.reason)
     except MemoryError:
         refused = UnreadableRadiograph(
-            image, "is too large for this machine's memory", "Grade it on a larger machine"
+            image,
+            "needs more memory than there was for it",
+            "Close other programs, raise the limits, or grade it on a larger machine",
         )
         return Outcome(image, note=refused.reason)
 

@@ -17,7 +17,7 @@ from kellgren.grading.engines.engine_settings import DEFAULT_SETTINGS, EngineSet
 from kellgren.grading.engines.network_opening import open_network
 from kellgren.grading.preprocess import Preprocess
 from kellgren.knee import KneeCrop
-from kellgren.model_files.memory import bounded_memory, reason
+from kellgren.model_files.memory import bounded_memory, reason, unusable, with_memory_errors
 from kellgren.model_files.npz import npz_arrays
 from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.regular import read_regular
@@ -97,7 +97,7 @@ class MemberRuntime:
                 self._open(content, settings, trial=trial)
 
     def _open(self, content: bytes, settings: EngineSettings, *, trial: bool) -> None:
-        self._infer = open_network(content, self.preprocess.size, settings)
+        self._infer = with_memory_errors(open_network(content, self.preprocess.size, settings))
         if trial:
             self._try(_LOOSE if settings.precision == "bf16" else _CLOSE)
 
@@ -198,7 +198,7 @@ def _head(path: Path, read: Callable[[Path], bytes]) -> tuple[Float32Array, Floa
             raise ValueError("its weights are not finite numbers")
     except (OSError, ValueError) as error:
         raise BundleError(
-            path, f"is not a member's head ({_why(error)})", "Restore the bundle"
+            path, f"is not a member's head ({reason(error)})", "Restore the bundle"
         ) from None
     return weight, bias
 
@@ -211,12 +211,5 @@ def _unusable_where_it_fails(model: Path) -> Iterator[None]:
     except KellgrenError:
         raise
     except Exception as error:  # the C++ libraries have no exception tree of their own
-        raise BundleError(
-            model,
-            f"is not a network this version can run ({_why(error)})",
-            "Restore the bundle, or make it again with kellgren bundle build",
-        ) from None
-
-
-def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or reason(error)
+        remedy = "Restore the bundle, or make it again with kellgren bundle build"
+        raise unusable(model, error, remedy) from None

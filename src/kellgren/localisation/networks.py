@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.arrays import Float32Array
-from kellgren.errors import BundleError
-from kellgren.model_files.memory import bounded_memory, reason
+from kellgren.model_files.memory import bounded_memory, unusable, with_memory_errors
 from kellgren.model_files.onnx_graph import check_graph
 from kellgren.model_files.onnx_session import onnx_session
 
@@ -38,12 +37,11 @@ def open_network(
     try:
         check_graph(content)
         with bounded_memory():
-            infer = _session(content)
+            infer = with_memory_errors(_session(content))
             if outputs:
                 _try(infer, size, outputs)
     except Exception as error:  # the C++ library has no exception tree of its own
-        problem = f"is not a network this version can run ({reason(error)})"
-        raise BundleError(path, problem, remedy) from None
+        raise unusable(path, error, remedy) from None
     return infer
 
 

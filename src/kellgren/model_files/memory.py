@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
+
+from kellgren.errors import BundleError
 
 try:
     import resource as _module
@@ -19,6 +23,8 @@ else:
 MOST_MEMORY = 4 * 2**30
 """Bytes. A network of this package takes under 1 GiB to open and to try."""
 
+_Given = TypeVar("_Given")
+_Computed = TypeVar("_Computed")
 _lock = threading.Lock()
 _STATUS = Path("/proc/self/status")
 
@@ -48,6 +54,22 @@ def bounded_memory(most: int = MOST_MEMORY) -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+def unusable(network: Path, error: Exception, remedy: str) -> BundleError:
+    """The error of a network that could not be opened, or that this process has no memory for.
+
+    Args:
+        network: its file.
+        error: as of `reason`.
+        remedy: where the network is at fault.
+    """
+    allowed = _allowed()
+    if is_shortage(error) and allowed < MOST_MEMORY:
+        problem = f"cannot be opened: this process may take {allowed // 2**20} MiB of memory"
+        return BundleError(network, problem, "Raise its limit, which ulimit -v shows")
+    problem = f"is not a network this version can run ({reason(error)})"
+    return BundleError(network, problem, remedy)
+
+
 def reason(error: Exception) -> str:
     """Why a network could not be opened, as one clause.
 
@@ -58,9 +80,36 @@ def reason(error: Exception) -> str:
     """
     if type(error) is ValueError:
         return str(error)
-    if isinstance(error, MemoryError) or re.search("bad_alloc|allocate|overflow", str(error)):
+    if is_shortage(error) or "overflow" in str(error):
         return f"it needs over {MOST_MEMORY // 2**30} GiB of memory"
-    return type(error).__name__
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
+def is_shortage(error: Exception) -> bool:
+    """Whether memory was short; native runtimes raise errors of their own for that."""
+    return isinstance(error, MemoryError) or bool(re.search("bad_alloc|allocate", str(error)))
+
+
+def with_memory_errors(infer: Callable[[_Given], _Computed]) -> Callable[[_Given], _Computed]:
+    """A network's run, which raises `MemoryError` where its runtime found no memory."""
+
+    def run(given: _Given) -> _Computed:
+        try:
+            return infer(given)
+        except Exception as error:  # the C++ libraries have no exception tree of their own
+            if is_shortage(error):
+                raise MemoryError from None
+            raise
+
+    return run
+
+
+def _allowed() -> float:
+    """Bytes that this process may take, by its own limits; infinite without any."""
+    if resource is None:
+        return math.inf
+    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return min((most for most in limits if most != resource.RLIM_INFINITY), default=math.inf)
 
 
 def _data_bytes() -> int | None:
