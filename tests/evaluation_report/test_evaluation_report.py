@@ -16,11 +16,13 @@ from PIL import Image
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, kellgren
 from examples_truth import GRADES
+from kellgren.data.matching import Label
+from kellgren.ensemble import Ensemble
 from kellgren.evaluation.matched import Coverage, MatchedKnees
 from kellgren.evaluation.ranking import curves
 from kellgren.evaluation_report import plots
 from kellgren.evaluation_report.map_test import in_turns
-from kellgren.evaluation_report.worst import worst_order
+from kellgren.evaluation_report.worst import graded_by_another, worst_cases, worst_order
 
 HOSTILE = "<img src=x onerror=alert(1)>&amp;'\".png"
 VOID = {"meta", "img", "br"}
@@ -122,9 +124,10 @@ def test_the_page_is_whole_asks_for_nothing_and_runs_nothing(tmp_path, tiny, cap
     assert "written: " in capsys.readouterr().err
 
 
-def test_worst_cases_show_the_knees_and_say_why_one_is_missing(tmp_path, tiny):
+def test_worst_cases_show_the_knees_and_say_why_one_is_missing(tmp_path, tiny, capsys):
     table, labels = study(tmp_path)
     assert kellgren(*words_of(table, labels, tiny, tmp_path / "r.html")) == 0
+    assert "warning: The table's probabilities of 3 of the 3" in capsys.readouterr().err
     text = (tmp_path / "r.html").read_text("utf-8")
     cards = text.split("<article>")[1:]
     assert len(cards) == 4
@@ -141,6 +144,26 @@ def test_worst_cases_show_the_knees_and_say_why_one_is_missing(tmp_path, tiny):
 
     assert kellgren(*words_of(table, labels, tiny, tmp_path / "again.html")) == 0
     assert (tmp_path / "again.html").read_text("utf-8") == text
+
+
+def test_maps_of_the_model_that_graded_are_not_doubted(tmp_path, tiny):
+    ensemble = Ensemble.open(tiny, joint_space=False)
+    picture = EXAMPLES / "9177337R.png"
+    (reading,) = ensemble.read(picture)
+    truth = 4 - int(reading.grade) if reading.grade != 2 else 0
+    shares = np.round([reading.probabilities], 6)
+    for table, doubted in ((shares, False), (shares[:, ::-1], True)):
+        matched = MatchedKnees(
+            images=(str(picture),),
+            patients=("9177337",),
+            truth=np.array([truth]),
+            predicted=np.array([int(reading.grade)]),
+            probabilities=table,
+            coverage=Coverage(1, 1, 0, 0),
+            labels=np.array([0]),
+        )
+        cases = worst_cases(matched, [Label(str(picture), "9177337", truth)], ensemble)
+        assert bool(graded_by_another(cases)) is doubted
 
 
 def test_a_table_without_probabilities_has_a_page_too(tmp_path, tiny):

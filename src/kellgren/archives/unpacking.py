@@ -6,7 +6,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self, cast
@@ -234,10 +234,17 @@ class _Joined:
 
 @contextmanager
 def draft_in(folder: Path) -> Iterator[Path]:
-    """A hidden temporary folder inside another, deleted at the end with all that is left in it."""
+    """A hidden temporary folder inside another, deleted at the end with all that is left in it.
+
+    So are folders that were made for it, where nothing has been put into them.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".unpacking-"))
     try:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # not empty
+            for path in made:
+                path.rmdir()

@@ -155,11 +155,13 @@ def _cases_and_maps(
 ) -> tuple[list[Case], MapTest | None]:
     """The worst cases, and the test of the maps: both read pictures again."""
     from kellgren.cli import terminal
-    from kellgren.evaluation_report import map_test, worst_cases
+    from kellgren.evaluation_report import graded_by_another, map_test, worst_cases
 
     with terminal.progress("reading the worst cases") as bar:
         bar.add_task("", total=None, now="")
         cases = worst_cases(matched, labels, ensemble)
+    if another := graded_by_another(cases):
+        terminal.warn(f"warning: {another}")
     if not map_knees:
         return cases, None
     with terminal.progress("blurring knees to test the maps") as bar:

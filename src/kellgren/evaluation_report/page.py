@@ -16,7 +16,7 @@ from kellgren.evaluation.matched import spaced
 from kellgren.evaluation.ranking import curves
 from kellgren.evaluation_report import html_tables, plots
 from kellgren.evaluation_report.map_test import MapTest
-from kellgren.evaluation_report.worst import Case
+from kellgren.evaluation_report.worst import Case, graded_by_another
 from kellgren.grades import NOTICE
 
 # The page can load nothing and run nothing, whatever the names in it contain.
@@ -220,6 +220,7 @@ def _worst(report: Report) -> str:
     lead = (
         "The largest errors first, then the surest. The label may be wrong too: look. Colour: the"
         f" evidence for the grade that {escape(report.model)} gives the knee now."
+        f" {graded_by_another(report.cases)}"
     )
     return section("Worst cases", html_tables.cards(report.cases), lead=lead)
 

@@ -20,6 +20,7 @@ from kellgren.grades import Grade, Side
 from kellgren.reading import KneeReading
 
 MOST = 12
+_SAME = 0.05  # probabilities; bfloat16 moves them by 0.02, another network by more
 _LARGEST = 320  # pixels of a picture's longer side: sharp on a card, small in a file
 
 
@@ -34,6 +35,7 @@ class Case:
         confidence: probability of the predicted grade, 0..1; None if the table has none.
         pictures: JPEG files' bytes: the knee, and the knee under the map; None if unreadable.
         seen: what the model that drew the map gives the knee, or why there is no picture.
+        by_another: whether the table's probabilities are others than those of that model.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Case:
     confidence: float | None
     pictures: tuple[bytes, bytes] | None
     seen: str
+    by_another: bool
 
 
 def worst_order(matched: MatchedKnees) -> list[int]:
@@ -67,7 +70,8 @@ def worst_cases(
     cases = []
     for knee in worst_order(matched)[:most]:
         label = labels[int(matched.labels[knee])]
-        pictures, seen = _shown(read_label(label, ensemble))
+        reading = read_label(label, ensemble)
+        pictures, seen = _shown(reading)
         cases.append(
             Case(
                 name=re.split(r"[/\\]", label.image)[-1],
@@ -76,9 +80,32 @@ def worst_cases(
                 confidence=sure[knee],
                 pictures=pictures,
                 seen=seen,
+                by_another=_by_another(matched, knee, reading),
             )
         )
     return cases
+
+
+def graded_by_another(cases: Sequence[Case]) -> str:
+    """A sentence for people where the maps are not of the model that graded; empty where they are.
+
+    Nothing is known of tables without probabilities, nor of pictures that cannot be read.
+    """
+    others, read = sum(it.by_another for it in cases), sum(it.pictures is not None for it in cases)
+    if not others:
+        return ""
+    return (
+        f"The table's probabilities of {others} of the {read} worst knees are not those of the"
+        " model that draws the maps: another one graded them, or with the other knee. Name that one"
+        " with --model."
+    )
+
+
+def _by_another(matched: MatchedKnees, knee: int, reading: KneeReading | str) -> bool:
+    if matched.probabilities is None or isinstance(reading, str):
+        return False
+    apart = np.abs(matched.probabilities[knee] - np.asarray(reading.probabilities))
+    return bool(apart.max() > _SAME)
 
 
 def _confidence(matched: MatchedKnees) -> list[float | None]:

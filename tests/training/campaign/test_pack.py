@@ -407,7 +407,16 @@ def test_a_pack_brings_files_of_runs_of_its_plan_and_nothing_else(
     write_pack("campaign", "tiny", write, tmp_path / "packed", 50_000)
     assert merged(tmp_path / "packed", out=tmp_path / "target") == 2
     assert "Make it with train pack" in capsys.readouterr().err
-    assert content(tmp_path / "target") == {}
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_campaign_that_does_not_fit_leaves_no_folder(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "other")
+    facts = all_jobs(tmp_path / "other")[0].run / "member.json"
+    facts.write_text(facts.read_text().replace('"held_out_fold": 0', '"held_out_fold": 1'))
+    for source in ("other", "nowhere"):
+        assert merged(tmp_path / source, out=tmp_path / "new" / "target") == 2
+        assert not (tmp_path / "new").exists()
 
 
 def test_packs_of_knees_and_campaigns_are_told_apart(

@@ -80,7 +80,7 @@ def publish(
     by: Annotated[
         Literal["qwk", "accuracy", "macro_f1"], typer.Option(help="What the best is best at.")
     ] = "qwk",
-    name: Annotated[str, typer.Option(help="Of the ensemble.")] = "default",
+    name: Annotated[str, typer.Option(help="Name of the ensemble; default: of --out.")] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Replace the results that lie in the folder.")
     ] = False,
@@ -109,6 +109,6 @@ def publish(
 
         stated = StatedData(data_name, licence, credit, population, limits)
         knees = for_training(index(labels), labels)
-        written = publish_results(runs, knees, out, name, by, stated)
+        written = publish_results(runs, knees, out, name or out.resolve().name, by, stated)
     for path in written:
         terminal.note(f"written: {path}")

@@ -139,13 +139,10 @@ def _unpacked(pack: Pack, folder: Path) -> _Source:
 
 def _merge(sources: Sequence[_Source], folder: Path) -> Merged:
     incoming = [(source, job) for source in sources for job in source.jobs()]
+    _common_plan(sources, incoming, folder)  # what does not fit leaves no trace in a new folder
     with plan_lock(folder):
         first = sources[0].folder
-        plan = read_plan(folder) if (folder / PLAN).exists() else read_plan(first)
-        for source in sources:
-            plan = joined(plan, read_plan(source.folder), source.named)
-        for source, job in incoming:
-            _check_facts(job, plan, source)
+        plan = _common_plan(sources, incoming, folder)
         if not (folder / FOLDS).exists():
             save_folds(load_folds(first / FOLDS), folder / FOLDS)
         write_plan(plan, folder)
@@ -157,6 +154,18 @@ def _merge(sources: Sequence[_Source], folder: Path) -> Merged:
         name for name in dict.fromkeys(merged.incomplete) if (folder / INCOMPLETE / name).exists()
     ]
     return merged
+
+
+def _common_plan(
+    sources: Sequence[_Source], incoming: Sequence[tuple[_Source, TrainingJob]], folder: Path
+) -> Plan:
+    """The plan of the target and all sources, once they and their runs are known to fit."""
+    plan = read_plan(folder if (folder / PLAN).exists() else sources[0].folder)
+    for source in sources:
+        plan = joined(plan, read_plan(source.folder), source.named)
+    for source, job in incoming:
+        _check_facts(job, plan, source)
+    return plan
 
 
 def _check_facts(job: TrainingJob, plan: Plan, source: _Source) -> None:
