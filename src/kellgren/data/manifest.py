@@ -107,11 +107,13 @@ def read_manifest(path: Path, *, graded: bool = True) -> list[Knee]:
     try:
         text = decoded(path.read_bytes())
         reader = table_reader(text)
-        missing = {"image", *(["grade"] if graded else [])} - set(reader.fieldnames or ())
+        found = reader.fieldnames or ()
+        missing = [name for name in ("image", "grade")[: 1 + graded] if name not in found]
         if missing:
             raise InvalidManifest(
                 path,
-                f"has no column {' and no column '.join(sorted(missing))}",
+                f"has no column {' and no column '.join(missing)}; the columns are "
+                f"{', '.join(found[:12])}",
                 f"The first line must name the columns; these are known: {', '.join(COLUMNS)}",
             )
         numbered = [(line, _knee(path, line, row)) for line, row in numbered_rows(reader)]
