@@ -4,5 +4,5 @@ from __future__ import annotations
 
 MODEL, HEAD, FACTS, OUT_OF_FOLD = "member.onnx", "member.head.npz", "member.json", "oof.csv"
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
-SCORES_ONNX = "scores_onnx.json"
+FOLDS, SCORES_ONNX = "folds.json", "scores_onnx.json"
 SCORES, LOG, CURVES = "scores.json", "log.jsonl", "curves.png"

@@ -333,6 +333,8 @@ def test_a_finished_run_can_be_refined_on_the_same_fold_alone(
     leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=0), start_from=out)
     with pytest.raises(TrainingError, match="another run"):
         train(leaking)
+    with pytest.raises(TrainingError, match="holds no run to start from"):
+        begin(replace(refined, start_from=tmp_path))
 
 
 def test_a_run_whose_checkpoint_was_deleted_is_refined_from_its_member(

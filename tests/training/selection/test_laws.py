@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.data.manifest import Knee
+from kellgren.data.splits import Folds, save_folds
 from kellgren.errors import TrainingError
 from kellgren.grades import Grade, Side
 from kellgren.reading_tables import COLUMNS
@@ -185,6 +186,19 @@ def test_runs_are_told_apart_by_backbone_and_fold(tmp_path: Path) -> None:
     assert together.other.tolist() == [1, 0, 3, 2]
     with pytest.raises(TrainingError, match="held no knees out"):
         find_runs([final])
+
+
+def test_labels_of_other_patients_than_in_training_are_refused(tmp_path: Path) -> None:
+    knees = knees_of(tmp_path)
+    runs = find_runs([run(tmp_path / str(fold), fold, knees[2 * fold :][:2]) for fold in (0, 1)])
+    dealt = {knee.patient: number // 2 for number, knee in enumerate(knees)}
+    for one in runs:
+        save_folds(Folds(dealt, 2, 0), one.folder / "folds.json")
+    assert read_out_of_fold(runs, knees).folds.tolist() == [0, 0, 1, 1]
+    for patient in (knees[-1].patient, "unknown"):
+        others = [replace(knees[0], patient=patient), *knees[1:]]
+        with pytest.raises(TrainingError, match="did not hold out the patients that the labels"):
+            read_out_of_fold(runs, others)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def read_history(path: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
         raise TrainingError(
             path,
             f"belongs to another run (different: {', '.join(different)})",
-            "Name another --out folder, or the recipe, data and fold it was started with",
+            "Name another folder, or the recipe, data and fold it was started with",
         )
     return history
 

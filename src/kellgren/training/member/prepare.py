@@ -14,7 +14,7 @@ from kellgren.training.fingerprint import data_hash
 from kellgren.training.member.run import MemberRun
 from kellgren.training.member.teachers import find_teacher
 from kellgren.training.recipe import Recipe
-from kellgren.training.run_folder import CHECKPOINT
+from kellgren.training.run_folder import CHECKPOINT, FOLDS
 
 
 def prepare(
@@ -48,7 +48,7 @@ def prepare(
     if folds is not None and fold is not None:
         held_out = folds.held_out(knees, fold)
         if not (out / CHECKPOINT).exists():  # else they are another run's, or equal
-            save_folds(folds, out / "folds.json")
+            save_folds(folds, out / FOLDS)
     return MemberRun(
         recipe=recipe,
         knees=knees,

@@ -228,7 +228,9 @@ def restore(run: MemberRun) -> RunState:
 def _continue(run: MemberRun, earlier: Path, state: RunState) -> str:
     """Take over the weights that another run came to; say how far it was, and from where."""
     checkpoint = earlier / CHECKPOINT
-    if not checkpoint.exists() and (earlier / MODEL).exists():
+    if not checkpoint.exists():
+        if not (earlier / MODEL).exists():
+            raise TrainingError(earlier, "holds no run to start from", "Name the folder of a run")
         return _continue_exported(run, earlier, state)
     epochs = load_learnt_weights(state.network, checkpoint, run.data_hash)
     origin = _facts(earlier / "origin.json", "started_from")["started_from"]

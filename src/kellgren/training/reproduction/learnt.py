@@ -17,11 +17,9 @@ from kellgren.data.manifest import Knee
 from kellgren.data.splits import load_folds
 from kellgren.errors import TrainingError
 from kellgren.file_names import patient_and_side
-from kellgren.training.run_folder import OUT_OF_FOLD
+from kellgren.training.run_folder import FOLDS, OUT_OF_FOLD
 from kellgren.training.selection.out_of_fold import Run
 from kellgren.training.selection.unseen import refuse_learnt
-
-_FOLDS = "folds.json"
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,12 @@ def check_unseen(knees: Sequence[Knee], learnt: Learnt, subject: Path) -> None:
 
 def _patients(run: Run) -> frozenset[str]:
     """All that the folds of a run deal: its own file of folds, or its campaign's."""
-    places = (run.folder / _FOLDS, run.folder.parent.parent / _FOLDS)
+    places = (run.folder / FOLDS, run.folder.parent.parent / FOLDS)
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise TrainingError(
             run.folder,
-            f"has no {_FOLDS}, neither itself nor its campaign: whom it learnt from is not known",
+            f"has no {FOLDS}, neither itself nor its campaign: whom it learnt from is not known",
             "Restore the file",
         )
     folds = load_folds(path)

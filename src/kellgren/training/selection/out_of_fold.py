@@ -15,10 +15,11 @@ import numpy.typing as npt
 from kellgren.data.manifest import Knee
 from kellgren.data.matching import Label, Labels, match
 from kellgren.data.predictions import read_predictions
-from kellgren.errors import TrainingError
+from kellgren.data.splits import load_folds
+from kellgren.errors import InvalidManifest, TrainingError
 from kellgren.evaluation import Coverage
 from kellgren.grading.contralateral import other_knees
-from kellgren.training.run_folder import FACTS, HEAD, MODEL, OUT_OF_FOLD
+from kellgren.training.run_folder import FACTS, FOLDS, HEAD, MODEL, OUT_OF_FOLD
 
 JOBS = "jobs"
 
@@ -115,7 +116,8 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
 
     Raises:
         InvalidPredictions: a table cannot be read or fits no label.
-        TrainingError: two folds of a backbone held the same knee out, or no knee has all of them.
+        TrainingError: two folds of a backbone held the same knee out, no knee has all of them, or
+            the patients are not those of the runs.
     """
     graded = {str(knee.image): knee for knee in knees if knee.grade is not None}
     backbones = sorted({run.backbone for run in runs})
@@ -124,6 +126,7 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     labels = labels_of(graded.values())
     for run in runs:
         rows, _ = predicted_and_coverage(run.folder / OUT_OF_FOLD, labels)
+        _check_held_out(run, [graded[image] for image in rows])
         for image, row in rows.items():
             fold_of[image] = run.fold or 0
             if image in predictions[run.backbone]:
@@ -149,6 +152,23 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     kept = tuple(graded[image] for image in shared)
     folds = np.array([fold_of[image] for image in shared], dtype=np.int64)
     return OutOfFold(tuple(backbones), members, kept, len(known_images) - len(shared), folds)
+
+
+def _check_held_out(run: Run, knees: Sequence[Knee]) -> None:
+    """A patient of another name than in training could be on both sides of a nested estimate."""
+    path = run.folder / FOLDS
+    if not path.exists():  # the run was copied without it
+        return
+    try:
+        fit = bool(load_folds(path).held_out(knees, run.fold or 0).all())
+    except InvalidManifest:  # a patient has no fold
+        fit = False
+    if not fit:
+        raise TrainingError(
+            run.folder,
+            "did not hold out the patients that the labels give its knees",
+            "Name the data that it was trained on",
+        )
 
 
 def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.float64]]:
