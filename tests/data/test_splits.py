@@ -163,7 +163,7 @@ def test_another_file_is_no_file_of_folds(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidManifest, match="FileNotFoundError"):
+    with pytest.raises(InvalidManifest, match="No such file or directory"):
         load_folds(tmp_path / "folds.json")
 
 

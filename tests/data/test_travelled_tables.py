@@ -128,7 +128,15 @@ def test_a_film_of_both_knees_has_two_rows(tmp_path: Path) -> None:
         read_manifest(path, graded=False)  # one row, or two, would be graded
 
 
-@pytest.mark.parametrize("words", [("index", "-o", "m.csv"), ("folds", "-o", "f.json")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "index", "k.csv", "-o", "m.csv"),
+        ("data", "folds", "k.csv", "-o", "f.json"),
+        ("train", "ensemble", "paper-from-scratch", "--data", "k.csv", "--plan"),
+        ("evaluate", "k.csv", "--labels", "k.csv", "--resamples", "100"),
+    ],
+)
 def test_knees_whose_patient_nobody_names_are_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -138,9 +146,6 @@ def test_knees_whose_patient_nobody_names_are_told(
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"scan {n}.png,{n % 2}\n" for n in range(10))
     Path("k.csv").write_text("image,grade\n1001L.png,0\n1001R.png,1\n" + rows)
-    assert kellgren("data", words[0], "k.csv", *words[1:]) == 0
+    assert kellgren(*words) == 0
     said = capsys.readouterr().err
     assert "nothing names the patient of 10 of 12 knees, such as scan 0.png" in said
-
-    assert kellgren("evaluate", "k.csv", "--labels", "k.csv", "--resamples", "100") == 0
-    assert "nothing names the patient of 10 of 12 knees" in capsys.readouterr().err

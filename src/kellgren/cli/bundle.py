@@ -61,7 +61,7 @@ def build(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.data.manifest import for_training, index
+    from kellgren.cli.inputs import knees_to_learn_from
     from kellgren.grading.combiner import RULES
 
     if fold is not None and len(fold) > 1:
@@ -73,7 +73,7 @@ def build(
         from kellgren.training.selection.assemble import build_bundle
         from kellgren.training.selection.cards.data_facts import StatedData
 
-        knees = for_training(index(labels), labels)
+        knees = knees_to_learn_from(labels)
         rules = RULES if rule == "best" else (rule,)
         built = build_bundle(
             *(runs, knees, output, name or output.resolve().name),
@@ -107,7 +107,7 @@ def quantise(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.data.manifest import for_training, index
+    from kellgren.cli.inputs import knees_to_learn_from
     from kellgren.data.splits import load_folds, make_folds
     from kellgren.grading.bundle import open_bundle
 
@@ -115,7 +115,7 @@ def quantise(
     with needs_train_extra():
         from kellgren.training.selection.eight_bits.quantised_bundle import quantise as quantised
 
-        knees = for_training(index(data), data)
+        knees = knees_to_learn_from(data)
         count = max(bundle.card.data.folds, 2)
         dealt = make_folds(knees, count) if folds is None else load_folds(folds)
         made = quantised(bundle, knees, dealt, output, name=name, most=most, say=terminal.note)

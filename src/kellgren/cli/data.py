@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Tables of graded knees: make, check, divide.")
 Source = Annotated[Path, typer.Argument(help="Folder of knees, or a CSV with image and grade.")]
-_FOLDS = "two knees of one person may fall into two folds"
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that holds something else.")]
 
 
@@ -26,7 +25,7 @@ def index(
 ) -> None:
     """Make a manifest: image, patient, side, grade, split, source."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import nameless_warning, replaceable
+    from kellgren.cli.inputs import LEAK, nameless_warning, replaceable
     from kellgren.data.audit import count_grades
     from kellgren.data.manifest import index as list_knees
     from kellgren.data.manifest import manifest_text, write_manifest
@@ -41,7 +40,7 @@ def index(
     summary = f"{len(knees)} knees of {patients} patients ({by_split}) -> {output}"
     terminal.out.print(summary, markup=False, soft_wrap=True)
     terminal.show_skipped(skipped)
-    terminal.warn(nameless_warning(knees, _FOLDS))
+    terminal.warn(nameless_warning(knees, LEAK))
 
 
 @app.command(epilog="kellgren data check knees.csv")
@@ -54,7 +53,7 @@ def check(
 
     from kellgren.atomic_files import written_whole
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import nameless_warning, refuse_inputs
+    from kellgren.cli.inputs import LEAK, nameless_warning, refuse_inputs
     from kellgren.data.audit import audit
     from kellgren.data.manifest import index as list_knees
 
@@ -66,7 +65,7 @@ def check(
         findings = audit(knees, lambda done, of: bar.update(task, completed=done))
     terminal.show_audit(findings)
     terminal.show_skipped(skipped)
-    terminal.warn(nameless_warning(knees, _FOLDS))
+    terminal.warn(nameless_warning(knees, LEAK))
     if json is not None:
         with written_whole(json) as stream:
             stream.write(dumps(findings.to_dict(), indent=2) + "\n")
@@ -94,18 +93,15 @@ def folds(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.cli.inputs import nameless_warning, replaceable
-    from kellgren.data.manifest import for_training
-    from kellgren.data.manifest import index as list_knees
+    from kellgren.cli.inputs import knees_to_learn_from, replaceable
 
     with needs_train_extra():
         from kellgren.data.splits import folds_text, leak_warning, make_folds, save_folds
 
-        knees = for_training(list_knees(source), source, splits or ())
+        knees = knees_to_learn_from(source, splits or ())
         made = make_folds(knees, count, seed, by)
     replaceable(output, folds_text(made), force=force)
     save_folds(made, output)
-    terminal.warn(nameless_warning(knees, _FOLDS))
     terminal.warn(leak_warning(made, knees))
     dealt = len(made.of_knee or made.of_patient)
     summary = f"{dealt} {made.by}s in {count} folds -> {output}"

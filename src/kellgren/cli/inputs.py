@@ -13,15 +13,18 @@ from kellgren.atomic_files import is_special
 from kellgren.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from kellgren.batch.collecting import Collected
     from kellgren.batch.pairing import Known
     from kellgren.data.manifest import Knee
     from kellgren.ensemble import Ensemble
     from kellgren.grades import Side
+    from kellgren.imaging.search import Skipped
     from kellgren.reading_schema import ReadingRow
 
+LEAK = "two knees of one person may fall into two folds"
+"""What follows for training where nothing names the patients."""
 
 DataName = Annotated[str, typer.Option(help="Name of your data, for the card.")]
 Licence = Annotated[str, typer.Option(help="Licence of your data.")]
@@ -146,6 +149,28 @@ def replaceable(path: Path, text: str, *, force: bool) -> None:
         raise typer.BadParameter(
             f"{path} is there and would change; name another file, or replace it with --force"
         )
+
+
+def knees_to_learn_from(data: Path, splits: Collection[str] = ()) -> list[Knee]:
+    """The knees of a data set that one may train on; what people should know of them is said.
+
+    That is which files are no radiographs, and whether nothing tells whose knees they are.
+
+    Args:
+        data: manifest or folder.
+        splits: as of `for_training`.
+
+    Raises:
+        InvalidManifest: as of `index` and `for_training`.
+    """
+    from kellgren.cli import terminal
+    from kellgren.data.manifest import for_training, index
+
+    skipped: list[Skipped] = []
+    knees = for_training(index(data, skipped.extend), data, splits)
+    terminal.show_skipped(skipped)
+    terminal.warn(nameless_warning(knees, LEAK))
+    return knees
 
 
 def nameless_warning(knees: Sequence[Knee], so: str) -> str:

@@ -210,8 +210,9 @@ def load_folds(path: Path) -> Folds:
         numbers_fit = set(dealt.values()) == set(range(folds.count))
         intact = numbers_fit and folds.hash == content["hash"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
         raise InvalidManifest(
-            path, f"is not a file of folds ({type(error).__name__})", "Make it with data folds"
+            path, f"is not a file of folds ({reason})", "Make it with data folds"
         ) from None
     if not intact:
         raise InvalidManifest(

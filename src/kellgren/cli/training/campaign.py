@@ -75,13 +75,13 @@ def ensemble(
     from kellgren.cli.manners.endings import interrupted_leaves
 
     with needs_train_extra():
+        from kellgren.cli.inputs import knees_to_learn_from
         from kellgren.cli.training.campaign_plan import show_plan
-        from kellgren.data.manifest import for_training, index
         from kellgren.training.campaign import read_campaign
 
         chosen = read_campaign(campaign, _sizes(sizes))
         chosen = chosen.changed(folds_by, splits or (), keep_epochs=keep_epochs)
-        knees = for_training(index(data), data, chosen.splits)
+        knees = knees_to_learn_from(data, chosen.splits)
         _warn_of_leak(chosen, knees)
         if plan:
             complete = show_plan(chosen, knees, out, weights_dir)

@@ -43,8 +43,8 @@ def choose(
     Needs the extra train.
     """
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.cli.inputs import refuse_inputs
-    from kellgren.data.manifest import for_training, index
+    from kellgren.cli.inputs import knees_to_learn_from, refuse_inputs
+    from kellgren.data.manifest import index
 
     refuse_inputs((csv, json, picture), (labels, test_labels), tables=False)
     if test is None and test_labels is not None:
@@ -56,7 +56,7 @@ def choose(
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
         from kellgren.training.selection.unseen import grades_of, read_unseen
 
-        finished, learnt = find_runs(runs), for_training(index(labels), labels)
+        finished, learnt = find_runs(runs), knees_to_learn_from(labels)
         unseen = None
         if test is not None:
             unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)
@@ -96,7 +96,7 @@ def publish(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.data.manifest import for_training, index
+    from kellgren.cli.inputs import knees_to_learn_from
 
     if not force and out.is_dir() and any(out.iterdir()):
         raise typer.BadParameter(
@@ -108,7 +108,7 @@ def publish(
         from kellgren.training.selection.publish import publish_results
 
         stated = StatedData(data_name, licence, credit, population, limits)
-        knees = for_training(index(labels), labels)
+        knees = knees_to_learn_from(labels)
         written = publish_results(runs, knees, out, name or out.resolve().name, by, stated)
     for path in written:
         terminal.note(f"written: {path}")

@@ -32,13 +32,13 @@ def epochs(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.data.manifest import for_training, index
+    from kellgren.cli.inputs import knees_to_learn_from
 
     with needs_train_extra():
         from kellgren.training.selection.epoch_choice import compare_choices, write_choices
         from kellgren.training.selection.out_of_fold import find_runs
 
-        choices = compare_choices(find_runs(runs), for_training(index(data), data))
+        choices = compare_choices(find_runs(runs), knees_to_learn_from(data))
         if json is not None:
             write_choices(choices, json)
     for choice in choices:

@@ -41,11 +41,11 @@ def localiser(
     if (frames is None) != (boxes is None):
         raise typer.BadParameter("--frames and --boxes go together")
     with needs_train_extra():
-        from kellgren.data.manifest import for_training, index
+        from kellgren.cli.inputs import knees_to_learn_from
         from kellgren.data.splits import make_folds
         from kellgren.training.knee_detector.run import LocaliserRun, load_frames, train_localiser
 
-        knees = for_training(index(data), data)
+        knees = knees_to_learn_from(data)
         held = make_folds(knees).held_out(knees, fold) if fold >= 0 else [False] * len(knees)
         learnt = [knee for knee, out_of_it in zip(knees, held, strict=True) if not out_of_it]
         others = [knee for knee, out_of_it in zip(knees, held, strict=True) if out_of_it]

@@ -90,8 +90,9 @@ def paper(
     Exit code 1: the maps could not be drawn; the rest is written.
     """
     from kellgren.cli.extras import needs_train_extra
+    from kellgren.cli.inputs import knees_to_learn_from
     from kellgren.cli.training.paper_tables_shown import show_tables, show_written
-    from kellgren.data.manifest import for_training, index
+    from kellgren.data.manifest import index
 
     if test is None and test_labels is not None:
         raise typer.BadParameter("is of no use without --test", param_hint="--test-labels")
@@ -101,7 +102,7 @@ def paper(
         from kellgren.training.selection.out_of_fold import find_runs, read_out_of_fold
         from kellgren.training.selection.unseen import grades_of, read_unseen
 
-        finished, learnt = find_runs(runs), for_training(index(data), data)
+        finished, learnt = find_runs(runs), knees_to_learn_from(data)
         unseen = None
         if test is not None:
             unseen = read_unseen(finished, test, index(grades_of(test, test_labels)), learnt)

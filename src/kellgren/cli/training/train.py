@@ -59,17 +59,16 @@ def member(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.cli.inputs import alone_in
+    from kellgren.cli.inputs import alone_in, knees_to_learn_from
 
     with needs_train_extra(), alone_in(out):
         from kellgren.cli.training.training_bars import Bars
-        from kellgren.data.manifest import for_training, index
         from kellgren.training.member.checkpoint import read_history
         from kellgren.training.member.loop import train
         from kellgren.training.member.outcome import draw_curves, finish
         from kellgren.training.run_folder import CURVES
 
-        knees = for_training(index(data), data, splits or ())
+        knees = knees_to_learn_from(data, splits or ())
         run, all_folds = _chosen(recipe, knees, out, fold, folds, weights_dir, start_from)
         terminal.err.print(_words(run), style="dim")
         with _leaves(out), terminal.progress("") as bar:
@@ -99,13 +98,13 @@ def verify(
     """
     from kellgren.cli import terminal
     from kellgren.cli.extras import needs_train_extra
-    from kellgren.data.manifest import for_training, index
+    from kellgren.cli.inputs import knees_to_learn_from
 
     with needs_train_extra():
         from kellgren.training.member.verify import Verified, finished_runs
         from kellgren.training.member.verify import verify as graded_again
 
-        knees, good = for_training(index(data), data), True
+        knees, good = knees_to_learn_from(data), True
 
         def one(run: Path) -> Verified:
             with terminal.progress(run.name) as bar:
