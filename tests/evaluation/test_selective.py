@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from command_line import kellgren
 from kellgren.data.matching import Label, match
 from kellgren.data.predictions import read_predictions
 from kellgren.errors import InvalidPredictions
@@ -135,6 +137,26 @@ def test_a_table_whose_grade_is_not_named_is_scored_by_the_most_probable(tmp_pat
     kept = matched.among(np.array([1])).named
     assert kept is not None
     assert kept.tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (("high", "moderate", "moderate"), {"high": 1, "moderate": 2}),  # as unusual detail lowers
+        (("high", "", "moderate"), {"high": 3}),
+        (("sure", "sure", "sure"), {"high": 3}),
+    ],
+)
+def test_the_words_scored_are_those_of_the_table(
+    tmp_path: Path, column: tuple[str, ...], found: dict[str, int]
+) -> None:
+    rows = [f"{n}.png,2,0,0,0.9,0.1,0,{word}\n" for n, word in enumerate(column)]
+    (tmp_path / "t.csv").write_text("image,grade,p0,p1,p2,p3,p4,certainty\n" + "".join(rows))
+    (tmp_path / "k.csv").write_text("image,grade\n0.png,2\n1.png,2\n2.png,2\n")
+    words = ("evaluate", tmp_path / "t.csv", "--labels", tmp_path / "k.csv", "--resamples", "100")
+    assert kellgren(*words, "--json", tmp_path / "s.json") == 0
+    certainty = json.loads((tmp_path / "s.json").read_text())["certainty"]
+    assert {band["word"]: band["knees"] for band in certainty} == found
 
 
 def test_a_most_probable_grade_that_is_none_is_refused(tmp_path: Path) -> None:

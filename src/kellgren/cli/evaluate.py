@@ -249,14 +249,19 @@ def _selective(matched: MatchedKnees, resampling: _Resampling) -> Selective:
 
 
 def _certainty_scores(matched: MatchedKnees, resampling: _Resampling) -> tuple[BandScore, ...]:
-    """The accuracy at each level of certainty, the highest first."""
+    """The accuracy at each level of certainty, the highest first.
+
+    By the table's words, which unusual detail of a picture lowers; else by the probabilities.
+    """
     from kellgren.evaluation import score_words
     from kellgren.grading.calibration import CERTAINTY_WORDS, certainty
 
     if matched.probabilities is None:
         return ()
-    levels = [certainty(shares) for shares in matched.probabilities]
     order = [word for word, _ in CERTAINTY_WORDS]
+    levels = matched.words
+    if not levels or not {*levels} <= {*order}:
+        levels = tuple(certainty(shares) for shares in matched.probabilities)
     scores = score_words(
         matched.truth,
         matched.predicted,

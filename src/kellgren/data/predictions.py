@@ -57,6 +57,7 @@ class Predictions:
     refused: tuple[Refusal, ...]
     named: tuple[bool, ...]  # N: whether the row names its grade, or it is the most probable one
     kept: tuple[tuple[str, ...], ...] = ()  # N: cells of the columns that were asked for
+    words: tuple[str, ...] = ()  # N words for the certainty; empty where a row has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class _Row:
     probabilities: tuple[float, ...] | None
     note: str
     named: bool
+    word: str
     kept: tuple[str, ...]
 
 
@@ -192,6 +194,7 @@ def _parse(number: int, fields: list[str], header: list[str], keep: Sequence[str
         probabilities=_parse_probabilities(cells) if grade else None,
         note=cells.get("note", ""),
         named=named,
+        word=cells.get("certainty", ""),
         kept=tuple(cells.get(name, "") for name in keep),
     )
 
@@ -228,6 +231,7 @@ def _collect(source: str, rows: list[_Row]) -> Predictions:
             f"a grade without probabilities in {in_short(without)}",
             "Give p0 to p4 in every row with a grade, or in none.",
         )
+    words = tuple(row.word for row, _ in graded)
     return Predictions(
         source=source,
         images=tuple(row.image for row, _ in graded),
@@ -239,5 +243,6 @@ def _collect(source: str, rows: list[_Row]) -> Predictions:
             Refusal(row.image, row.side, row.note, row.number) for row in rows if row.grade is None
         ),
         named=tuple(row.named for row, _ in graded),
+        words=words if all(words) else (),
         kept=tuple(row.kept for row, _ in graded),
     )

@@ -57,6 +57,9 @@ class MatchedKnees:
     coverage: Coverage
     labels: IntArray  # (N,) which of the labels each knee has
     named: Mask | None = None  # (N,) whether the grade is named; None: all are
+    words: tuple[
+        str, ...
+    ] = ()  # N words for the certainty, as the table has them; empty: it has none
 
     def among(self, labels: IntArray) -> MatchedKnees:
         """Only the knees of these labels; the coverage stays that of the whole table."""
@@ -70,6 +73,7 @@ class MatchedKnees:
             coverage=self.coverage,
             labels=self.labels[kept],
             named=None if self.named is None else self.named[kept],
+            words=tuple(self.words[knee] for knee in kept) if self.words else (),
         )
 
 
