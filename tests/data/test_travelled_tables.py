@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from command_line import kellgren
+from kellgren.cli.inputs import expanded
 from kellgren.data.manifest import Knee, index, read_manifest, without_patient
 from kellgren.data.matching import Label, match
 from kellgren.data.predictions import read_predictions
@@ -108,6 +109,7 @@ def test_guarded_cells_are_read_as_they_were(tmp_path: Path) -> None:
         ),
         ("a.png,p,,1\nb.png,,,1\na.png,q,,1", "lines 2 and 4 .*: patient of a.png is p and q"),
         ("a.png,p,L,1\na.png,p,,1", "lines 2 and 3 .*: side of a.png is L and unknown"),
+        ("a.png,p,L,1\na.png,q,R,1", "lines 2 and 3 .*: patient of a.png is p and q"),
         ("a.png,p,,1\n./a.png,p,,1", "lines 2 and 3 are the same knee, a.png"),
         ("a.png,p,,1\na.png,p,,", "lines 2 and 3 .*: grade of a.png is 1 and missing"),
         ("a.png,9.00E+06,,1", "line 2: patient is '9.00E\\+06', .* spreadsheet has rounded"),
@@ -124,8 +126,8 @@ def test_a_film_of_both_knees_has_two_rows(tmp_path: Path) -> None:
     path = tmp_path / "k.csv"
     path.write_text("image,patient,side,grade\nf.png,p,L,1\nf.png,p,R,2\n")
     assert [knee.side for knee in read_manifest(path)] == [Side.LEFT, Side.RIGHT]
-    with pytest.raises(InvalidManifest, match="lines 2 and 3 contradict each other"):
-        read_manifest(path, graded=False)  # one row, or two, would be graded
+    film = str(tmp_path / "f.png")  # is graded as a whole, and its picture tells the sides
+    assert expanded([str(path)])[1:] == ({film: ("p", Side.UNKNOWN)}, {film: "p"})
 
 
 @pytest.mark.parametrize(

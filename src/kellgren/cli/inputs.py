@@ -63,6 +63,7 @@ def expanded(paths: list[str], *written: Path | None) -> tuple[list[str], Known,
         InvalidManifest: a CSV among the paths is not a manifest, or contradicts itself.
     """
     from kellgren.data.manifest import read_manifest, without_patient
+    from kellgren.grades import Side
 
     refuse_inputs(written, paths, tables=False)
     images: list[str] = []
@@ -74,7 +75,10 @@ def expanded(paths: list[str], *written: Path | None) -> tuple[list[str], Known,
             continue
         knees = read_manifest(Path(path), graded=False)
         images += [str(knee.image) for knee in knees]
-        known |= {str(knee.image): (knee.patient, knee.side) for knee in knees}
+        for knee in knees:
+            _, side = known.setdefault(str(knee.image), (knee.patient, knee.side))
+            if side is not knee.side:  # a film of both knees: its picture tells which is which
+                known[str(knee.image)] = (knee.patient, Side.UNKNOWN)
         nameless = {knee.image for knee in without_patient(knees)}
         patients |= {str(k.image): k.patient for k in knees if k.image not in nameless}
     return images, known, patients

@@ -275,24 +275,26 @@ def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
 
 
 def _check_repeated(path: Path, numbered: Sequence[tuple[int, Knee]], *, graded: bool) -> None:
-    """Refuse two rows of one knee, and of one file to be graded two sides or patients."""
+    """Refuse two rows of one knee, and of one file that cannot both be true.
+
+    A film of both knees has a row for each, with its side and grade.
+    """
     rows_of: dict[Path, list[tuple[int, Knee]]] = {}
     for line, knee in numbered:
         for other_line, other in rows_of.setdefault(knee.image, []):
-            if graded and {knee.side, other.side} == {Side.LEFT, Side.RIGHT}:
-                continue  # a film of both knees
+            both_knees = {knee.side, other.side} == {Side.LEFT, Side.RIGHT}
             lines = f"lines {other_line} and {line}"
-            differing = [name for name in COLUMNS if getattr(knee, name) != getattr(other, name)]
+            alike = [name for name in COLUMNS if not (both_knees and name in ("side", "grade"))]
+            differing = [name for name in alike if getattr(knee, name) != getattr(other, name)]
             if differing:
                 name = differing[0]
                 said = f"{_shown(getattr(other, name))} and {_shown(getattr(knee, name))}"
                 raise InvalidManifest(
                     path,
                     f"{lines} contradict each other: {name} of {knee.image.name} is {said}",
-                    "Keep the row that is true; a file of both knees to be graded has one row, "
-                    "without a side",
+                    "Keep the row that is true; a film of both knees has two rows, L and R",
                 )
-            if graded:
+            if graded and not both_knees:
                 raise InvalidManifest(
                     path, f"{lines} are the same knee, {knee.image.name}", "Keep one of them"
                 )
