@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kellgren.batch.collecting import collect
+from kellgren.data.knee_folders import looks_like_auto_test
 from kellgren.data.manifest import (
     COLUMNS,
     Knee,
     for_training,
     index,
-    looks_like_auto_test,
     read_manifest,
     write_manifest,
 )
@@ -22,6 +22,7 @@ from kellgren.exchange.csv_text import rounded_by_spreadsheet, whole_number
 from kellgren.file_names import patient_and_side
 from kellgren.grades import Grade, Side
 from kellgren.imaging.picture import SUFFIXES
+from kellgren.imaging.search import Skipped
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -90,6 +91,21 @@ def test_one_folder_per_grade(tmp_path: Path, folder: str) -> None:
     assert (other.patient, other.side) == ("other", Side.UNKNOWN)
     assert {knee.split for knee in (named, other)} == {""}
     assert {knee.source for knee in (named, other)} == {"clinic"}
+
+
+def test_what_lies_beside_grades_and_splits_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "mine/2/a.png", "mine/5/b.png", "mine/c.png", "mine/.cache/d.png")
+    touch(tmp_path, "theirs/train/0/a.png", "theirs/train/x/b.png", "theirs/holdout/1/c.png")
+    told: list[Skipped] = []
+    for folder in ("mine", "theirs"):
+        assert [knee.image.name for knee in index(tmp_path / folder, told.extend)] == ["a.png"]
+    assert [(str(Path(it.path).relative_to(tmp_path)), it.why[:25]) for it in told] == [
+        ("mine/.cache", "hidden files and folders"),
+        ("mine/5", "beside the folders named "),
+        ("mine/c.png", "beside the folders named "),
+        ("theirs/train/x", "beside the folders named "),
+        ("theirs/holdout", "beside the folders train,"),
+    ]
 
 
 @pytest.mark.parametrize("folder", ["5", "12", "grade", "grade 20", "x2"])

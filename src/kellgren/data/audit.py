@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from kellgren.artefacts import file_checksum
-from kellgren.data.manifest import Knee, looks_like_auto_test
+from kellgren.data.knee_folders import looks_like_auto_test
+from kellgren.data.manifest import Knee
 from kellgren.errors import UnreadableRadiograph
 from kellgren.imaging.picture import FORMAT_SUFFIXES
 from kellgren.imaging.radiograph import read_radiograph

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kellgren.atomic_files import written_whole
+from kellgren.data.knee_folders import SPLITS, OnSkipped, knees_in, looks_like_auto_test
 from kellgren.errors import InvalidManifest
 from kellgren.exchange.csv_text import (
     cell_text,
@@ -22,15 +22,10 @@ from kellgren.exchange.csv_text import (
 )
 from kellgren.file_names import named_path, patient_and_side
 from kellgren.grades import Grade, Side
-from kellgren.imaging.search import Skipped, search
 
 COLUMNS = ("image", "patient", "side", "grade", "split", "source")
-SPLITS = ("train", "val", "test", "auto_test")
 
-_GRADE_FOLDER = re.compile(r"^(?:kl|grade)?[-_ ]?([0-4])(?:[-_ ].*)?$", re.IGNORECASE)
 _SIDES = {"L": Side.LEFT, "LEFT": Side.LEFT, "R": Side.RIGHT, "RIGHT": Side.RIGHT}
-OnSkipped = Callable[[Sequence[Skipped]], None]
-_AUTO_TEST_NAME = re.compile(r"^\d{7}_[12]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,8 @@ def index(source: Path, on_skipped: OnSkipped = lambda skipped: None) -> list[Kn
         source: a folder in the published layout (``{train,val,test}/{0..4}/``, either
             resolution), a folder with one folder per grade, or a CSV with at least the columns
             ``image`` and ``grade``, whose paths are relative to the CSV.
-        on_skipped: called with the files of each folder that are no radiographs.
+        on_skipped: called with what is passed over: files that are no radiographs, and folders
+            that are named after no grade or split.
 
     Raises:
         InvalidManifest: the folder or table is none of these.
@@ -80,9 +76,7 @@ def index(source: Path, on_skipped: OnSkipped = lambda skipped: None) -> list[Kn
             "Name one of these folders, else every knee would count twice",
         )
     root = source / resolutions[0] if resolutions else source
-    knees = list(_published(root, on_skipped)) or list(
-        _one_folder_per_grade(root, "", _true_name(root), on_skipped)
-    )
+    knees = [Knee(*row) for row in knees_in(root, on_skipped)]
     if not knees:
         raise InvalidManifest(
             source,
@@ -193,46 +187,6 @@ def for_training(knees: Iterable[Knee], subject: Path, splits: Collection[str] =
             "Grade them or leave them out",
         )
     return kept
-
-
-def looks_like_auto_test(image: Path) -> bool:
-    """Whether a file is one of the published automatic re-crops of test knees."""
-    return "auto_test" in image.parts or _AUTO_TEST_NAME.match(image.stem) is not None
-
-
-def _published(root: Path, on_skipped: OnSkipped) -> Iterator[Knee]:
-    name = _true_name(root)
-    splits = {name: root} if name in SPLITS else {split: root / split for split in SPLITS}
-    for split, folder in splits.items():
-        if folder.is_dir():
-            published = _published_source(folder / "..")
-            yield from _one_folder_per_grade(folder, split, published, on_skipped)
-
-
-def _true_name(folder: Path) -> str:
-    """The folder's own name, also where it is named ``.``, as after ``cd test``."""
-    return Path(os.path.abspath(folder)).name
-
-
-def _published_source(root: Path) -> str:
-    name = _true_name(root)
-    return "chen2018" if not name.startswith("kneeKL") else f"chen2018-{name[6:]}"
-
-
-def _one_folder_per_grade(
-    root: Path, split: str, source: str, on_skipped: OnSkipped
-) -> Iterator[Knee]:
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        grade_name = _GRADE_FOLDER.match(folder.name)
-        if grade_name is None:
-            continue
-        found = search(folder)
-        on_skipped(found.skipped)
-        for image in found.images:
-            patient, side = patient_and_side(image)
-            if split == "auto_test" and _AUTO_TEST_NAME.match(image.stem):
-                patient = image.stem[:-2]
-            yield Knee(image, patient, side, Grade(int(grade_name[1])), split, source)
 
 
 def _knee(path: Path, line: int, row: Mapping[str, str | None]) -> Knee:
