@@ -415,12 +415,13 @@ def correlated_pairs(rng: np.random.Generator, patients: int) -> tuple[np.ndarra
 def test_intervals_cover_the_truth_when_knees_of_a_patient_are_alike(monkeypatch):
     alone = [metric for metric in METRICS if metric.key == "accuracy"]
     monkeypatch.setattr("kellgren.evaluation.scores.METRICS", alone)  # the others take most time
+    monkeypatch.setattr("kellgren.evaluation.scores.GRADE_METRICS", [])
     rng = np.random.default_rng(0)
     by_patient, by_knee = 0, 0
     for trial in range(200):
-        truth, predicted = correlated_pairs(rng, 300)
-        grouped = score(truth, predicted, None, pairs_of(600), resamples=250, seed=trial).accuracy
-        single = score(truth, predicted, None, range(600), resamples=250, seed=trial).accuracy
+        truth, predicted = correlated_pairs(rng, 150)
+        grouped = score(truth, predicted, None, pairs_of(300), resamples=100, seed=trial).accuracy
+        single = score(truth, predicted, None, range(300), resamples=100, seed=trial).accuracy
         by_patient += grouped.low <= 0.7 <= grouped.high
         by_knee += single.low <= 0.7 <= single.high
     assert 0.90 <= by_patient / 200 <= 0.98

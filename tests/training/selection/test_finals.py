@@ -124,6 +124,7 @@ def test_choosing_and_publishing_take_a_campaign_with_finals(
     out = tmp_path / "results"
     assert kellgren("train", "publish", folder, "--labels", labels, "--out", out) == 0
     card = (out / "model_card.md").read_text()
+    assert card.startswith("# results\n")
     assert "80 knees of 40 patients: all 2 folds" in card
     assert "The networks that learnt from all folds" in card
 
