@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path, PurePath
+from typing import Literal
 
 from kellgren.grades import Side
 
 _PATIENT_AND_SIDE = re.compile(r"(?P<patient>\d{4,})[-_ ]?(?P<side>[LR])", re.IGNORECASE)
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _SHOWN_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
@@ -45,16 +48,24 @@ def shown_name(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def composed(path: str) -> str:
+    """A path with each accented letter as one sign: a Mac writes letter and accent apart."""
+    return unicodedata.normalize("NFC", path)
+
+
 def named_path(folder: Path, name: str) -> Path:
     """The file that a table in a folder names, wherever and by whatever system it was written.
 
     Args:
         folder: that relative names start from.
         name: as it stands in the table; what no file here is called is taken for a path of
-            Windows, or one from `shown_name`, where that finds the file or no name does.
+            Windows, or one from `shown_name`, where that finds the file or no name does. Accents
+            may be letters of their own in the one and not in the other, as on a Mac.
     """
     path = folder / name
-    if "\\" not in name or os.path.lexists(path):
+    if (name.isascii() and "\\" not in name) or os.path.lexists(path):
         return path
     raw = folder / _SHOWN_BYTE.sub(lambda byte: chr(int(byte[1], 16)), name)
-    return raw if os.path.lexists(raw) else folder / name.replace("\\", "/")
+    name = name.replace("\\", "/")
+    tried = (raw, *(folder / unicodedata.normalize(form, name) for form in _FORMS))
+    return next(filter(os.path.lexists, tried), folder / name)

@@ -13,6 +13,7 @@ from kellgren.data.matching import Label, match
 from kellgren.data.predictions import read_predictions
 from kellgren.data.splits import make_folds
 from kellgren.errors import InvalidManifest
+from kellgren.file_names import named_path
 from kellgren.grades import Grade, Side
 
 PATIENTS = range(9001, 9041)
@@ -66,6 +67,19 @@ def test_predictions_and_labels_of_two_systems_belong_together(tmp_path: Path) -
     labels = [Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees]
     matched = match(read_predictions(tmp_path / "p.csv"), labels)
     assert matched.patients == ("9001",)
+
+
+def test_accents_written_apart_as_on_a_mac_are_the_same_name(tmp_path: Path) -> None:
+    one, other = "M\u00fcller.png", "Mu\u0308ller.png"
+    for written, on_disk in ((one, other), (other, one)):
+        (tmp_path / on_disk).touch()
+        assert named_path(tmp_path, written) == tmp_path / on_disk
+        (tmp_path / on_disk).unlink()
+        (tmp_path / "p.csv").write_text(f"image,grade\na/{written},2\n")
+        for image in (f"a/{on_disk}", f"b/{on_disk}", f"{on_disk[:-4]}.jpg"):
+            matched = match(read_predictions(tmp_path / "p.csv"), [Label(image, "p", 2)])
+            assert matched.coverage.scored == 1
+    assert named_path(tmp_path, one) == tmp_path / one
 
 
 def test_commas_are_decimal_points_where_semicolons_separate(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ grade_pairs = st.lists(
 ).map(lambda pairs: np.array(pairs).T)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(grade_pairs)
 def test_count_metrics_equal_scikit_learn(pairs):
     truth, predicted = pairs
@@ -81,14 +81,14 @@ def test_count_metrics_equal_scikit_learn(pairs):
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(grade_pairs)
 def test_balanced_accuracy_equals_scikit_learn(pairs):
     expected = sklearn.balanced_accuracy_score(*pairs)
     assert metrics.balanced_accuracy(*pairs) == pytest.approx(expected)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(grade_pairs)
 def test_kappa_equals_scikit_learn_and_is_undefined_for_one_grade(pairs):
     truth, predicted = pairs

@@ -17,7 +17,7 @@ import numpy as np
 from kellgren.data.predictions import Predictions, in_short
 from kellgren.errors import InvalidPredictions
 from kellgren.evaluation import Coverage, MatchedKnees
-from kellgren.file_names import file_name, shown_name
+from kellgren.file_names import composed, file_name, shown_name
 from kellgren.grades import Side
 from kellgren.imaging.picture import SUFFIXES
 
@@ -158,7 +158,7 @@ def _pair(rows: list[_Row], known: Labels) -> _Pairing:
             ]
             if not fitting:
                 open_rows.append(row)
-            elif key in (file_name, _stem) and not earlier.isdisjoint(fitting):
+            elif key in (_name, _stem) and not earlier.isdisjoint(fitting):
                 # Another row has this label by its path, so the name does not identify a knee:
                 # hospitals export patient1/L.png, patient2/L.png. The row has no label.
                 continue
@@ -211,20 +211,24 @@ def _nothing_matches(predictions: Predictions, labels: Sequence[Label]) -> Inval
 
 
 def _as_written(image: str) -> str:
-    return shown_name(image)
+    return composed(shown_name(image))
 
 
 def _real(image: str) -> str:
-    return os.path.realpath(image)
+    return composed(os.path.realpath(image))
+
+
+def _name(image: str) -> str:
+    return composed(file_name(image))
 
 
 def _stem(image: str) -> str:
-    return _ENDING.sub("", file_name(image))
+    return _ENDING.sub("", _name(image))
 
 
 def _sides_agree(one: Side, other: Side) -> bool:
     return Side.UNKNOWN in (one, other) or one is other
 
 
-_KEYS: tuple[Key, ...] = (_as_written, _real, file_name, _stem)
+_KEYS: tuple[Key, ...] = (_as_written, _real, _name, _stem)
 """What an image's name comes to, the surest first."""
