@@ -302,6 +302,16 @@ def test_a_batch_goes_on_with_what_was_asked_for_only(
     assert "L" not in {row["side"] for row in rows(Path("t.csv"))}
 
 
+def test_a_batch_goes_on_with_the_sides_that_a_manifest_states_now(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert begun.is_file()
+    Path("k.csv").write_text("image,side\nstudy/9177337L.png,R\n")
+    assert kellgren("grade", "k.csv", "--csv", "t.csv", "--resume") == 0
+    assert "3 rows of the interrupted batch are not taken over" in capsys.readouterr().err
+    assert [row["side"] for row in rows(Path("t.csv"))] == [""]  # the name says otherwise
+
+
 def test_a_batch_goes_on_where_nothing_changed(
     begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

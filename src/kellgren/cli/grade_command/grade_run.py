@@ -83,7 +83,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     with scratch_space(), closing(listing), ExitStack() as stack:
         workers = _workers(listing, targets, options, stack)
         with batch_into(*targets.tables):
-            journal = _journal(targets, workers.ensemble, options)
+            journal = _journal(listing, targets, workers.ensemble, options)
             taken_over = journal.files
             _grade(workers, listing, journal, options)
             graded_after = time.monotonic() - began
@@ -155,16 +155,19 @@ def _overlay_folder(targets: Targets, options: BatchOptions) -> OverlayFolder | 
     return OverlayFolder(targets.overlay, grade, joint_space=options.draws_joint_space)
 
 
-def _journal(targets: Targets, ensemble: Ensemble, options: BatchOptions) -> Journal:
+def _journal(
+    listing: Listing, targets: Targets, ensemble: Ensemble, options: BatchOptions
+) -> Journal:
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
 
+    sides = f"sides {listing.stated_sides}\n" if listing.stated_sides else ""
     journal = Journal(
         targets.journal,
         resume=options.resume,
         model=_model(ensemble),
         joint_space=ensemble.measures_joint_space,
-        asked=f"side {options.side.value}, frame {options.frame}, force {options.force}\n",
+        asked=f"side {options.side.value}, frame {options.frame}, force {options.force}\n{sides}",
     )
     if journal.left_behind:
         terminal.warn(
