@@ -57,9 +57,7 @@ class MatchedKnees:
     coverage: Coverage
     labels: IntArray  # (N,) which of the labels each knee has
     named: Mask | None = None  # (N,) whether the grade is named; None: all are
-    words: tuple[
-        str, ...
-    ] = ()  # N words for the certainty, as the table has them; empty: it has none
+    words: tuple[str, ...] = ()  # N for the certainty, as in the table; empty: it has none
 
     def among(self, labels: IntArray) -> MatchedKnees:
         """Only the knees of these labels; the coverage stays that of the whole table."""
