@@ -52,8 +52,18 @@ MEGABYTE = 1_000_000
 
 def prepare(options: argparse.Namespace) -> int:
     """Write the loads."""
-    from kellgren.training.campaign import finished_jobs
+    from kellgren.errors import KellgrenError
 
+    try:
+        return _write_loads(options)
+    except KellgrenError as error:
+        return _complain(str(error))
+
+
+def _write_loads(options: argparse.Namespace) -> int:
+    from kellgren.training.campaign import finished_jobs, read_campaign
+
+    read_campaign(options.campaign)  # a fault in it is found here, where time costs nothing
     out: Path = options.output
     if out.exists() and any(out.iterdir()):
         return _complain(f"{out} is not empty: name a new or empty folder")

@@ -115,7 +115,7 @@ def _described(path: Path, root: Path) -> PackedFile:
         return describe(path.relative_to(root).as_posix(), path)
     except ValueError:
         raise InvalidPack(
-            path, f"does not lie in {root}", "Put the manifest above its pictures"
+            path, f"does not lie in {root.resolve()}", "Put the manifest above its pictures"
         ) from None
     except OSError as error:
         raise InvalidPack(

@@ -206,6 +206,16 @@ def script_as_module() -> Any:
     return module
 
 
+def test_a_campaign_that_is_none_is_found_out_before_the_visit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["nope.toml", "--data", str(tmp_path), "-o", str(tmp_path / "loads")]
+    script = script_as_module()
+    assert script.prepare(script._parser().parse_args(["prepare", *words])) == 2
+    assert "error: nope.toml: does not exist. Name a TOML file" in capsys.readouterr().err
+    assert not (tmp_path / "loads").exists()
+
+
 def test_what_did_not_arrive_is_named(parts: list[Path], tmp_path: Path) -> None:
     work = tmp_path / "work"
     script = parts[0] / SCRIPT.name
