@@ -128,7 +128,7 @@ def test_a_killed_batch_goes_on_as_if_nothing_had_happened(
     assert kellgren(*arguments, whole) == 1
     regraded: list[int] = []
 
-    for moment in (1, 8, 16):
+    for moment in (1, 12):
         killed_after(moment, journal, command(*arguments, table, "--resume"))
         assert not table.exists()  # a table is there whole or not at all
         regraded.append(journal.read_bytes().count(b"\n"))
@@ -137,6 +137,7 @@ def test_a_killed_batch_goes_on_as_if_nothing_had_happened(
     first = batch / "0000.png"
     kept = first.read_bytes()
     first.write_bytes(b"")  # graded before the crash: not looked at again
+    os.utime(journal, (time.time() + 60,) * 2)  # else it was replaced after the crash
     try:
         assert kellgren(*arguments, table, "--resume") == 1
     finally:
