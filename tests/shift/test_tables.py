@@ -73,7 +73,7 @@ def test_tables_before_the_two_columns_have_grades_and_certainty(tmp_path: Path)
     ("text", "found"),
     [
         (HEAD + f"a.png,L,2,{SHARES},near,0.6,,\n", "row 2: gate_distance is 'near'"),
-        (HEAD + f"a.png,L,2,{SHARES},1.2,nan,,\n", "row 2: exposure is 'nan'"),
+        (HEAD + f"a.png,L,2,{SHARES},1.2,inf,,\n", "row 2: exposure is 'inf'"),
         ("image,grade\na.png,2\n", "has no probabilities"),
     ],
 )
