@@ -16,7 +16,7 @@ from highdicom import seg, sr
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
@@ -207,6 +207,27 @@ def test_broken_elements_stop_no_answer(read: Read, tmp_path: Path, broken: dict
         assert back.PatientSex in ("F", "")
 
 
+@pytest.mark.parametrize(
+    ("keyword", "found", "copied"),
+    [
+        ("StudyDate", "2019.03.04", "20190304"),
+        ("StudyTime", "10:15:30.25", "101530.25"),
+        ("StudyTime", "101530+0100", ""),
+        ("PatientBirthDate", "1947", ""),
+        ("PatientBirthDate", "19470101-19471231", ""),
+        ("PatientAge", "71", ""),
+        ("AccessionNumber", "A" * 40, "A" * 40),
+        ("PatientID", "7" * 70, "7" * 70),
+    ],
+)
+def test_an_element_is_valid_or_left_empty_but_names_and_numbers_are_those_of_the_film(
+    tmp_path: Path, keyword: str, found: str, copied: str
+) -> None:
+    with config.disable_value_validation():
+        film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **sparse(DX) | {keyword: found})
+    assert read_source(film).identity.get(keyword, "") == copied
+
+
 @pytest.mark.parametrize("missing", sorted(SOURCE_UIDS))
 def test_what_names_no_picture_is_not_answered(tmp_path: Path, missing: str) -> None:
     path = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **sparse(DX))
@@ -232,6 +253,10 @@ def test_the_presentation_keeps_bone_bright(read: Read, photometric: str, shape:
 RAMP = np.arange(4096)
 CONTRASTS: dict[str, dict[str, Any]] = {
     "a window": {"WindowCenter": "1500", "WindowWidth": "1800"},
+    "a window of many digits": {
+        **{"RescaleSlope": "1.0000000000000002", "RescaleIntercept": "-0.33333333333333331"},
+        **{"WindowCenter": "1500.1234567890123", "WindowWidth": "1800.9876543210987"},
+    },
     "two windows": {"WindowCenter": ["1500", "9"], "WindowWidth": ["1800", "9"]},
     "a window after a rescale": {
         **{"RescaleSlope": "0.5", "RescaleIntercept": "-300", "RescaleType": "US"},
@@ -263,7 +288,8 @@ def test_the_presentation_shows_the_picture_as_it_was_read(
 ) -> None:
     header = {k: v for k, v in complete(DX).items() if not k.startswith(("Window", "Rescale"))}
     readings, _ = read(complete(DX))
-    film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **header | CONTRASTS[contrast])
+    with config.disable_value_validation():
+        film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **header | CONTRASTS[contrast])
     source = read_source(film)
     write_object(of_modality(answer(readings, source), "PR"), tmp_path / "state.dcm")
     assert errors_of("dciodvfy", tmp_path / "state.dcm") == []

@@ -1,7 +1,8 @@
 """The header of the source picture: patient and study of the answer, and what it refers to.
 
 The patient's elements are copied from the source's header to the answer's and nowhere else. Each is
-copied if it is valid and left empty if it is not: an invalid birth date prevents no report.
+copied if it is valid and left empty if it is not: an invalid birth date prevents no report. Names
+and numbers are copied at any length.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ _VALID = {
     "PatientIdentityRemoved": re.compile(r"YES|NO"),
     "Modality": re.compile(r"[A-Z]{2,16}"),
 }
+
+# Archives file an answer by the names and numbers of its film, too long ones as well; numbers of
+# its contrast with more digits than there may be were used to read it.
+_OF_ANY_LENGTH = frozenset({"PN", "LO", "SH", "DS"})
+# Of dates and times as ACR-NEMA wrote them: read for ever, but not to be written (PS3.5 6.2).
+_OLD_MARKS = {"DA": ".", "TM": ":"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +190,16 @@ def _valid(header: Header, keyword: str) -> DataElement | None:
             value = str(value or "").strip(" \0")
         if value == "" or (isinstance(value, str) and not _is_decoded(value, header)):
             return None
+        if representation in _OLD_MARKS:
+            value = value.replace(_OLD_MARKS[representation], "")
+            if "-" in value:  # a range, which only queries have
+                return None
         if keyword in _VALID and not _VALID[keyword].fullmatch(value):
             return None
         if representation == "UI" and not UID(value).is_valid:
             return None
-        element = DataElement(keyword, representation, value, config.RAISE)
+        mode = config.IGNORE if representation in _OF_ANY_LENGTH else config.RAISE
+        element = DataElement(keyword, representation, value, validation_mode=mode)
         str(element.value)  # some values are converted only on access
     except Exception:  # pydicom converts on access and raises whatever it meets
         return None
