@@ -5,14 +5,17 @@ A backup has the form of a store: the database, and the films and pictures that 
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kellgren.atomic_files import replaced_whole
+from kellgren.atomic_files import CannotWrite, replaced_whole, writing
 from kellgren.errors import KellgrenError
 from kellgren.web.storage.blobs import BlobStore, UnusableContent
 from kellgren.web.storage.case_queries import ALL_CONTENTS
@@ -57,6 +60,7 @@ def back_up(store: Path, target: Path) -> Copied:
     Raises:
         UnusableBackup: the target is not empty, or there is no store.
         DamagedBase: the store's database is damaged.
+        CannotWrite: the target's disk is full, or broken.
     """
     if not (store / BASE).is_file():
         raise UnusableBackup(store, "holds no store", "Name the folder of one with --store")
@@ -66,16 +70,17 @@ def back_up(store: Path, target: Path) -> Copied:
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Under its name when all is there: half a backup is none.
     copy = target / f".{BASE}"
-    with (
-        closing(connected(store / BASE, "ro", 30)) as a,
-        closing(sqlite3.connect(copy)) as b,
-    ):
-        a.backup(b)
-        b.execute("PRAGMA journal_mode = DELETE")
-    copied = _copy_contents(copy, [store / CONTENTS], target)
-    with replaced_whole(target / BASE) as whole:
-        copy.replace(whole)
-    make_private(target)
+    with _filling(target):
+        with (
+            closing(connected(store / BASE, "ro", 30)) as a,
+            closing(sqlite3.connect(copy)) as b,
+        ):
+            a.backup(b)
+            b.execute("PRAGMA journal_mode = DELETE")
+        copied = _copy_contents(copy, [store / CONTENTS], target)
+        with replaced_whole(target / BASE) as whole:
+            copy.replace(whole)
+        make_private(target)
     return copied
 
 
@@ -90,18 +95,31 @@ def restore(backup: Path, store: Path) -> Copied:
         UnusableBackup: there is no backup.
         DamagedBase: the backup's database is damaged.
         StoreInUse: a server is running.
+        CannotWrite: the store's disk is full, or broken.
     """
     if not (backup / BASE).is_file():
         raise UnusableBackup(backup, "holds no backup", "Name a folder that was backed up into")
     check_base(backup)
     store.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(store):
+    with locked(store), _filling(store):
         copied = _copy_contents(backup / BASE, [backup / CONTENTS, store / QUARANTINE], store)
         _set_base_aside(store)
         with replaced_whole(store / BASE) as whole:
             shutil.copyfile(backup / BASE, whole)
         make_private(store)
     return copied
+
+
+@contextmanager
+def _filling(folder: Path) -> Iterator[None]:
+    """Have errors of a disk name this folder; SQLite tells of a full one in its own way."""
+    try:
+        with writing(folder):
+            yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise CannotWrite(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
 def _copy_contents(base: Path, sources: list[Path], target: Path) -> Copied:
