@@ -23,9 +23,10 @@ from kellgren.atomic_files import CannotWrite
 from kellgren.errors import KellgrenError
 from kellgren.web.app import Application
 from kellgren.web.settings import Settings
-from kellgren.web.storage import backup
+from kellgren.web.storage import opening
 from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.cases import CaseStore
+from kellgren.web.storage.opening import filling
 
 FILMS = [b"film %d" % number for number in range(4)]
 
@@ -217,8 +218,23 @@ def test_a_full_disk_is_named_by_the_folder_of_the_copy(
     with closing(sqlite3.connect(":memory:")) as base:
         base.execute("PRAGMA max_page_count = 1")
         named = "a folder: cannot be written"
-        with pytest.raises(CannotWrite, match=named), backup._filling(Path("a folder")):
+        with pytest.raises(CannotWrite, match=named), filling(Path("a folder")):
             base.execute("CREATE TABLE t (x)")
+
+
+def test_a_database_that_a_program_holds_is_not_called_damaged(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(opening, "_CHECK_S", 0.05)
+    with closing(sqlite3.connect(folder / "cases.sqlite")) as held:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("BEGIN EXCLUSIVE")
+        for asked in (["serve", "--port", "0"], ["store", "backup", tmp_path / "saved"]):
+            assert kellgren(*asked, "--store", folder) == 2
+            assert "another program holds the database locked" in capsys.readouterr().err
 
 
 def everything() -> object:

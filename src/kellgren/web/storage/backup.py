@@ -5,17 +5,14 @@ A backup has the form of a store: the database, and the films and pictures that 
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from kellgren.atomic_files import CannotWrite, replaced_whole, writing
+from kellgren.atomic_files import replaced_whole
 from kellgren.errors import KellgrenError
 from kellgren.web.storage.blobs import BlobStore, UnusableContent
 from kellgren.web.storage.case_queries import ALL_CONTENTS
@@ -26,6 +23,7 @@ from kellgren.web.storage.opening import (
     QUARANTINE,
     check_base,
     connected,
+    filling,
     locked,
     make_private,
 )
@@ -66,11 +64,12 @@ def back_up(store: Path, target: Path) -> Copied:
         raise UnusableBackup(store, "holds no store", "Name the folder of one with --store")
     if target.exists() and any(target.iterdir()):
         raise UnusableBackup(target, "is not empty", "Name a new folder")
-    check_base(store)
+    with filling(store):
+        check_base(store)
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Under its name when all is there: half a backup is none.
     copy = target / f".{BASE}"
-    with _filling(target):
+    with filling(target):
         with (
             closing(connected(store / BASE, "ro", 30)) as a,
             closing(sqlite3.connect(copy)) as b,
@@ -99,27 +98,16 @@ def restore(backup: Path, store: Path) -> Copied:
     """
     if not (backup / BASE).is_file():
         raise UnusableBackup(backup, "holds no backup", "Name a folder that was backed up into")
-    check_base(backup)
+    with filling(backup):
+        check_base(backup)
     store.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(store), _filling(store):
+    with locked(store), filling(store):
         copied = _copy_contents(backup / BASE, [backup / CONTENTS, store / QUARANTINE], store)
         _set_base_aside(store)
         with replaced_whole(store / BASE) as whole:
             shutil.copyfile(backup / BASE, whole)
         make_private(store)
     return copied
-
-
-@contextmanager
-def _filling(folder: Path) -> Iterator[None]:
-    """Have errors of a disk name this folder; SQLite tells of a full one in its own way."""
-    try:
-        with writing(folder):
-            yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-            raise
-        raise CannotWrite(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
 def _copy_contents(base: Path, sources: list[Path], target: Path) -> Copied:
