@@ -182,6 +182,7 @@ def test_the_same_question_has_the_same_identifiers(read: Read) -> None:
         uid_scope([replace(reading, side=Side.LEFT)], source),
         uid_scope(readings, replace(source, frame=2)),
         uid_scope(*read(complete(DX) | {"SOPInstanceUID": "1.2.3"}, name="other.dcm")),
+        uid_scope(*read(complete(DX) | {"PatientID": "ANOTHER"}, name="patient.dcm")),
     ]
     assert len({one.uid(kind) for one in asked for kind in ("report", "map")}) == 2 * len(asked)
 
@@ -361,7 +362,7 @@ def test_a_box_never_leaves_the_picture(x: float, y: float, width: float, angle:
     reference.Rows, reference.Columns = 300, 200
     region = Region((x, y), width, angle)
     crop = KneeCrop(np.zeros((64, 64), np.float32), Side.UNKNOWN, None, region)
-    box = outline(crop, Source(Dataset(), reference, None))
+    box = outline(crop, Source(Dataset(), reference, None, ""))
 
     assert np.array_equal(box[0], box[-1])
     assert box.min() >= -1e-3
