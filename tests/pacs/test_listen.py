@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import hashlib
 import os
 import re
 import signal
@@ -413,6 +414,8 @@ def test_another_model_is_another_question(tmp_path: Path) -> None:
     other = Spool(tmp_path / "b", {"name": "other"})
     keys = spool.key("1.2.3", "0"), other.key("1.2.3", "0"), other.key("1.2.4", "0")
     assert len(set(keys)) == 3
+    named = hashlib.sha256(b"1.2.3").hexdigest()[:24]  # as the how-to has people look for it
+    assert [key.startswith(named) for key in keys] == [True, True, False]
     spool.close()
     other.close()
 
