@@ -337,4 +337,4 @@ def read_source_of(pixels: np.ndarray) -> Source:
 
     reference = Dataset()
     reference.Rows, reference.Columns = pixels.shape
-    return Source(Dataset(), reference, None)
+    return Source(Dataset(), reference, None, "")

@@ -30,12 +30,16 @@ from pacs_network import Listening, eventually, free_port, send
 from web_room import hand_in, reading_room
 
 KEY = "a key of more than sixteen characters"
-# Values that their elements cannot hold, of four films: libraries like to quote such in warnings.
+# Values that their elements cannot hold, of two films: libraries like to quote such in warnings.
 BROKEN = (
-    {"PatientName": "CANARYNAME" * 20, "PatientAge": "CANARYAGE"},
-    {"PatientBirthDate": "CANARYDATE", "PatientSex": "CANARYSEX"},
-    {"AccessionNumber": "CANARYACCESSION1", "StudyDate": "CANARYDAY"},
-    {"ViewPosition": "canaryposition", "WindowCenter": "CANARYWINDOW"},
+    {
+        **{"PatientName": "CANARYNAME" * 20, "PatientAge": "CANARYAGE"},
+        **{"AccessionNumber": "CANARYACCESSION1", "StudyDate": "CANARYDAY"},
+    },
+    {
+        **{"PatientBirthDate": "CANARYDATE", "PatientSex": "CANARYSEX"},
+        **{"ViewPosition": "canaryposition", "WindowCenter": "CANARYWINDOW"},
+    },
 )
 # A number, for the file to be written; it is as long as the value that comes in its place.
 HOLDERS = {"WindowCenter": "1234567890.5"}
@@ -130,7 +134,7 @@ def by_grade(films: Path, bundle: Bundle, out: Path) -> bytes:
     given = ["grade", films, "--model", bundle.folder, "--pseudonym", KEY, "--json", "-"]
     given += ["--csv", out / "t.csv", "--fhir", out / "fhir", "--overlay", out / "overlays"]
     said = ran(*given, "--dicom-out", out.parent / "answers")
-    assert len([*(out / "overlays").iterdir()]) == len([*(out / "fhir").iterdir()]) == 5
+    assert len([*(out / "overlays").iterdir()]) == len([*(out / "fhir").iterdir()]) == 3
     answers = written(out.parent / "answers")
     assert CANARIES["PatientID"].encode() in answers  # the search can find what is there
     return said + written(out)
@@ -167,7 +171,7 @@ def by_listen(films: Path, bundle: Bundle, out: Path) -> bytes:
         known = [path for path in sorted(films.iterdir()) if path.stem != "cut"]
         sent = [dcmread(path) for path in known]
         send(port, sent)
-        assert eventually(lambda: counts(out)["to send"] == 5)
+        assert eventually(lambda: counts(out)["to send"] == 3)
         assert eventually(lambda: any("next try" in line for line in station.lines))
         station.stop()
     records = [path.read_text() for path in out.rglob("*.json")]

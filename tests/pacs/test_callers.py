@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from command_line import kellgren
+from kellgren.pacs import connection
 from kellgren.pacs.callers import Access, InvalidNetwork, Limits, parse_networks
 from kellgren.pacs.receiver import Receiver
 from kellgren.pacs.spool import Spool
@@ -35,6 +35,22 @@ def _leave_no_socket_to_others() -> Iterator[None]:
 @pytest.fixture
 def events() -> list[str]:
     return []
+
+
+class Clock:
+    """The time that the station goes by, which only a test moves on."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(connection, "time", made)
+    return made
 
 
 @pytest.fixture
@@ -154,11 +170,12 @@ def test_the_command_line_refuses_what_is_no_network_or_title(
 
 
 def test_twelve_connections_that_drip_shut_nobody_out(
-    listening: Callable[..., Receiver], events: list[str]
+    listening: Callable[..., Receiver], events: list[str], clock: Clock
 ) -> None:
     receiver = listening(limits=Limits(opening_s=2.0))
     with drips(receiver, 12, REQUEST_WITHOUT_END):
         assert is_answered(receiver)
+        clock.seconds += 2.1
         ended = "ended a connection from 127.0.0.1: no association within 2 s"
         assert eventually(lambda: events.count(ended) == 12)
         assert is_answered(receiver)
@@ -176,7 +193,7 @@ def test_more_openings_than_are_granted_make_room_for_one_another(
 
 @pytest.mark.parametrize("limit", ["associations", "associations_per_address"])
 def test_associations_are_limited_and_the_one_that_stalls_makes_room(
-    listening: Callable[..., Receiver], events: list[str], limit: str
+    listening: Callable[..., Receiver], events: list[str], clock: Clock, limit: str
 ) -> None:
     receiver = listening(limits=Limits(**{limit: 2}, patience_s=1.0))  # type: ignore[arg-type]
     first, second = call(receiver), call(receiver)
@@ -185,7 +202,7 @@ def test_associations_are_limited_and_the_one_that_stalls_makes_room(
     assert third.acceptor.primitive is not None
     assert third.acceptor.primitive.result == REJECTED_FOR_NOW
     assert events == ["refused an association from 127.0.0.1: too many at the same time"]
-    time.sleep(1.1)
+    clock.seconds += 1.1
     assert second.send_c_echo().Status == 0  # it works, so the other one has to go
     assert is_answered(receiver)
     assert eventually(lambda: first.is_aborted)
@@ -194,13 +211,16 @@ def test_associations_are_limited_and_the_one_that_stalls_makes_room(
 
 
 def test_a_unit_of_an_association_that_drips_has_a_deadline(
-    listening: Callable[..., Receiver], events: list[str]
+    listening: Callable[..., Receiver], events: list[str], clock: Clock
 ) -> None:
-    receiver = listening(limits=Limits(pdu_s=0.5))
+    receiver = listening(limits=Limits(pdu_s=15.0))
     association = call(receiver)
     association.dul.socket.socket.sendall(b"\x04\x00\x00\x00")  # type: ignore[union-attr]
+    [mine] = receiver._server._connections
+    assert eventually(lambda: mine._unit_began is not None)
+    clock.seconds += 15.1
     assert eventually(lambda: association.is_aborted)
-    assert events == ["ended a connection from 127.0.0.1: a data unit took longer than 0.5 s"]
+    assert events == ["ended a connection from 127.0.0.1: a data unit took longer than 15 s"]
 
 
 def test_a_silent_association_ends(listening: Callable[..., Receiver]) -> None:

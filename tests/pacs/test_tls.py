@@ -24,7 +24,7 @@ from kellgren.pacs.callers import Limits
 from kellgren.pacs.sender import Peer
 from kellgren.pacs.spool import counts
 from kellgren.pacs.station import Station
-from kellgren.pacs.tls import client_context, server_context
+from kellgren.pacs.tls import client_context, failure, server_context
 from pacs_network import (
     AnswerPeer,
     Identities,
@@ -142,8 +142,11 @@ def test_films_come_and_answers_go_by_tls_with_certificates_on_both_sides(
         assert storescu(station.port, films, *as_stranger, *trusted).returncode != 0
         assert storescu(station.port, films, "+tla", *trusted).returncode != 0
         assert storescu(station.port, films).returncode != 0
-        no_tls = "refused a connection from 127.0.0.1: no TLS ("
+        no_tls = "refused a connection from 127.0.0.1: no TLS: "
         assert eventually(lambda: sum(line.startswith(no_tls) for line in events) == 3)
+    reasons = [line.removeprefix(no_tls) for line in events if line.startswith(no_tls)]
+    assert reasons[0].startswith("its certificate is not accepted: ")
+    assert reasons[1:] == ["peer did not return a certificate", "what it sends is no TLS"]
     assert sum(counts(tmp_path / "spool").values()) == 2
 
 
@@ -235,6 +238,26 @@ def test_neither_side_speaks_an_old_version(station_identity: Identity) -> None:
         client_context(station_identity.certificate),
     ):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_certificate_that_callers_will_refuse_is_named_at_the_start(
+    tmp_path: Path, station_identity: Identity, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, key, old = station_identity.certificate, station_identity.key, tmp_path / "old.pem"
+    made = ["openssl", "x509", "-in", own, "-signkey", key, "-days", "-1", "-out", old]
+    subprocess.run(made, check=True, capture_output=True)
+    given = ["listen", "--answer-to", "127.0.0.1:104/A", "--model", tmp_path / "none"]
+    for certificate, said in ((own, ""), (old, f"warning: {old}: certificate has expired; ")):
+        assert kellgren(*given, "--tls-certificate", certificate, "--tls-key", key) == 3
+        told = capsys.readouterr().err
+        assert ("warning" in told, said in told) == (bool(said), True)
+
+
+def test_a_caller_that_objects_is_understood() -> None:
+    assert failure(ssl.SSLError(1, "x")) == "x"
+    alert = ssl.SSLError(1, "x")
+    alert.reason = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+    assert failure(alert) == "it objects: certificate expired"
 
 
 def test_files_that_are_no_certificates_are_named(

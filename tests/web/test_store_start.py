@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -18,10 +19,14 @@ from test_storage import accept, answer
 
 from bundle_factory import make_bundle
 from command_line import kellgren
+from kellgren.atomic_files import CannotWrite
 from kellgren.errors import KellgrenError
 from kellgren.web.app import Application
 from kellgren.web.settings import Settings
+from kellgren.web.storage import opening
+from kellgren.web.storage.blobs import BlobStore
 from kellgren.web.storage.cases import CaseStore
+from kellgren.web.storage.opening import filling
 
 FILMS = [b"film %d" % number for number in range(4)]
 
@@ -196,6 +201,40 @@ def test_a_backup_says_what_it_lacks(
     assert re.search(f"missing or damaged.*{digest}", capsys.readouterr().err)
     assert kellgren("store", "backup", tmp_path / "x", "--store", tmp_path / "none") == 2
     assert kellgren("store", "restore", tmp_path / "none", "--store", folder) == 2
+
+
+def test_a_full_disk_is_named_by_the_folder_of_the_copy(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(BlobStore, "receive", full)
+    assert kellgren("store", "backup", tmp_path / "saved", "--store", folder) == 5
+    assert f"{tmp_path / 'saved'}: cannot be written (No space" in capsys.readouterr().err
+    with closing(sqlite3.connect(":memory:")) as base:
+        base.execute("PRAGMA max_page_count = 1")
+        named = "a folder: cannot be written"
+        with pytest.raises(CannotWrite, match=named), filling(Path("a folder")):
+            base.execute("CREATE TABLE t (x)")
+
+
+def test_a_database_that_a_program_holds_is_not_called_damaged(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(opening, "_CHECK_S", 0.05)
+    with closing(sqlite3.connect(folder / "cases.sqlite")) as held:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("BEGIN EXCLUSIVE")
+        for asked in (["serve", "--port", "0"], ["store", "backup", tmp_path / "saved"]):
+            assert kellgren(*asked, "--store", folder) == 2
+            assert "another program holds the database locked" in capsys.readouterr().err
 
 
 def everything() -> object:

@@ -8,6 +8,7 @@ is skipped.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -206,6 +207,15 @@ def twelve_knees(folder: Path) -> list[Path]:
         made.append(folder / f"{9000 + number}{other}{('.tiff', '.jpg')[number % 2]}")
         ImageOps.mirror(picture).save(made[-1])
     return [*(folder / knee.name for knee in KNEES[:6]), *made]
+
+
+def no_joint() -> bytes:
+    """A knee whose joint line is lost, as a PNG file: it is found and refused."""
+    with Image.open(KNEES[0]) as knee:
+        blurred = knee.convert("L").resize((8, 5), Image.Resampling.BOX).resize(knee.size)
+    stream = io.BytesIO()
+    blurred.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def empty(room: RunningServer) -> None:
@@ -556,7 +566,7 @@ def test_everything_goes_by_keyboard(page: Page, room: RunningServer) -> None:
 
 def test_a_refusal_says_why_and_a_deleted_case_is_gone(page: Page, room: RunningServer) -> None:
     with room.client() as client:
-        [case] = hand_in(client, ("letter.txt", b"Dear colleague,"))
+        [case, _] = hand_in(client, ("letter.txt", b"Dear colleague,"), ("blank.png", no_joint()))
     page.goto(case["page"])
     expect(page.get_by_text("The file is a text file. Name the X-ray itself.")).to_be_visible()
     picture(page, "refused")
@@ -564,6 +574,9 @@ def test_a_refusal_says_why_and_a_deleted_case_is_gone(page: Page, room: Running
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("heading", name="Work-list")).to_be_visible()
+    shown = page.get_by_role("link", name="blank.png").locator(".thumb")
+    expect(shown.locator("img")).to_have_js_property("naturalWidth", 224)
+    expect(shown.locator(".icon")).to_be_visible()
     with room.client() as client:
         assert client.get(case["url"]).status_code == 404
     page.goto(case["page"])

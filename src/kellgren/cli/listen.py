@@ -224,13 +224,16 @@ def _access(ae_title: str, calling: list[str], called: list[str], addresses: lis
 
 
 def _tls(certificate: Path | None, key: Path | None, clients: Path | None) -> ssl.SSLContext | None:
-    from kellgren.pacs.tls import server_context
+    from kellgren.pacs.tls import server_context, shown_problem
 
     if certificate is None and key is None and clients is None:
         return None
     if certificate is None or key is None:
         raise typer.BadParameter("TLS needs both --tls-certificate and --tls-key")
-    return server_context(certificate, key, clients)
+    made = server_context(certificate, key, clients)
+    if problem := shown_problem(certificate, key):
+        _report(f"warning: {certificate}: {problem}; callers that check it will refuse it")
+    return made
 
 
 def _peer(

@@ -22,6 +22,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from kellgren.pacs.callers import Access
 from kellgren.pacs.connection import Connection
 from kellgren.pacs.objects import Arrivals, StreamedMessages
+from kellgren.pacs.tls import failure
 
 _WATCH_S = 0.25
 _LAST_S = 15.0
@@ -133,8 +134,7 @@ class Server(ThreadedAssociationServer):
                 request.do_handshake()
             super().finish_request(request, client_address)
         except Exception as error:  # no caller may end more than its own connection
-            reason = getattr(error, "reason", None) or type(error).__name__
-            self._report(f"refused a connection from {connection.host}: no TLS ({reason})")
+            self._report(f"refused a connection from {connection.host}: no TLS: {failure(error)}")
             self._forget(connection)
 
     def connection(self, wire: socket.socket) -> Connection:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from kellgren.ensemble import Ensemble
 from kellgren.errors import KellgrenError
-from kellgren.imaging.dicom.parsing import parsed_picture
 from kellgren.output.dicom.answer import answer, write_object
-from kellgren.output.dicom.source import Source, read_source
+from kellgren.output.dicom.source import read_source
 from kellgren.output.dicom.structured_report import refusal_report
 
 
@@ -47,7 +45,7 @@ def read_film(ensemble: Ensemble, film: Path, folder: Path, *, refusals: bool) -
         readings = ensemble.read(film)
         if not readings:
             return Outcome("", 0, "no knee was found")
-        objects = answer(readings, _source(film))
+        objects = answer(readings, read_source(film))
     except KellgrenError as error:
         return _refusal(ensemble, film, folder, error, refusals)
     for number, part in enumerate(objects, start=1):
@@ -64,25 +62,8 @@ def _refusal(
     if not refusals:
         return Outcome("", 0, error.reason)
     try:
-        made = refusal_report(error.problem, _source(film), ensemble.model)
+        made = refusal_report(error.problem, read_source(film), ensemble.model)
     except KellgrenError as unanswerable:
         return Outcome(f"the film {unanswerable.problem}", 0, error.reason)
     write_object(made, folder / "01.dcm")
     return Outcome("", 1, error.reason)
-
-
-def _source(film: Path) -> Source:
-    """The film's header, with a hash of what its answer depends on.
-
-    That is not the hash of the bytes that came: a film that is sent again in another transfer
-    syntax without compression, or with another router's remarks, yields the same objects.
-    """
-    source = read_source(film)
-    found = hashlib.sha256()
-    for part in (source.identity, source.reference):
-        found.update(part.to_json().encode())
-    try:
-        found.update(parsed_picture(film.read_bytes()).PixelData)
-    except Exception as error:  # a refusal's film may hold none, or be damaged
-        found.update(type(error).__name__.encode())
-    return replace(source, content=found.hexdigest()[:32])

@@ -56,7 +56,7 @@ class Spool:
 
     def __init__(self, folder: Path, model: Mapping[str, str]) -> None:
         self.folder = folder
-        self._model = json.dumps(model, sort_keys=True)
+        self._model = _hash(json.dumps(model, sort_keys=True))
         self._receive_lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _locked(folder)
@@ -72,14 +72,15 @@ class Spool:
         self._lock.close()
 
     def key(self, identifier: str, content: str) -> str:
-        """The name of a film in this spool.
+        """The name of a film in this spool, which begins with the SHA-256 of its identifier.
+
+        So people find it who know the film, and the name tells nobody else of it.
 
         Args:
             identifier: of the film; anything at all.
             content: its hash, hexadecimal.
         """
-        identity = hashlib.sha256(f"{identifier}\n{self._model}".encode()).hexdigest()
-        return f"{identity[:32]}-{content[:32]}"
+        return f"{_hash(identifier)[:24]}{self._model[:8]}-{content[:32]}"
 
     def new_part(self) -> Path:
         """Where a film can be written while it arrives; what a crash leaves there is removed."""
@@ -258,6 +259,10 @@ def _locked(folder: Path) -> IO[bytes]:
     if stream is None:
         raise SpoolInUse(folder, "is in use by another process", "Name another --spool")
     return stream
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _key(place: Path) -> str:

@@ -6,6 +6,7 @@ TLS 1.2 at least, as the standard's profiles ask for (PS3.15 B.12), and what Ope
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from kellgren.errors import KellgrenError
@@ -58,11 +59,44 @@ def client_context(
     return context
 
 
-def failure(error: OSError) -> str:
-    """What went wrong between two sides, in OpenSSL's words."""
+def failure(error: Exception) -> str:
+    """What went wrong between two sides, in OpenSSL's words, and which side found it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
-    return f"{getattr(error, 'reason', None) or error.strerror or type(error).__name__}"
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+    if reason == "WRONG_VERSION_NUMBER":
+        return "what it sends is no TLS"
+    if reason is None:
+        return type(error).__name__
+    _, is_alert, alert = reason.rpartition("ALERT_")
+    told = alert.replace("_", " ").lower() if reason.isupper() else alert
+    return f"it objects: {told}" if is_alert else told
+
+
+def shown_problem(certificate: Path, key: Path) -> str:
+    """Why callers that check a station's certificate will not accept it, as far as it tells.
+
+    Args:
+        certificate: see `server_context`.
+        key: likewise.
+
+    Returns:
+        In OpenSSL's words, such as that it has expired; empty: nothing is wrong with it.
+    """
+    caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    caller.check_hostname = False
+    caller.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # whatever signed it is trusted here
+    caller.load_verify_locations(certificate)
+    to, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = caller.wrap_bio(back, to)
+    shown = server_context(certificate, key).wrap_bio(to, back, server_side=True)
+    try:
+        for side in (asking, shown, asking):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message.rstrip(".")
+    return ""
 
 
 def _load_own(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:

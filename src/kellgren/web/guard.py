@@ -152,6 +152,9 @@ class RequestGuard:
         except RefusedBody as refused:
             answer = _error(refused.status, refused.detail, refused.headers)
             await answer(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the server ends, and has waited long enough for this one
+            answer = _error(503, "The server stops; try again later", {"Connection": "close"})
+            await answer(scope, receive, send_with_headers)
 
     async def _with_small_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         size = most_bytes(Headers(scope=scope))

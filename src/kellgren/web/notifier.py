@@ -7,9 +7,14 @@ from contextlib import suppress
 
 
 class Notifier:
-    """Wakes tasks of an event loop, from any thread, when something changed."""
+    """Wakes tasks of an event loop, from any thread, when something changed.
+
+    Attributes:
+        has_ended: whether the server ends, so that waiting is of no use.
+    """
 
     def __init__(self) -> None:
+        self.has_ended = False
         self._next = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -22,6 +27,11 @@ class Notifier:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and its tasks with it
                 self._loop.call_soon_threadsafe(self._notify)
+
+    def end(self) -> None:
+        """Wake all subscribers for the last time."""
+        self.has_ended = True
+        self.notify()
 
     def subscribe(self) -> asyncio.Event:
         """An event that the next `notify` sets; take it before checking, so that none is missed."""

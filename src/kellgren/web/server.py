@@ -76,7 +76,24 @@ def _serve(
         where = f"http://{name}:{bound}{settings.root_path}"
         report(f"The reading room is open at {where} (Ctrl-C closes it)")
         report(f"films and answers are kept in {settings.store}")
-        uvicorn.Server(_config(application)).run(sockets=[listener])
+        RoomServer(application).run(sockets=[listener])
+
+
+class RoomServer(uvicorn.Server):
+    """Serves an application; at the end requests that only wait for graders are answered first.
+
+    Args:
+        application: to be served.
+    """
+
+    def __init__(self, application: Application) -> None:
+        super().__init__(_config(application))
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and give those that are being answered some time."""
+        self._application.notifier.end()
+        await super().shutdown(sockets)
 
 
 def _config(application: Application) -> uvicorn.Config:

@@ -213,6 +213,16 @@ def test_padding_is_a_range_in_either_order_or_one_value(limits: tuple[int, int 
     assert (pixels[padded], pixels[-1]) == (1.0, 0.0)
 
 
+def test_padding_lies_around_a_picture_and_not_inside_it() -> None:
+    rows, columns = np.mgrid[-30:31, -30:31]
+    inside = rows**2 + columns**2 < 25**2  # as a round detector sees
+    spots = (rows % 7 == 0) & (columns % 5 == 0) & (rows**2 + columns**2 < 20**2)
+    stored = np.where(inside & ~spots, 900 + columns, 1000)
+    pixels = grey(stored, PixelPaddingValue=1000, WindowCenter=950, WindowWidth=200)
+    assert (pixels[~inside] == 0).all()
+    assert (pixels[spots] > 0.7).all()
+
+
 def test_a_picture_of_padding_alone_is_black() -> None:
     assert (grey(np.full((32, 32), 5), PixelPaddingValue=5) == 0).all()
 

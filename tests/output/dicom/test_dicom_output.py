@@ -16,7 +16,7 @@ from highdicom import seg, sr
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
@@ -182,6 +182,7 @@ def test_the_same_question_has_the_same_identifiers(read: Read) -> None:
         uid_scope([replace(reading, side=Side.LEFT)], source),
         uid_scope(readings, replace(source, frame=2)),
         uid_scope(*read(complete(DX) | {"SOPInstanceUID": "1.2.3"}, name="other.dcm")),
+        uid_scope(*read(complete(DX) | {"PatientID": "ANOTHER"}, name="patient.dcm")),
     ]
     assert len({one.uid(kind) for one in asked for kind in ("report", "map")}) == 2 * len(asked)
 
@@ -205,6 +206,27 @@ def test_broken_elements_stop_no_answer(read: Read, tmp_path: Path, broken: dict
         back = dcmread(tmp_path / "part.dcm")
         assert back.PatientName == broken.get("PatientName", CANARIES["PatientName"])
         assert back.PatientSex in ("F", "")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "found", "copied"),
+    [
+        ("StudyDate", "2019.03.04", "20190304"),
+        ("StudyTime", "10:15:30.25", "101530.25"),
+        ("StudyTime", "101530+0100", ""),
+        ("PatientBirthDate", "1947", ""),
+        ("PatientBirthDate", "19470101-19471231", ""),
+        ("PatientAge", "71", ""),
+        ("AccessionNumber", "A" * 40, "A" * 40),
+        ("PatientID", "7" * 70, "7" * 70),
+    ],
+)
+def test_an_element_is_valid_or_left_empty_but_names_and_numbers_are_those_of_the_film(
+    tmp_path: Path, keyword: str, found: str, copied: str
+) -> None:
+    with config.disable_value_validation():
+        film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **sparse(DX) | {keyword: found})
+    assert read_source(film).identity.get(keyword, "") == copied
 
 
 @pytest.mark.parametrize("missing", sorted(SOURCE_UIDS))
@@ -232,6 +254,10 @@ def test_the_presentation_keeps_bone_bright(read: Read, photometric: str, shape:
 RAMP = np.arange(4096)
 CONTRASTS: dict[str, dict[str, Any]] = {
     "a window": {"WindowCenter": "1500", "WindowWidth": "1800"},
+    "a window of many digits": {
+        **{"RescaleSlope": "1.0000000000000002", "RescaleIntercept": "-0.33333333333333331"},
+        **{"WindowCenter": "1500.1234567890123", "WindowWidth": "1800.9876543210987"},
+    },
     "two windows": {"WindowCenter": ["1500", "9"], "WindowWidth": ["1800", "9"]},
     "a window after a rescale": {
         **{"RescaleSlope": "0.5", "RescaleIntercept": "-300", "RescaleType": "US"},
@@ -263,7 +289,8 @@ def test_the_presentation_shows_the_picture_as_it_was_read(
 ) -> None:
     header = {k: v for k, v in complete(DX).items() if not k.startswith(("Window", "Rescale"))}
     readings, _ = read(complete(DX))
-    film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **header | CONTRASTS[contrast])
+    with config.disable_value_validation():
+        film = write_dicom(tmp_path / "film.dcm", knee(), bits=12, **header | CONTRASTS[contrast])
     source = read_source(film)
     write_object(of_modality(answer(readings, source), "PR"), tmp_path / "state.dcm")
     assert errors_of("dciodvfy", tmp_path / "state.dcm") == []
@@ -335,7 +362,7 @@ def test_a_box_never_leaves_the_picture(x: float, y: float, width: float, angle:
     reference.Rows, reference.Columns = 300, 200
     region = Region((x, y), width, angle)
     crop = KneeCrop(np.zeros((64, 64), np.float32), Side.UNKNOWN, None, region)
-    box = outline(crop, Source(Dataset(), reference, None))
+    box = outline(crop, Source(Dataset(), reference, None, ""))
 
     assert np.array_equal(box[0], box[-1])
     assert box.min() >= -1e-3

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from command_line import PATIENCE
 from kellgren.web import bodies, http_connection, server
@@ -28,6 +27,8 @@ UPLOAD = FILMS + FORM + CHUNKED
 OTHER_ORIGIN = STUDY.replace(CHUNKED, b"Origin: http://elsewhere.example\r\n" + CHUNKED)
 HEALTH = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
 FIELD = b'--y\r\nContent-Disposition: form-data; name="side"\r\n\r\n'
+WAITING = FILMS.replace(b"cases", b"cases?wait=60") + FORM
+ONE_FILM = FIELD.replace(b'"side"', b'"files"; filename="a.png"') + b"x\r\n--y--\r\n"
 PAUSE, OWES, TO_THE_END = b"pause", b"owes", b"to the end"
 
 
@@ -44,7 +45,7 @@ def answers(app: Application, *clients: tuple[bytes, ...]) -> list[bytes]:
 
     async def told() -> list[bytes]:
         with server._bound_socket("127.0.0.1", 0) as listening:
-            running = uvicorn.Server(server._config(app))
+            running = server.RoomServer(app)
             serving = asyncio.create_task(running.serve(sockets=[listening]))
             address = listening.getsockname()
             opened = [await talk(address, pieces) for pieces in clients]
@@ -97,6 +98,40 @@ def test_what_is_no_http_costs_one_line(
     (answer,) = answers(app, sent)
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (FILMS + FORM + b"Content-Length: 999\r\n\r\n--y\r\n", b"503"),
+        (WAITING + b"Content-Length: %d\r\n\r\n" % len(ONE_FILM) + ONE_FILM, b"202"),
+    ],
+    ids=["half an upload", "one that waits for its answer"],
+)
+def test_the_end_of_the_server_is_told(
+    app: Application,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: bytes,
+    status: bytes,
+) -> None:
+    monkeypatch.setattr(server, "_SHUTDOWN_S", 0.2)
+
+    async def told() -> bytes:
+        with server._bound_socket("127.0.0.1", 0) as listening:
+            running = server.RoomServer(app)
+            serving = asyncio.create_task(running.serve(sockets=[listening]))
+            client = asyncio.create_task(talk(listening.getsockname(), (sent,)))
+            await asyncio.sleep(0.2)
+            running.should_exit = True
+            answer, writer = await client
+            await serving
+            writer.close()
+        return answer
+
+    answer = asyncio.run(told())
+    assert answer.startswith(b"HTTP/1.1 " + status)
     assert not any(record.exc_info for record in caplog.records)
 
 

@@ -50,13 +50,26 @@ def grey_values(stored: np.ndarray, header: Header) -> Displayed:
 
 
 def _padding(stored: np.ndarray, header: Header) -> np.ndarray:
-    """Where there is no picture: (H, W) bool."""
+    """Where there is no picture: (H, W) bool.
+
+    Padding lies around a picture (PS3.3 C.7.5.1.1.2); files name a value that tissue has too, and
+    black spots inside a knee look like an implant.
+    """
     first = header.number("PixelPaddingValue")
     if first is None:
         return np.zeros(stored.shape, dtype=bool)
     limit = header.number("PixelPaddingRangeLimit")
     low, high = sorted((first, first if limit is None else limit))
-    return (stored >= low) & (stored <= high)
+    return _from_the_borders((stored >= low) & (stored <= high))
+
+
+def _from_the_borders(found: np.ndarray) -> np.ndarray:
+    """The part of an (H, W) mask that reaches a border straight along its rows or columns."""
+    reached = np.zeros_like(found)
+    for rows in (slice(None), slice(None, None, -1)):
+        for axis, turned in ((0, np.s_[rows, :]), (1, np.s_[:, rows])):
+            reached[turned] |= np.logical_and.accumulate(found[turned], axis=axis)
+    return reached
 
 
 def _modality_values(stored: np.ndarray, header: Header) -> np.ndarray:

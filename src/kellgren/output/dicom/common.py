@@ -98,8 +98,7 @@ def uid_scope_of_refusal(model: Mapping[str, str], source: Source) -> UidScope:
 
 
 def _picture(source: Source) -> tuple[str, ...]:
-    named = str(source.reference.SOPInstanceUID), str(source.frame or 1)
-    return (*named, source.content) if source.content else named
+    return str(source.reference.SOPInstanceUID), str(source.frame or 1), source.content
 
 
 def without_patient(source: Source) -> Dataset:

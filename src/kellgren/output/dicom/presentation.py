@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from highdicom import pr
 from highdicom.content import PresentationLUTTransformation
 from pydicom import Dataset
+from pydicom.valuerep import DSfloat
 
 from kellgren.imaging.dicom.grey_values import is_inverted, window
 from kellgren.imaging.dicom.header import Header
@@ -102,13 +103,19 @@ def _copy_contrast(made: Dataset, contrast: Header) -> None:
     if "ModalityLUTSequence" in contrast:
         made.ModalityLUTSequence = contrast.dataset.ModalityLUTSequence
     elif "RescaleSlope" in contrast or "RescaleIntercept" in contrast:
-        made.RescaleSlope = contrast.number("RescaleSlope") or 1
-        made.RescaleIntercept = contrast.number("RescaleIntercept") or 0
+        made.RescaleSlope = _decimal(contrast.number("RescaleSlope") or 1)
+        made.RescaleIntercept = _decimal(contrast.number("RescaleIntercept") or 0)
         made.RescaleType = "US"
     shown, chosen = Dataset(), window(contrast)
     if "VOILUTSequence" in contrast:
         shown.VOILUTSequence = contrast.dataset.VOILUTSequence
     elif chosen is not None:
-        shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction = chosen
+        shown.WindowCenter, shown.WindowWidth = _decimal(chosen.centre), _decimal(chosen.width)
+        shown.VOILUTFunction = chosen.function
     if len(shown):
         made.SoftcopyVOILUTSequence = [shown]
+
+
+def _decimal(value: float) -> DSfloat:
+    """A number in the 16 characters that it may have; files hold longer ones."""
+    return DSfloat(value, auto_format=True)

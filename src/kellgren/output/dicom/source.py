@@ -1,11 +1,13 @@
 """The header of the source picture: patient and study of the answer, and what it refers to.
 
 The patient's elements are copied from the source's header to the answer's and nowhere else. Each is
-copied if it is valid and left empty if it is not: an invalid birth date prevents no report.
+copied if it is valid and left empty if it is not: an invalid birth date prevents no report. Names
+and numbers are copied at any length.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,8 @@ from pydicom.valuerep import PersonName
 from kellgren.errors import UnanswerableSource
 from kellgren.imaging.dicom.grey_values import LookupTable, lookup_table
 from kellgren.imaging.dicom.header import Header
-from kellgren.imaging.dicom.parsing import read_header
+from kellgren.imaging.dicom.parsing import parsed_picture, read_header
+from kellgren.imaging.picture import file_content
 from kellgren.libraries import library_messages_dropped
 
 # Patient and study elements that the answer repeats; those of type 2 are there even when empty.
@@ -59,6 +62,12 @@ _VALID = {
     "Modality": re.compile(r"[A-Z]{2,16}"),
 }
 
+# Archives file an answer by the names and numbers of its film, too long ones as well; numbers of
+# its contrast with more digits than there may be were used to read it.
+_OF_ANY_LENGTH = frozenset({"PN", "LO", "SH", "DS"})
+# Of dates and times as ACR-NEMA wrote them: read for ever, but not to be written (PS3.5 6.2).
+_OLD_MARKS = {"DA": ".", "TM": ":"}
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -68,14 +77,14 @@ class Source:
         identity: patient and study, copied into the answer; holds names.
         reference: identifiers, size and contrast, without anything of the patient.
         frame: number of the frame that was read, from 1; ``None`` where there is one only.
-        content: a hash of the picture and its patient, where other content may come under the same
-            identifier and must get an answer of its own; empty: the identifier is trusted.
+        content: a hash of the picture and its patient: other content may come under the same
+            identifier, and must get an answer of its own.
     """
 
     identity: Dataset
     reference: Dataset
     frame: int | None
-    content: str = ""
+    content: str
 
     @property
     def rows(self) -> int:
@@ -124,7 +133,24 @@ def _source(path: Path | str, frame: int) -> Source:
     identity.SpecificCharacterSet = "ISO_IR 192"
     _check(path, identity, reference)
     frames = int(reference.get("NumberOfFrames") or 1)
-    return Source(identity, reference, frame if frames > 1 else None)
+    content = _content(path, identity, reference)
+    return Source(identity, reference, frame if frames > 1 else None, content)
+
+
+def _content(path: Path | str, *described: Dataset) -> str:
+    """A hash of what an answer depends on.
+
+    Not of the file: a picture that comes again in another transfer syntax without compression, or
+    with another router's remarks, yields the same objects.
+    """
+    found = hashlib.sha256()
+    for part in described:
+        found.update(part.to_json().encode())
+    try:
+        found.update(parsed_picture(file_content(path)).PixelData)
+    except Exception as error:  # a refusal's picture may hold no pixels, or be damaged
+        found.update(type(error).__name__.encode())
+    return found.hexdigest()[:32]
 
 
 def _plain(table: LookupTable, reference: Dataset, keyword: str) -> Dataset:
@@ -183,11 +209,16 @@ def _valid(header: Header, keyword: str) -> DataElement | None:
             value = str(value or "").strip(" \0")
         if value == "" or (isinstance(value, str) and not _is_decoded(value, header)):
             return None
+        if representation in _OLD_MARKS:
+            value = value.replace(_OLD_MARKS[representation], "")
+            if "-" in value:  # a range, which only queries have
+                return None
         if keyword in _VALID and not _VALID[keyword].fullmatch(value):
             return None
         if representation == "UI" and not UID(value).is_valid:
             return None
-        element = DataElement(keyword, representation, value, config.RAISE)
+        mode = config.IGNORE if representation in _OF_ANY_LENGTH else config.RAISE
+        element = DataElement(keyword, representation, value, validation_mode=mode)
         str(element.value)  # some values are converted only on access
     except Exception:  # pydicom converts on access and raises whatever it meets
         return None

@@ -264,14 +264,15 @@ class CaseRoutes:
         return stored_file(self._store.blobs, digest, "image/png")
 
     async def _wait_for(self, identifiers: list[str], wait: float) -> list[StoredCase]:
-        """The cases, as soon as all are answered or the time is over."""
+        """The cases, as soon as all are answered, the time is over or the server ends."""
         deadline = time.monotonic() + wait
         while True:
             change = self._notifier.subscribe()
             stored = [self._store.case(identifier) for identifier in identifiers]
             cases = [case for case in stored if case is not None]
             left = deadline - time.monotonic()
-            if left <= 0 or not any(case.state in OPEN_STATES for case in cases):
+            is_open = any(case.state in OPEN_STATES for case in cases)
+            if left <= 0 or not is_open or self._notifier.has_ended:
                 return cases
             try:
                 await asyncio.wait_for(change.wait(), left)

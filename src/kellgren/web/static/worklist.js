@@ -102,7 +102,7 @@ function sendingRow(one) {
 }
 
 function row(one) {
-  const first = one.knees[0];
+  const first = one.knees[0] || one.refused[0];
   const state = one.state;
   return h("li", {}, h("a", { class: `row ${state}`, href: `${ROOT}/cases/${one.id}`, "data-link": true, "data-key": one.id },
     h("span", { class: "thumb" }, first && h("img", { src: first.picture, alt: "", loading: "lazy", width: 64, height: 64 }), NOT_GRADED.has(state) && icon("refused")),

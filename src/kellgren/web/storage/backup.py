@@ -23,6 +23,7 @@ from kellgren.web.storage.opening import (
     QUARANTINE,
     check_base,
     connected,
+    filling,
     locked,
     make_private,
 )
@@ -57,25 +58,28 @@ def back_up(store: Path, target: Path) -> Copied:
     Raises:
         UnusableBackup: the target is not empty, or there is no store.
         DamagedBase: the store's database is damaged.
+        CannotWrite: the target's disk is full, or broken.
     """
     if not (store / BASE).is_file():
         raise UnusableBackup(store, "holds no store", "Name the folder of one with --store")
     if target.exists() and any(target.iterdir()):
         raise UnusableBackup(target, "is not empty", "Name a new folder")
-    check_base(store)
+    with filling(store):
+        check_base(store)
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Under its name when all is there: half a backup is none.
     copy = target / f".{BASE}"
-    with (
-        closing(connected(store / BASE, "ro", 30)) as a,
-        closing(sqlite3.connect(copy)) as b,
-    ):
-        a.backup(b)
-        b.execute("PRAGMA journal_mode = DELETE")
-    copied = _copy_contents(copy, [store / CONTENTS], target)
-    with replaced_whole(target / BASE) as whole:
-        copy.replace(whole)
-    make_private(target)
+    with filling(target):
+        with (
+            closing(connected(store / BASE, "ro", 30)) as a,
+            closing(sqlite3.connect(copy)) as b,
+        ):
+            a.backup(b)
+            b.execute("PRAGMA journal_mode = DELETE")
+        copied = _copy_contents(copy, [store / CONTENTS], target)
+        with replaced_whole(target / BASE) as whole:
+            copy.replace(whole)
+        make_private(target)
     return copied
 
 
@@ -90,12 +94,14 @@ def restore(backup: Path, store: Path) -> Copied:
         UnusableBackup: there is no backup.
         DamagedBase: the backup's database is damaged.
         StoreInUse: a server is running.
+        CannotWrite: the store's disk is full, or broken.
     """
     if not (backup / BASE).is_file():
         raise UnusableBackup(backup, "holds no backup", "Name a folder that was backed up into")
-    check_base(backup)
+    with filling(backup):
+        check_base(backup)
     store.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(store):
+    with locked(store), filling(store):
         copied = _copy_contents(backup / BASE, [backup / CONTENTS, store / QUARANTINE], store)
         _set_base_aside(store)
         with replaced_whole(store / BASE) as whole:

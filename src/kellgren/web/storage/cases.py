@@ -33,6 +33,7 @@ from kellgren.web.storage.opening import (
     CONTENTS,
     QUARANTINE,
     check_base,
+    filling,
     in_quarantine,
     locked,
     make_private,
@@ -52,6 +53,7 @@ class CaseStore(CaseQueries):
     Raises:
         StoreInUse: another process has it.
         DamagedBase: its database is damaged; nothing was changed.
+        CannotWrite: its disk is full, or broken.
     """
 
     def __init__(self, folder: Path, *, keep_names: bool = False) -> None:
@@ -59,17 +61,18 @@ class CaseStore(CaseQueries):
         self.folder, self._keep_names = folder, keep_names
         self._lock = locked(folder)
         try:
-            make_private(folder)
-            check_base(folder)
-            self.blobs = BlobStore(folder / CONTENTS)
-            # Files and the rows that refer to them change together; readers never wait for that.
-            self._file_lock = threading.Lock()
-            super().__init__(Database(folder / BASE))
+            with filling(folder):
+                make_private(folder)
+                check_base(folder)
+                self.blobs = BlobStore(folder / CONTENTS)
+                # Files and the rows that refer to them change together; readers never wait for it.
+                self._file_lock = threading.Lock()
+                super().__init__(Database(folder / BASE))
+                self._recover()
+                self.set_aside = self._set_aside()
         except BaseException:
             self._lock.close()
             raise
-        self._recover()
-        self.set_aside = self._set_aside()
         [(self._secret,)] = self.select("SELECT value FROM facts WHERE name = 'secret'")
 
     def _recover(self) -> None:

@@ -7,27 +7,29 @@ a database that comes back from a backup finds them there.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
-from kellgren.atomic_files import taken_alone
+from kellgren.atomic_files import CannotWrite, taken_alone, writing
 from kellgren.errors import KellgrenError
 
 BASE, CONTENTS, QUARANTINE = "cases.sqlite", "contents", "quarantine"
 """Names in the folder of a store."""
 _LOCK = "store.lock"
+_CHECK_S = 30.0
 LOG_SUFFIXES = ("-wal", "-shm")
 """Of the files that SQLite keeps beside a database."""
 
 
 class StoreInUse(KellgrenError):
-    """Two servers on one store would answer cases twice, and delete each other's files."""
+    """Two servers on one store would answer cases twice; or its database is held by a program."""
 
 
 class DamagedBase(KellgrenError):
@@ -48,6 +50,23 @@ def locked(folder: Path) -> IO[bytes]:
             "End that server, or name another folder with --store",
         )
     return stream
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Have what goes wrong while a store, or a copy of one, is written name its folder.
+
+    Raises:
+        CannotWrite: its disk is full, or broken.
+        StoreInUse: another program holds its database, say.
+    """
+    try:
+        with writing(folder):
+            yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise CannotWrite(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+        raise StoreInUse(folder, f"cannot be used: {trouble_text(error)}", "Try again") from None
 
 
 def make_private(folder: Path) -> None:
@@ -82,6 +101,7 @@ def check_base(folder: Path) -> None:
 
     Raises:
         DamagedBase: it cannot.
+        sqlite3.OperationalError: another program holds it.
     """
     base = folder / BASE
     if not base.is_file() or not base.stat().st_size:
@@ -89,9 +109,11 @@ def check_base(folder: Path) -> None:
         return
     try:
         # Read-only: closing would else write the log of a killed server into a damaged file.
-        with closing(connected(base, "ro", 30)) as opened:
+        with closing(connected(base, "ro", _CHECK_S)) as opened:
             [(found,), *_] = opened.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.DatabaseError as error:
+        if trouble_text(error) == LOCKED:
+            raise
         found = str(error)
     if found != "ok":
         raise DamagedBase(
