@@ -1,6 +1,6 @@
 """The grades of another hospital: as delivered, after local calibration, and by order alone.
 
-    python benchmarks/elsewhere.py --frames FRAMES [--table elsewhere.csv.gz]
+    python benchmarks/elsewhere.py --frames FRAMES [--table elsewhere.csv.gz] [--model BUNDLE]
     python benchmarks/elsewhere.py --table elsewhere.csv.gz --oof results/oof --data kneeKL299
     python benchmarks/elsewhere.py --table elsewhere.csv.gz --bundle BUNDLE --output STATED
 
@@ -32,7 +32,7 @@ from kellgren.data.manifest import index
 from kellgren.data.matching import Label, match
 from kellgren.data.predictions import read_predictions
 from kellgren.evaluation.bootstrap import resample_counts
-from kellgren.grading.bundle import open_bundle, write_bundle
+from kellgren.grading.bundle import default_bundle, open_bundle, write_bundle
 from kellgren.grading.calibration import cumulative_log_odds
 from kellgren.grading.elsewhere import SCORES, Elsewhere, Score
 from kellgren.imaging.radiograph import read_radiograph
@@ -69,9 +69,9 @@ class Frames:
         return Frames(self.probabilities[mask], self.grades[mask], names)
 
 
-def grade_frames(folder: Path) -> list[dict[str, object]]:
+def grade_frames(folder: Path, model: Path) -> list[dict[str, object]]:
     """What each network and the vote say of each joint, and why one would be refused."""
-    ensemble = Ensemble.default(threads=1, pair=False)
+    ensemble = Ensemble.open(model, threads=1, pair=False)
     members = ensemble.bundle.card.combiner.members
     rows = []
     with (folder / "frames.csv").open(newline="") as stream:
@@ -385,13 +385,14 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--frames", type=Path)
     words.add_argument("--table", type=Path, default=Path("elsewhere.csv.gz"))
+    words.add_argument("--model", type=Path, default=default_bundle(), help="bundle that grades")
     words.add_argument("--oof", type=Path)
     words.add_argument("--data", type=Path)
     words.add_argument("--bundle", type=Path, help="whose card is to have the figures")
     words.add_argument("--output", type=Path, help="new folder for the bundle that has them")
     given = words.parse_args()
     if given.frames is not None:
-        write_table(grade_frames(given.frames), given.table)
+        write_table(grade_frames(given.frames, given.model), given.table)
     if given.table.is_file():
         frames, one_knee = read_table(given.table)
         told = (report(ALL, frames), report(ONE, frames.among(one_knee)))

@@ -12,7 +12,6 @@ import kellgren as package
 from command_line import EXAMPLES, kellgren
 from kellgren.grading.bundle import Bundle, default_bundle, fast_bundle, open_bundle
 from kellgren.grading.runtime import MemberRuntime
-from kellgren.training.selection.eight_bits.quantised_bundle import LEAST_AGREEMENT
 
 KNEE = EXAMPLES / "9177337R.png"
 
@@ -22,25 +21,24 @@ def bundle() -> Bundle:
     return open_bundle(fast_bundle())
 
 
-def test_its_one_network_is_stored_in_int8_and_kept_the_grades_of_knees_it_never_saw(
+def test_its_network_votes_in_the_default_bundle_too_and_a_clone_holds_it_once(
     bundle: Bundle,
 ) -> None:
     [member] = bundle.card.members
-    assert member.weights == "int8"
-    assert bundle.card.storage is not None
-    assert bundle.card.storage.out_of_fold
-    assert bundle.card.storage.agreement >= 0.998
+    [twin] = [one for one in open_bundle(default_bundle()).card.members if one.name == member.name]
+    for file, same in ((member.model, twin.model), (member.head, twin.head)):
+        assert bundle.path(file).read_bytes() == (default_bundle() / same).read_bytes()
 
 
-def test_it_computes_in_int8_what_held_out_knees_let_it(bundle: Bundle) -> None:
-    [member] = bundle.card.members
-    assert member.int8 is not None
-    assert member.int8.layers > 0
-    for check in (member.int8.check, bundle.card.int8):
-        assert check is not None
-        assert check.out_of_fold
-        assert check.agreement >= LEAST_AGREEMENT
-    assert b"QuantizeLinear" in bundle.path(member.model).read_bytes()
+def test_it_looks_once_at_a_knee_and_twice_where_it_is_told_to(bundle: Bundle) -> None:
+    assert bundle.card.one_look is not None
+    assert bundle.card.one_look.accuracy.high > 0  # no loss of grades that chance would not make
+    once, told, twice = (
+        package.Ensemble.default(fast=True, mirror=mirror).read(KNEE)[0]
+        for mirror in (None, False, True)
+    )
+    assert once.probabilities == told.probabilities
+    assert once.probabilities != twice.probabilities
 
 
 def test_its_head_gives_its_logits(bundle: Bundle) -> None:
