@@ -582,7 +582,17 @@ def test_what_is_published_is_the_same_to_the_last_byte(
     labels = tmp_path / "knees.csv"
     write_manifest(knees, labels)
     for out in ("one", "two"):
-        words = ("train", "publish", folder, "--labels", labels, "--out", tmp_path / out)
+        words = (
+            "train",
+            "publish",
+            folder,
+            "--labels",
+            labels,
+            "--out",
+            tmp_path / out,
+            "--name",
+            "same",
+        )
         assert kellgren(*words) == 0
     one, two = (
         {p.relative_to(tmp_path / out).as_posix(): p.read_bytes() for p in found if p.is_file()}
