@@ -13,7 +13,7 @@ from sound_pictures import KINDS
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.knee_detector import Localiser
 
-EACH = 7
+EACH = 5
 """Mutations of each kind that is decoded in this process."""
 IN_A_CHILD = ("JPEGLossless", "JPEGLS", "JPEG2000", "HTJ2K", "Extended12Bit")
 """Names of transfer syntaxes whose decoder takes a process, and so a few of them only."""
@@ -37,7 +37,7 @@ def results() -> Counter[str]:
 
 
 def test_mutated_files_are_not_graded_or_warned_of_or_read_rightly(results: Counter[str]) -> None:
-    assert results.total() > 150
+    assert results.total() > 100
     assert results["refused"] > 0.4 * results.total()
     # What no check can tell: a change within the range of what a knee may look like.
     assert sum(results[failed] for failed in FAILED) <= 0.01 * results.total()
