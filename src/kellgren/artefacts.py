@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from kellgren.errors import BundleError
+from kellgren.errors import BundleError, cause
 from kellgren.model_files.regular import read_regular
 
 MOST_CARD_BYTES = 4 * 2**20
@@ -156,7 +156,6 @@ def _read(path: Path, most: int, remedy: str) -> bytes:
     try:
         return read_regular(path, most)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BundleError(path, f"cannot be read ({reason})", remedy) from None
+        raise BundleError(path, f"cannot be read ({cause(error)})", remedy) from None
     except ValueError as error:
         raise BundleError(path, f"is damaged: {error}", remedy) from None

@@ -96,6 +96,11 @@ class MissingExtra(KellgrenError):
     """A feature whose optional dependencies are not installed."""
 
 
+def cause(error: Exception) -> str:
+    """Why something failed, in the system's words; else the name of the error."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
 def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Raise where a value is none of the choices.
 

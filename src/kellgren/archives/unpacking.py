@@ -17,7 +17,7 @@ from kellgren.archives.contents import MANIFEST, PIECE, Advance, Contents, Kind,
 from kellgren.archives.hashed import Hashed
 from kellgren.artefacts import file_checksum
 from kellgren.atomic_files import writing
-from kellgren.errors import InvalidPack
+from kellgren.errors import InvalidPack, cause
 from kellgren.model_files.regular import read_regular
 
 _MOST_MANIFEST_BYTES = 64_000_000
@@ -197,8 +197,7 @@ def read_contents(path: Path) -> Contents:
         problem = f"is not a pack's manifest ({first['msg']})"
         raise InvalidPack(path, problem, "Fetch it once more") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidPack(path, f"cannot be read ({reason})", "Fetch it once more") from None
+        raise InvalidPack(path, f"cannot be read ({cause(error)})", "Fetch it once more") from None
     except ValueError:
         raise InvalidPack(path, "is too large for a manifest", _PACK_AGAIN) from None
 

@@ -77,15 +77,14 @@ class Listing:
         )
         self._pairing: Pairing | None = None
 
-    @property
     def stated_sides(self) -> str:
         """The hash of all sides that the caller knows one by one; empty where there are none."""
         asked = "SELECT path, side FROM known WHERE side <> '' ORDER BY path"
-        none = hashlib.sha256()
-        digest = none.copy()
+        digest, any_stated = hashlib.sha256(), False
         for row in self._database.execute(asked):
             digest.update(repr(row).encode())
-        return "" if digest.digest() == none.digest() else digest.hexdigest()
+            any_stated = True
+        return digest.hexdigest() if any_stated else ""
 
     def list_more(self, seconds: float = _SLICE_S) -> bool:
         """List for a while; returns whether there may be more."""

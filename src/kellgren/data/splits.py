@@ -16,7 +16,7 @@ import numpy as np
 from kellgren.arrays import Mask
 from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee
-from kellgren.errors import InvalidManifest
+from kellgren.errors import InvalidManifest, cause
 
 By = Literal["patient", "knee"]
 
@@ -210,9 +210,8 @@ def load_folds(path: Path) -> Folds:
         numbers_fit = set(dealt.values()) == set(range(folds.count))
         intact = numbers_fit and folds.hash == content["hash"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
         raise InvalidManifest(
-            path, f"is not a file of folds ({reason})", "Make it with data folds"
+            path, f"is not a file of folds ({cause(error)})", "Make it with data folds"
         ) from None
     if not intact:
         raise InvalidManifest(

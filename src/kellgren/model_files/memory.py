@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from kellgren.errors import BundleError
+from kellgren.errors import BundleError, cause
 
 try:
     import resource as _module
@@ -82,7 +82,7 @@ def reason(error: Exception) -> str:
         return str(error)
     if is_shortage(error) or "overflow" in str(error):
         return f"it needs over {MOST_MEMORY // 2**30} GiB of memory"
-    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    return cause(error)
 
 
 def is_shortage(error: Exception) -> bool:

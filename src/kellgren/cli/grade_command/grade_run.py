@@ -161,7 +161,8 @@ def _journal(
     from kellgren.batch.journal import Journal
     from kellgren.cli import terminal
 
-    sides = f"sides {listing.stated_sides}\n" if listing.stated_sides else ""
+    stated = listing.stated_sides()
+    sides = f"sides {stated}\n" if stated else ""
     journal = Journal(
         targets.journal,
         resume=options.resume,

@@ -14,7 +14,7 @@ import typer
 from kellgren.atomic_files import CannotWrite, writing
 from kellgren.cli.exit_codes import ExitCode
 from kellgren.cli.plain_text import without_commands
-from kellgren.errors import BundleError, CannotKeep, KellgrenError
+from kellgren.errors import BundleError, CannotKeep, KellgrenError, cause
 
 NOTHING_KEPT = "files are written whole or not at all, so what this command had not written is lost"
 # Files that are read have errors of their own; what reaches the end of a command is a target.
@@ -95,7 +95,7 @@ def _words(error: KellgrenError | OSError) -> str:
     name = error.filename or "standard output"
     if error.errno in _TARGET_FAULTS:
         return str(CannotWrite(error.errno, error.strerror, name))
-    return f"{name}: {error.strerror or type(error).__name__}"
+    return f"{name}: {cause(error)}"
 
 
 def _flush_output() -> None:
