@@ -223,3 +223,16 @@ for line in sys.argv[1:]:
     assert len(advice) == 2  # a bundle needs no torch to see that its run is unfinished
     assert all("pip install '.[train]'" in line for line in advice)
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_s_grades_are_no_reader_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, labels = tmp_path / "grades.csv", tmp_path / "labels.csv"
+    shares = "0.1,0.2,0.6,0.1,0.0"
+    table.write_text(f"image,side,grade,p0,p1,p2,p3,p4\n9000001L.png,L,2,{shares}\n")
+    labels.write_text("image,side,grade\n9000001L.png,L,2\n")
+    assert kellgren("evaluate", table, "--labels", table) == 0
+    assert "is a table of kellgren grade" in " ".join(capsys.readouterr().err.split())
+    assert kellgren("evaluate", table, "--labels", labels) == 0
+    assert "is a table of kellgren grade" not in " ".join(capsys.readouterr().err.split())

@@ -196,13 +196,14 @@ def _page(evaluated: _Evaluated, cases: list[Case], maps: MapTest | None, model:
 
 def _labels(source: Path) -> list[Label]:
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import nameless_warning
+    from kellgren.cli.inputs import nameless_warning, own_grades_warning
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label
 
     skipped: list[Skipped] = []
     knees = index(source, skipped.extend)
     terminal.show_skipped(skipped)
+    terminal.warn(own_grades_warning(source))
     terminal.warn(nameless_warning(knees, "intervals may come out too narrow"))
     return [
         Label(str(knee.image), knee.patient, int(knee.grade), knee.side)

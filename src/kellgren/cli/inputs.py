@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LEAK = "two knees of one person may fall into two folds"
 """What follows for training where nothing names the patients."""
+_OWN_GRADES = b"image,side,grade,p0"  # as a table of `kellgren grade` begins
 
 DataName = Annotated[str, typer.Option(help="Name of your data, for the card.")]
 Licence = Annotated[str, typer.Option(help="Licence of your data.")]
@@ -173,8 +174,23 @@ def knees_to_learn_from(data: Path, splits: Collection[str] = ()) -> list[Knee]:
     skipped: list[Skipped] = []
     knees = for_training(index(data, skipped.extend), data, splits)
     terminal.show_skipped(skipped)
+    terminal.warn(own_grades_warning(data))
     terminal.warn(nameless_warning(knees, LEAK))
     return knees
+
+
+def own_grades_warning(labels: Path) -> str:
+    """What is to be said of labels that are a table of `kellgren grade`; else empty.
+
+    Args:
+        labels: manifest or folder.
+    """
+    if not labels.is_file() or not _starts_with(labels, _OWN_GRADES):
+        return ""
+    return (
+        f"warning: {labels} is a table of kellgren grade: its grades are a model's, and what is "
+        "found with them is agreement with that model; name the readers' grades"
+    )
 
 
 def nameless_warning(knees: Sequence[Knee], so: str) -> str:
@@ -223,9 +239,12 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def _is_own_table(path: Path) -> bool:
+    return not path.stat().st_size or _starts_with(path, _OWN_GRADES, b"image,knee,side,centre_x")
+
+
+def _starts_with(path: Path, *known: bytes) -> bool:
     with path.open("rb") as stream:
-        head = stream.read(256)
-    return not head or head.startswith((b"image,side,grade,p0", b"image,knee,side,centre_x"))
+        return stream.read(256).startswith(known)
 
 
 def _same_folder(folder: Path, image: Path) -> bool:

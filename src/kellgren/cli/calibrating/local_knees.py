@@ -34,12 +34,13 @@ class LabelTable:
 def read_labels(source: Path) -> LabelTable:
     """The local grades; warns where nothing tells which knees are of one patient."""
     from kellgren.cli import terminal
-    from kellgren.cli.inputs import nameless_warning
+    from kellgren.cli.inputs import nameless_warning, own_grades_warning
     from kellgren.data.manifest import index
     from kellgren.data.matching import Label, Labels
 
     knees = [knee for knee in index(source) if knee.grade is not None]
     consequence = "both knees of a patient may stand on both sides of the estimate"
+    terminal.warn(own_grades_warning(source))
     terminal.warn(nameless_warning(knees, consequence) if knees else "")
     labels = [
         Label(str(knee.image), knee.patient, int(knee.grade or 0), knee.side) for knee in knees
