@@ -1,13 +1,16 @@
 """One look at a knee against two, at it and at its mirror image: paired, on knees held out.
 
     python benchmarks/looks.py --data kneeKL299 --folds results/folds.json [--patients 200]
-        [--model BUNDLE] [--keep looks.npz] [--write ONE-LOOK-BUNDLE]
+        [--model BUNDLE] [--keep looks.npz] [--once BACKBONE ... | --write NEW-BUNDLE]
 
 The knees are those of the patients whom no network of the bundle learnt from, in the published
 split ``train`` and ``val``, patients in an order drawn with seed 42. Both looks come from one run
 of the networks, and both are combined by the card's numbers, which were fitted to two looks. The
 second table favours neither: each number of looks is combined by numbers fitted to it, on the
 patients of four other fifths of these knees.
+It also says how many knees keep their grade where the one look is at the mirror image, as it is of
+a left knee whose side is not known; with two looks all do.
+``--once`` names the backbones that look once; the others look twice then. Without it all look once.
 ``--keep`` stores the logits as they come, so that an interrupted run goes on.
 
 ``--write`` lays the same networks down as a bundle that takes one look, with vote, grade sets,
@@ -26,12 +29,11 @@ import numpy.typing as npt
 
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee, for_training, index
-from kellgren.data.matching import Label, Labels
 from kellgren.data.splits import load_folds
 from kellgren.evaluation import Grades, compare
-from kellgren.grading.bundle import FORMAT, Bundle, default_bundle, open_bundle, write_bundle
+from kellgren.grading.bundle import Bundle, default_bundle, open_bundle, write_bundle
 from kellgren.grading.card_parts.one_look import Difference, OneLook
-from kellgren.grading.combiner import Combiner, fit_combiner
+from kellgren.grading.combiner import fit_combiner
 from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.runtime import MemberRuntime
 from kellgren.grading.voting import softmax
@@ -130,32 +132,32 @@ def show(
     return {key: Difference(value=it.value, low=it.low, high=it.high) for key, it in found.items()}
 
 
-def write(
-    folder: Path, bundle: Bundle, knees: list[Knee], found: OneLook, fitted: Combiner, told: Votes
-) -> None:
-    """Write the bundle that takes one look.
+def write(folder: Path, bundle: Bundle, knees: list[Knee], votes: Votes, found: OneLook) -> None:
+    """Write the bundle that takes one look, fitted and scored as ``kellgren bundle build`` does.
 
     Args:
         folder: new or empty.
         bundle: that takes two.
-        knees: N that no network learnt from.
+        knees: N that no network of it learnt from.
+        votes: ``(B, N, 5)`` of one look at them.
         found: what one look loses.
-        fitted: to the votes of one look at them.
-        told: ``(N, 5)`` of one look, each knee by numbers fitted to others.
     """
-    from kellgren.training.selection.cards.refit import PAIRED, PREDICTIONS, refitted
-    from kellgren.training.selection.prediction_table import write_readings
+    from kellgren.training.selection.assemble import estimate_of, write_estimates
+    from kellgren.training.selection.bundle_card import with_estimates
+    from kellgren.training.selection.out_of_fold import OutOfFold
 
-    changed = {"format": FORMAT, "combiner": fitted, "one_look": found, "detail": None}
-    of_two = {"both_knees": None, "grade_sets_paired": None, "out_of_fold_paired": None}
-    card = bundle.card.model_copy(update=changed | of_two)
+    rule, backbones = bundle.card.combiner.rule, bundle.card.combiner.members
+    order = sorted(range(len(knees)), key=lambda at: knees[at].image.name)
+    folds = np.zeros(len(knees), np.int64)
+    in_order = tuple(knees[at] for at in order)
+    predictions = OutOfFold(backbones, votes[:, order], in_order, 0, folds)
+    estimated = estimate_of(predictions, rules=[rule], smallest=len(backbones))
+    card = bundle.card.model_copy(update={"one_look": found, "elsewhere": ()})
+    card = with_estimates(card, predictions, estimated, "qwk")
     with TemporaryDirectory() as temporary:
-        table = Path(temporary) / PREDICTIONS
-        write_readings(knees, told, table)
-        files = {name: bundle.path(name) for name in card.files if name != PAIRED}
-        unscored = write_bundle(card, files | {PREDICTIONS: table}, Path(temporary) / "bundle")
-        labels = [Label(str(k.image), k.patient, int(k.grade or 0), k.side) for k in knees]
-        made = refitted(unscored, Labels(labels), None, folder)
+        files = {name: bundle.path(name) for name in card.files}
+        files |= write_estimates(predictions, estimated, Path(temporary))
+        made = write_bundle(card, files, folder)
     print(f"written: {folder}, bundle {made.checksum[:12]}")
 
 
@@ -166,27 +168,35 @@ def main() -> None:
     words.add_argument("--patients", type=int, default=0)
     words.add_argument("--model", type=Path, default=default_bundle())
     words.add_argument("--keep", type=Path)
-    words.add_argument("--write", type=Path, help="new folder for the bundle that takes one look")
+    parts = words.add_mutually_exclusive_group()
+    parts.add_argument("--once", nargs="+", default=[], metavar="BACKBONE")
+    parts.add_argument("--write", type=Path, help="new folder for the bundle that takes one look")
     given = words.parse_args()
 
     bundle = open_bundle(given.model)
     knees = held_out(given.data, given.folds, bundle, given.patients)
     logits = looks_at(knees, bundle, given.keep)
-    looks = [votes_of(part, bundle) for part in (logits[:, :, 0], logits.mean(axis=2))]
+    both = votes_of(logits.mean(axis=2), bundle)
+    once = [not given.once or name in given.once for name in bundle.card.combiner.members]
+    upright, mirrored = (
+        np.where(np.array(once)[:, None, None], votes_of(logits[:, :, look], bundle), both)
+        for look in (0, 1)
+    )
+    looks = (upright, both)
     truth = np.array([int(knee.grade or 0) for knee in knees])
     patients = [knee.patient for knee in knees]
     print(f"{len(knees)} knees of {len(set(patients))} patients, bundle {bundle.checksum[:12]}")
     print("combined by the card:")
     one, two = (bundle.card.combiner.combine(votes) for votes in looks)
     show(one, two, truth, patients)
+    kept = one.argmax(axis=1) == bundle.card.combiner.combine(mirrored).argmax(axis=1)
+    print(f"same grade where the one look is at the mirror image: {kept.mean():.3f}")
     print("each combined by numbers fitted to it, on other patients:")
     one, two = (fitted_apart(votes, truth, patients, bundle) for votes in looks)
     found = show(one, two, truth, patients)
     if given.write is not None:
         told = OneLook(knees=len(knees), patients=len(set(patients)), **found)
-        rule = bundle.card.combiner
-        fitted = fit_combiner(rule.rule, rule.members, looks[0], truth)
-        write(given.write, bundle, knees, told, fitted, one)
+        write(given.write, bundle, knees, upright, told)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 r"""What the shift watch is measured on: held-out knees, their pictures measured, also altered.
 
     python benchmarks/shift_tables.py --data kneeKL299 --patients 400 \
-        --oof results/oof/ensemble_paired.csv.gz -o results/shift/held_out.csv.gz
+        --oof results/oof/ensemble.csv.gz -o results/shift/held_out.csv.gz
     python benchmarks/shift_tables.py --data kneeKL299 --patients 60 --altered \
-        -o results/shift/altered.csv.gz
+        --model DEFAULT-OF-FOLD-0 -o results/shift/altered.csv.gz
 
-Both take one knee of each of some patients of fold 0, from which no network of the default bundle
-learnt; the first from the one end of a drawn order of the patients, the second from the other. The
-first adds gate distance and exposure to out-of-fold predictions, so that only the picture is looked
-at anew; the second alters the pictures and grades them. The package's reference is then made by
+Both take one knee of each of some patients of fold 0, from which no network of that bundle
+learnt: the default one's, but those of fold 0 throughout. The first from the one end of a drawn
+order of the patients, the second from the other. The first adds gate distance and exposure to
+out-of-fold predictions, so that only the picture is looked at anew; the second alters the pictures
+and grades them. The package's reference is then made by
 
     kellgren watch results/shift/held_out.csv.gz --write-reference shift_reference.json
 """
@@ -30,6 +31,7 @@ from kellgren import Ensemble
 from kellgren.atomic_files import replaced_whole
 from kellgren.data.manifest import Knee, for_training, index
 from kellgren.data.splits import make_folds
+from kellgren.grading.bundle import default_bundle
 from kellgren.imaging.radiograph import read_radiograph
 from kellgren.localisation.check import Check
 from kellgren.localisation.film import find_joints
@@ -69,9 +71,9 @@ def measured(knees: list[Knee], oof: Path) -> Iterator[Row]:
             yield kept | values(joints[0].checks) | {"patient": knee.patient}
 
 
-def altered(knees: list[Knee]) -> Iterator[Row]:
+def altered(knees: list[Knee], model: Path) -> Iterator[Row]:
     """The knees with another tone, and blurred, as they are graded; refused ones are not."""
-    ensemble = Ensemble.default(threads=1, pair=False)
+    ensemble = Ensemble.open(model, threads=1, pair=False, joint_space=False)
     for knee in knees:
         pixels = np.asarray(Image.open(knee.image).convert("L"))
         for name in ALTERED:
@@ -88,11 +90,12 @@ def main() -> None:
     words.add_argument("--oof", type=Path)
     words.add_argument("--patients", type=int, default=400)
     words.add_argument("--altered", action="store_true")
+    words.add_argument("--model", type=Path, default=default_bundle())
     words.add_argument("-o", "--output", type=Path, required=True)
     given = words.parse_args()
     knees = one_of_each(for_training(index(given.data), given.data))
     if given.altered:
-        rows = altered(knees[-given.patients :])
+        rows = altered(knees[-given.patients :], given.model)
     else:
         rows = measured(knees[: given.patients], given.oof)
     text = io.StringIO()

@@ -12,6 +12,7 @@ import pytest
 from bundle_factory import make_bundle
 from kellgren.errors import InvalidOption, InvalidPredictions
 from kellgren.grading.bundle import default_bundle, open_bundle
+from kellgren.grading.card_parts.one_look import Difference, OneLook
 from kellgren.shift.reference import (
     grading_checksum,
     is_reference,
@@ -137,3 +138,7 @@ def test_what_decides_grades_decides_the_checksum(bundle: Path, tmp_path: Path) 
     other = card.combiner.model_copy(update={"temperature": card.combiner.temperature + 0.1})
     assert grading_checksum(card.model_copy(update={"combiner": other})) != grading_checksum(card)
     assert grading_checksum(make_bundle(tmp_path / "b", seed=5).card) != grading_checksum(card)
+    none = Difference(value=0.0, low=-0.004, high=0.004)
+    found = OneLook(knees=9, patients=9, accuracy=none, qwk=none, log_loss=none)
+    once = card.model_copy(update={"one_look": found})
+    assert grading_checksum(once) != grading_checksum(card)

@@ -39,6 +39,7 @@ from command_line import EXAMPLES
 from damaged_files import small_knee
 from dicom_factory import dicom_bytes, write_dicom
 from dicom_headers import CR, DX, complete
+from kellgren.grading.bundle import default_bundle, open_bundle
 from web_room import RunningServer, hand_in, reading_room
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -354,8 +355,13 @@ def test_a_case_is_looked_at(page: Page, room: RunningServer) -> None:
     expect(panes).to_have_count(2)
     expect(page.locator(".side-label b")).to_have_text(["R", "L"])
     expect(page.locator(".numeral")).to_contain_text(str(reading["grade"]))
-    elsewhere = page.get_by_text("Elsewhere, on 167 knees")
-    expect(elsewhere).to_contain_text("41 % (95 % interval 33 % to 49 %). Limits: one site, two")
+    told = open_bundle(default_bundle()).card.elsewhere[0]
+    right, low, high = (
+        f"{100 * getattr(told.delivered['accuracy'], part):.0f} %"
+        for part in ("value", "low", "high")
+    )
+    elsewhere = page.get_by_text(f"Elsewhere, on {told.knees} knees")
+    expect(elsewhere).to_contain_text(f"{right} (95 % interval {low} to {high}). Limits: one site")
     expect(page.locator(".verdict h2")).to_have_text(reading["name"].capitalize())
     expect(page.locator(".certainty h3")).to_contain_text(reading["certainty"].capitalize())
     assert page.locator(".probabilities tr").count() == 5

@@ -58,7 +58,8 @@ class ShiftReference(BaseModel):
 def grading_checksum(card: Card) -> str:
     """SHA-256 of all in a bundle that decides grades and probabilities, in hexadecimal digits.
 
-    A card whose words change keeps it; another member, vote or calibration does not.
+    A card whose words change keeps it; another member, vote, calibration or number of looks does
+    not.
     """
     members = [
         {
@@ -73,6 +74,7 @@ def grading_checksum(card: Card) -> str:
         "combiner": card.combiner.model_dump(mode="json"),
         "both_knees": card.both_knees and card.both_knees.model_dump(mode="json"),
         "local": local and local.shift.model_dump(mode="json"),
+        **({"looks": 1} if card.one_look else {}),  # two are what references of before had
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

@@ -78,9 +78,12 @@ def build_bundle(
 
 
 def estimate_of(
-    predictions: OutOfFold, measure: Measure = "qwk", rules: Sequence[Rule] = RULES
+    predictions: OutOfFold,
+    measure: Measure = "qwk",
+    rules: Sequence[Rule] = RULES,
+    smallest: int = 1,
 ) -> Estimated:
-    """Combiner and nested estimate from the runs' predictions."""
+    """Combiner and nested estimate from predictions out of fold; arguments as of `estimate`."""
     return estimate(
         predictions.backbones,
         predictions.members,
@@ -89,6 +92,7 @@ def estimate_of(
         predictions.other,
         measure=measure,
         rules=rules,
+        smallest=smallest,
     )
 
 

@@ -42,10 +42,7 @@ def make_card(
         estimated: from them.
         measure: that decided.
     """
-    gain = {key: value.to_dict() for key, value in estimated.gain.items()}
     held_out = sorted({run.fold for run in runs if run.fold is not None})
-    helps = estimated.other_knee_helps(measure)
-    paired = {**scores_of(predictions, estimated.paired), "gain": gain, "decided_by": measure}
     card = Card(
         format=FORMAT,
         name=name,
@@ -54,13 +51,38 @@ def make_card(
         scale=scale_of(learnt),
         members=tuple(_member(run) for run in chosen),
         combiner=estimated.combiner,
-        both_knees=estimated.both_knees if helps else None,
         data=learnt,
-        out_of_fold={"held_out_folds": held_out, **scores_of(predictions, estimated.single)},
-        out_of_fold_paired=None if estimated.both_knees is None else paired,
+        out_of_fold={"held_out_folds": held_out},
         versions=chosen[0].facts["versions"],
         files={},
         intended_use=intended_use(learnt),
+    )
+    return with_estimates(card, predictions, estimated, measure)
+
+
+def with_estimates(
+    card: Card, predictions: OutOfFold, estimated: Estimated, measure: Measure
+) -> Card:
+    """The card with what was chosen and fitted out of fold: vote, other knee, scores and sets.
+
+    Args:
+        card: of the same backbones.
+        predictions: of them.
+        estimated: from them.
+        measure: by which the other knee earns its place.
+    """
+    gain = {key: value.to_dict() for key, value in estimated.gain.items()}
+    helps = estimated.other_knee_helps(measure)
+    paired = {**scores_of(predictions, estimated.paired), "gain": gain, "decided_by": measure}
+    single = scores_of(predictions, estimated.single)
+    held_out = card.out_of_fold["held_out_folds"]
+    card = card.model_copy(
+        update={
+            "combiner": estimated.combiner,
+            "both_knees": estimated.both_knees if helps else None,
+            "out_of_fold": {"held_out_folds": held_out, **single},
+            "out_of_fold_paired": None if estimated.both_knees is None else paired,
+        }
     )
     votes = np.stack([predictions.members[at] for at in _positions(predictions, card)])
     told = (predictions.truth, predictions.patients, votes)

@@ -64,6 +64,7 @@ def estimate(
     *,
     measure: Measure = "qwk",
     rules: Sequence[Rule] = RULES,
+    smallest: int = 1,
 ) -> Estimated:
     """Choose and fit the combiner of a bundle, and estimate it by nested cross-validation.
 
@@ -75,9 +76,10 @@ def estimate(
         other: ``(N,)`` position of each knee's contralateral knee, -1 where there is none.
         measure: to choose by.
         rules: to choose among.
+        smallest: members that vote, at least.
     """
     group = deal(patients)
-    compared = compare_subsets(members, truth, group, rules)
+    compared = compare_subsets(members, truth, group, rules, smallest)
     single = np.empty(members.shape[1:])
     paired = np.empty(members.shape[1:])
     for held in np.unique(group):

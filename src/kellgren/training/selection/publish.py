@@ -98,6 +98,7 @@ def model_card(card: Card) -> str:
         "",
         f"{card.out_of_fold['knees']} knees of {card.out_of_fold['patients']} patients. "
         f"The other knee {used}.",
+        *([] if card.one_look is None else ["", f"Looks at a knee: {card.one_look.words}."]),
         "",
         *_elsewhere(card),
         "## Members",

@@ -195,11 +195,12 @@ class _Judging:
     def _graded(self, model: Path, head: Path, member: MemberCard) -> tuple[Float32Array, float]:
         """``(N, 5)`` logits of the judging knees, and milliseconds of processor a knee."""
         network = MemberRuntime(model, head, member.preprocess, EngineSettings(threads=1))
+        mirror = self._bundle.card.one_look is None
         logits, spent = [], 0.0
         for knee in self.judging:
             crop = _crop(knee)
             began = time.thread_time()
-            logits.append(network.examine(crop).logits)
+            logits.append(network.examine(crop, mirror=mirror).logits)
             spent += time.thread_time() - began
         return np.stack(logits), 1000 * spent / len(self.judging)
 
