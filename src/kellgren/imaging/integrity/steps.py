@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from kellgren.arrays import FloatArray
@@ -18,14 +20,17 @@ def step(knee: Plane) -> float:
     for band in bands(columns, rows):
         differences = np.abs(np.diff(knee[:, band], axis=0))
         far = differences > np.maximum(_LEAST, 4 * _around(differences))
-        jumps += far.sum(axis=1)
+        jumps += np.count_nonzero(far, axis=1)
     return float(jumps.max() / columns)
 
 
 def _around(differences: Plane, reach: int = 6) -> Plane:
     """Mean of the differences of the rows before and behind each, column by column."""
-    mirrored = np.pad(np.arange(len(differences)), (reach + 1, reach), mode="reflect")
-    sums = np.cumsum(differences[mirrored], axis=0)
+    last = len(differences) - 1
+    mirrored = last - np.abs(last - np.abs(np.arange(-reach - 1, last + reach + 1)))
+    sums = differences[mirrored]
+    for above, below in pairwise(sums):  # in half the time of `numpy.cumsum` down columns
+        below += above
     window = 2 * reach + 1
     return np.asarray((sums[window:] - sums[:-window] - differences) / (window - 1), np.float32)
 
