@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kellgren.knee import Plane
+from kellgren.knee import Plane, median
 
 _BLOCK, _ROWS = 8, 4  # pixels; of four rows on end every block has two groups, wherever it begins
 _MOST_GROUPS = 300  # of a larger picture, spread over it
@@ -32,13 +32,17 @@ def block_edges(knee: Plane) -> float:
 
 def _down_columns(knee: Plane) -> float:
     apart = max(1, len(knee) // (_ROWS * _MOST_GROUPS)) * _ROWS
-    rows = np.arange(0, len(knee) - _ROWS + 1, apart)[:, None] + np.arange(_ROWS)
-    groups = knee[rows].mean(axis=1)
+    last = len(knee) - _ROWS + 1  # where a group may begin; to add turned rows takes far longer
+    first, second, third, fourth = (
+        np.ascontiguousarray(knee[row : last + row : apart]) for row in range(_ROWS)
+    )
+    groups = (first + second + third + fourth) / _ROWS
     across = np.diff(groups, axis=1)
     # The slope beside a step, without it: over three columns before and three behind.
     before = groups[:, _REACH : -_REACH - 1] - groups[:, : -2 * _REACH - 1]
     behind = groups[:, 2 * _REACH + 1 :] - groups[:, _REACH + 1 : -_REACH]
     steps = np.abs(across[:, _REACH:-_REACH] - (before + behind) / (2 * _REACH))
-    far = (steps > max(_FAR, _TIMES_USUAL * float(np.median(steps)))).mean(axis=0)
-    shares = np.sort(far[: len(far) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=0))
-    return float(shares[-1] - shares[-2])
+    far = steps > max(_FAR, _TIMES_USUAL * float(median(steps)))
+    shares = np.count_nonzero(far, axis=0) / len(far)
+    places = np.sort(shares[: len(shares) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=0))
+    return float(places[-1] - places[-2])

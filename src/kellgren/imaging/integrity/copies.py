@@ -84,10 +84,12 @@ def _some_windows(flat: Plane, start: int, kept_bits: int) -> npt.NDArray[np.uin
         factor = np.uint32(int(factor) * 5 % 2**32)
         hashes = hashes[:-width] * factor + hashes[width:]
         width *= 2
-    places = np.flatnonzero(hashes * _FACTOR >> np.uint32(32 - kept_bits) == 0)
-    changes = np.zeros(len(bits), np.int32)  # in front of each pixel
-    np.cumsum(bits[1:] != bits[:-1], out=changes[1:])
-    within = changes[places + _WINDOW - 1] - changes[places]
+    places = np.flatnonzero(hashes * _FACTOR < np.uint32(2 ** (32 - kept_bits)))
+    changes = (bits[1:] != bits[:-1]).view(np.uint8)
+    two = changes[:-1] + changes[1:]
+    four = two[:-2] + two[2:]
+    seven = four[:-3] + two[4:-1] + changes[6:]
+    within = seven[places] + changes[places + 7] + seven[places + 8]  # in 16 pixels
     places = places[within >= _LEAST_CHANGES]
     upper, lower = hashes[places].astype(np.uint64), (places + start).astype(np.uint64)
     return np.asarray(upper << _HALF | lower)
