@@ -105,11 +105,11 @@ def _patch(pixels: Plane, low: np.ndarray, high: np.ndarray, outside: float | No
     left_out = (rows < 0) | (rows >= height)
 
     def part(some: slice) -> Plane:
-        whole = pixels[down[some]]
-        patch = np.empty((len(whole), len(columns)), dtype=np.float32)
-        patch[:, first:last] = whole[:, max(low[0], 0) : max(high[0], 0)]
-        patch[:, :first] = whole[:, :1] if outside is None else outside
-        patch[:, last:] = whole[:, -1:] if outside is None else outside
+        taken = down[some]
+        patch = np.empty((len(taken), len(columns)), dtype=np.float32)
+        patch[:, first:last] = pixels[taken, max(low[0], 0) : max(high[0], 0)]
+        patch[:, :first] = pixels[taken, :1] if outside is None else outside
+        patch[:, last:] = pixels[taken, -1:] if outside is None else outside
         if outside is not None:
             patch[left_out[some]] = outside
         return patch

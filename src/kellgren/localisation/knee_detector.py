@@ -200,10 +200,11 @@ def is_whole(region: Region, shape: tuple[int, ...]) -> bool:
 def _peaks(heads: Float32Array, features: Float32Array) -> list[Detection]:
     """Local maxima of the joint's map as detections, in pixels of the network's input."""
     joint = heads[0]
-    padded = np.pad(joint, 1, constant_values=-np.inf)
     rows, columns = joint.shape
+    padded = np.full((rows + 2, columns + 2), -np.inf, joint.dtype)
+    padded[1:-1, 1:-1] = joint
     around = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    is_peak = joint >= np.max(around, axis=0)
+    is_peak = joint >= np.maximum.reduce(around)
     peaks = [
         _decoded(heads, features, int(row), int(column))
         for row, column in np.argwhere(is_peak & (joint > -3.0))
@@ -217,7 +218,8 @@ def _decoded(heads: Float32Array, features: Float32Array, row: int, column: int)
     columns = slice(max(0, column - 1), column + 2)
     share = _sigmoid(heads[0, rows, columns])
     share = share / share.sum()
-    y, x = np.mgrid[rows, columns][:, : share.shape[0], : share.shape[1]] + 0.5
+    y = rows.start + 0.5 + np.arange(share.shape[0])[:, None]
+    x = columns.start + 0.5 + np.arange(share.shape[1])
     _, dx, dy, log_width, cos, sin, inverted = (
         (channel * share).sum() for channel in heads[:, rows, columns]
     )

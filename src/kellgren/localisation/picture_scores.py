@@ -22,6 +22,8 @@ DEEP = 88
 """The first channels, the deeper ones: they describe the knee as a whole."""
 METAL, PLATES = 0, 1
 """Rows of what the local network tells of each place."""
+_AXIS = np.linspace(-1, 1, GRID)
+_PLACE = np.stack(np.meshgrid(_AXIS, _AXIS))  # x and y of each place of the grid
 _PLACES = {METAL: 8, PLATES: 16}  # how many of the most suspicious places count
 
 
@@ -163,9 +165,7 @@ def by_place(features: Float32Array) -> Float32Array:
     Returns:
         ``(GRID * GRID, C + 2)``, of the features' type.
     """
-    axis = np.linspace(-1, 1, GRID, dtype=features.dtype)
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    planes = np.concatenate([features, x[None], y[None]])
+    planes = np.concatenate([features, _PLACE.astype(features.dtype)])
     return np.ascontiguousarray(planes.reshape(len(planes), -1).T)
 
 

@@ -181,12 +181,13 @@ def metal(knee: Plane) -> tuple[float, float]:
     columns = np.linspace(0, knee.shape[1] - 1, size).round().astype(int)
     small = knee[rows][:, columns]
     dense = small >= small.max() - 0.04
+    share = float(np.count_nonzero(dense) / dense.size)
     edge = dense & _grown(~dense)
     grown = _grown(dense)
     around = _grown(grown) & ~grown
     if not edge.any() or not around.any():
-        return float(dense.mean()), 0.0
-    return float(dense.mean()), float(small[edge].mean() - small[around].mean())
+        return share, 0.0
+    return share, float(small[edge].mean() - small[around].mean())
 
 
 class Missing(NamedTuple):

@@ -58,7 +58,9 @@ def _joined(roots: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.nd
     if not len(roots):
         return np.zeros((0, 4), np.int64)
     order = np.argsort(roots, kind="stable")
-    at = np.flatnonzero(np.diff(roots[order], prepend=-1))  # where the runs of a shape begin
+    sorted_roots = roots[order]
+    is_first = np.append(True, sorted_roots[1:] != sorted_roots[:-1])
+    at = np.flatnonzero(is_first)  # where the runs of a shape begin
     left, right = np.minimum.reduceat(starts[order], at), np.maximum.reduceat(ends[order], at)
     last = np.append(at[1:], len(order)) - 1
     top, bottom = rows[order[at]], rows[order[last]] + 1  # runs come row by row
