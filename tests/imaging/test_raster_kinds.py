@@ -125,13 +125,16 @@ def test_a_png_without_its_last_rows_is_refused(size: tuple[int, int], bits: int
     rows, columns = size
     row = -(-columns * bits // 8)
     header = struct.pack(">IIBBBBB", columns, rows, bits, 0, 0, 0, 0)
-    for kept in (rows, rows - 1):
-        lines = b"".join(b"\0" + bytes((n + 37 * m) % 256 for m in range(row)) for n in range(kept))
-        data = chunked((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-        if kept < rows:
-            assert "ends before its last row" in refusal(data)
-        elif bits > 1:
-            assert read_radiograph(data).pixels.shape == size
+    lines = b"".join(b"\0" + bytes((n + 37 * m) % 256 for m in range(row)) for n in range(rows))
+    black_at_the_end = lines[:-row] + bytes(row)
+    for whole in (lines, black_at_the_end):
+        for missing in (0, 1, row + 1):  # bytes: none, of the last row one, or all
+            kept = zlib.compress(whole[: len(whole) - missing])
+            data = chunked((b"IHDR", header), (b"IDAT", kept), (b"IEND", b""))
+            if missing:
+                assert "is damaged" in refusal(data)
+            elif bits > 1:
+                assert read_radiograph(data).pixels.shape == size
 
 
 def test_the_rows_of_an_interlaced_png_are_counted(ramp: np.ndarray) -> None:

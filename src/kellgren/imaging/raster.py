@@ -137,7 +137,7 @@ def _decoder_warnings(data: bytes, image: Image.Image) -> list[str]:
     if image.format == "TIFF":
         return check_tiff_data(data, image)
     if image.format == "PNG":
-        check_png_data(data)
+        check_png_data(data, image)
         return gamma_warning(image)
     return check_jpeg_data(data) if image.format in ("JPEG", "MPO") else []
 

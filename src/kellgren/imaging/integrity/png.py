@@ -72,16 +72,21 @@ def gamma_warning(image: Image.Image) -> list[str]:
     ]
 
 
-def check_png_data(data: bytes) -> None:
+def check_png_data(data: bytes, image: Image.Image) -> None:
     """Refuse a PNG whose data ends before its last row: Pillow takes what is missing for black.
+
+    Only where the last row is black, or rows are not stored in their order, is the data unpacked.
 
     Args:
         data: a PNG that Pillow has decoded, so that its chunks are as they should be.
+        image: decoded from it.
 
     Raises:
         RejectedPicture: it does.
     """
     width, height, bits, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
+    if not interlace and np.asarray(image.crop((0, height - 1, width, height))).any():
+        return
     bits *= _SAMPLES[colour]
     passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
     missing = sum(
