@@ -42,16 +42,16 @@ def colours_of(picture: Image.Image) -> Colours:
         picture: of mode RGB, of any size; it is made smaller, to spare the memory of a copy.
     """
     picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
-    channels = np.asarray(picture, dtype=np.float32)
-    red, green, blue = np.moveaxis(channels, -1, 0)
+    red, green, blue = (np.asarray(channel) for channel in picture.split())
     chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    sums = np.add(red, green, dtype=np.uint16) + blue
     coloured = chroma > _COLOURED
-    direction = _hues(*(channel[coloured] for channel in (red, green, blue)))
+    direction = _hues(*(channel[coloured].astype(np.float32) for channel in (red, green, blue)))
     length = float(np.abs(direction).sum())
     return Colours(
         share=float(coloured.mean()),
         strong=float((chroma > _STRONG).mean()),
-        grey=float(((chroma < _GREY) & ((red + green + blue) / 3 > _LIGHT)).mean()),
+        grey=float(((chroma < _GREY) & (sums > 3 * _LIGHT)).mean()),
         agreement=float(np.abs(direction.sum())) / length if length else 1.0,
     )
 
