@@ -46,7 +46,7 @@ def _roots(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     roots = np.arange(count)
     while one.size:
         roots[np.maximum(one, other)] = np.minimum(one, other)  # of several, any one
-        while not np.array_equal(above := roots[roots], roots):
+        while ((above := roots[roots]) != roots).any():
             roots = above
         one, other = roots[one], roots[other]
         apart = one != other
