@@ -271,9 +271,8 @@ def _moved(strip: Plane) -> float:
 def _means(strip: Plane, count: int, scale: int) -> FloatArray:
     """``(count, W)`` means of some rows each, from every ``scale``-th row on."""
     rows = _MOVED_ROWS * scale
-    exact = strip[: (count - 1) * scale + rows].astype(np.float64)
     means = np.zeros((count, strip.shape[1]))
     for first in range(rows):
-        means += exact[first : first + (count - 1) * scale + 1 : scale]
+        means += strip[first : first + (count - 1) * scale + 1 : scale]
     means /= rows
     return means
