@@ -7,6 +7,8 @@ detector blurs what it shows over some pixels, so that steps of brightness have 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from kellgren.arrays import FloatArray, Mask
@@ -65,7 +67,9 @@ def _down_columns(knee: Plane, margin: float) -> float:
 def _along(ratio: FloatArray) -> float:
     """The largest mean along two thirds of one line, no part of which counts for much."""
     sums = np.zeros((len(ratio) + 1, ratio.shape[1]), ratio.dtype)
-    np.cumsum(np.minimum(ratio, _MOST), axis=0, out=sums[1:])
+    np.minimum(ratio, _MOST, out=sums[1:])
+    for above, below in pairwise(sums):  # in half the time of `numpy.cumsum` down columns
+        below += above
     parts = int(_LONG * len(ratio))
     return float((sums[parts:] - sums[:-parts]).max() / parts)
 
