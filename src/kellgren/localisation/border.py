@@ -36,10 +36,11 @@ def without_border(radiograph: Radiograph) -> tuple[Radiograph, Offset | None]:
     all four sides is taken for one.
     """
     rows, columns = radiograph.pixels.shape
-    ends = _ends(radiograph.pixels)
-    if min(ends) < max(2.0, _LEAST * min(rows, columns)):
+    least = max(2.0, _LEAST * min(rows, columns))
+    # Few pictures have one above and below: of the others the columns are not looked at.
+    if min(_flat_ends(radiograph.pixels)) < least or min(_flat_ends(radiograph.pixels.T)) < least:
         return radiograph, None
-    return _cut(radiograph, ends)
+    return _cut(radiograph, _ends(radiograph.pixels))
 
 
 def without_margins(radiograph: Radiograph) -> tuple[Radiograph, Offset | None]:

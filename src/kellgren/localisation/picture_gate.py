@@ -93,8 +93,10 @@ class FeatureNetwork:
         small = picture.resize((self._size, self._size), Image.Resampling.BICUBIC, reducing_gap=2.0)
         plane = np.asarray(small)
         low, high = quantiles(plane, _STRETCHED)
-        shown = ((plane - low) / max(float(high - low), 1e-3)).clip(0, 1).astype(np.float32)
-        (features,) = self._infer(shown[None, None])
+        shown = plane - low
+        shown /= max(float(high - low), 1e-3)
+        np.clip(shown, 0, 1, out=shown)
+        (features,) = self._infer(shown.astype(np.float32)[None, None])
         return np.asarray(features[0], dtype=np.float32)
 
 
