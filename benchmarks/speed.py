@@ -7,8 +7,9 @@ eager float32, one picture at a time, both looks, and the class map of each netw
 back-propagation from the logit through the network (what the grad-cam package does). Rows `eight`
 are the same networks as a bundle: by each engine and number format, both looks, maps from the
 features. Rows `default` and `fast` read whole pictures with finding and checking, as `kellgren
-grade --joint-space off` does; `checks` is what of this comes before the networks that grade, and
-`joint space` what measuring it adds. Every row runs in a process of its own with one thread.
+grade --joint-space off` does; `checks` is what of this comes before the networks that grade,
+`checks of films` the same for the pictures of a folder, and `joint space` what measuring it adds.
+Every row runs in a process of its own with one thread.
 
 The weights of the eight cannot be had: `stand_ins.py` makes networks that cost the same.
 `eight_votes.py` measures them one by one, and how many votes each arithmetic keeps.
@@ -40,6 +41,7 @@ from kellgren.grading.engines.engine_settings import EngineSettings
 from kellgren.grading.panel import Panel
 from kellgren.grading.voting import softmax
 from kellgren.imaging.radiograph import read_radiograph
+from kellgren.imaging.search import search
 from kellgren.joint_space.measure_knee import measure
 from kellgren.localisation.crop import whole_knee
 from kellgren.localisation.film import find_joints
@@ -94,6 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=EIGHT, choices=EIGHT)
     parser.add_argument("--only", nargs="*", default=(), help="parts of the names of rows")
     parser.add_argument("--fast-bundle", type=Path)
+    parser.add_argument("--films", type=Path, help="a folder of them, for the row of their checks")
     parser.add_argument("--judge-paper", action="store_true", help="all judged knees by torch too")
     parser.add_argument("--work", type=Path, help="keep the stand-ins here for another run")
     return parser.parse_args()
@@ -107,6 +110,9 @@ def ways(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Calla
     for engine in ("onnxruntime", "openvino"):
         yield f"eight {engine} int8", Eight(folder / "int8", engine, "fp32")
     yield "checks", Beside(joint_space=False)
+    if options.films:
+        films = tuple(search(options.films).images)
+        yield "checks of films", Beside(joint_space=False, films=films)
     yield "joint space", Beside(joint_space=True)
     bundles = {"default": default_bundle(), "fast": options.fast_bundle or fast_bundle()}
     for name, bundle in bundles.items():
@@ -192,16 +198,18 @@ class Whole(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What a knee costs beside its networks."""
+    """What a knee costs beside its networks, or a film."""
 
     joint_space: bool
+    films: Sequence[Path] = ()
 
     def __call__(self, knees: Sequence[Knee], timed: int) -> Row:
         localiser = Localiser()
         spent = wall = 0.0
-        for number, knee in enumerate(knees[: timed + 1]):
+        images = [*(self.films or (knee.image for knee in knees))][: timed + 1]
+        for number, image in enumerate(images):
             began, clock = time.process_time(), time.perf_counter()
-            joints = find_joints(read_radiograph(knee.image), (), localiser)
+            joints = find_joints(read_radiograph(image), (), localiser)
             if self.joint_space:
                 began, clock = time.process_time(), time.perf_counter()
                 for joint in joints:
@@ -210,7 +218,7 @@ class Beside(NamedTuple):
                 spent += time.process_time() - began
                 wall += time.perf_counter() - clock
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        count = min(timed, len(knees) - 1)
+        count = len(images) - 1
         return Row(spent / count, wall / count, peak, np.empty((0, 5)), 0.0)
 
 
