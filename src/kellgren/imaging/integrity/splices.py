@@ -27,7 +27,7 @@ _EDGE, _LESS = 0.1, 0.6  # of the width, behind those columns: boards end there 
 _FLAT = np.float32(0.004)  # grey values: errors that are none
 _MOST = np.float32(8.0)  # times the usual, that one pixel counts at most
 _LOST = 1 + _USUAL + _REACH  # columns at either side that have not enough beside them
-_BEYOND = 3 + 2 * _USUAL  # columns of which none is the first of so many
+_BEYOND = 3 + 2 * _USUAL  # last columns, which lack what is needed on their right
 
 
 def splice(knee: Plane, *, is_film: bool = False) -> float:
