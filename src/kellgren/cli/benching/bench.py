@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.cli.inputs import ModelFolder
+from kellgren.cli.inputs import Fast, ModelFolder
 
 if TYPE_CHECKING:
     from kellgren.engine_choice.engine_candidates import EngineChoice
@@ -24,6 +24,7 @@ def bench(
         typer.Option(help="Folder of knee radiographs to grade, in place of the ten examples."),
     ] = None,
     model: ModelFolder = None,
+    fast: Fast = False,
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Files at a time; 0: one, half the cores, and all.")
     ] = 0,
@@ -42,25 +43,26 @@ def bench(
 ) -> None:
     """Measure which engine grades fastest on this machine, and whether its grades agree.
 
-    Each grades the same films, from the file to the reading. The reference is ONNX Runtime in fp32;
+    Each grades the same films, as grade does many: each worker but the first is a process, whose
+    start is not counted. The reference is ONNX Runtime in fp32;
     another engine is called the fastest only if at least 99.5 % of its grades are the reference's.
     """
     from kellgren.cli import terminal
     from kellgren.cli.benching.bench_table import document, show
-    from kellgren.cli.inputs import refuse_inputs
+    from kellgren.cli.inputs import chosen_bundle, refuse_inputs
     from kellgren.engine_choice.measuring import fastest
     from kellgren.engine_choice.remembered import remember as keep
-    from kellgren.grading.bundle import default_bundle, open_bundle
+    from kellgren.grading.bundle import open_bundle
 
     if remember and forget:
         raise typer.BadParameter("--remember and --forget exclude each other")
-    bundle = open_bundle(model or default_bundle())
+    bundle = open_bundle(chosen_bundle(model, fast))
     if forget:
         _forget(bundle)
         return
     films = _films(images)
     refuse_inputs([json], films)
-    measured = _measured(bundle, films, workers, passes)
+    measured = _measured(bundle, films, workers, passes, joint_space=not fast)
     best = fastest(measured)
     if remember:
         keep(bundle.checksum, best, measured[0])
@@ -101,7 +103,9 @@ def _films(folder: Path | None) -> list[Path]:
     return [Path(image) for image in collected.images]
 
 
-def _measured(bundle: Bundle, films: list[Path], workers: int, passes: int) -> list[Measured]:
+def _measured(
+    bundle: Bundle, films: list[Path], workers: int, passes: int, *, joint_space: bool
+) -> list[Measured]:
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
     from kellgren.engine_choice.engine_candidates import candidates
@@ -119,7 +123,9 @@ def _measured(bundle: Bundle, films: list[Path], workers: int, passes: int) -> l
             following = choices[done].words if done < len(choices) else ""
             bar.update(task, completed=done, now=following)
 
-        return measure_each(bundle, films, choices, passes=passes, on_measured=told)
+        return measure_each(
+            bundle, films, choices, joint_space=joint_space, passes=passes, on_measured=told
+        )
 
 
 def _write(text: str, path: Path) -> None:

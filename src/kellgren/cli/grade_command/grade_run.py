@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +86,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
             journal = _journal(listing, targets, workers.ensemble, options)
             taken_over = journal.files
             _grade(workers, listing, journal, options)
+            stack.close()  # whoever graded needs memory, and tables need nobody
             graded_after = time.monotonic() - began
             summary = _write(listing, journal, targets, workers, options)
             journal.discard()
@@ -102,12 +103,8 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
 def _workers(
     listing: Listing, targets: Targets, options: BatchOptions, stack: ExitStack
 ) -> Graders:
-    """Threads for a few files, processes for many; those of a cluster where one is named.
-
-    The processes end with the stack. They open their ensembles while this one opens its own.
-    """
-    from kellgren.batch.crews import Workers
-    from kellgren.batch.reader_processes import ReaderProcesses
+    """Threads for a few files, processes for many, which end with the stack; or a cluster's."""
+    from kellgren.batch.crews import opened_workers
     from kellgren.cli import terminal
 
     listing.list_until(max(1, PROCESSES_FROM * options.workers))
@@ -118,18 +115,12 @@ def _workers(
     if options.ray is not None:
         return cluster_workers(options.ray, options.opening, options.force, options.workers)
     count = min(options.workers, listing.count)
-    many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
-    processes = None
-    if many:
-        opening = partial(options.opening, threads=1, workers=1)
-        processes = ReaderProcesses(count - 1, opening, force=options.force)
-        stack.callback(processes.close)
+    many = listing.count >= PROCESSES_FROM * count and not options.in_one_process
+    opened = opened_workers(options.opening, count, processes=many, force=options.force)
     with starting():
-        ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
-    folders = _folders(targets, options)  # not made where the ensemble cannot be opened
-    if processes is not None:
-        processes.folders = folders
-    return Workers(ensemble, count, options.force, folders, processes)
+        workers = stack.enter_context(opened)
+    # Folders are not made where the ensemble cannot be opened.
+    return replace(workers, folders=_folders(targets, options))
 
 
 def _folders(targets: Targets, options: BatchOptions) -> list[ReadingFolder]:
