@@ -198,12 +198,14 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, which stays for a batch that resumes, and leave it to other processes."""
-        if self._stream is not None:
-            self._stream.close()
-        if self._lock is not None:
-            Path(self._lock.name).unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+        try:
+            if self._stream is not None:
+                self._stream.close()  # on a full disk, what it could not write fails once more
+        finally:
+            if self._lock is not None:
+                Path(self._lock.name).unlink(missing_ok=True)
+                self._lock.close()
+                self._lock = None
 
     def discard(self) -> None:
         """Delete the file; to be called once the tables are written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -156,7 +157,29 @@ def _ended_its_reader(file: FileToGrade) -> Outcome:
     return Outcome(file.image, note=refused.reason)
 
 
+def _begin_quiet_tracker() -> None:
+    """Begin Python's own process that removes semaphores of a killed one, to do so in silence.
+
+    What it says of them would look like an error of a batch that `--resume` goes on with.
+    """
+    if sys.platform == "win32":
+        return
+    from multiprocessing import resource_tracker
+
+    before = os.environ.get("PYTHONWARNINGS")
+    wanted = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = wanted if before is None else f"{before},{wanted}"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
 def _pool(count: int, begin: tuple[Opening, bool]) -> ProcessPoolExecutor:
+    _begin_quiet_tracker()
     # A copy of this process would hold locks of the engine's threads, which it does not have.
     own = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, own, initializer=_begin_work, initargs=begin)

@@ -83,6 +83,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     with scratch_space(), closing(listing), ExitStack() as stack:
         workers = _workers(listing, targets, options, stack)
         with batch_into(*targets.tables):
+            targets.try_out()
             journal = _journal(listing, targets, workers.ensemble, options)
             taken_over = journal.files
             _grade(workers, listing, journal, options)
@@ -149,22 +150,33 @@ def _overlay_folder(targets: Targets, options: BatchOptions) -> OverlayFolder | 
 def _journal(
     listing: Listing, targets: Targets, ensemble: Ensemble, options: BatchOptions
 ) -> Journal:
-    from kellgren.batch.journal import Journal
-    from kellgren.cli import terminal
+    """The journal of a batch.
 
+    Raises:
+        InvalidOption: it is another process's, or would have to give up rows of an earlier batch:
+            weeks of work, perhaps for an option that was forgotten.
+    """
+    from kellgren.batch.journal import Journal
+    from kellgren.batch.made_from import made_otherwise
+    from kellgren.cli import terminal
+    from kellgren.errors import InvalidOption
+
+    model, path = _model(ensemble), targets.journal
     stated = listing.stated_sides()
     sides = f"sides {stated}\n" if stated else ""
-    journal = Journal(
-        targets.journal,
-        resume=options.resume,
-        model=_model(ensemble),
-        joint_space=ensemble.measures_joint_space,
-        asked=f"side {options.side.value}, frame {options.frame}, force {options.force}\n{sides}",
-    )
+    asked = f"side {options.side.value}, frame {options.frame}, force {options.force}\n{sides}"
+    if path is not None and options.resume and (otherwise := made_otherwise(path, model, asked)):
+        raise InvalidOption(
+            path,
+            f"holds rows of a batch that was begun otherwise ({otherwise})",
+            "Give its options to go on with it, or delete it to begin anew",
+        )
+    measured = ensemble.measures_joint_space
+    journal = Journal(path, resume=options.resume, model=model, joint_space=measured, asked=asked)
     if journal.left_behind:
         terminal.warn(
-            f"{journal.left_behind} rows of the interrupted batch are not taken over, of files "
-            "that were refused or read by another model or with other options: graded anew"
+            f"rows of the interrupted batch that are not taken over: {journal.left_behind}, of "
+            "files that were refused, changed since, or asked for otherwise: graded anew"
         )
     return journal
 

@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import typer
 
-from kellgren.cli.inputs import refuse_inputs
+from kellgren.atomic_files import writing
+from kellgren.cli.inputs import refuse_inputs, refuse_urls
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,23 @@ class Targets:
 
             pyarrow_library()
         refuse_inputs(self.tables, ())
+        refuse_urls((self.overlay, self.dicom_out, self.fhir))
         for folder in (self.overlay, self.dicom_out):
             if folder is not None and _is_searched(folder, given) and _holds_pictures(folder):
                 raise _holds_inputs(folder)
+
+    def try_out(self) -> None:
+        """Find out whether tables can be written, before days of grading and not after them.
+
+        Raises:
+            CannotWrite: one cannot.
+        """
+        bundle = self.fhir if self.fhir and self.fhir.suffix.lower() == ".json" else None
+        for path in (*self.tables, bundle):
+            if path is not None and str(path) != "-":
+                with writing(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    NamedTemporaryFile(prefix=".", dir=path.parent).close()
 
     def watch(self) -> InputWatch:
         """What refuses a file, once it is found, that would be written over."""
