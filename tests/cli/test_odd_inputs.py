@@ -320,6 +320,17 @@ def test_a_batch_goes_on_with_the_sides_that_a_manifest_states_now(
     assert [row["side"] for row in rows(Path("t.csv"))] == [""]  # the name says otherwise
 
 
+def test_a_batch_goes_on_into_more_tables(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert begun.is_file()
+    assert kellgren("grade", "study", "--csv", "more.csv", "--json", "t.csv", "--resume") == 0
+    assert "3 files taken over" in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["more.csv", "study", "t.csv"]
+    assert kellgren("grade", "study", "--csv", "more.csv", "--resume") == 0
+    said = capsys.readouterr().err
+    assert "no interrupted batch lies beside more.csv: begun from the start" in said
+    assert "taken over" not in said
+
+
 def test_a_batch_goes_on_where_nothing_changed(
     begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,7 +82,7 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     began = time.monotonic()
     with scratch_space(), closing(listing), ExitStack() as stack:
         workers = _workers(listing, targets, options, stack)
-        with batch_into(*targets.tables):
+        with batch_into(targets.kept):
             targets.try_out()
             journal = _journal(listing, targets, workers.ensemble, options)
             taken_over = journal.files
@@ -171,6 +171,8 @@ def _journal(
             f"holds rows of a batch that was begun otherwise ({otherwise})",
             "Give its options to go on with it, or delete it to begin anew",
         )
+    if path is not None and options.resume and not path.exists():
+        terminal.note(f"no interrupted batch lies beside {targets.kept}: begun from the start")
     measured = ensemble.measures_joint_space
     journal = Journal(path, resume=options.resume, model=model, joint_space=measured, asked=asked)
     if journal.left_behind:

@@ -27,18 +27,24 @@ class Targets:
 
     @property
     def tables(self) -> tuple[Path | None, ...]:
-        """Files with all rows; the journal lies beside the first that is a file."""
+        """Files with all rows; the journal lies beside one of them."""
         return self.csv, self.json, self.parquet
 
     @property
     def kept(self) -> Path | None:
-        """The first table that is a file, which keeps all rows; ``None``: there is none."""
-        return next((path for path in self.tables if path and str(path) != "-"), None)
+        """A table that is a file, which keeps all rows; ``None``: there is none.
+
+        That is the first one, or the one beside which an interrupted batch left its journal: it
+        goes on if more tables are asked for, too.
+        """
+        files = [path for path in self.tables if path and str(path) != "-"]
+        begun = (path for path in files if _journal_of(path).exists())
+        return next(begun, files[0] if files else None)
 
     @property
     def journal(self) -> Path | None:
         """Where the journal lies; ``None``: there is no table to go on with."""
-        return self.kept and self.kept.with_name(f".{self.kept.name}.journal")
+        return self.kept and _journal_of(self.kept)
 
     @property
     def prints_data(self) -> bool:
@@ -89,6 +95,10 @@ class Targets:
     def watch(self) -> InputWatch:
         """What refuses a file, once it is found, that would be written over."""
         return InputWatch(self)
+
+
+def _journal_of(table: Path) -> Path:
+    return table.with_name(f".{table.name}.journal")
 
 
 class InputWatch:
