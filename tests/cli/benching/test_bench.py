@@ -171,6 +171,8 @@ def test_one_of_another_machine_is_shown_as_not_used(
     keep_openvino(bundle)
     monkeypatch.setattr(memory, "processor_name", lambda: "Another CPU")
     assert kellgren("grade", KNEE, "--model", bundle) == 0
-    assert "remembered" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "remembered" not in said
+    assert "another processor, and is not used: measure again" in said
     assert kellgren("doctor", "--model", bundle) == 0
     assert "another processor, and not used" in " ".join(capsys.readouterr().out.split())
