@@ -145,10 +145,14 @@ def test_a_table_that_cannot_be_written_is_told_of_before_films_are_graded(
     folder: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Ensemble, "read_film", lambda *_, **__: pytest.fail("a film was read"))
-    (folder / "file").write_text("")
-    given = ("grade", folder / "films", "--model", model, "--csv", folder / "t.csv")
-    for option in ("--json", "--parquet", "--fhir"):
-        target = folder / "file" / "t.json"
+    monkeypatch.chdir(folder)
+    Path("file").write_text("")
+    given = ("grade", "films", "--model", model, "--csv", "t.csv")
+    for option, target in (
+        ("--json", Path("file/t.json")),
+        ("--parquet", folder / "file" / "t.parquet"),
+        ("--fhir", Path("file/more/t.json")),
+    ):
         assert kellgren(*given, option, target) == ExitCode.CANNOT_WRITE
         assert f"error: {target}: cannot be written" in capsys.readouterr().err
     assert {path.name for path in folder.iterdir()} == {"films", "file"}

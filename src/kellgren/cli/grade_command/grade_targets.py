@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
 
 import typer
 
@@ -90,7 +90,9 @@ class Targets:
             if path is not None and str(path) != "-":
                 with writing(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    NamedTemporaryFile(prefix=".", dir=path.parent).close()
+                    tried = path.with_name(f".{token_hex(8)}")
+                    tried.touch(exist_ok=False)
+                    tried.unlink()
 
     def watch(self) -> InputWatch:
         """What refuses a file, once it is found, that would be written over."""
