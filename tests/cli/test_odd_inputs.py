@@ -334,7 +334,9 @@ def test_a_batch_goes_on_into_more_tables(begun: Path, capsys: pytest.CaptureFix
 def test_a_batch_goes_on_where_nothing_changed(
     begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "3 files taken over" in resumed(capsys)
+    said = resumed(capsys)
+    assert "3 files taken over" in said
+    assert "s a file" not in said  # none was graded
 
 
 def test_a_picture_that_was_replaced_is_graded_again(

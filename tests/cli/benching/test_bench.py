@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from command_line import EXAMPLES, kellgren
+from kellgren.cli.benching import bench
 from kellgren.cli.benching.engine_options import engine_of
 from kellgren.engine_choice import measuring
 from kellgren.engine_choice.engine_candidates import EngineChoice
@@ -83,6 +84,17 @@ def test_the_examples_are_graded_where_no_folder_is_named_and_json_stands_alone(
     assert content["knees"] == len(list(EXAMPLES.glob("*.png")))
     assert not content["remembered"]
     assert remembered(bundle) is None
+
+
+def test_of_an_archive_no_more_films_are_graded_than_tell_which_is_fastest(
+    bundle: Path, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "MOST_FILMS", 1)
+    words = ("--images", study, "--workers", "1", "--passes", "1", "--json", "-")
+    assert kellgren("bench", "--model", bundle, *words) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["knees"] == 1
+    assert f"the first 1 films of {study} are graded" in said.err
 
 
 def test_the_small_bundle_is_measured_as_grade_uses_it(

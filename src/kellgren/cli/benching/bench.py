@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kellgren.grading.bundle import Bundle
 
 EXAMPLES = "kellgren bench --remember · kellgren bench --images study --json bench.json"
+
+MOST_FILMS = 1000
+"""Of a folder: more of them make no engine faster, and an archive would be graded for days."""
 
 
 def bench(
@@ -88,7 +92,7 @@ def _forget(bundle: Bundle) -> None:
 
 def _films(folder: Path | None) -> list[Path]:
     """The files to grade: of a folder, or the examples that come with the package."""
-    from kellgren.batch.collecting import collect
+    from kellgren.batch.collecting import Found, found_files
     from kellgren.cli import terminal
 
     if folder is None:
@@ -96,11 +100,14 @@ def _films(folder: Path | None) -> list[Path]:
 
         examples = Path(str(resources.files("kellgren"))) / "web" / "static" / "atlas"
         return sorted(examples.glob("*.png"))
-    collected = collect([str(folder)])
-    if not collected.images:
+    found = (Path(file.path) for file in found_files([str(folder)]) if isinstance(file, Found))
+    films = list(islice(found, MOST_FILMS + 1))
+    if not films:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
         raise typer.Exit(ExitCode.NOTHING_GRADED)
-    return [Path(image) for image in collected.images]
+    if len(films) > MOST_FILMS:
+        terminal.note(f"the first {MOST_FILMS} films of {folder} are graded")
+    return films[:MOST_FILMS]
 
 
 def _measured(
