@@ -334,6 +334,10 @@ def test_a_batch_goes_on_into_more_tables(begun: Path, capsys: pytest.CaptureFix
 def test_a_batch_goes_on_where_nothing_changed(
     begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert begun.is_file()
+    killed_in_the_middle = (".t.0123abcd.csv", "..t.csv.89abcdef.journal")
+    for name in killed_in_the_middle:  # of a file that was being written
+        Path(name).touch()
     said = resumed(capsys)
     assert "3 files taken over" in said
     assert "s a file" not in said  # none was graded

@@ -175,6 +175,7 @@ def _journal(
         terminal.note(f"no interrupted batch lies beside {targets.kept}: begun from the start")
     measured = ensemble.measures_joint_space
     journal = Journal(path, resume=options.resume, model=model, joint_space=measured, asked=asked)
+    targets.tidy_up()
     if journal.left_behind:
         terminal.warn(
             f"rows of the interrupted batch that are not taken over: {journal.left_behind}, of "

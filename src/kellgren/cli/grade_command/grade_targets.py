@@ -10,7 +10,7 @@ from secrets import token_hex
 
 import typer
 
-from kellgren.atomic_files import writing
+from kellgren.atomic_files import remove_left_behind, writing
 from kellgren.cli.inputs import refuse_inputs, refuse_urls
 
 
@@ -93,6 +93,12 @@ class Targets:
                     tried = path.with_name(f".{token_hex(8)}")
                     tried.touch(exist_ok=False)
                     tried.unlink()
+
+    def tidy_up(self) -> None:
+        """Delete what a batch left that was killed while it wrote its tables."""
+        for path in self.tables:
+            if path is not None and str(path) != "-":
+                remove_left_behind(path)
 
     def watch(self) -> InputWatch:
         """What refuses a file, once it is found, that would be written over."""
