@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bundle_factory import make_bundle
 from command_line import EXAMPLES
 from kellgren.batch.reader_processes import ReaderProcesses
 from kellgren.engine_choice import engine_candidates as there
 from kellgren.engine_choice.engine_candidates import EngineChoice, candidates, not_here
 from kellgren.engine_choice.measuring import Measured, fastest, measure_each
+from kellgren.ensemble import Ensemble
 from kellgren.errors import NotAKneeFilm
 from kellgren.grading.bundle import open_bundle
+from kellgren.grading.contralateral import BothKnees
 from kellgren.grading.engines.engine_settings import Precision
 from kellgren.grading.engines.processor import computes_in_bf16
+from kellgren.reading import KneeReading
 
 FILMS = sorted(EXAMPLES.glob("*.png"))[:3]
 
@@ -68,6 +72,24 @@ def test_workers_are_processes_as_those_of_a_batch(
     assert processes.count == 2
     assert processes.processor_seconds > 0
     assert (found.knees, found.same_grades) == (3, 1)
+
+
+def test_the_two_knees_of_a_patient_are_one_unit_where_grade_has_them_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = BothKnees(sharpness=1.0, agreement=2.0, bias=(0.0,) * 5)
+    together, pairs = Ensemble.together, []
+
+    def noted(self: Ensemble, *knees: KneeReading) -> tuple[KneeReading, KneeReading]:
+        pairs.append({knee.image for knee in knees})
+        return together(self, *knees)
+
+    monkeypatch.setattr(Ensemble, "together", noted)
+    films = [EXAMPLES / f"9177337{side}.png" for side in "LR"]
+    bundle = make_bundle(tmp_path / "both", both_knees=both)
+    (found,) = measure_each(bundle, films, [EngineChoice(workers=1)], passes=1)
+    assert found.knees == 2
+    assert set(map(str, films)) in pairs
 
 
 def test_films_without_a_knee_are_an_error(bundle: Path, tmp_path: Path) -> None:
