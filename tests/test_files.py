@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from kellgren.atomic_files import CannotWrite, replaced_whole, taken_alone, written_whole
+from kellgren.atomic_files import (
+    CannotWrite,
+    remove_left_behind,
+    replaced_whole,
+    taken_alone,
+    written_whole,
+)
 
 
 def test_a_file_is_written_and_its_folder_made(tmp_path: Path) -> None:
@@ -27,6 +33,15 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
         stream.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left = [".[a] table.0123abcd.csv", ".[a] table.ffffffff.csv"]
+    others = ["[a] table.csv", ".[a] table.notes.csv", ".table.0123abcd.csv", ".a.0123abcd.csv"]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    remove_left_behind(tmp_path / "[a] table.csv")
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
 
 
 @pytest.mark.parametrize("crash", [ValueError, KeyboardInterrupt, OSError(28, "disk full")])

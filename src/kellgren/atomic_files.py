@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import stat
@@ -105,6 +106,17 @@ def _temporary(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_left_behind(path: Path) -> None:
+    """Delete temporary files of processes that were killed while they wrote a file.
+
+    Args:
+        path: of the file, which nobody writes now.
+    """
+    name = f".{glob.escape(path.stem[:_LONGEST])}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"
+    for left in path.parent.glob(name):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

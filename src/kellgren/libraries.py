@@ -169,14 +169,17 @@ def import_openvino() -> Any:
 
 
 @contextmanager
-def ray_without_telemetry() -> Iterator[Any]:
+def ray_without_telemetry(**variables: str) -> Iterator[Any]:
     """Lend the module; a cluster that is started in this block does not report its use.
+
+    Args:
+        **variables: more of the environment, as a cluster that is started here is to have it.
 
     Raises:
         ImportError: Ray is not installed.
     """
     # Zero is what Ray itself asks for; the processes of a cluster inherit it.
-    with _environment(RAY_USAGE_STATS_ENABLED="0"):
+    with _environment(RAY_USAGE_STATS_ENABLED="0", **variables):
         import ray
 
         yield ray

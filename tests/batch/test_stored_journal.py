@@ -12,7 +12,7 @@ import pytest
 from bundle_factory import make_bundle
 from kellgren.batch.journal import Journal
 from kellgren.ensemble import Ensemble
-from kellgren.reading_schema import ModelRecord, UngradedRow
+from kellgren.reading_schema import READING_ROW, ModelRecord, UngradedRow
 from kellgren.reading_tables import COLUMNS, csv_text
 from made.batches import grade_batch
 
@@ -55,6 +55,21 @@ def test_a_batch_of_version_0_1_0_goes_on(
     assert cells.pop("note") == "does not exist. Check the spelling of the path."
     assert cells.pop("image") == "notes.txt"
     assert set(cells.values()) == {""}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk is always full here")
+def test_a_full_disk_leaves_no_lock_behind(tmp_path: Path) -> None:
+    first, *_ = STORED.read_text("utf-8").splitlines()
+    model = ModelRecord.model_validate(json.loads(first)["model"])
+    journal = Journal(tmp_path / "journal", resume=False, model=model)
+    assert journal._stream is not None
+    journal._stream.close()
+    journal._stream = open("/dev/full", "wb")  # noqa: SIM115  # the journal closes it
+    with pytest.raises(OSError, match="No space left"):
+        journal.add([READING_ROW.validate_json(first)])
+    with pytest.raises(OSError, match="No space left"):  # what is left of it is written at the end
+        journal.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
 
 
 def test_a_journal_of_another_form_is_graded_again(tmp_path: Path, ensemble: Ensemble) -> None:

@@ -20,7 +20,7 @@ from command_line import EXAMPLES, finished, kellgren, rows
 from kellgren.atomic_files import CannotWrite
 from kellgren.batch.batch import counts_of, rows_in_order, run_batch
 from kellgren.batch.collecting import Found, found_files
-from kellgren.batch.crews import Workers
+from kellgren.batch.crews import Workers, opened_workers
 from kellgren.batch.journal import Journal
 from kellgren.batch.listing import Listing
 from kellgren.batch.reader_processes import ReaderProcesses
@@ -196,11 +196,13 @@ def test_processes_give_what_threads_give(bundle: Path, ensemble: Ensemble, tmp_
     images = [*sorted(str(path) for path in EXAMPLES.glob("*.png")), str(tmp_path / "empty.png")]
     record = ModelRecord.model_validate(ensemble.model)
     tables = []
-    opening = partial(Ensemble.open, bundle, threads=1)
-    for processes in (None, ReaderProcesses(1, opening, force=False)):
+    opening = partial(Ensemble.open, bundle)
+    for processes in (False, True):
         listing = Listing(found_files(images))
         journal = Journal(None, resume=False, model=record)
-        run_batch(Workers(ensemble, 2, processes=processes), listing, journal)
+        with opened_workers(opening, 2, processes=processes) as workers:
+            assert (workers.processes is not None) == processes
+            run_batch(workers, listing, journal)
         tables.append([row for _, of_file in rows_in_order(listing, journal) for row in of_file])
         listing.close()
     assert tables[0] == tables[1]

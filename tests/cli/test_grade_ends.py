@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from bundle_factory import make_bundle
 from command_line import EXAMPLES, finished, kellgren, rows
+from kellgren.batch.listing import Listing
 from kellgren.cli import extras
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.ensemble import Ensemble
 from kellgren.errors import MissingExtra
 
 KNEE = EXAMPLES / "9177337L.png"
@@ -44,6 +48,9 @@ def folder(tmp_path: Path) -> Path:
         (["--pseudonym", "@none.key"], "the key file none.key cannot be read"),
         (["--csv", "t.csv", "--precision", "bf16"], "openvino"),
         (["--csv", "t.csv", "--json", "films/../t.csv"], "two outputs go to one file"),
+        (["--csv", "s3://bucket/t.csv"], "is a URL; results are written to files"),
+        (["--fhir", "file:///t.json"], "is a URL; results are written to files"),
+        (["s3://bucket/films"], "is a URL, which a Ray cluster reads: add --ray"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -132,6 +139,43 @@ def test_the_code_says_how_many_were_graded_and_each_has_its_row(
     graded = json.loads((tmp_path / "fhir.json").read_text("utf-8"))["entry"]
     assert len(graded) == names.count("good.png")
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".journal")]
+
+
+def test_a_table_that_cannot_be_written_is_told_of_before_films_are_graded(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ensemble, "read_film", lambda *_, **__: pytest.fail("a film was read"))
+    monkeypatch.chdir(folder)
+    Path("file").write_text("")
+    given = ("grade", "films", "--model", model, "--csv", "t.csv")
+    for option, target in (
+        ("--json", Path("file/t.json")),
+        ("--parquet", folder / "file" / "t.parquet"),
+        ("--fhir", Path("file/more/t.json")),
+    ):
+        assert kellgren(*given, option, target) == ExitCode.CANNOT_WRITE
+        assert f"error: {target}: cannot be written" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"films", "file"}
+
+
+def test_a_batch_that_a_full_disk_ends_says_how_to_go_on(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("grade", folder / "films", "--model", model, "--csv", folder / "t.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(Listing, "files", full_disk)
+        assert kellgren(*given) == ExitCode.CANNOT_WRITE
+    kept, error = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert kept == f"finished files are kept beside {folder / 't.csv'}; the same command with " + (
+        "--resume goes on"
+    )
+    assert error.startswith(f"error: {folder / 't.csv'}: cannot be written (No space left")
+    assert (folder / ".t.csv.journal").read_text("utf-8").count("\n") == 1
+    assert kellgren(*given, "--resume") == ExitCode.DONE
+
+
+def full_disk(_: Listing) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_table_that_cannot_be_written_is_no_traceback(

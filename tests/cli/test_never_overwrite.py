@@ -112,7 +112,7 @@ def test_a_batch_that_did_not_end_is_not_given_up_in_silence(
     assert "--resume" in said
     assert journal.read_text() == "{}\n{}\n"
     assert kellgren("grade", "9177337L.png", "--csv", "g.csv", "--resume") == 0
-    assert "2 rows of the interrupted batch are not taken over" in capsys.readouterr().err
+    assert "rows of the interrupted batch that are not taken over: 2" in capsys.readouterr().err
     assert not journal.exists()
 
 

@@ -17,6 +17,7 @@ from bundle_factory import make_bundle
 from command_line import EXAMPLES, command, environment, kellgren, rows
 from dicom_factory import write_dicom
 from dicom_headers import DX, complete
+from kellgren.grading.bundle import fast_bundle, open_bundle
 
 KNEE = EXAMPLES / "9177337L.png"
 BYTES = b"kn\xe9e \xff.png"  # as Windows of the nineties wrote it
@@ -291,11 +292,21 @@ def resumed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 
 def test_a_batch_goes_on_with_what_was_asked_for_only(
-    begun: Path, capsys: pytest.CaptureFixture[str]
+    begun: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Rows of another side, frame or strictness are not those that are asked for."""
-    assert begun.is_file()
-    assert "3 rows of the interrupted batch are not taken over" in resumed(capsys, "--side", "R")
+    """Rows of another side, frame, strictness or model are not made anew, perhaps for weeks."""
+    kept = begun.read_bytes()
+    words = ("grade", "study", "--csv", "t.csv", "--resume")
+    for option, said in (
+        (("--side", "R"), "another --side, --frame or --force"),
+        (("--no-mirror",), "mirror averaged, not off"),
+        (("--model", str(fast_bundle())), f"name {open_bundle(bundle).card.name}, not fast"),
+    ):
+        assert kellgren(*words, *option) == 2
+        assert f"a batch that was begun otherwise ({said}" in capsys.readouterr().err
+        assert begun.read_bytes() == kept
+    begun.unlink()
+    assert kellgren(*words, "--side", "R") == 0
     assert "L" not in {row["side"] for row in rows(Path("t.csv"))}
 
 
@@ -305,14 +316,31 @@ def test_a_batch_goes_on_with_the_sides_that_a_manifest_states_now(
     assert begun.is_file()
     Path("k.csv").write_text("image,side\nstudy/9177337L.png,R\n")
     assert kellgren("grade", "k.csv", "--csv", "t.csv", "--resume") == 0
-    assert "3 rows of the interrupted batch are not taken over" in capsys.readouterr().err
+    assert "rows of the interrupted batch that are not taken over: 3" in capsys.readouterr().err
     assert [row["side"] for row in rows(Path("t.csv"))] == [""]  # the name says otherwise
+
+
+def test_a_batch_goes_on_into_more_tables(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert begun.is_file()
+    assert kellgren("grade", "study", "--csv", "more.csv", "--json", "t.csv", "--resume") == 0
+    assert "3 files taken over" in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["more.csv", "study", "t.csv"]
+    assert kellgren("grade", "study", "--csv", "more.csv", "--resume") == 0
+    said = capsys.readouterr().err
+    assert "no interrupted batch lies beside more.csv: begun from the start" in said
+    assert "taken over" not in said
 
 
 def test_a_batch_goes_on_where_nothing_changed(
     begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "3 files taken over" in resumed(capsys)
+    assert begun.is_file()
+    killed_in_the_middle = (".t.0123abcd.csv", "..t.csv.89abcdef.journal")
+    for name in killed_in_the_middle:  # of a file that was being written
+        Path(name).touch()
+    said = resumed(capsys)
+    assert "3 files taken over" in said
+    assert "s a file" not in said  # none was graded
 
 
 def test_a_picture_that_was_replaced_is_graded_again(
@@ -323,5 +351,5 @@ def test_a_picture_that_was_replaced_is_graded_again(
     shutil.copy(other, "study/9177337L.png")
     os.utime("study/9177337L.png", (1e9, 1e9))
     said = resumed(capsys)
-    assert "1 rows of the interrupted batch are not taken over" in said
+    assert "rows of the interrupted batch that are not taken over: 1" in said
     assert "2 files taken over" in said

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from command_line import EXAMPLES, kellgren
+from command_line import EXAMPLES, environment, finished, kellgren
 from kellgren.cli.exit_codes import ExitCode
+from kellgren.cluster.actors import _cannot_begin
 from kellgren.cluster.ray_driver import connected
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError
@@ -76,6 +78,21 @@ def test_a_cluster_that_is_started_here_reports_no_use(monkeypatch: pytest.Monke
     assert "RAY_USAGE_STATS_ENABLED" not in os.environ
     with ray_without_telemetry() as lent:
         assert lent is ray
+
+
+def test_a_cluster_that_is_started_here_leaves_no_token_behind(tmp_path: Path) -> None:
+    """Ray would write one into the home folder, and from then on demand it elsewhere too."""
+    words = "from kellgren.cluster.ray_driver import connected\n"
+    words += "with connected('local', 1) as ray: print(ray.get(ray.remote(lambda: 7).remote()))"
+    env = environment(HOME=str(tmp_path), PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    env.pop("RAY_AUTH_MODE", None)
+    assert finished([sys.executable, "-c", words], env).stdout == "7\n"
+    assert not (tmp_path / ".ray").exists()
+
+
+def test_what_a_wrong_token_looks_like_is_told_in_words() -> None:
+    error = _cannot_begin("The actor is dead.\nThe actor never ran - it was cancelled before.")
+    assert "RAY_AUTH_MODE=disabled" in error.remedy
 
 
 def test_a_node_with_other_code_or_libraries_is_refused_by_name() -> None:

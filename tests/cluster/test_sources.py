@@ -51,6 +51,16 @@ def test_a_folder_is_listed_by_names_and_a_pattern_or_a_file_is_taken_as_it_is(b
     assert [one.path for one in found_anywhere(named)] == [named[1], *named[1:]]  # twice, as given
 
 
+def test_of_a_url_with_the_suffix_of_a_radiograph_no_storage_is_asked(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of a million of them would be a million questions over the network."""
+    for question in ("exists", "isdir", "info", "find", "glob"):
+        monkeypatch.setattr(type(bucket), question, lambda *_, **__: pytest.fail("it was asked"))
+    urls = [f"memory:///study/a/{name}" for name in ("2.png", "b/1.DCM", "none.jpg")]
+    assert [one.path for one in found_anywhere(urls)] == urls
+
+
 def test_a_film_keeps_its_url_as_its_name(bucket: Any) -> None:
     url = "memory:///study/a/2.png"
     film = opened(url, place_of(url))

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from kellgren.batch.reader_processes import (
@@ -101,7 +103,8 @@ class Workers:
         count: units at a time.
         force: grade what a check refuses too.
         folders: to which pictures and DICOM objects of the readings are written.
-        processes: that grade beside one thread of this one; ``None``: all are threads.
+        processes: that grade beside one thread of this one, and end with whoever began them;
+            ``None``: all are threads.
     """
 
     ensemble: Ensemble
@@ -119,19 +122,47 @@ class Workers:
             units: ``None`` where the next one is not known yet.
             list_more: called while the workers work; whether it is of use to call it again.
         """
-        crews = self._crews()
+        crews: list[Crew] = []
+        threads = self.count
+        if self.processes is not None:
+            self.processes.folders = self.folders
+            threads -= self.processes.count
+            crews.append(self.processes)
+        own = ReaderThreads(threads, self.ensemble, force=self.force, folders=self.folders)
         with one_blas_thread(), interrupts_noted() as heed:
             try:
-                yield from _Handing(units, list_more, crews, heed).rows()
+                yield from _Handing(units, list_more, [own, *crews], heed).rows()
             finally:
-                for crew in crews:
-                    crew.close()
+                own.close()
 
-    def _crews(self) -> list[Crew]:
-        beside = [] if self.processes is None else [self.processes]
-        threads = self.count - sum(crew.count for crew in beside)
-        own = ReaderThreads(threads, self.ensemble, force=self.force, folders=self.folders)
-        return [own, *beside]
+
+@contextmanager
+def opened_workers(
+    opening: partial[Ensemble], count: int, *, processes: bool, force: bool = False
+) -> Iterator[Workers]:
+    """Workers on this machine, until the block ends.
+
+    Args:
+        opening: opens the ensemble, here and in processes, with a number of threads, for a number
+            of workers.
+        count: files at a time.
+        processes: whether each but the first is a process, as is worth its start for many files;
+            they open their ensembles while this process opens its own.
+        force: grade what a check refuses too.
+
+    Raises:
+        KellgrenError: the ensemble cannot be opened.
+    """
+    beside = None
+    if processes and count > 1:
+        beside = ReaderProcesses(count - 1, partial(opening, threads=1, workers=1), force=force)
+    try:
+        sharing = 1 if beside else count  # one ensemble
+        ensemble = opening(threads=1 if count > 1 else 0, workers=sharing)
+        yield Workers(ensemble, count, force, processes=beside)
+    finally:
+        if beside is not None:
+            beside.close()
 
 
 class _Handing:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO
 
-from kellgren.atomic_files import taken_alone, written_whole
+from kellgren.atomic_files import remove_left_behind, taken_alone, written_whole
 from kellgren.batch.made_from import asked_before, forget_asked, is_changed, keep_asked
 from kellgren.errors import InvalidOption
 from kellgren.reading_schema import READING_ROW, GradedRow, ModelRecord, ReadingRow
@@ -66,6 +66,7 @@ class Journal:
         if path is None:
             return
         self._lock = _taken(path)
+        remove_left_behind(path)
         kept = _line_count(path) if path.is_file() else 0
         if kept and not resume:
             self.close()
@@ -198,12 +199,14 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, which stays for a batch that resumes, and leave it to other processes."""
-        if self._stream is not None:
-            self._stream.close()
-        if self._lock is not None:
-            Path(self._lock.name).unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+        try:
+            if self._stream is not None:
+                self._stream.close()  # on a full disk, what it could not write fails once more
+        finally:
+            if self._lock is not None:
+                Path(self._lock.name).unlink(missing_ok=True)
+                self._lock.close()
+                self._lock = None
 
     def discard(self) -> None:
         """Delete the file; to be called once the tables are written."""

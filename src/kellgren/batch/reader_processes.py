@@ -5,19 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kellgren.batch.units import FileToGrade, Outcome, ReadingFolder, Unit, unit_rows
 from kellgren.ensemble import Ensemble
 from kellgren.errors import InvalidOption, KellgrenError, UnreadableRadiograph
 from kellgren.libraries import silence_dicom_loggers
 from kellgren.parallel.blas_threads import one_blas_thread
+from kellgren.parallel.interrupts import mapped
 from kellgren.reading_schema import ReadingRow
 
 Opening = Callable[[], Ensemble]
@@ -34,10 +36,12 @@ class Graded:
     Attributes:
         rows: of each of their files.
         seconds: that it took.
+        processor_seconds: of the process that graded them, where it did nothing else meanwhile.
     """
 
     rows: list[list[ReadingRow]]
     seconds: float
+    processor_seconds: float = 0.0
 
 
 def graded_units(
@@ -65,6 +69,7 @@ class ReaderProcesses:
         count: see above.
         folders: likewise; they may be set until units are taken.
         in_hand: the units that it has, by what tells of their end.
+        processor_seconds: that all units given so far took.
     """
 
     def __init__(
@@ -73,16 +78,31 @@ class ReaderProcesses:
         self.count = count
         self.folders = folders
         self.in_hand: dict[Future[Graded], Units] = {}
+        self.processor_seconds = 0.0
         self._begin = (opening, force)
         self._pool: ProcessPoolExecutor | None = _started(count, self._begin)
 
-    def take(self, units: Units) -> None:
-        """Take units, which one process grades one after the other."""
+    def wait_until_up(self) -> None:
+        """Wait until each process has opened its ensemble; units may be taken before that.
+
+        Raises:
+            InvalidOption: one ended before.
+        """
+        up: set[int] = set()
+        with _told_if_none_begins():
+            while len(up) < self.count:
+                up |= set(mapped(self._started(), _number, range(self.count)))
+
+    def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._pool = _started(self.count, self._begin)
+        return self._pool
+
+    def take(self, units: Units) -> None:
+        """Take units, which one process grades one after the other."""
         future: Future[Graded]
         try:
-            future = self._pool.submit(_graded_here, units, self.folders)
+            future = self._started().submit(_graded_here, units, self.folders)
         except BrokenProcessPool as error:
             future = Future()
             future.set_exception(error)
@@ -99,6 +119,7 @@ class ReaderProcesses:
             yield from self._one_by_one(lost)
             return
         del self.in_hand[future]
+        self.processor_seconds += graded.processor_seconds
         yield graded
 
     def _one_by_one(self, units: Sequence[Unit]) -> Iterator[Graded]:
@@ -136,7 +157,29 @@ def _ended_its_reader(file: FileToGrade) -> Outcome:
     return Outcome(file.image, note=refused.reason)
 
 
+def _begin_quiet_tracker() -> None:
+    """Begin Python's own process that removes semaphores of a killed one, to do so in silence.
+
+    What it says of them would look like an error of a batch that `--resume` goes on with.
+    """
+    if sys.platform == "win32":
+        return
+    from multiprocessing import resource_tracker
+
+    before = os.environ.get("PYTHONWARNINGS")
+    wanted = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = wanted if before is None else f"{before},{wanted}"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
 def _pool(count: int, begin: tuple[Opening, bool]) -> ProcessPoolExecutor:
+    _begin_quiet_tracker()
     # A copy of this process would hold locks of the engine's threads, which it does not have.
     own = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, own, initializer=_begin_work, initargs=begin)
@@ -171,10 +214,16 @@ def _end_with_parent() -> None:
 
 def _wait_until_up(pool: ProcessPoolExecutor) -> None:
     """Tell a process that cannot begin from one that a file ends."""
-    try:
+    with _told_if_none_begins():
         with _deaf_to_interrupts():
             up = pool.submit(_is_up)
         up.result()
+
+
+@contextmanager
+def _told_if_none_begins() -> Iterator[None]:
+    try:
+        yield
     except BrokenProcessPool:
         raise InvalidOption(
             "workers", "are processes that cannot start here", "Try fewer, or --workers 1"
@@ -185,9 +234,16 @@ def _is_up() -> bool:
     return bool(_work)
 
 
+def _number(_: int) -> int:
+    time.sleep(0.02)  # an idle process takes the next question meanwhile
+    return os.getpid()
+
+
 def _graded_here(units: Units, folders: Sequence[ReadingFolder]) -> Graded:
     ((ensemble, force),) = _work
-    return graded_units(ensemble, units, force=force, folders=folders)
+    began = time.process_time()
+    graded = graded_units(ensemble, units, force=force, folders=folders)
+    return replace(graded, processor_seconds=time.process_time() - began)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from kellgren.imaging.search import Skipped
     from kellgren.reading_schema import ReadingRow
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of one letter: a disk of Windows
 LEAK = "two knees of one person may fall into two folds"
 """What follows for training where nothing names the patients."""
 _OWN_GRADES = b"image,side,grade,p0"  # as a table of `kellgren grade` begins
@@ -120,6 +122,7 @@ def refuse_inputs(
         typer.BadParameter: with what to do instead.
     """
     targets = [path for path in written if path is not None and str(path) != "-"]
+    refuse_urls(targets)
     for path in targets:
         if path.is_dir():
             raise typer.BadParameter(f"{path} is a folder; name a file in it")
@@ -139,6 +142,20 @@ def refuse_inputs(
             raise typer.BadParameter(
                 f"{path} is there and is no table of this command, perhaps labels or a manifest; "
                 "name another file, or move that one away"
+            )
+
+
+def refuse_urls(written: Iterable[Path | None]) -> None:
+    """Refuse to write to a URL: a folder with such a name would be made here.
+
+    Raises:
+        typer.BadParameter: with what to do instead.
+    """
+    for path in written:
+        if path is not None and _SCHEME.match(str(path)):
+            raise typer.BadParameter(
+                f"{path} is a URL; results are written to files of this machine: name one, and "
+                "copy it there afterwards"
             )
 
 

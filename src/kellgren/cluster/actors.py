@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any, Literal
 
 from kellgren.batch.units import Unit
+from kellgren.cluster.ray_driver import TOKENS
 from kellgren.cluster.remote_grader import Job, UnitRows, order_text, rows_of
 from kellgren.cluster.software import check_software, software
 from kellgren.errors import ClusterError, KellgrenError
@@ -278,8 +279,8 @@ class Actors:
 
 def _cannot_begin(reason: str) -> ClusterError:
     last = [line.strip() for line in reason.splitlines() if line.strip()]
-    return ClusterError(
-        "the cluster",
-        f"its nodes cannot begin ({last[-1] if last else 'no reason given'})",
-        "Install the same kellgren on every node: pip install '.[cluster]'",
-    )
+    said = last[-1].rstrip(".") if last else "no reason given"
+    remedy = "Install the same kellgren on every node: pip install '.[cluster]'"
+    if "never ran" in said:  # as Ray says it of a token that only one of both has
+        remedy = f"Set {TOKENS}, as it was for ray start"
+    return ClusterError("the cluster", f"its nodes cannot begin ({said})", remedy)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +20,8 @@ AUTO = "auto"
 """Stands for the cluster to which this machine belongs."""
 _SECONDS_TO_ANSWER = 10.0
 _START = "Start one with ray start --head, or name another address"
+TOKENS = "RAY_AUTH_MODE=token or RAY_AUTH_MODE=disabled"
+"""What tells Ray whether a cluster demands a token; its own guess may be wrong."""
 
 
 @contextmanager
@@ -36,7 +41,7 @@ def connected(address: str, cores: int) -> Iterator[Any]:
     """
     check_address(address)
     try:
-        with ray_without_telemetry() as ray:
+        with ray_without_telemetry(**_token_of_its_own(address)) as ray:
             _begin(ray, address, cores)
     except ModuleNotFoundError as error:
         raise MissingExtra(
@@ -59,7 +64,9 @@ def _begin(ray: Any, address: str, cores: int) -> None:
         ray.init(address=address, **wanted)
     except ConnectionError:
         raise ClusterError(
-            f"--ray {address}", "no Ray cluster is found from this machine", _START
+            f"--ray {address}",
+            "no Ray cluster is found from this machine, or it demands a token",
+            f"{_START}; set RAY_AUTH_MODE=token for one that demands a token",
         ) from None
     except (RuntimeError, ValueError, OSError) as error:
         raise ClusterError(
@@ -67,6 +74,16 @@ def _begin(ray: Any, address: str, cores: int) -> None:
             f"cannot be joined ({_first_sentence(error)})",
             "Run the command on a machine of the cluster, with its versions of Python and Ray",
         ) from None
+
+
+def _token_of_its_own(address: str) -> dict[str, str]:
+    """What keeps others out of a cluster that is started here, and leaves nothing behind.
+
+    Ray itself would write a token into the home folder, which later clusters would demand.
+    """
+    if address != LOCAL or "RAY_AUTH_MODE" in os.environ or "ray" in sys.modules:
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def check_address(address: str) -> None:

@@ -163,7 +163,10 @@ def _check_url(url: str) -> None:
 def _listed(url: str) -> tuple[list[str], bool]:
     """The files of a URL in order, and whether it names them: a file, a pattern, or nothing."""
     system, path = _file_system(url)
-    if any(sign in path for sign in "*?[") and not system.exists(path):
+    is_pattern = any(sign in path for sign in "*?[")
+    if not is_pattern and PurePosixPath(path).suffix.lower() in SUFFIXES:
+        return [url], True  # the storage is not asked, which would take longer than to grade it
+    if is_pattern and not system.exists(path):
         matches = [match for match in sorted(system.glob(path)) if not system.isdir(match)]
         return [system.unstrip_protocol(match) for match in matches] or [url], True
     if system.isdir(path):

@@ -1,22 +1,31 @@
-"""How fast each engine grades the same films, and whether its grades are the reference's."""
+"""How fast each engine grades the same films, and whether its grades are the reference's.
+
+Films are graded as in a batch of many: each worker but the first is a process.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import cycle, islice
+from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
+from kellgren.batch.batch import reads_pairs
+from kellgren.batch.collecting import Found
+from kellgren.batch.crews import Workers, opened_workers
+from kellgren.batch.listing import Listing
+from kellgren.batch.units import Unit
 from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.ensemble import Ensemble
-from kellgren.errors import KellgrenError, NotAKneeFilm
+from kellgren.errors import NotAKneeFilm
+from kellgren.grades import Side
 from kellgren.grading.bundle import Bundle
-from kellgren.parallel.blas_threads import one_blas_thread
-from kellgren.parallel.interrupts import mapped
+from kellgren.reading_schema import GradedRow
 
 LEAST_AGREEMENT = 0.995
 """Share of equal grades that an engine needs to be chosen."""
@@ -24,8 +33,8 @@ WORTH = 0.95
 """Of the reference's time: what takes more is not chosen, for it may be chance."""
 _FILMS_A_WORKER = 4  # else the last of them would decide
 
-KneeProbabilities = Mapping[tuple[str, int], tuple[float, ...]]
-"""By file and number of the knee in it: the five probabilities."""
+Knees = Mapping[tuple[str, int], GradedRow]
+"""By file and number of the knee in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Measured:
 
     Attributes:
         choice: what was measured.
-        start_seconds: to open the bundle.
+        start_seconds: until the bundle was open in each process; in none of the other times.
         wall_seconds: of one knee, the fastest pass.
         processor_seconds: of one knee, all cores together, in that pass.
         knees: that both this engine and the reference graded.
@@ -56,6 +65,7 @@ def measure_each(
     images: Sequence[Path],
     choices: Iterable[EngineChoice],
     *,
+    joint_space: bool = True,
     passes: int = 2,
     on_measured: Callable[[Measured], None] = lambda measured: None,
 ) -> list[Measured]:
@@ -65,6 +75,7 @@ def measure_each(
         bundle: already checked.
         images: files of knees.
         choices: the first is the reference.
+        joint_space: whether it is measured too, as `kellgren grade` does without `--fast`.
         passes: over all films; the fastest counts.
         on_measured: called with each as it is measured.
 
@@ -72,11 +83,12 @@ def measure_each(
         NotAKneeFilm: not one of the films could be graded.
         KellgrenError: an engine cannot be opened here.
     """
-    reference: KneeProbabilities | None = None
+    reference: Knees | None = None
     found = []
+    opening = partial(Ensemble.open, bundle.folder, joint_space=joint_space)
     for choice in choices:
-        measured, told = _measure(bundle, images, choice, passes, reference)
-        reference = told if reference is None else reference
+        measured, knees = _measure(opening, images, choice, passes, reference)
+        reference = knees if reference is None else reference
         found.append(measured)
         on_measured(measured)
     return found
@@ -97,57 +109,72 @@ def fastest(measured: Sequence[Measured]) -> Measured:
 
 
 def _measure(
-    bundle: Bundle,
+    opening: partial[Ensemble],
     images: Sequence[Path],
     choice: EngineChoice,
     passes: int,
-    reference: KneeProbabilities | None,
-) -> tuple[Measured, KneeProbabilities]:
+    reference: Knees | None,
+) -> tuple[Measured, Knees]:
     began = time.perf_counter()
-    ensemble = Ensemble(
-        bundle,
-        engine=choice.engine,
-        precision=choice.precision,
-        device=choice.device,
-        threads=choice.threads,
-        workers=choice.workers,
-        pair=False,
-    )
-    opened = time.perf_counter() - began
-    films = list(islice(cycle(images), max(len(images), _FILMS_A_WORKER * choice.workers)))
-    with one_blas_thread(), ThreadPoolExecutor(choice.workers) as pool:
-        told = _graded(ensemble, [images[0]] * choice.workers, pool)  # each worker's first is slow
-        times = []
-        for _ in range(passes):
-            began, used = time.perf_counter(), time.process_time()
-            told = _graded(ensemble, films, pool)
-            times.append((time.perf_counter() - began, time.process_time() - used))
-    shared = [key for key in told if reference is None or key in reference]
+    on = partial(opening, engine=choice.engine, precision=choice.precision, device=choice.device)
+    with opened_workers(on, choice.workers, processes=choice.device == "cpu") as workers:
+        if workers.processes is not None:
+            workers.processes.wait_until_up()
+        opened = time.perf_counter() - began
+        units = _units(images, pairs=reads_pairs(workers.ensemble, Side.UNKNOWN))
+        _graded(workers, units[:1] * (2 * choice.workers))  # each worker's first is slow
+        rounds = ceil(_FILMS_A_WORKER * choice.workers / len(images))
+        runs = [_graded(workers, units * rounds) for _ in range(passes)]
+    best = min(runs, key=lambda run: run.seconds)
+    shared = [key for key in best.knees if reference is None or key in reference]
     if not shared:
         raise NotAKneeFilm(
             images[0].parent,
             f"has no knee that may be graded, in {len(images)} files",
             "Name a folder of knee radiographs",
         )
-    wall, processor = (seconds * len(images) / len(films) / len(told) for seconds in min(times))
-    own, other = (
-        np.array([by_knee[key] for key in shared]) for by_knee in (told, reference or told)
-    )
-    same, shift = (own.argmax(axis=1) == other.argmax(axis=1)).mean(), np.abs(own - other).max()
-    agreement = (len(shared), float(same), float(shift))
-    return Measured(choice, opened, wall, processor, *agreement), told
+    same, shift = _agreement(best.knees, reference or best.knees, shared)
+    wall, processor = (s / best.graded for s in (best.seconds, best.processor_seconds))
+    return Measured(choice, opened, wall, processor, len(shared), same, shift), best.knees
 
 
-def _graded(
-    ensemble: Ensemble, images: Sequence[Path], pool: ThreadPoolExecutor
-) -> KneeProbabilities:
-    """The probabilities of each knee of some films; films that cannot be graded have none."""
+def _units(images: Sequence[Path], *, pairs: bool) -> list[Unit]:
+    with closing(Listing(Found(str(image), image.name) for image in images)) as listing:
+        listing.list_all()
+        return [unit for unit in listing.units(pairs=pairs) if unit is not None]
 
-    def read(image: Path) -> dict[tuple[str, int], tuple[float, ...]]:
-        try:
-            readings = ensemble.read_film(image)
-        except KellgrenError:
-            return {}
-        return {(str(image), at): reading.probabilities for at, reading in enumerate(readings)}
 
-    return {key: knee for film in mapped(pool, read, images) for key, knee in film.items()}
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Over all films: how long it took, how many knees were graded, and each of these once."""
+
+    seconds: float
+    processor_seconds: float
+    graded: int
+    knees: Knees
+
+
+def _graded(workers: Workers, units: Sequence[Unit]) -> _Pass:
+    knees: dict[tuple[str, int], GradedRow] = {}
+    graded = 0
+    began, used = time.perf_counter(), _processor_seconds(workers)
+    for rows in workers.graded(iter(units)):
+        of_file = [row for row in rows if isinstance(row, GradedRow)]
+        knees |= {(row.image, at): row for at, row in enumerate(of_file)}
+        graded += len(of_file)
+    seconds, processor = time.perf_counter() - began, _processor_seconds(workers) - used
+    return _Pass(seconds, processor, graded, knees)
+
+
+def _processor_seconds(workers: Workers) -> float:
+    beside = workers.processes
+    return time.process_time() + (0.0 if beside is None else beside.processor_seconds)
+
+
+def _agreement(
+    knees: Knees, reference: Knees, shared: Sequence[tuple[str, int]]
+) -> tuple[float, float]:
+    """The share of knees with the reference's grade, and the largest shift of a probability."""
+    same = [knees[key].grade == reference[key].grade for key in shared]
+    own, other = (np.array([of[key].probabilities for key in shared]) for of in (knees, reference))
+    return float(np.mean(same)), float(np.abs(own - other).max())

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from command_line import EXAMPLES, kellgren
+from kellgren.cli.benching import bench
 from kellgren.cli.benching.engine_options import engine_of
+from kellgren.engine_choice import measuring
 from kellgren.engine_choice.engine_candidates import EngineChoice
 from kellgren.engine_choice.measuring import Measured
 from kellgren.engine_choice.remembered import remember, remembered
-from kellgren.grading.bundle import open_bundle
+from kellgren.grading.bundle import fast_bundle, open_bundle
 
 KNEE = EXAMPLES / "9177337L.png"
 OPENVINO = EngineChoice(engine="openvino", workers=1)
@@ -80,6 +84,36 @@ def test_the_examples_are_graded_where_no_folder_is_named_and_json_stands_alone(
     assert content["knees"] == len(list(EXAMPLES.glob("*.png")))
     assert not content["remembered"]
     assert remembered(bundle) is None
+
+
+def test_of_an_archive_no_more_films_are_graded_than_tell_which_is_fastest(
+    bundle: Path, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "MOST_FILMS", 1)
+    words = ("--images", study, "--workers", "1", "--passes", "1", "--json", "-")
+    assert kellgren("bench", "--model", bundle, *words) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["knees"] == 1
+    assert f"the first 1 films of {study} are graded" in said.err
+
+
+def test_the_small_bundle_is_measured_as_grade_uses_it(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "measure_each", without_joint_space(measuring.measure_each))
+    words = ("--images", study, "--workers", "1", "--passes", "1", "--json", "-")
+    assert kellgren("bench", "--fast", *words) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["bundle"]["checksum"] == open_bundle(fast_bundle()).checksum
+    assert kellgren("bench", "--fast", "--model", fast_bundle()) == 2
+
+
+def without_joint_space(measure: Callable[..., list[Measured]]) -> Callable[..., list[Measured]]:
+    def measured(*given: Any, joint_space: bool, **named: Any) -> list[Measured]:
+        assert not joint_space
+        return measure(*given, joint_space=joint_space, **named)
+
+    return measured
 
 
 def test_wrong_usage_and_nothing_to_grade(
@@ -149,6 +183,8 @@ def test_one_of_another_machine_is_shown_as_not_used(
     keep_openvino(bundle)
     monkeypatch.setattr(memory, "processor_name", lambda: "Another CPU")
     assert kellgren("grade", KNEE, "--model", bundle) == 0
-    assert "remembered" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "remembered" not in said
+    assert "another processor, and is not used: measure again" in said
     assert kellgren("doctor", "--model", bundle) == 0
     assert "another processor, and not used" in " ".join(capsys.readouterr().out.split())

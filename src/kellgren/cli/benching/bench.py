@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kellgren.cli.exit_codes import ExitCode
-from kellgren.cli.inputs import ModelFolder
+from kellgren.cli.inputs import Fast, ModelFolder
 
 if TYPE_CHECKING:
     from kellgren.engine_choice.engine_candidates import EngineChoice
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = "kellgren bench --remember · kellgren bench --images study --json bench.json"
 
+MOST_FILMS = 1000
+"""Of a folder: more of them make no engine faster, and an archive would be graded for days."""
+
 
 def bench(
     images: Annotated[
@@ -24,6 +28,7 @@ def bench(
         typer.Option(help="Folder of knee radiographs to grade, in place of the ten examples."),
     ] = None,
     model: ModelFolder = None,
+    fast: Fast = False,
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Files at a time; 0: one, half the cores, and all.")
     ] = 0,
@@ -42,25 +47,26 @@ def bench(
 ) -> None:
     """Measure which engine grades fastest on this machine, and whether its grades agree.
 
-    Each grades the same films, from the file to the reading. The reference is ONNX Runtime in fp32;
+    Each grades the same films, as grade does many: each worker but the first is a process, whose
+    start is not counted. The reference is ONNX Runtime in fp32;
     another engine is called the fastest only if at least 99.5 % of its grades are the reference's.
     """
     from kellgren.cli import terminal
     from kellgren.cli.benching.bench_table import document, show
-    from kellgren.cli.inputs import refuse_inputs
+    from kellgren.cli.inputs import chosen_bundle, refuse_inputs
     from kellgren.engine_choice.measuring import fastest
     from kellgren.engine_choice.remembered import remember as keep
-    from kellgren.grading.bundle import default_bundle, open_bundle
+    from kellgren.grading.bundle import open_bundle
 
     if remember and forget:
         raise typer.BadParameter("--remember and --forget exclude each other")
-    bundle = open_bundle(model or default_bundle())
+    bundle = open_bundle(chosen_bundle(model, fast))
     if forget:
         _forget(bundle)
         return
     films = _films(images)
     refuse_inputs([json], films)
-    measured = _measured(bundle, films, workers, passes)
+    measured = _measured(bundle, films, workers, passes, joint_space=not fast)
     best = fastest(measured)
     if remember:
         keep(bundle.checksum, best, measured[0])
@@ -86,7 +92,7 @@ def _forget(bundle: Bundle) -> None:
 
 def _films(folder: Path | None) -> list[Path]:
     """The files to grade: of a folder, or the examples that come with the package."""
-    from kellgren.batch.collecting import collect
+    from kellgren.batch.collecting import Found, found_files
     from kellgren.cli import terminal
 
     if folder is None:
@@ -94,14 +100,19 @@ def _films(folder: Path | None) -> list[Path]:
 
         examples = Path(str(resources.files("kellgren"))) / "web" / "static" / "atlas"
         return sorted(examples.glob("*.png"))
-    collected = collect([str(folder)])
-    if not collected.images:
+    found = (Path(file.path) for file in found_files([str(folder)]) if isinstance(file, Found))
+    films = list(islice(found, MOST_FILMS + 1))
+    if not films:
         terminal.err.print("No PNG, JPEG, TIFF or DICOM files found there.", style="bold red")
         raise typer.Exit(ExitCode.NOTHING_GRADED)
-    return [Path(image) for image in collected.images]
+    if len(films) > MOST_FILMS:
+        terminal.note(f"the first {MOST_FILMS} films of {folder} are graded")
+    return films[:MOST_FILMS]
 
 
-def _measured(bundle: Bundle, films: list[Path], workers: int, passes: int) -> list[Measured]:
+def _measured(
+    bundle: Bundle, films: list[Path], workers: int, passes: int, *, joint_space: bool
+) -> list[Measured]:
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
     from kellgren.engine_choice.engine_candidates import candidates
@@ -119,7 +130,9 @@ def _measured(bundle: Bundle, films: list[Path], workers: int, passes: int) -> l
             following = choices[done].words if done < len(choices) else ""
             bar.update(task, completed=done, now=following)
 
-        return measure_each(bundle, films, choices, passes=passes, on_measured=told)
+        return measure_each(
+            bundle, films, choices, joint_space=joint_space, passes=passes, on_measured=told
+        )
 
 
 def _write(text: str, path: Path) -> None:

@@ -47,7 +47,7 @@ def engine_of(
     from kellgren.cli import terminal
     from kellgren.cli.inputs import cores
     from kellgren.engine_choice.engine_candidates import EngineChoice
-    from kellgren.engine_choice.remembered import remembered
+    from kellgren.engine_choice.remembered import outdated, remembered
 
     if (engine, precision, device) == (None, None, None):
         known = remembered(bundle)
@@ -55,6 +55,11 @@ def engine_of(
             terminal.note(f"engine remembered by kellgren bench: {known.words}")
             choice = known.choice
             return choice.model_copy(update={"workers": workers}) if workers else choice
+        if outdated(bundle):
+            terminal.note(
+                "the engine that kellgren bench found was measured with other versions or another "
+                "processor, and is not used: measure again, or kellgren bench --forget"
+            )
     return EngineChoice(
         engine=engine or "onnxruntime",
         precision=precision or "fp32",

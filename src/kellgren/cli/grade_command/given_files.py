@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from kellgren.cli.grade_command.grade_targets import Targets
-from kellgren.cli.grade_command.ray_option import refuse_with_ray
+from kellgren.cli.grade_command.ray_option import refuse_urls_alone, refuse_with_ray
 
 if TYPE_CHECKING:
     from kellgren.batch.listing import Listing
@@ -46,6 +46,7 @@ def listing_of(
     from kellgren.cluster.sources import found_anywhere
 
     refuse_with_ray(ray, targets.overlay, targets.dicom_out)
+    refuse_urls_alone(ray, paths or [])
     found = found_files if ray is None else partial(found_anywhere, urls=urls)
     refuse_inputs(targets.tables, (path_list,), tables=False)
     listed = iter(()) if path_list is None else _lines(path_list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,10 +82,12 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
     began = time.monotonic()
     with scratch_space(), closing(listing), ExitStack() as stack:
         workers = _workers(listing, targets, options, stack)
-        with batch_into(*targets.tables):
+        with batch_into(targets.kept):
+            targets.try_out()
             journal = _journal(listing, targets, workers.ensemble, options)
             taken_over = journal.files
             _grade(workers, listing, journal, options)
+            stack.close()  # whoever graded needs memory, and tables need nobody
             graded_after = time.monotonic() - began
             summary = _write(listing, journal, targets, workers, options)
             journal.discard()
@@ -102,12 +104,8 @@ def run(listing: Listing, targets: Targets, options: BatchOptions) -> ExitCode:
 def _workers(
     listing: Listing, targets: Targets, options: BatchOptions, stack: ExitStack
 ) -> Graders:
-    """Threads for a few files, processes for many; those of a cluster where one is named.
-
-    The processes end with the stack. They open their ensembles while this one opens its own.
-    """
-    from kellgren.batch.crews import Workers
-    from kellgren.batch.reader_processes import ReaderProcesses
+    """Threads for a few files, processes for many, which end with the stack; or a cluster's."""
+    from kellgren.batch.crews import opened_workers
     from kellgren.cli import terminal
 
     listing.list_until(max(1, PROCESSES_FROM * options.workers))
@@ -118,18 +116,12 @@ def _workers(
     if options.ray is not None:
         return cluster_workers(options.ray, options.opening, options.force, options.workers)
     count = min(options.workers, listing.count)
-    many = count > 1 and listing.count >= PROCESSES_FROM * count and not options.in_one_process
-    processes = None
-    if many:
-        opening = partial(options.opening, threads=1, workers=1)
-        processes = ReaderProcesses(count - 1, opening, force=options.force)
-        stack.callback(processes.close)
+    many = listing.count >= PROCESSES_FROM * count and not options.in_one_process
+    opened = opened_workers(options.opening, count, processes=many, force=options.force)
     with starting():
-        ensemble = options.opening(threads=1 if count > 1 else 0, workers=1 if many else count)
-    folders = _folders(targets, options)  # not made where the ensemble cannot be opened
-    if processes is not None:
-        processes.folders = folders
-    return Workers(ensemble, count, options.force, folders, processes)
+        workers = stack.enter_context(opened)
+    # Folders are not made where the ensemble cannot be opened.
+    return replace(workers, folders=_folders(targets, options))
 
 
 def _folders(targets: Targets, options: BatchOptions) -> list[ReadingFolder]:
@@ -158,22 +150,36 @@ def _overlay_folder(targets: Targets, options: BatchOptions) -> OverlayFolder | 
 def _journal(
     listing: Listing, targets: Targets, ensemble: Ensemble, options: BatchOptions
 ) -> Journal:
-    from kellgren.batch.journal import Journal
-    from kellgren.cli import terminal
+    """The journal of a batch.
 
+    Raises:
+        InvalidOption: it is another process's, or would have to give up rows of an earlier batch:
+            weeks of work, perhaps for an option that was forgotten.
+    """
+    from kellgren.batch.journal import Journal
+    from kellgren.batch.made_from import made_otherwise
+    from kellgren.cli import terminal
+    from kellgren.errors import InvalidOption
+
+    model, path = _model(ensemble), targets.journal
     stated = listing.stated_sides()
     sides = f"sides {stated}\n" if stated else ""
-    journal = Journal(
-        targets.journal,
-        resume=options.resume,
-        model=_model(ensemble),
-        joint_space=ensemble.measures_joint_space,
-        asked=f"side {options.side.value}, frame {options.frame}, force {options.force}\n{sides}",
-    )
+    asked = f"side {options.side.value}, frame {options.frame}, force {options.force}\n{sides}"
+    if path is not None and options.resume and (otherwise := made_otherwise(path, model, asked)):
+        raise InvalidOption(
+            path,
+            f"holds rows of a batch that was begun otherwise ({otherwise})",
+            "Give its options to go on with it, or delete it to begin anew",
+        )
+    if path is not None and options.resume and not path.exists():
+        terminal.note(f"no interrupted batch lies beside {targets.kept}: begun from the start")
+    measured = ensemble.measures_joint_space
+    journal = Journal(path, resume=options.resume, model=model, joint_space=measured, asked=asked)
+    targets.tidy_up()
     if journal.left_behind:
         terminal.warn(
-            f"{journal.left_behind} rows of the interrupted batch are not taken over, of files "
-            "that were refused or read by another model or with other options: graded anew"
+            f"rows of the interrupted batch that are not taken over: {journal.left_behind}, of "
+            "files that were refused, changed since, or asked for otherwise: graded anew"
         )
     return journal
 

@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import typer
 
-from kellgren.cli.inputs import refuse_inputs
+from kellgren.atomic_files import remove_left_behind, writing
+from kellgren.cli.inputs import refuse_inputs, refuse_urls
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +27,24 @@ class Targets:
 
     @property
     def tables(self) -> tuple[Path | None, ...]:
-        """Files with all rows; the journal lies beside the first that is a file."""
+        """Files with all rows; the journal lies beside one of them."""
         return self.csv, self.json, self.parquet
 
     @property
     def kept(self) -> Path | None:
-        """The first table that is a file, which keeps all rows; ``None``: there is none."""
-        return next((path for path in self.tables if path and str(path) != "-"), None)
+        """A table that is a file, which keeps all rows; ``None``: there is none.
+
+        That is the first one, or the one beside which an interrupted batch left its journal: it
+        goes on if more tables are asked for, too.
+        """
+        files = [path for path in self.tables if path and str(path) != "-"]
+        begun = (path for path in files if _journal_of(path).exists())
+        return next(begun, files[0] if files else None)
 
     @property
     def journal(self) -> Path | None:
         """Where the journal lies; ``None``: there is no table to go on with."""
-        return self.kept and self.kept.with_name(f".{self.kept.name}.journal")
+        return self.kept and _journal_of(self.kept)
 
     @property
     def prints_data(self) -> bool:
@@ -66,13 +74,39 @@ class Targets:
 
             pyarrow_library()
         refuse_inputs(self.tables, ())
+        refuse_urls((self.overlay, self.dicom_out, self.fhir))
         for folder in (self.overlay, self.dicom_out):
             if folder is not None and _is_searched(folder, given) and _holds_pictures(folder):
                 raise _holds_inputs(folder)
 
+    def try_out(self) -> None:
+        """Find out whether tables can be written, before days of grading and not after them.
+
+        Raises:
+            CannotWrite: one cannot.
+        """
+        bundle = self.fhir if self.fhir and self.fhir.suffix.lower() == ".json" else None
+        for path in (*self.tables, bundle):
+            if path is not None and str(path) != "-":
+                with writing(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    tried = path.with_name(f".{token_hex(8)}")
+                    tried.touch(exist_ok=False)
+                    tried.unlink()
+
+    def tidy_up(self) -> None:
+        """Delete what a batch left that was killed while it wrote its tables."""
+        for path in self.tables:
+            if path is not None and str(path) != "-":
+                remove_left_behind(path)
+
     def watch(self) -> InputWatch:
         """What refuses a file, once it is found, that would be written over."""
         return InputWatch(self)
+
+
+def _journal_of(table: Path) -> Path:
+    return table.with_name(f".{table.name}.journal")
 
 
 class InputWatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,26 @@ def refuse_with_ray(ray: str | None, *folders: Path | None) -> None:
             "returns rows and no pictures; leave out --overlay and --dicom-out, and make them "
             "without --ray for the films that you choose from the table",
             param_hint="--ray",
+        )
+
+
+def refuse_urls_alone(ray: str | None, given: Iterable[str]) -> None:
+    """Refuse URLs where no cluster reads them.
+
+    Args:
+        ray: address of the cluster; with one, nothing is refused.
+        given: paths, folders, patterns and URLs.
+
+    Raises:
+        typer.BadParameter: with what to do instead.
+    """
+    from kellgren.cluster.sources import is_url
+
+    url = next(filter(is_url, given), None) if ray is None else None
+    if url is not None:
+        raise typer.BadParameter(
+            f"{url} is a URL, which a Ray cluster reads: add --ray local or the address of one, or "
+            "copy the films to this machine"
         )
 
 

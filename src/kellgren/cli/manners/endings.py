@@ -40,7 +40,7 @@ def interrupted_leaves(kept: str) -> Iterator[None]:
 
 @contextmanager
 def batch_into(*tables: Path | None) -> Iterator[None]:
-    """Say what a batch leaves at Ctrl-C; errors about its journal name the table instead.
+    """Say what a batch leaves at Ctrl-C or on a full disk; errors about its journal name the table.
 
     Args:
         *tables: that were asked for; the journal lies beside the first one that is a file.
@@ -51,8 +51,13 @@ def batch_into(*tables: Path | None) -> Iterator[None]:
             yield
         return
     kept = f"finished files are kept beside {target}; the same command with --resume goes on"
-    with interrupted_leaves(kept), writing(target):
-        yield
+    try:
+        with interrupted_leaves(kept), writing(target):
+            yield
+    except CannotWrite:
+        if target.with_name(f".{target.name}.journal").is_file():
+            _report(kept)  # a table with another name would begin anew
+        raise
 
 
 @contextmanager

@@ -66,8 +66,9 @@ class ReadingsSummary:
             parts.append(f"{self.failed} not graded")
         if taken_over:
             parts.append(f"{taken_over} files taken over from the interrupted batch")
-        of_file = seconds / max(files - taken_over, 1)
-        parts.append(f"{seconds:.1f} s, {of_file:.3f} s a file")
+        parts.append(f"{seconds:.1f} s")
+        if files > taken_over:
+            parts[-1] += f", {seconds / (files - taken_over):.3f} s a file"
         if self.graded and not taken_over:
             parts[-1] += f", {seconds / self.graded:.3f} s a graded knee"
         return "; ".join(parts)
