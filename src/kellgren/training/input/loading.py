@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
+from kellgren.grading.engines.processor import usable_cores
 from kellgren.grading.preprocess import Preprocess
 from kellgren.home import cache_folder
 from kellgren.training.input.cache import Advance, Store, cached_store, memory_store
@@ -80,9 +80,7 @@ def load_store(
 
 
 def _processes() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(cores, _MOST_PROCESSES)
+    return min(usable_cores(), _MOST_PROCESSES)
 
 
 def target_table(targets: Targets, grades: int) -> npt.NDArray[np.float32]:
