@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +93,11 @@ def test_a_file_under_anothers_name_is_not_believed(kept: Path) -> None:
     (path,) = memory.engines_folder().iterdir()
     path.write_text(path.read_text().replace('"cores": ', '"cores": 9'))
     assert remembered(kept) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_a_pipe_in_place_of_a_card_is_not_waited_for(kept: Path, tmp_path: Path) -> None:
+    assert remembered(kept) is not None
+    os.mkfifo(tmp_path / CARD)
+    assert remembered(tmp_path) is None
+    assert not outdated(tmp_path)

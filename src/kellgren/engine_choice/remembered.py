@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from kellgren.artefacts import file_checksum
+from kellgren.artefacts import MOST_CARD_BYTES
 from kellgren.atomic_files import written_whole
 from kellgren.engine_choice.engine_candidates import EngineChoice, versions
 from kellgren.engine_choice.measuring import Measured
@@ -115,7 +115,7 @@ def remembered(folder: Path) -> RememberedEngine | None:
     if not engines_folder().is_dir():  # as on most machines, where nothing was ever measured
         return None
     try:
-        here = _here(file_checksum(folder / CARD))
+        here = _here(_checksum(folder))
         content = read_regular(engines_folder() / here.file_name, _MOST_BYTES)
         kept = RememberedEngine.model_validate_json(content)
     except (OSError, ValueError):  # what is not whole counts as never measured
@@ -141,11 +141,11 @@ def outdated(folder: Path) -> bool:
     Args:
         folder: of the bundle.
     """
-    if remembered(folder) is not None:
+    if not engines_folder().is_dir() or remembered(folder) is not None:
         return False
     try:
-        bundle = file_checksum(folder / CARD)
-    except OSError:
+        bundle = _checksum(folder)
+    except (OSError, ValueError):
         return False
     return any(engines_folder().glob(f"{bundle[:16]}-*.json"))
 
@@ -153,6 +153,16 @@ def outdated(folder: Path) -> bool:
 def engines_folder() -> Path:
     """Where choices are kept: they can be measured again at any time."""
     return cache_folder() / "engines"
+
+
+def _checksum(folder: Path) -> str:
+    """Of a bundle that nobody has checked yet.
+
+    Raises:
+        OSError: its card cannot be read, or is a pipe or a device.
+        ValueError: it is too large for a card.
+    """
+    return hashlib.sha256(read_regular(folder / CARD, MOST_CARD_BYTES)).hexdigest()
 
 
 def _here(bundle: str) -> MeasuredOn:
