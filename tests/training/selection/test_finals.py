@@ -30,7 +30,12 @@ from kellgren.training.selection.cards.data_facts import (
     scale_of,
     training_data,
 )
-from kellgren.training.selection.out_of_fold import Run, find_finals, find_runs
+from kellgren.training.selection.out_of_fold import (
+    Run,
+    find_finals,
+    find_runs,
+    read_out_of_fold,
+)
 
 KNEES, FOLDS = 80, 2
 Campaign = tuple[Path, list[Knee]]
@@ -127,6 +132,14 @@ def test_choosing_and_publishing_take_a_campaign_with_finals(
     assert card.startswith("# results\n")
     assert "80 knees of 40 patients: all 2 folds" in card
     assert "The networks that learnt from all folds" in card
+
+
+def test_held_out_knees_without_a_label_are_counted(campaign: Campaign) -> None:
+    folder, knees = campaign
+    runs = find_runs([folder])
+    assert len(read_out_of_fold(runs, knees).knees) == KNEES
+    with pytest.warns(RuntimeWarning, match="^6 of the knees that the runs held out have no label"):
+        assert len(read_out_of_fold(runs, knees[6:]).knees) == KNEES - 6
 
 
 def drop_table(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,11 +124,12 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     backbones = sorted({run.backbone for run in runs})
     predictions: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
     fold_of: dict[str, int] = {}
-    labels = labels_of(graded.values())
+    labels, without = labels_of(graded.values()), Counter[str]()
     for run in runs:
         matched = _matched(run.folder / OUT_OF_FOLD, labels)
         _check_held_out(run, [graded[image] for image in matched.images])
         _check_grades(run, matched)
+        without[run.backbone] += matched.coverage.unlabelled
         for image, row in _distributions(matched).items():
             fold_of[image] = run.fold or 0
             if image in predictions[run.backbone]:
@@ -137,6 +139,13 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
                     "Name runs of the same folds only",
                 )
             predictions[run.backbone][image] = row
+    if most := max(without.values()):
+        warnings.warn(
+            f"{most} of the knees that the runs held out have no label there, and do not count: "
+            "name all that they were trained on",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     known_images = [
         image for image in graded if any(image in of_it for of_it in predictions.values())
     ]
