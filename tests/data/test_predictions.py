@@ -63,6 +63,13 @@ def test_probability_columns_may_be_empty_throughout(tmp_path):
     assert read_predictions(write(tmp_path, "a.png,L,2,,,,,,,")).probabilities is None
 
 
+@pytest.mark.parametrize("shares", ["0.33,0.33,0.32,0.00,0.00", "0.5,0.51,0.01,0.,0.", "1,0,0,0,0"])
+def test_shares_with_two_decimals_are_read(tmp_path, shares):
+    """As `DataFrame.round(2)` leaves them."""
+    table = read_predictions(write(tmp_path, f"a.png,L,1,{shares},,"))
+    assert table.probabilities.tolist() == [[float(share) for share in shares.split(",")]]
+
+
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
@@ -76,6 +83,7 @@ def test_probability_columns_may_be_empty_throughout(tmp_path):
         (["a.png,L,1,-0.2,0.4,0.4,0.2,0.2,,"], "row 2: p0 is '-0.2'"),
         (["a.png,L,1,0.2,0.2,0.2,0.4,,,"], "row 2: p4 is ''"),
         (["a.png,L,1,0.2,0.2,0.2,0.2,0.1,,"], "row 2: p0 to p4 add up to 0.900"),
+        (["a.png,L,1,0.2,0.2,0.2,0.2,0.23,,"], "row 2: p0 to p4 add up to 1.030"),
         (["a.png,L"], "row 2: 2 fields for 10 columns"),
         (["a.png,L,1,,,,,,,,extra"], "row 2: 11 fields for 10 columns"),
         (["a.png,L,1,0,1,0,0,0,,", "b.png,L,1,,,,,,,"], "without probabilities in row 3"),

@@ -190,7 +190,8 @@ def labels(tmp_path: Path) -> Path:
 def test_against_compares_the_knees_that_both_graded(tmp_path, labels, capsys):
     names = [f"900000{n // 2}{'LR'[n % 2]}" for n in range(10)]
     mine = table(tmp_path / "mine.csv", {f"a/{name}.png": n % 5 for n, name in enumerate(names)})
-    theirs = table(tmp_path / "theirs.csv", {f"b/{name}.jpg": 0 for name in reversed(names[1:])})
+    others = ["typo", *reversed(names[1:])]
+    theirs = table(tmp_path / "theirs.csv", {f"b/{name}.jpg": 0 for name in others})
     out = tmp_path / "out.json"
     words = ("evaluate", mine, "--labels", labels, "--against", theirs, "--resamples", "100")
 
@@ -201,7 +202,11 @@ def test_against_compares_the_knees_that_both_graded(tmp_path, labels, capsys):
     assert (found["accuracy"]["this"], found["accuracy"]["other"]) == (1.0, 1 / 9)
     assert found["accuracy"]["p_value"] <= 0.1
     assert (found["permutations"], found["seed"]) == (100, 42)
-    assert "9 knees of 5 patients both graded" in " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr()
+    assert "9 knees of 5 patients both graded" in " ".join(said.out.split())
+    assert "Left out: 1 graded by this alone, 0 by the other alone." in said.out
+    told = "9 of 10 labelled knees were predicted, 1 without a row, 1 prediction without a label"
+    assert told in " ".join(said.err.split())
 
 
 def test_tables_without_a_common_knee_are_refused(tmp_path, labels, capsys):

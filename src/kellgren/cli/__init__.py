@@ -13,7 +13,11 @@ from kellgren.cli.benching import bench
 from kellgren.cli.calibrating import calibrate
 from kellgren.cli.manners.endings import endings
 from kellgren.cli.manners.help_pages import make_helpful
-from kellgren.cli.plain_text import open_closed_streams, show_any_text
+from kellgren.cli.plain_text import (
+    open_closed_streams,
+    show_any_text,
+    show_own_warnings_plainly,
+)
 from kellgren.cli.training import choose, pack, reproduce, train
 from kellgren.cli.watching import watch
 from kellgren.libraries import silence_dicom_loggers
@@ -73,6 +77,7 @@ def main() -> None:
     silence_dicom_loggers()
     open_closed_streams()
     show_any_text()
+    show_own_warnings_plainly()
     with endings():
         app(
             prog_name="kellgren"

@@ -113,12 +113,14 @@ def evaluate(
 def _evaluated(
     predictions: Path, against: Path | None, truth: list[Label], resampling: _Resampling
 ) -> _Evaluated:
+    from kellgren.cli import terminal
     from kellgren.evaluation import compare_matched
 
     matched = _matched(predictions, truth)
     comparison = None
     if against is not None:
         other = _matched(against, truth)
+        terminal.note(f"{against}: {other.coverage}")
         comparison = compare_matched(
             matched,
             other,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+import warnings
 from io import TextIOWrapper
+from pathlib import Path
 
 _PLAIN = {
     **dict(zip("▁▂▃▄▅▆▇█", "_.,:-=+#", strict=True)),
@@ -48,6 +50,27 @@ def show_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_ERRORS)
+
+
+def show_own_warnings_plainly() -> None:
+    """Show what this package warns of as a sentence, without Python's file, line and code.
+
+    Warnings of other packages tell a developer where they come from, and stay. For entry points.
+    """
+    package, as_python = Path(__file__).parents[1], warnings.formatwarning
+
+    def shown(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is RuntimeWarning and Path(filename).is_relative_to(package):
+            return f"warning: {without_commands(str(message))}\n"
+        return as_python(message, category, filename, lineno, line)
+
+    warnings.formatwarning = shown
 
 
 def without_commands(text: str) -> str:

@@ -144,8 +144,10 @@ def _comparison(comparison: Comparison) -> Table:
 
 def _outcomes(comparison: Comparison) -> Text:
     both, this, other, neither = map(spaced, comparison.outcomes)
+    alone = map(spaced, (comparison.only_this, comparison.only_other))
     return Text(
-        f"\nRight: both {both}, only this {this}, only the other {other}, neither {neither}."
+        "\nLeft out: {} graded by this alone, {} by the other alone.".format(*alone)
+        + f"\nRight: both {both}, only this {this}, only the other {other}, neither {neither}."
         f"\np: {spaced(comparison.permutations)} permutations that swap the two predictions of a"
         f" patient,\ntwo-sided, seed {comparison.seed}. Not corrected for the number of metrics."
         f"{_no_interval(comparison.without_interval)}",

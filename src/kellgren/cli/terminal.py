@@ -277,13 +277,18 @@ def _add_local(table: Table, local: LocalCalibration) -> None:
     table.add_row("thresholds", f"shifted by {shifts}; {whole}")
     for key, name in _HEADLINES.items():
         before, after = (scores.get(key) for scores in (local.before, local.after))
-        if before is not None and after is not None:
+        if before is not None and after is not None and before["value"] is not None:
             told = f"{before['value']:.3f} before, {_with_interval(after)} after"
             table.add_row(f"local knees: {name}", told)
 
 
 def _with_interval(score: Mapping[str, Any]) -> str:
-    """A score of a card with its interval; alone where too few knees were there for one."""
+    """A score of a card with its interval; alone where too few knees were there for one.
+
+    Kappa of knees that all have one grade is undefined.
+    """
+    if score["value"] is None:
+        return "undefined"
     if score["low"] is None:
         return f"{score['value']:.3f}"
     return f"{score['value']:.3f} (95 % CI {score['low']:.3f} to {score['high']:.3f})"

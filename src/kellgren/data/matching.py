@@ -132,6 +132,7 @@ def match(predictions: Predictions, labels: Sequence[Label] | Labels) -> Matched
         labels=np.array(order, dtype=np.int64),
         named=np.array(predictions.named, dtype=np.bool_)[chosen],
         words=tuple(predictions.words[row] for row in chosen) if predictions.words else (),
+        kept=tuple(predictions.kept[row] for row in chosen) if predictions.kept else (),
     )
 
 

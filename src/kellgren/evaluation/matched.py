@@ -58,6 +58,7 @@ class MatchedKnees:
     labels: IntArray  # (N,) which of the labels each knee has
     named: Mask | None = None  # (N,) whether the grade is named; None: all are
     words: tuple[str, ...] = ()  # N for the certainty, as in the table; empty: it has none
+    kept: tuple[tuple[str, ...], ...] = ()  # N: cells of the columns that were asked for
 
     def among(self, labels: IntArray) -> MatchedKnees:
         """Only the knees of these labels; the coverage stays that of the whole table."""
@@ -72,6 +73,7 @@ class MatchedKnees:
             labels=self.labels[kept],
             named=None if self.named is None else self.named[kept],
             words=tuple(self.words[knee] for knee in kept) if self.words else (),
+            kept=tuple(self.kept[knee] for knee in kept) if self.kept else (),
         )
 
 

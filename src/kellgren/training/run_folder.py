@@ -6,3 +6,5 @@ MODEL, HEAD, FACTS, OUT_OF_FOLD = "member.onnx", "member.head.npz", "member.json
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 FOLDS, SCORES_ONNX = "folds.json", "scores_onnx.json"
 SCORES, LOG, CURVES = "scores.json", "log.jsonl", "curves.png"
+LABEL = "label"
+"""The column of `OUT_OF_FOLD` with the grades that the run was scored by."""

@@ -78,6 +78,13 @@ def test_each_error_has_its_code(error: OSError, code: ExitCode) -> None:
     assert end.value.code == code
 
 
+def test_a_copy_to_a_full_disk_is_told_of_the_copy(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, endings():  # as `shutil.copyfile` tells
+        raise OSError(errno.ENOSPC, "No space left on device", "run/a.onnx", None, "model/a.onnx")
+    assert end.value.code == ExitCode.CANNOT_WRITE
+    assert capsys.readouterr().err.startswith("error: model/a.onnx: cannot be written (No space")
+
+
 @LINUX
 def test_standard_output_on_a_full_disk_is_no_traceback(model: Path) -> None:
     with Path("/dev/full").open("w") as full:

@@ -20,7 +20,7 @@ from kellgren.errors import InvalidPack
 from kellgren.training.campaign import Campaign, all_jobs, finished_jobs
 from kellgren.training.campaign.pack import Packed, pack_campaign
 from kellgren.training.runners.runner import run_campaign
-from tiny_training import ONE_CYCLE, copied_knees, tiny_recipe, tiny_world
+from tiny_training import GRADES, ONE_CYCLE, copied_knees, tiny_recipe, tiny_world
 
 CAMPAIGN = Campaign(
     "tiny", 2, 0, tuple(tiny_recipe(ONE_CYCLE, epochs=(1,), name=name) for name in ("a", "b"))
@@ -302,7 +302,7 @@ def test_tables_alone_are_no_finished_jobs_until_their_members_come(
     assert all(f"kept in incomplete/: {name}" in output.err for name in names)
     assert finished_jobs(target) == []
     labels = whole.parent / "labels.csv"
-    grades = "\n".join(f"knees/90000{n:02}{side},{n % 5}" for n, side in numbered(whole.parent))
+    grades = "\n".join(f"knees/90000{n:02}{side},{GRADES[n]}" for n, side in numbered(whole.parent))
     labels.write_text(f"image,grade\n{grades}\n")
     assert kellgren("train", "choose", *(target / "incomplete").iterdir(), "--labels", labels) == 0
 

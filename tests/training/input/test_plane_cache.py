@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,24 @@ def test_an_unreadable_image_is_named_and_nothing_is_kept(
     with pytest.raises(UnreadableRadiograph, match=r"does not exist"):
         stored(bad, tmp_path / "cache")
     assert not files(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("processes", [0, 1, 3])
+def test_all_unreadable_images_are_told_at_once(
+    many: list[Knee], tmp_path: Path, processes: int
+) -> None:
+    """0 processes: into memory."""
+    bad = [replace(knee, image=tmp_path / f"{n}.png") for n, knee in enumerate(many[:12])]
+    bad[5].image.write_bytes(b"no picture")
+    knees = [*many[:20], *bad]
+    with pytest.raises(UnreadableRadiograph) as refused:
+        memory_store(knees, SEEN) if not processes else stored(knees, tmp_path / "c", processes)
+    assert refused.value.subject == "12 of 32 pictures"
+    named = [refused.value.problem.find(f"{knee.image} (") for knee in bad]
+    assert named[:10] == sorted(named[:10])
+    assert min(named[:10]) > 0
+    assert named[10:] == [-1, -1]
+    assert refused.value.problem.endswith("; and 2 more")
 
 
 def test_a_process_that_dies_is_told(

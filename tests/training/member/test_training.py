@@ -24,6 +24,7 @@ from kellgren.cli.training.training_bars import epoch_words
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.data.splits import load_folds, save_folds
 from kellgren.errors import TrainingError
+from kellgren.grades import Grade
 from kellgren.grading.bundle import open_bundle
 from kellgren.training.architectures import ARCHITECTURES, Member, find
 from kellgren.training.input.augment import draw
@@ -129,6 +130,7 @@ def test_exactly_the_held_out_knees_are_predicted(
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert int(row["grade"]) == int(np.argmax(probabilities))
         assert row["fold"] == "1"
+    assert [row["label"] for row in actual] == [f"{knee.grade:d}" for knee in held_out]
 
 
 def test_a_run_becomes_a_bundle_that_grades(
@@ -154,6 +156,28 @@ def test_a_run_becomes_a_bundle_that_grades(
     capsys.readouterr()
     assert kellgren("bundle", "build", trained.out, "--labels", labels, "-o", model) == 3
     assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("bundle", "build"), ("train", "publish"), ("train", "choose")])
+def test_a_run_is_not_scored_by_other_grades_than_it_was_trained_on(
+    words: tuple[str, str],
+    trained: SimpleNamespace,
+    knees: list[Knee],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held_out = next(knee for knee in knees if FOLDS.of_patient[knee.patient] == 1)
+    was = int(held_out.grade or 0)
+    graded_anew = [
+        replace(knee, grade=Grade((was + 1) % 5)) if knee is held_out else knee for knee in knees
+    ]
+    labels = tmp_path / "corrected.csv"
+    write_manifest(graded_anew, labels)
+    out = {"build": ("-o", tmp_path / "model"), "publish": ("--out", tmp_path / "model")}
+    assert kellgren(*words, trained.out, "--labels", labels, *out.get(words[1], ())) == 2
+    said = capsys.readouterr().err
+    assert f"{held_out.image.name}, {was} then and {(was + 1) % 5} now" in said
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_second_run_in_the_folder_changes_nothing(
@@ -348,12 +372,12 @@ def test_a_run_whose_checkpoint_was_deleted_is_refined_from_its_member(
     first.checkpoint.unlink()
 
     second = replace(tiny_run(recipe, knees, tmp_path / "second", fold=0), start_from=out)
-    begun = begin(second).network.eval()
+    state = begin(second)
+    begun = state.network.eval()
     images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         np.testing.assert_allclose(begun(images), learnt(images), atol=1e-2)  # stored by halves
-    origin = json.loads((tmp_path / "second" / "origin.json").read_text())
-    assert origin["started_from"] == "a whole run of tiny, which started from random weights"
+    assert state.origin == "a whole run of tiny, which started from random weights"
     leaking = replace(tiny_run(recipe, knees, tmp_path / "third", fold=1), start_from=out)
     with pytest.raises(TrainingError, match="learnt from other knees or another fold"):
         train(leaking)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bundle_factory import write_network
-from command_line import EXAMPLES, kellgren
+from command_line import EXAMPLES, command, finished, kellgren
 from kellgren.data.audit import published_files
 from kellgren.data.manifest import Knee, write_manifest
 from kellgren.errors import TrainingError
@@ -30,7 +31,12 @@ from kellgren.training.selection.cards.data_facts import (
     scale_of,
     training_data,
 )
-from kellgren.training.selection.out_of_fold import Run, find_finals, find_runs
+from kellgren.training.selection.out_of_fold import (
+    Run,
+    find_finals,
+    find_runs,
+    read_out_of_fold,
+)
 
 KNEES, FOLDS = 80, 2
 Campaign = tuple[Path, list[Knee]]
@@ -127,6 +133,40 @@ def test_choosing_and_publishing_take_a_campaign_with_finals(
     assert card.startswith("# results\n")
     assert "80 knees of 40 patients: all 2 folds" in card
     assert "The networks that learnt from all folds" in card
+
+
+def test_held_out_knees_without_a_label_are_counted(campaign: Campaign) -> None:
+    folder, knees = campaign
+    runs = find_runs([folder])
+    assert len(read_out_of_fold(runs, knees).knees) == KNEES
+    with pytest.warns(RuntimeWarning, match="^6 of the knees that the runs held out have no label"):
+        assert len(read_out_of_fold(runs, knees[6:]).knees) == KNEES - 6
+
+
+def test_the_command_line_tells_of_them_in_one_plain_line(
+    campaign: Campaign, tmp_path: Path
+) -> None:
+    folder, knees = campaign
+    labels = tmp_path / "fewer.csv"
+    write_manifest(knees[6:], labels)
+    done = finished(command("train", "choose", folder, "--labels", labels))
+    assert done.returncode == 0
+    [said] = done.stderr.splitlines()
+    assert said.startswith("warning: 6 of the knees that the runs held out have no label there")
+
+
+def test_a_bundle_of_knees_of_one_grade_is_shown_without_its_kappa(
+    campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, knees = campaign
+    labels, model = tmp_path / "severe.csv", tmp_path / "model"
+    write_manifest([replace(knee, grade=Grade.SEVERE) for knee in knees], labels)
+    for table in folder.glob("jobs/*/oof.csv"):
+        header, *lines = table.read_text().splitlines()
+        severe = [",".join((*line.split(",")[:2], "4,0.1,0.1,0.1,0.1,0.6,0")) for line in lines]
+        table.write_text("\n".join([header, *severe]))
+    assert kellgren("bundle", "build", folder, "--labels", labels, "-o", model) == 0
+    assert "out of fold: QWK undefined" in " ".join(capsys.readouterr().out.split())
 
 
 def drop_table(folder: Path) -> None:

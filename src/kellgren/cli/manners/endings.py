@@ -98,8 +98,8 @@ def _words(error: KellgrenError | OSError) -> str:
         return str(error)
     # Whatever is opened by its name has it in the error; what has none is a stream.
     name = error.filename or "standard output"
-    if error.errno in _TARGET_FAULTS:
-        return str(CannotWrite(error.errno, error.strerror, name))
+    if error.errno in _TARGET_FAULTS:  # a copy names both files, the one that is written last
+        return str(CannotWrite(error.errno, error.strerror, error.filename2 or name))
     return f"{name}: {cause(error)}"
 
 

@@ -251,8 +251,8 @@ def _print_summary(result: CampaignResult, out: Path) -> None:
         terminal.err.print(f"another runner is at {job.name}", style="yellow", markup=False)
     if result.paused:
         terminal.err.print("paused: the time is up; the same command goes on", style="yellow")
-    summary = f"{len(result.finished)} jobs finished; kellgren train status {out}"
-    terminal.note(summary)
+    done = len(result.finished)
+    terminal.note(f"{done} job{'s' * (done != 1)} finished; kellgren train status {out}")
 
 
 def _write(content: object, path: Path | None) -> None:

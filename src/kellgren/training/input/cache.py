@@ -17,8 +17,17 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from kellgren.data.manifest import Knee
+from kellgren.errors import KellgrenError
 from kellgren.grading.preprocess import Preprocess
-from kellgren.training.input.decoding import STEPS, Planes, Rest, checksum, decode_into, decoded
+from kellgren.training.input.decoding import (
+    STEPS,
+    Planes,
+    Rest,
+    checksum,
+    decode_into,
+    decoded,
+    refuse_unreadable,
+)
 
 _FORMAT = b"kellgren planes 1\n"
 _PAGE = 4096
@@ -89,14 +98,21 @@ def memory_store(
     """Decode knees in this process, into memory.
 
     Raises:
-        UnreadableRadiograph: an image that does not decode.
+        UnreadableRadiograph: images do not decode; raised when all others are.
         MemoryError: the planes do not fit.
     """
     shape = (len(knees), preprocess.size, preprocess.size)
     store = Store(np.empty(shape, np.uint8), np.empty(shape, np.int8))
+    unreadable: list[KellgrenError] = []
     for position, knee in enumerate(knees):
-        store.planes[position], store.rest[position] = decoded(knee.image, knee.side, preprocess)
+        try:
+            plane, rest = decoded(knee.image, knee.side, preprocess)
+        except KellgrenError as error:
+            unreadable.append(error)
+            continue
+        store.planes[position], store.rest[position] = plane, rest
         advance(position + 1, len(knees))
+    refuse_unreadable(unreadable, len(knees))
     return store
 
 

@@ -30,6 +30,7 @@ from kellgren.localisation.crop import whole_knee
 Planes = npt.NDArray[np.uint8]
 Rest = npt.NDArray[np.int8]
 Sums = tuple[int, int]
+_NAMED = 10
 _PROGRAM = "kellgren.training.input.decoding"
 STEPS = 257
 """Of the second byte within one step of the first: both together count 65 535 steps from 0 to 1."""
@@ -72,7 +73,7 @@ def decode_into(
         A knee's position and the `checksum` of its plane and of its rest.
 
     Raises:
-        UnreadableRadiograph: an image that does not decode.
+        UnreadableRadiograph: images do not decode; raised when all others are.
         OSError: the file cannot be written, as when the disk is full.
         TrainingError: a process was killed.
     """
@@ -88,8 +89,13 @@ def decode_into(
         reading, writing = os.pipe()
         with open(reading, encoding="utf-8") as lines, _workers(path, processes, writing) as all_:
             os.close(writing)
+            unreadable: dict[int, KellgrenError] = {}
             for line in lines:
-                yield _parsed(json.loads(line))
+                answer = json.loads(line)
+                if "unreadable" in answer:
+                    unreadable[answer["position"]] = UnreadableRadiograph(*answer["unreadable"])
+                else:
+                    yield _parsed(answer)
             codes = [worker.wait() for worker in all_]
     if any(codes):
         raise TrainingError(
@@ -97,6 +103,31 @@ def decode_into(
             f"a process ended with code {next(code for code in codes if code)}",
             "Free some memory and try again",
         )
+    refuse_unreadable([unreadable[position] for position in sorted(unreadable)], len(knees))
+
+
+def refuse_unreadable(errors: Sequence[KellgrenError], of: int) -> None:
+    """One error for all pictures that cannot be read, so that they are mended in one go.
+
+    Args:
+        errors: of single pictures, in the order of the knees; empty: nothing is wrong.
+        of: how many knees there are.
+
+    Raises:
+        UnreadableRadiograph: there are some; the first ten are named.
+    """
+    if not errors:
+        return
+    if len(errors) == 1:
+        raise errors[0]
+    named = "; ".join(f"{error.subject} ({error.problem})" for error in errors[:_NAMED])
+    rest = len(errors) - _NAMED
+    more = f"; and {rest} more" if rest > 0 else ""
+    raise UnreadableRadiograph(
+        f"{len(errors)} of {of} pictures",
+        f"cannot be read, namely {named}{more}",
+        "Mend them or leave them out; `kellgren data check` names every one",
+    )
 
 
 @contextmanager
@@ -115,8 +146,6 @@ def _workers(task: Path, count: int, output: int) -> Iterator[list[subprocess.Po
 
 
 def _parsed(answer: dict[str, Any]) -> tuple[int, Sums]:
-    if "unreadable" in answer:
-        raise UnreadableRadiograph(*answer["unreadable"])
     if "unwritable" in answer:
         raise OSError(*answer["unwritable"])
     plane, rest = answer["sums"]
@@ -140,7 +169,12 @@ def _serve(task: Path, number: int, count: int) -> None:
     with open(task_content["file"], "r+b", buffering=0) as stream:
         for position in range(number, len(task_content["knees"]), count):
             image, side = task_content["knees"][position]
-            parts = decoded(Path(image), Side(side), preprocess)
+            try:
+                parts = decoded(Path(image), Side(side), preprocess)
+            except KellgrenError as error:
+                told = (error.subject, error.problem, error.remedy)
+                _report({"position": position, "unreadable": told})
+                continue
             for start, part in zip(task_content["starts"], parts, strict=True):
                 stream.seek(start + position * part.size)
                 if stream.write(part.data) != part.size:
@@ -156,8 +190,6 @@ def _report(what: dict[str, Any]) -> None:
 def _main() -> None:
     try:
         _serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
-    except KellgrenError as error:
-        _report({"unreadable": (error.subject, error.problem, error.remedy)})
     except BrokenPipeError:  # whoever asked is gone
         os._exit(1)
     except OSError as error:

@@ -29,12 +29,14 @@ class RunState:
         average: their running average, or ``None``.
         optimiser: of the epoch that just ended.
         history: one record per finished epoch.
+        origin: whose weights a new run began with; of one that goes on, its folder tells.
     """
 
     network: Member
     average: Member | None
     optimiser: torch.optim.Optimizer
     history: list[dict[str, Any]]
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

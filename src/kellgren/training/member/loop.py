@@ -27,7 +27,7 @@ from kellgren.training.member.batches import (
 )
 from kellgren.training.member.checkpoint import RunState
 from kellgren.training.member.keeping import Keeper
-from kellgren.training.member.run import MemberRun, begin, has_begun, restore
+from kellgren.training.member.run import MemberRun, begin, has_begun, restore, write_beginning
 from kellgren.training.member.schedule import (
     is_judged,
     optimiser_for,
@@ -94,6 +94,8 @@ def train(
             planes = load_planes(run.knees, preprocess, watcher.loading)
             knees = on_device(run, planes, targets_for(run, watcher.loading))
             gradients = None
+        if epoch == 0:
+            write_beginning(run, state)
         if starts_afresh(run.recipe.schedule, epoch):
             state.optimiser = optimiser_for(state.network, run.recipe.schedule, epoch)
             gradients = None

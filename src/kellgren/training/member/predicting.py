@@ -18,8 +18,9 @@ from kellgren.grades import GRADE_COUNT
 from kellgren.grading.preprocess import Preprocess
 from kellgren.training.architectures import Member
 from kellgren.training.input.cache import Store
+from kellgren.training.run_folder import LABEL
 
-COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold")
+COLUMNS = ("image", "side", "grade", "p0", "p1", "p2", "p3", "p4", "fold", LABEL)
 _BATCH = 32
 Advance = Callable[[int, int], None]
 
@@ -64,7 +65,9 @@ def predict(
 def write_predictions(
     knees: Sequence[Knee], probabilities: npt.NDArray[np.float64], fold: int, path: Path
 ) -> None:
-    """Write a table with the columns of ``grade --csv``, and the fold; whole or not at all.
+    """Write a table of held-out knees, whole or not at all.
+
+    It has the columns that ``grade --csv`` begins with, the fold, and the label of the training.
 
     Args:
         knees: N, held out.
@@ -77,7 +80,8 @@ def write_predictions(
         writer.writerow(COLUMNS)
         for knee, row in zip(knees, probabilities, strict=True):
             numbers = [f"{p:.6f}" for p in row]
-            writer.writerow((knee.image, knee.side.value, int(row.argmax()), *numbers, fold))
+            graded = (int(row.argmax()), *numbers, fold, int(knee.grade or 0))
+            writer.writerow((knee.image, knee.side.value, *graded))
 
 
 @contextmanager

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from kellgren.data.manifest import Knee
-from kellgren.data.splits import Folds, save_folds
+from kellgren.data.splits import Folds
 from kellgren.training.device import choose_device
 from kellgren.training.fingerprint import data_hash
 from kellgren.training.member.run import MemberRun
 from kellgren.training.member.teachers import find_teacher
 from kellgren.training.recipe import Recipe
-from kellgren.training.run_folder import CHECKPOINT, FOLDS
 
 
 def prepare(
@@ -27,7 +26,7 @@ def prepare(
     weights_dir: Path | None,
     start_from: Path | None = None,
 ) -> MemberRun:
-    """Put a run together; a new one keeps its folds in its folder.
+    """Put a run together; nothing is written before its training begins.
 
     Args:
         recipe: how to train.
@@ -47,8 +46,6 @@ def prepare(
     held_out = np.zeros(len(knees), dtype=bool)
     if folds is not None and fold is not None:
         held_out = folds.held_out(knees, fold)
-        if not (out / CHECKPOINT).exists():  # else they are another run's, or equal
-            save_folds(folds, out / FOLDS)
     return MemberRun(
         recipe=recipe,
         knees=knees,
@@ -59,4 +56,5 @@ def prepare(
         device=choose_device(recipe.precision, recipe.network.architecture),
         start_from=start_from,
         teacher=find_teacher(recipe.teacher, knees, folds, fold) if recipe.teacher else None,
+        folds=None if fold is None else folds,
     )

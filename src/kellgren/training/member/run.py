@@ -16,7 +16,7 @@ from torch import nn
 
 from kellgren.atomic_files import written_whole
 from kellgren.data.manifest import Knee
-from kellgren.data.splits import make_folds
+from kellgren.data.splits import Folds, make_folds, save_folds
 from kellgren.errors import TrainingError
 from kellgren.grades import GRADE_COUNT
 from kellgren.grading.preprocess import Preprocess
@@ -35,7 +35,7 @@ from kellgren.training.member.checkpoint import (
 from kellgren.training.member.schedule import optimiser_for
 from kellgren.training.member.teachers import TeacherNetworks
 from kellgren.training.recipe import HeadThenAll, Recipe
-from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, MODEL
+from kellgren.training.run_folder import BEST, CHECKPOINT, FACTS, FOLDS, MODEL
 
 _MEASURED = 128
 """How many knees give batch normalisations their statistics, where these are not known."""
@@ -56,6 +56,7 @@ class MemberRun:
         start_from: folder of another run of the same network, data and fold, whose weights
             this one begins with; ``None``: ImageNet's or random ones, as the recipe says.
         teacher: whose predictions are part of the targets; ``None``: the labels alone are.
+        folds: of which one is held out, to be kept in the folder; ``None``: there are none.
     """
 
     recipe: Recipe
@@ -67,6 +68,7 @@ class MemberRun:
     device: Device
     start_from: Path | None = None
     teacher: TeacherNetworks | None = None
+    folds: Folds | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -187,27 +189,38 @@ def _built(run: MemberRun) -> Member:
 
 
 def begin(run: MemberRun) -> RunState:
-    """The state before the first epoch; where its weights came from is written down.
+    """The state before the first epoch; nothing is written.
 
     Raises:
         WeightsUnavailable: ImageNet weights cannot be had.
         TrainingError: the run to start from is damaged, or learnt from knees held out here.
     """
-    run.out.mkdir(parents=True, exist_ok=True)
     state = _blank(run, epoch=0)
-    origin = "random weights"
+    state.origin = "random weights"
     if run.start_from is not None:
-        origin = _continue(run, run.start_from, state)
+        state.origin = _continue(run, run.start_from, state)
     elif run.recipe.network.pretrained:
         source = find(run.recipe.network.architecture)
-        origin = source.pretrained(state.network, run.weights_dir)
+        state.origin = source.pretrained(state.network, run.weights_dir)
         if source.measured:
             _measure(run, state.network)
     if state.average is not None:
         state.average.load_state_dict(state.network.state_dict())
-    with written_whole(run.out / "origin.json") as stream:
-        json.dump({"started_from": origin, **run.identity}, stream)
     return state
+
+
+def write_beginning(run: MemberRun, state: RunState) -> None:
+    """Keep in the run's folder where its weights came from, and its folds.
+
+    Not before all that the first epoch needs was found: a run that is refused leaves no file.
+
+    Raises:
+        CannotKeep: a file cannot be written.
+    """
+    with written_whole(run.out / "origin.json") as stream:
+        json.dump({"started_from": state.origin, **run.identity}, stream)
+    if run.folds is not None:
+        save_folds(run.folds, run.out / FOLDS)
 
 
 def restore(run: MemberRun) -> RunState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ from kellgren.data.matching import Label, Labels, match
 from kellgren.data.predictions import read_predictions
 from kellgren.data.splits import load_folds
 from kellgren.errors import InvalidManifest, TrainingError
-from kellgren.evaluation import Coverage
+from kellgren.evaluation import Coverage, MatchedKnees
 from kellgren.grading.contralateral import other_knees
-from kellgren.training.run_folder import FACTS, FOLDS, HEAD, MODEL, OUT_OF_FOLD
+from kellgren.training.run_folder import FACTS, FOLDS, HEAD, LABEL, MODEL, OUT_OF_FOLD
 
 JOBS = "jobs"
 
@@ -117,17 +118,19 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
     Raises:
         InvalidPredictions: a table cannot be read or fits no label.
         TrainingError: two folds of a backbone held the same knee out, no knee has all of them, or
-            the patients are not those of the runs.
+            the patients or grades are not those of the runs.
     """
     graded = {str(knee.image): knee for knee in knees if knee.grade is not None}
     backbones = sorted({run.backbone for run in runs})
     predictions: dict[str, dict[str, npt.NDArray[np.float64]]] = {name: {} for name in backbones}
     fold_of: dict[str, int] = {}
-    labels = labels_of(graded.values())
+    labels, without = labels_of(graded.values()), Counter[str]()
     for run in runs:
-        rows, _ = predicted_and_coverage(run.folder / OUT_OF_FOLD, labels)
-        _check_held_out(run, [graded[image] for image in rows])
-        for image, row in rows.items():
+        matched = _matched(run.folder / OUT_OF_FOLD, labels)
+        _check_held_out(run, [graded[image] for image in matched.images])
+        _check_grades(run, matched)
+        without[run.backbone] += matched.coverage.unlabelled
+        for image, row in _distributions(matched).items():
             fold_of[image] = run.fold or 0
             if image in predictions[run.backbone]:
                 raise TrainingError(
@@ -136,6 +139,13 @@ def read_out_of_fold(runs: Sequence[Run], knees: Sequence[Knee]) -> OutOfFold:
                     "Name runs of the same folds only",
                 )
             predictions[run.backbone][image] = row
+    if most := max(without.values()):
+        warnings.warn(
+            f"{most} of the knees that the runs held out have no label there, and do not count: "
+            "name all that they were trained on",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     known_images = [
         image for image in graded if any(image in of_it for of_it in predictions.values())
     ]
@@ -171,6 +181,24 @@ def _check_held_out(run: Run, knees: Sequence[Knee]) -> None:
         )
 
 
+def _check_grades(run: Run, held_out: MatchedKnees) -> None:
+    """Networks that learnt from other grades are not scored by these as if they were their own."""
+    then_and_now = zip(held_out.images, held_out.kept, held_out.truth.tolist(), strict=True)
+    others = [
+        f"{Path(image).name}, {then} then and {now} now"
+        for image, (then,), now in then_and_now
+        if then not in ("", str(now))  # tables of before have no such column
+    ]
+    if others:
+        raise TrainingError(
+            run.folder,
+            f"was trained on other grades: {len(others)} of the knees it held out, such as "
+            f"{others[0]}",
+            "Name the labels it was trained on, or train anew on these; `kellgren evaluate` scores "
+            f"its {OUT_OF_FOLD} by any labels",
+        )
+
+
 def predicted(table: Path, knees: Iterable[Knee]) -> dict[str, npt.NDArray[np.float64]]:
     """A table's distributions ``(5,)`` by the image of the labelled knee.
 
@@ -190,11 +218,22 @@ def predicted_and_coverage(
     table: Path, labels: Labels
 ) -> tuple[dict[str, npt.NDArray[np.float64]], Coverage]:
     """The same, and how many labels and rows found each other."""
-    matched = match(read_predictions(table), labels)
+    matched = _matched(table, labels)
+    return _distributions(matched), matched.coverage
+
+
+def _matched(table: Path, labels: Labels) -> MatchedKnees:
+    """A table's knees with their labels; kept of each is the grade that the run was scored by."""
+    matched = match(read_predictions(table, keep=(LABEL,)), labels)
     if matched.probabilities is None:
         raise TrainingError(table, "has no probabilities", "Write it anew with kellgren")
+    return matched
+
+
+def _distributions(matched: MatchedKnees) -> dict[str, npt.NDArray[np.float64]]:
+    assert matched.probabilities is not None
     rows = matched.probabilities / matched.probabilities.sum(axis=1, keepdims=True)
-    return dict(zip(matched.images, rows, strict=True)), matched.coverage
+    return dict(zip(matched.images, rows, strict=True))
 
 
 def _finished(paths: Sequence[Path]) -> list[Run]:
