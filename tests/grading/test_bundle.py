@@ -239,13 +239,19 @@ def test_nothing_is_written_over(intact: Bundle, tmp_path: Path) -> None:
     assert (tmp_path / "note").read_text() == "mine"
 
 
-def test_the_card_comes_last(intact: Bundle, tmp_path: Path) -> None:
+def test_what_cannot_be_written_whole_is_not_written(intact: Bundle, tmp_path: Path) -> None:
     files = {MODEL: intact.path(MODEL), HEAD: tmp_path / "lost"}
-    with pytest.raises(FileNotFoundError):
-        write_bundle(intact.card, files, tmp_path / "half")
-    assert (tmp_path / "half" / MODEL).is_file()
-    with pytest.raises(BundleError, match="is no bundle"):
-        open_bundle(tmp_path / "half")
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with pytest.raises(FileNotFoundError):
+            write_bundle(intact.card, files, tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_filled_folder_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(BundleError, match="is not empty"):
+        build_bundle([tmp_path / "no run"], [], tmp_path, "mine")
 
 
 def test_an_empty_folder_will_do(intact: Bundle, tmp_path: Path) -> None:

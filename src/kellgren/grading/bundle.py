@@ -85,14 +85,36 @@ def write_bundle(card: Card, files: dict[str, Path], folder: Path) -> Bundle:
     Args:
         card: whose ``files`` are filled in here.
         files: what to copy, by name in the bundle.
-        folder: must be empty or new.
+        folder: must be empty or new; it is again where the bundle cannot be written.
 
     Raises:
         BundleError: the folder holds something already.
+        OSError: a file cannot be copied, as onto a full disk.
+    """
+    refuse_filled(folder)
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _laid_down(card, files, folder)
+    except BaseException:
+        for begun in folder.iterdir():
+            begun.unlink()
+        if not was_there:
+            folder.rmdir()
+        raise
+
+
+def refuse_filled(folder: Path) -> None:
+    """Refuse to write a bundle into a folder that holds something; before hours of work for it.
+
+    Raises:
+        BundleError: it does, or is no folder.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleError(folder, "is not empty", "Name a new folder for the bundle")
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _laid_down(card: Card, files: dict[str, Path], folder: Path) -> Bundle:
     for name, source in files.items():
         shutil.copyfile(source, folder / name)
     checksums = {name: file_checksum(folder / name) for name in sorted(files)}

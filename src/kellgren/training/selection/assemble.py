@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from kellgren.data.manifest import Knee
 from kellgren.errors import TrainingError
-from kellgren.grading.bundle import Bundle, write_bundle
+from kellgren.grading.bundle import Bundle, refuse_filled, write_bundle
 from kellgren.grading.card import Weights
 from kellgren.grading.combiner import RULES, Rule
 from kellgren.training.run_folder import HEAD, MODEL, OUT_OF_FOLD
@@ -59,6 +59,7 @@ def build_bundle(
             chosen backbone has no network of the fold, or int8 changes too many grades.
         BundleError: the folder holds something already.
     """
+    refuse_filled(folder)
     runs = find_runs(paths)
     predictions = read_out_of_fold(runs, knees)
     estimated = estimate_of(predictions, measure, rules)

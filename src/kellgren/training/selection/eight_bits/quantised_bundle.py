@@ -16,7 +16,7 @@ from kellgren.data.manifest import Knee
 from kellgren.data.splits import Folds
 from kellgren.errors import BundleError, TrainingError
 from kellgren.evaluation.metrics import accuracy, qwk
-from kellgren.grading.bundle import Bundle, write_bundle
+from kellgren.grading.bundle import Bundle, refuse_filled, write_bundle
 from kellgren.grading.card import FORMAT, MemberCard
 from kellgren.grading.card_parts.int8_facts import Int8Check, Int8Member
 from kellgren.grading.engines.engine_settings import EngineSettings
@@ -61,6 +61,7 @@ def quantise(
         TrainingError: there are too few knees, or no member keeps its grades.
         UnreadableRadiograph: a knee does not decode.
     """
+    refuse_filled(folder)
     _check(bundle, folds)
     judging = _Judging(bundle, knees, folds, most)
     files = {name: bundle.path(name) for name in bundle.card.files}
