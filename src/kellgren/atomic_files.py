@@ -66,6 +66,7 @@ def _is_about(error: OSError, path: Path) -> bool:
 
 
 _LONGEST = 50  # letters of up to 4 bytes: a name has at most 255, with a mark and a suffix
+_TEMPORARY = ".{stem}.{mark}{suffix}"  # the mark: 8 hexadecimal digits
 
 
 def is_special(path: Path) -> bool:
@@ -95,7 +96,8 @@ def replaced_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:_LONGEST]}.{secrets.token_hex(4)}{path.suffix}")
+    stem, mark = path.stem[:_LONGEST], secrets.token_hex(4)
+    temporary = path.with_name(_TEMPORARY.format(stem=stem, mark=mark, suffix=path.suffix))
     # Made by the system with the permissions that any new file gets: asking for the umask would
     # change it for all threads.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -114,7 +116,8 @@ def remove_left_behind(path: Path) -> None:
     Args:
         path: of the file, which nobody writes now.
     """
-    name = f".{glob.escape(path.stem[:_LONGEST])}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"
+    stem, suffix = (glob.escape(part) for part in (path.stem[:_LONGEST], path.suffix))
+    name = _TEMPORARY.format(stem=stem, mark="[0-9a-f]" * 8, suffix=suffix)
     for left in path.parent.glob(name):
         left.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +126,16 @@ def undamped(plane: Plane, axis: int, times: float) -> Plane:
     spectrum *= gain[:, None] if axis == 0 else gain
     sharp = np.fft.irfft(spectrum, twice.shape[axis], axis)
     return np.asarray(np.split(sharp, 2, axis)[0], dtype=np.float32)
+
+
+def add_up(rows: npt.NDArray[Any]) -> None:
+    """Make each row the sum of all up to it: half of `numpy.cumsum`'s time down columns.
+
+    Args:
+        rows: ``(N, ...)``, changed in place.
+    """
+    for above, below in pairwise(rows):
+        below += above
 
 
 def median(values: Plane) -> np.float32:

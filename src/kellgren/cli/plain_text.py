@@ -57,20 +57,22 @@ def show_own_warnings_plainly() -> None:
 
     Warnings of other packages tell a developer where they come from, and stay. For entry points.
     """
-    package, as_python = Path(__file__).parents[1], warnings.formatwarning
+    warnings.formatwarning = _shown
 
-    def shown(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        line: str | None = None,
-    ) -> str:
-        if category is RuntimeWarning and Path(filename).is_relative_to(package):
-            return f"warning: {without_commands(str(message))}\n"
-        return as_python(message, category, filename, lineno, line)
 
-    warnings.formatwarning = shown
+_PACKAGE, _as_python = Path(__file__).parents[1], warnings.formatwarning
+
+
+def _shown(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if category is RuntimeWarning and Path(filename).is_relative_to(_PACKAGE):
+        return f"warning: {without_commands(str(message))}\n"
+    return _as_python(message, category, filename, lineno, line)
 
 
 def without_commands(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -12,6 +12,7 @@ import typer
 
 from kellgren.atomic_files import remove_left_behind, writing
 from kellgren.cli.inputs import refuse_inputs, refuse_urls
+from kellgren.cli.manners.endings import journal_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,14 @@ class Targets:
         That is the first one, or the one beside which an interrupted batch left its journal: it
         goes on if more tables are asked for, too.
         """
-        files = [path for path in self.tables if path and str(path) != "-"]
-        begun = (path for path in files if _journal_of(path).exists())
+        files = _files(self.tables)
+        begun = (path for path in files if journal_beside(path).exists())
         return next(begun, files[0] if files else None)
 
     @property
     def journal(self) -> Path | None:
         """Where the journal lies; ``None``: there is no table to go on with."""
-        return self.kept and _journal_of(self.kept)
+        return self.kept and journal_beside(self.kept)
 
     @property
     def prints_data(self) -> bool:
@@ -86,27 +87,26 @@ class Targets:
             CannotWrite: one cannot.
         """
         bundle = self.fhir if self.fhir and self.fhir.suffix.lower() == ".json" else None
-        for path in (*self.tables, bundle):
-            if path is not None and str(path) != "-":
-                with writing(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    tried = path.with_name(f".{token_hex(8)}")
-                    tried.touch(exist_ok=False)
-                    tried.unlink()
+        for path in _files((*self.tables, bundle)):
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tried = path.with_name(f".{token_hex(8)}")
+                tried.touch(exist_ok=False)
+                tried.unlink()
 
     def tidy_up(self) -> None:
         """Delete what a batch left that was killed while it wrote its tables."""
-        for path in self.tables:
-            if path is not None and str(path) != "-":
-                remove_left_behind(path)
+        for path in _files(self.tables):
+            remove_left_behind(path)
 
     def watch(self) -> InputWatch:
         """What refuses a file, once it is found, that would be written over."""
         return InputWatch(self)
 
 
-def _journal_of(table: Path) -> Path:
-    return table.with_name(f".{table.name}.journal")
+def _files(targets: Iterable[Path | None]) -> list[Path]:
+    """Those that were asked for and are not standard output."""
+    return [path for path in targets if path and str(path) != "-"]
 
 
 class InputWatch:

@@ -38,6 +38,11 @@ def interrupted_leaves(kept: str) -> Iterator[None]:
     _told.pop()
 
 
+def journal_beside(table: Path) -> Path:
+    """Where a batch keeps the rows of a table until all are there."""
+    return table.with_name(f".{table.name}.journal")
+
+
 @contextmanager
 def batch_into(*tables: Path | None) -> Iterator[None]:
     """Say what a batch leaves at Ctrl-C or on a full disk; errors about its journal name the table.
@@ -55,7 +60,7 @@ def batch_into(*tables: Path | None) -> Iterator[None]:
         with interrupted_leaves(kept), writing(target):
             yield
     except CannotWrite:
-        if target.with_name(f".{target.name}.journal").is_file():
+        if journal_beside(target).is_file():
             _report(kept)  # a table with another name would begin anew
         raise
 

@@ -7,13 +7,11 @@ detector blurs what it shows over some pixels, so that steps of brightness have 
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from kellgren.arrays import FloatArray, Mask
 from kellgren.imaging.integrity.outskirts import BESIDE, OUTER
-from kellgren.knee import Plane, bands
+from kellgren.knee import Plane, add_up, bands
 
 _ALONG = 16  # pixels of a seam that are averaged
 _REACH = 8  # columns on either side that tell what a step is beside it
@@ -68,8 +66,7 @@ def _along(ratio: FloatArray) -> float:
     """The largest mean along two thirds of one line, no part of which counts for much."""
     sums = np.zeros((len(ratio) + 1, ratio.shape[1]), ratio.dtype)
     np.minimum(ratio, _MOST, out=sums[1:])
-    for above, below in pairwise(sums):  # in half the time of `numpy.cumsum` down columns
-        below += above
+    add_up(sums)
     parts = int(_LONG * len(ratio))
     return float((sums[parts:] - sums[:-parts]).max() / parts)
 

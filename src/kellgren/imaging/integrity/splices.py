@@ -13,7 +13,7 @@ import numpy as np
 
 from kellgren.arrays import FloatArray
 from kellgren.imaging.integrity.outskirts import BESIDE, OUTER
-from kellgren.knee import Plane, bands
+from kellgren.knee import Plane, add_up, bands
 
 _PART = 8  # rows that are one part of a line
 _SIDE = 300  # pixels: of a larger picture as many more rows are one
@@ -156,8 +156,7 @@ def _along(parts: FloatArray) -> FloatArray:
     """Means along four tenths of each column, from each part on."""
     sums = np.zeros((len(parts), parts.shape[1] + 1, parts.shape[2]), np.float32)
     sums[:, 1:] = parts
-    for part in range(parts.shape[1]):  # in a third of the time of `numpy.cumsum` down columns
-        sums[:, part + 1] += sums[:, part]
+    add_up(sums.swapaxes(0, 1))
     count = max(1, round(_LONG * parts.shape[1]))
     return np.asarray((sums[:, count:] - sums[:, :-count]) / np.float32(count))
 
